@@ -1,0 +1,178 @@
+//! Every metric: name, kind, labels, help, buckets. Nowhere else is a metric named.
+//!
+//! Labels hold only values from closed sets or from the configuration (input, output and endpoint names), so the
+//! number of series has a bound. Inner layers return what they did; the callers at the edges count it here, per batch
+//! and never per event. `docs/metrics.md` is generated from [`ALL`].
+
+/// What a metric is to Prometheus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, from 0 at the start of the process.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts observations in [`Metric::buckets`].
+    Histogram,
+}
+
+/// One metric.
+#[derive(Debug)]
+pub struct Metric {
+    /// Its name, with unit, and `_total` for counters.
+    pub name: &'static str,
+    /// What it is to Prometheus.
+    pub kind: Kind,
+    /// The keys of its labels, in the order in which values are given.
+    pub labels: &'static [&'static str],
+    /// What it counts, in one sentence.
+    pub help: &'static str,
+    /// Upper bounds of the buckets of a histogram.
+    pub buckets: &'static [f64],
+}
+
+const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+macro_rules! metrics {
+    ($($(#[doc = $help:literal])+ $id:ident = $kind:ident $name:literal [$($label:literal),*] $($buckets:ident)?;)+) => {
+        $(
+            $(#[doc = $help])+
+            pub static $id: Metric = Metric {
+                name: $name,
+                kind: Kind::$kind,
+                labels: &[$($label),*],
+                help: concat!($($help),+),
+                buckets: metrics!(@buckets $($buckets)?),
+            };
+        )+
+        /// Every metric, in the order of this file.
+        pub static ALL: &[&Metric] = &[$(&$id),+];
+    };
+    (@buckets) => { &[] };
+    (@buckets $buckets:ident) => { $buckets };
+}
+
+metrics! {
+    /// Build of the running gateway; always 1.
+    BUILD_INFO = Gauge "gatepost_build_info" ["version"];
+    /// 1 when the gateway is ready to take uploads, else 0.
+    READY = Gauge "gatepost_ready" [];
+    /// Configuration reloads, by result.
+    CONFIG_RELOADS = Counter "gatepost_config_reloads_total" ["result"];
+
+    /// Connections open now, by listener.
+    CONNECTIONS_OPEN = Gauge "gatepost_connections_open" ["listener"];
+    /// Connections refused or cut by the front door, by listener and reason.
+    CONNECTIONS_REFUSED = Counter "gatepost_connections_refused_total" ["listener", "reason"];
+    /// Requests answered, by input and status.
+    INPUT_REQUESTS = Counter "gatepost_input_requests_total" ["input", "status"];
+    /// Seconds from the first byte of a request to its answer, by input.
+    INPUT_REQUEST_SECONDS = Histogram "gatepost_input_request_seconds" ["input"] SECONDS;
+    /// Bytes of upload bodies, by input and whether counted on the wire or decompressed.
+    INPUT_BYTES = Counter "gatepost_input_bytes_total" ["input", "counted"];
+
+    /// Events in acknowledged uploads, by input: the left side of the account.
+    EVENTS_RECEIVED = Counter "gatepost_events_received_total" ["input"];
+    /// Events dropped by a rule, by input and reason.
+    EVENTS_FILTERED = Counter "gatepost_events_filtered_total" ["input", "reason"];
+    /// Events dropped because they were seen before, by input.
+    EVENTS_DUPLICATE = Counter "gatepost_events_duplicate_total" ["input"];
+    /// Records set aside as dead letters because they could not be understood, by input.
+    EVENTS_SET_ASIDE = Counter "gatepost_events_set_aside_total" ["input"];
+    /// Events appended to the spool, by input.
+    EVENTS_SPOOLED = Counter "gatepost_events_spooled_total" ["input"];
+    /// Uploads refused because of load, by reason.
+    UPLOADS_SHED = Counter "gatepost_uploads_shed_total" ["reason"];
+    /// Bytes of uploads being worked on now.
+    INGEST_IN_FLIGHT_BYTES = Gauge "gatepost_ingest_in_flight_bytes" [];
+
+    /// Event keys remembered for deduplication.
+    DEDUP_KEYS = Gauge "gatepost_dedup_keys" [];
+    /// Bytes of memory that the remembered keys take.
+    DEDUP_BYTES = Gauge "gatepost_dedup_bytes" [];
+    /// Event keys forgotten before the end of the window because a bound was reached.
+    DEDUP_EVICTED = Counter "gatepost_dedup_evicted_total" [];
+
+    /// Bytes of disk that the spool takes.
+    SPOOL_BYTES = Gauge "gatepost_spool_bytes" [];
+    /// Bytes of disk that the spool may take.
+    SPOOL_LIMIT_BYTES = Gauge "gatepost_spool_limit_bytes" [];
+    /// Events in the spool that at least one output still has to send.
+    SPOOL_EVENTS = Gauge "gatepost_spool_events" [];
+    /// Seconds from handing an append to the spool until it was durable.
+    SPOOL_APPEND_SECONDS = Histogram "gatepost_spool_append_seconds" [] SECONDS;
+    /// Appends that failed, by reason.
+    SPOOL_APPEND_FAILURES = Counter "gatepost_spool_append_failures_total" ["reason"];
+    /// Group commits: one write and one fsync each.
+    SPOOL_COMMITS = Counter "gatepost_spool_commits_total" [];
+    /// Events lost to damage of the spool's files, found by their checksums.
+    SPOOL_DAMAGED_EVENTS = Counter "gatepost_spool_damaged_events_total" [];
+
+    /// Events that an output took, by output.
+    EVENTS_FORWARDED = Counter "gatepost_events_forwarded_total" ["output"];
+    /// Events kept as dead letters after an output refused them, by output and reason.
+    EVENTS_DEAD_LETTERED = Counter "gatepost_events_dead_lettered_total" ["output", "reason"];
+    /// Events in the spool that this output still has to send.
+    EVENTS_PENDING = Gauge "gatepost_events_pending" ["output"];
+    /// Age in seconds of the oldest event that this output still has to send.
+    OLDEST_PENDING_SECONDS = Gauge "gatepost_oldest_pending_seconds" ["output"];
+    /// Seconds for which this output has had events to send and settled none; 0 while it makes progress.
+    OUTPUT_STALLED_SECONDS = Gauge "gatepost_output_stalled_seconds" ["output"];
+    /// Events sent again after an ambiguous answer (sent, no reply): the only way to a duplicate at a workspace.
+    EVENTS_AMBIGUOUS = Counter "gatepost_events_ambiguous_total" ["output"];
+    /// Requests to endpoints, by output, endpoint and outcome.
+    FORWARD_REQUESTS = Counter "gatepost_forward_requests_total" ["output", "endpoint", "outcome"];
+    /// Seconds from sending a batch to its answer, by output and endpoint.
+    FORWARD_REQUEST_SECONDS = Histogram "gatepost_forward_request_seconds" ["output", "endpoint"] SECONDS;
+    /// Bytes sent to endpoints, by output and whether counted on the wire or before compression.
+    FORWARD_BYTES = Counter "gatepost_forward_bytes_total" ["output", "counted"];
+    /// State of an endpoint: 1 for the one it is in, by output, endpoint and state.
+    ENDPOINT_STATE = Gauge "gatepost_endpoint_state" ["output", "endpoint", "state"];
+    /// Requests in flight, by output and endpoint.
+    ENDPOINT_IN_FLIGHT = Gauge "gatepost_endpoint_in_flight" ["output", "endpoint"];
+    /// Dead letters kept now.
+    DEAD_LETTERS = Gauge "gatepost_dead_letters" [];
+    /// Bytes of disk that dead letters take.
+    DEAD_LETTER_BYTES = Gauge "gatepost_dead_letter_bytes" [];
+}
+
+impl Metric {
+    fn key(&self, values: &[&str]) -> Vec<::metrics::Label> {
+        debug_assert_eq!(values.len(), self.labels.len(), "{}", self.name);
+        self.labels.iter().zip(values).map(|(key, value)| ::metrics::Label::new(*key, (*value).to_owned())).collect()
+    }
+
+    /// Adds to a counter.
+    pub fn add(&self, values: &[&str], n: u64) {
+        debug_assert_eq!(self.kind, Kind::Counter, "{}", self.name);
+        ::metrics::counter!(self.name, self.key(values)).increment(n);
+    }
+
+    /// Sets a gauge.
+    pub fn set(&self, values: &[&str], value: f64) {
+        debug_assert_eq!(self.kind, Kind::Gauge, "{}", self.name);
+        ::metrics::gauge!(self.name, self.key(values)).set(value);
+    }
+
+    /// Adds to a gauge, or takes away from it.
+    pub fn shift(&self, values: &[&str], by: f64) {
+        debug_assert_eq!(self.kind, Kind::Gauge, "{}", self.name);
+        ::metrics::gauge!(self.name, self.key(values)).increment(by);
+    }
+
+    /// Records an observation of a histogram.
+    pub fn observe(&self, values: &[&str], value: f64) {
+        debug_assert_eq!(self.kind, Kind::Histogram, "{}", self.name);
+        ::metrics::histogram!(self.name, self.key(values)).record(value);
+    }
+}
+
+/// Tells the installed recorder what each metric is. Call once, after installing it.
+pub fn describe() {
+    for metric in ALL {
+        match metric.kind {
+            Kind::Counter => ::metrics::describe_counter!(metric.name, metric.help.trim()),
+            Kind::Gauge => ::metrics::describe_gauge!(metric.name, metric.help.trim()),
+            Kind::Histogram => ::metrics::describe_histogram!(metric.name, metric.help.trim()),
+        }
+    }
+}

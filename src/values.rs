@@ -1,0 +1,321 @@
+//! Checked configuration values: a size, a span of time, a ratio, a secret.
+//!
+//! A value that exists is valid: the only way in is a constructor that can fail with a message an operator can act
+//! on. Nothing here knows what the values are used for.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Why a text is not the value it should be: what was found and what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ValueError(pub String);
+
+/// A number of bytes, written as `"64 MiB"`, `"10 GiB"`, `"1000000"` or `"1 MB"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ByteSize(u64);
+
+const BYTE_UNITS: [(&str, u64); 9] = [
+    ("B", 1),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+    ("kB", 1_000),
+    ("KB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+];
+
+impl ByteSize {
+    /// A size of so many bytes.
+    pub const fn bytes(n: u64) -> Self {
+        Self(n)
+    }
+
+    /// A size of so many mebibytes.
+    pub const fn mib(n: u64) -> Self {
+        Self(n << 20)
+    }
+
+    /// A size of so many gibibytes.
+    pub const fn gib(n: u64) -> Self {
+        Self(n << 30)
+    }
+
+    /// The number of bytes.
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+
+    /// The number of bytes, capped at what memory can address.
+    pub fn as_usize(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl FromStr for ByteSize {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let wrong = || {
+            ValueError(format!(
+                "{text:?} is not a size; write a whole number and a unit, such as \"64 MiB\" or \"1 MB\""
+            ))
+        };
+        let (number, unit) = split_number(text).ok_or_else(wrong)?;
+        let factor =
+            if unit.is_empty() { 1 } else { BYTE_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?.1 };
+        number.checked_mul(factor).map(Self).ok_or_else(wrong)
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = ["TiB", "GiB", "MiB", "KiB"]
+            .into_iter()
+            .zip([1u64 << 40, 1 << 30, 1 << 20, 1 << 10])
+            .find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor));
+        match unit {
+            Some((name, factor)) => write!(f, "{} {name}", self.0 / factor),
+            None => write!(f, "{} B", self.0),
+        }
+    }
+}
+
+/// A span of time, written as `"500 ms"`, `"30 s"`, `"5 min"`, `"24 h"` or `"30 d"`. Never zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span(Duration);
+
+const SPAN_UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+impl Span {
+    /// A span of so many milliseconds; for defaults, so the caller sees to it that `n` is not zero.
+    pub const fn millis(n: u64) -> Self {
+        Self(Duration::from_millis(n))
+    }
+
+    /// A span of so many seconds.
+    pub const fn secs(n: u64) -> Self {
+        Self(Duration::from_secs(n))
+    }
+
+    /// The span as a standard duration.
+    pub const fn get(self) -> Duration {
+        self.0
+    }
+}
+
+impl FromStr for Span {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let wrong = || {
+            ValueError(format!(
+                "{text:?} is not a span of time; write a whole number above 0 and a unit, such as \"30 s\", \"5 min\" or \"24 h\""
+            ))
+        };
+        let (number, unit) = split_number(text).ok_or_else(wrong)?;
+        let factor = SPAN_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?.1;
+        match number.checked_mul(factor) {
+            None | Some(0) => Err(wrong()),
+            Some(millis) => Ok(Self(Duration::from_millis(millis))),
+        }
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        let (name, factor) = SPAN_UNITS
+            .iter()
+            .rev()
+            .find(|(_, factor)| millis >= *factor && millis.is_multiple_of(*factor))
+            .unwrap_or(&SPAN_UNITS[0]);
+        write!(f, "{} {name}", millis / factor)
+    }
+}
+
+fn split_number(text: &str) -> Option<(u64, &str)> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let number = text[..digits].parse().ok()?;
+    Some((number, text[digits..].trim_start_matches(' ')))
+}
+
+/// A share between 0 and 1, both included.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Ratio(f64);
+
+impl Ratio {
+    /// A share; refuses what is not between 0 and 1.
+    pub fn new(share: f64) -> Result<Self, ValueError> {
+        if (0.0..=1.0).contains(&share) {
+            Ok(Self(share))
+        } else {
+            Err(ValueError(format!("{share} is not a share; write a number between 0 and 1, such as 0.8")))
+        }
+    }
+
+    /// A share in whole percent, for defaults.
+    pub const fn percent(n: u8) -> Self {
+        Self(n as f64 / 100.0)
+    }
+
+    /// The share as a number.
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+
+    /// This share of a whole.
+    pub fn of(self, whole: u64) -> u64 {
+        (whole as f64 * self.0) as u64
+    }
+}
+
+/// A text that must never be shown: it prints as `***`, in logs, status and configuration dumps.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself; call it only where the secret is used.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+macro_rules! text_value {
+    ($type:ty, $name:literal, $example:literal) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                $name.into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "format": $name, "examples": [$example] })
+            }
+        }
+    };
+}
+
+text_value!(ByteSize, "size", "64 MiB");
+text_value!(Span, "span", "30 s");
+
+impl<'de> Deserialize<'de> for Ratio {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(f64::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+impl Serialize for Ratio {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.0)
+    }
+}
+
+impl JsonSchema for Ratio {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ratio".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "number", "format": "ratio", "minimum": 0, "maximum": 1, "examples": [0.8] })
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self)
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("***")
+    }
+}
+
+impl JsonSchema for Secret {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "secret".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "format": "secret", "examples": ["${env:NAME} or ${file:/path}"] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_spans_read_back_as_they_are_written() {
+        for text in ["64 MiB", "10 GiB", "1000000 B", "3 KiB"] {
+            assert_eq!(text.parse::<ByteSize>().map(|s| s.to_string()).as_deref(), Ok(text));
+        }
+        for text in ["500 ms", "30 s", "5 min", "24 h", "30 d"] {
+            let span: Span = text.parse().expect(text);
+            assert_eq!(span.to_string().parse::<Span>(), Ok(span));
+        }
+        assert_eq!("1 MB".parse(), Ok(ByteSize::bytes(1_000_000)));
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_what_would_be_right() {
+        for text in ["", "ten", "10 parsecs", "-1 s", "99999999999999999999 B", "20000000 TiB"] {
+            assert!(text.parse::<ByteSize>().is_err(), "{text}");
+        }
+        for text in ["0 s", "5", "1 month", "18446744073709551615 d"] {
+            let error = text.parse::<Span>().expect_err(text);
+            assert!(error.to_string().contains("30 s"), "{error}");
+        }
+        assert!(Ratio::new(1.1).is_err());
+    }
+
+    #[test]
+    fn a_secret_never_shows_itself() {
+        let secret = Secret::new("canary");
+        assert_eq!(format!("{secret:?}"), "***");
+        assert_eq!(serde_json::to_string(&secret).ok().as_deref(), Some("\"***\""));
+    }
+}
