@@ -1,0 +1,145 @@
+//! What the keys of each shape mean, and which counts more than which.
+//!
+//! The nested `System` ranks highest: it is Windows' own. Then come names that only one agent uses for nothing else, and
+//! last the general ones, such as `@timestamp`, which agents also use for the time of reading.
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Field {
+    Computer,
+    Channel,
+    Provider,
+    EventId,
+    RecordId,
+    Time,
+    Level,
+}
+
+use Field::{Channel, Computer, EventId, Level, Provider, RecordId, Time};
+
+/// What the keys of an object mean.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place {
+    /// Nothing to us.
+    Elsewhere,
+    /// The record itself, or the `body` that OpenTelemetry wraps it in.
+    Root,
+    /// `Event` of the nested shape.
+    Event,
+    /// `System` of the nested shape.
+    System,
+    /// Winlogbeat's `winlog`.
+    Winlog,
+    /// Elastic's `event`.
+    EcsEvent,
+    /// A value that is an object because it has attributes: `{"#text": 4624}`, `{"Name": ..}`, `{"#attributes": ..}`.
+    Inside(Field, u8),
+}
+
+/// What a key in a place leads to.
+pub(super) enum Target {
+    Value(Field, u8),
+    Object(Place),
+    /// An object of the nested shape, or XML as text.
+    System,
+    /// An OpenTelemetry body: an object, or XML as text.
+    Body,
+    Nothing,
+}
+
+pub(super) fn target(place: Place, key: &str) -> Target {
+    let (field, rank) = match place {
+        Place::Elsewhere => return Target::Nothing,
+        Place::Root => return root_target(key),
+        Place::Event => return if key == "System" { Target::System } else { Target::Nothing },
+        Place::System => match key {
+            "Computer" => (Computer, 9),
+            "Channel" => (Channel, 9),
+            "EventID" => (EventId, 9),
+            "EventRecordID" => (RecordId, 9),
+            "Level" => (Level, 9),
+            "Provider" => (Provider, 9),
+            "TimeCreated" => (Time, 9),
+            "Provider_attributes" => return Target::Object(Place::Inside(Provider, 9)),
+            "TimeCreated_attributes" => return Target::Object(Place::Inside(Time, 9)),
+            _ => return Target::Nothing,
+        },
+        Place::Winlog => match key {
+            "computer_name" => (Computer, 8),
+            "channel" => (Channel, 8),
+            "event_id" => (EventId, 8),
+            "record_id" => (RecordId, 8),
+            "provider_name" => (Provider, 8),
+            "time_created" => (Time, 8),
+            _ => return Target::Nothing,
+        },
+        Place::EcsEvent => match key {
+            "code" => (EventId, 2),
+            _ => return Target::Nothing,
+        },
+        Place::Inside(field, rank) => match (key, field) {
+            ("#attributes" | "_attributes" | "@attributes" | "attributes" | "$", _) => {
+                return Target::Object(Place::Inside(field, rank));
+            }
+            ("Name" | "@Name" | "_Name" | "name", Provider) => (field, rank),
+            ("SystemTime" | "@SystemTime" | "_SystemTime", Time) => (field, rank),
+            ("id", EventId) => (field, rank),
+            ("#text" | "_text" | "text" | "_" | "$t", Computer | Channel | EventId | RecordId | Level) => (field, rank),
+            _ => return Target::Nothing,
+        },
+    };
+    Target::Value(field, rank)
+}
+
+/// The flat shapes: table rows, winevtlog, Vector, OpenTelemetry, Winlogbeat with dotted keys, PowerShell.
+fn root_target(key: &str) -> Target {
+    let (field, rank) = match key {
+        "Event" => return Target::Object(Place::Event),
+        "System" => return Target::System,
+        "body" => return Target::Body,
+        "winlog" => return Target::Object(Place::Winlog),
+        "event" => return Target::Object(Place::EcsEvent),
+        "winlog.computer_name" => (Computer, 8),
+        "Computer" => (Computer, 6),
+        "computer" => (Computer, 5),
+        "ComputerName" => (Computer, 4),
+        "MachineName" => (Computer, 3),
+        "Hostname" => (Computer, 2),
+        "winlog.channel" => (Channel, 8),
+        "Channel" => (Channel, 6),
+        "channel" => (Channel, 5),
+        "LogName" => (Channel, 4),
+        "EventLog" => (Channel, 3),
+        "winlog.provider_name" => (Provider, 8),
+        "ProviderName" => (Provider, 7),
+        "Provider" => (Provider, 6),
+        "provider" => (Provider, 5),
+        "provider_name" => (Provider, 4),
+        "EventSourceName" => (Provider, 3),
+        "SourceName" => (Provider, 2),
+        "winlog.event_id" => (EventId, 8),
+        "EventID" => (EventId, 7),
+        "EventId" => (EventId, 6),
+        "event_id" => (EventId, 5),
+        "event.code" => (EventId, 3),
+        "Id" => (EventId, 1),
+        "winlog.record_id" => (RecordId, 8),
+        "EventRecordID" => (RecordId, 7),
+        "EventRecordId" => (RecordId, 6),
+        "RecordID" => (RecordId, 5),
+        "RecordId" => (RecordId, 4),
+        "record_id" => (RecordId, 3),
+        "RecordNumber" => (RecordId, 2),
+        "winlog.time_created" => (Time, 8),
+        "TimeCreated" => (Time, 7),
+        "TimeGenerated" => (Time, 6),
+        "system_time" => (Time, 5),
+        "timestamp" => (Time, 3),
+        "@timestamp" => (Time, 2),
+        "EventLevel" => (Level, 7),
+        "Level" => (Level, 6),
+        "level_value" => (Level, 5),
+        "level" => (Level, 3),
+        _ => return Target::Nothing,
+    };
+    Target::Value(field, rank)
+}

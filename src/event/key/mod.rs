@@ -1,0 +1,191 @@
+//! The identity of an event.
+//!
+//! Record ids restart when a log is cleared, host names are shared, record ids are per channel: so all of computer,
+//! channel, record id and time make the identity. The time counts in whole seconds, because some agents cut it
+//! there; the record id tells apart what happens within one. Everything else is known by its content.
+//!
+//! Hashes are keyed with a secret of the installation: without it nobody can construct two events that collide.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+use siphasher::sip128::{Hasher128, SipHasher13};
+use std::hash::Hasher;
+
+use super::{Event, Fields, Format};
+
+pub(super) mod codec;
+
+pub use codec::{KeyError, decode_keys, encode_keys};
+
+/// What makes an event the same event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EventKey {
+    /// A Windows event with a record id.
+    Record {
+        /// Keyed hash of the scope, the computer and the channel.
+        stream: u128,
+        /// `EventRecordID`.
+        record_id: u64,
+        /// `TimeCreated`, cut to whole Unix seconds.
+        second: i64,
+    },
+    /// Anything else: keyed hash of the scope, the upload stream and the canonical record.
+    Content(u128),
+}
+
+/// Makes keys with the secret of the installation.
+#[derive(Clone)]
+pub struct KeyMaker {
+    stream_key: [u8; 16],
+    content_key: [u8; 16],
+}
+
+impl std::fmt::Debug for KeyMaker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyMaker(***)")
+    }
+}
+
+impl KeyMaker {
+    /// Takes the secret of the installation; keys made with another secret never compare equal.
+    pub fn new(secret: &[u8; 32]) -> Self {
+        let mut maker = Self { stream_key: [0; 16], content_key: [0; 16] };
+        maker.stream_key.copy_from_slice(&secret[..16]);
+        maker.content_key.copy_from_slice(&secret[16..]);
+        maker
+    }
+
+    /// Keys for the events of one upload: only equal within `scope`, and, for events known by their content, within `stream`.
+    pub fn for_scope<'a>(&'a self, scope: &str, stream: &str) -> ScopedKeys<'a> {
+        let mut streams = SipHasher13::new_with_key(&self.stream_key);
+        write(&mut streams, scope.as_bytes());
+        let mut contents = SipHasher13::new_with_key(&self.content_key);
+        write(&mut contents, scope.as_bytes());
+        write(&mut contents, stream.as_bytes());
+        ScopedKeys { maker: std::marker::PhantomData, streams, contents, last: None }
+    }
+}
+
+/// Makes the keys of one upload. Remembers the last computer and channel: a run of one host's events hashes once.
+#[derive(Debug)]
+pub struct ScopedKeys<'a> {
+    /// Keys are of no use beyond their maker.
+    maker: std::marker::PhantomData<&'a KeyMaker>,
+    streams: SipHasher13,
+    contents: SipHasher13,
+    last: Option<LastStream>,
+}
+
+#[derive(Debug)]
+struct LastStream {
+    computer: String,
+    channel: String,
+    hash: u128,
+}
+
+impl ScopedKeys<'_> {
+    /// The identity of an event.
+    pub fn key(&mut self, event: &Event<'_>) -> EventKey {
+        let Fields { computer: Some(computer), record_id: Some(record_id), time: Some(time), .. } = &event.fields
+        else {
+            return self.content_key(event);
+        };
+        if computer.is_empty() {
+            return self.content_key(event);
+        }
+        let channel = event.fields.channel.as_deref().unwrap_or_default();
+        EventKey::Record { stream: self.stream(computer, channel), record_id: *record_id, second: time.unix_seconds() }
+    }
+
+    /// The identity of a record that could not be understood: its bytes.
+    pub fn unreadable_key(&mut self, raw: &[u8]) -> EventKey {
+        self.hash_content(b'u', raw)
+    }
+
+    fn content_key(&self, event: &Event<'_>) -> EventKey {
+        match event.format {
+            Format::Xml => self.hash_content(b'x', event.raw.trim_ascii()),
+            Format::Json => match canonical(event.raw) {
+                Some(text) => self.hash_content(b'j', text.as_bytes()),
+                None => self.hash_content(b'r', event.raw.trim_ascii()),
+            },
+        }
+    }
+
+    fn hash_content(&self, kind: u8, content: &[u8]) -> EventKey {
+        let mut hasher = self.contents;
+        hasher.write(&[kind]);
+        hasher.write(content);
+        EventKey::Content(hasher.finish128().as_u128())
+    }
+
+    fn stream(&mut self, computer: &str, channel: &str) -> u128 {
+        if let Some(last) = self.last.as_ref().filter(|last| last.computer == computer && last.channel == channel) {
+            return last.hash;
+        }
+        let mut hasher = self.streams;
+        write(&mut hasher, lower(computer).as_bytes());
+        write(&mut hasher, lower(channel).as_bytes());
+        let hash = hasher.finish128().as_u128();
+        self.last = Some(LastStream { computer: computer.to_owned(), channel: channel.to_owned(), hash });
+        hash
+    }
+}
+
+/// Writes a part with its length, so that no two lists of parts hash the same bytes.
+fn write(hasher: &mut SipHasher13, part: &[u8]) {
+    hasher.write(&(part.len() as u64).to_le_bytes());
+    hasher.write(part);
+}
+
+fn lower(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Cow::Owned(text.to_ascii_lowercase());
+        }
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.to_lowercase())
+}
+
+/// JSON with its keys sorted, without white space, strings escaped in one way. Numbers stay as they are written: read
+/// as floats, two different ones could become equal, and an event would be taken for a duplicate.
+fn canonical(raw: &[u8]) -> Option<String> {
+    let mut text = String::with_capacity(raw.len());
+    append_canonical(std::str::from_utf8(raw).ok()?.trim_ascii(), &mut text)?;
+    Some(text)
+}
+
+fn append_canonical(value: &str, text: &mut String) -> Option<()> {
+    let quoted = |key: &str| serde_json::to_string(key).ok();
+    match value.as_bytes().first()? {
+        b'{' => {
+            let members: BTreeMap<String, &RawValue> = serde_json::from_str(value).ok()?;
+            text.push('{');
+            for (index, (key, member)) in members.into_iter().enumerate() {
+                text.push_str(if index == 0 { "" } else { "," });
+                text.push_str(&quoted(&key)?);
+                text.push(':');
+                append_canonical(member.get(), text)?;
+            }
+            text.push('}');
+        }
+        b'[' => {
+            let items: Vec<&RawValue> = serde_json::from_str(value).ok()?;
+            text.push('[');
+            for (index, item) in items.into_iter().enumerate() {
+                text.push_str(if index == 0 { "" } else { "," });
+                append_canonical(item.get(), text)?;
+            }
+            text.push(']');
+        }
+        b'"' => text.push_str(&quoted(&serde_json::from_str::<String>(value).ok()?)?),
+        _ => text.push_str(value),
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests;

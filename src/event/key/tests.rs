@@ -1,0 +1,243 @@
+use super::*;
+use crate::event::{Syntax, decode};
+use proptest::prelude::*;
+use std::collections::{HashMap, HashSet};
+
+const XML: &str = "<Event xmlns='http://schemas.microsoft.com/win/2004/08/events/event'><System>\
+    <Provider Name='Microsoft-Windows-Security-Auditing' Guid='{54849625-5478-4994-A5BA-3E3B0328C30D}'/><EventID>4624</EventID>\
+    <Version>2</Version><Level>0</Level><TimeCreated SystemTime='2024-05-06T07:08:09.1234567Z'/><EventRecordID>1234</EventRecordID>\
+    <Channel>Security</Channel><Computer>DC1.corp.example</Computer></System><EventData><Data Name='A'>b</Data></EventData></Event>";
+
+fn maker() -> KeyMaker {
+    KeyMaker::new(&[7; 32])
+}
+
+fn key_of(body: &str) -> EventKey {
+    let decoded = decode(Syntax::Lines, body.as_bytes()).expect("decodes");
+    assert_eq!((decoded.events.len(), &decoded.unreadable), (1, &vec![]), "{body}");
+    maker().for_scope("scope", "stream").key(&decoded.events[0])
+}
+
+#[test]
+fn the_same_event_by_every_road_has_one_key() {
+    let want = key_of(XML);
+    assert!(matches!(want, EventKey::Record { record_id: 1234, second: 1_714_979_289, .. }), "{want:?}");
+    let as_text = serde_json::json!({ "System": XML, "Message": "An account was logged on" }).to_string();
+    let raw_body = serde_json::json!({ "body": XML }).to_string();
+    let shapes = [
+        // evtx tools, with attributes under one key or beside
+        r##"{"Event":{"#attributes":{"xmlns":"x"},"System":{"Provider":{"#attributes":{"Name":"P"}},"EventID":{"#attributes":{"Qualifiers":0},"#text":4624},"TimeCreated":{"#attributes":{"SystemTime":"2024-05-06T07:08:09.123456Z"}},"EventRecordID":1234,"Channel":"Security","Computer":"DC1.corp.example"},"EventData":{"Computer":"other"}}}"##,
+        r##"{"Event_attributes":{"xmlns":"x"},"Event":{"System":{"Provider_attributes":{"Name":"P"},"EventID":4624,"TimeCreated_attributes":{"SystemTime":"2024-05-06T07:08:09.123456Z"},"EventRecordID":1234,"Channel":"Security","Computer":"DC1.corp.example"}}}"##,
+        r##"{"System":{"Provider":{"@Name":"P"},"EventID":{"#text":"4624"},"TimeCreated":{"@SystemTime":"2024-05-06T07:08:09.123456700Z"},"EventRecordID":"1234","Channel":"Security","Computer":"DC1.corp.example"}}"##,
+        // rows of SecurityEvent and WindowsEvent
+        r#"{"TimeGenerated":"2024-05-06T07:08:09.123Z","Computer":"dc1.CORP.example","Channel":"security","EventID":4624,"EventRecordId":"1234","EventSourceName":"P"}"#,
+        r#"{"TimeCreated":"2024-05-06T07:08:09Z","Computer":"DC1.corp.example","Channel":"Security","EventID":"4624","RecordId":1234}"#,
+        // Fluent Bit winevtlog: local time, whole seconds; its own @timestamp is of no account
+        r#"{"@timestamp":1714979999.5,"ProviderName":"P","EventID":4624,"EventRecordID":1234,"TimeCreated":"2024-05-06 09:08:09 +0200","Channel":"Security","Computer":"DC1.corp.example"}"#,
+        &as_text,
+        // Vector
+        r#"{"timestamp":"2024-05-06T07:08:09.123456700Z","host":"gw","computer":"DC1.corp.example","channel":"Security","event_id":4624,"record_id":1234,"provider_name":"P","level":"Information","level_value":0}"#,
+        // Winlogbeat, nested and dotted
+        r#"{"@timestamp":"2024-05-06T07:08:09.123Z","event":{"code":"4624"},"winlog":{"computer_name":"DC1.corp.example","channel":"Security","event_id":"4624","record_id":"1234","provider_name":"P"}}"#,
+        r#"{"@timestamp":"2024-05-06T07:08:09.123Z","winlog.computer_name":"DC1.corp.example","winlog.channel":"Security","winlog.event_id":"4624","winlog.record_id":1234}"#,
+        // OpenTelemetry stanza, bare and wrapped, and raw
+        r#"{"event_id":{"id":4624,"qualifiers":0},"provider":{"name":"P"},"system_time":"2024-05-06T07:08:09.1234567Z","computer":"DC1.corp.example","channel":"Security","record_id":1234}"#,
+        r#"{"attributes":{},"body":{"event_id":{"id":4624},"provider":{"name":"P"},"system_time":"2024-05-06T07:08:09.1234567Z","computer":"DC1.corp.example","channel":"Security","record_id":1234}}"#,
+        &raw_body,
+        // PowerShell's Get-WinEvent | ConvertTo-Json
+        r#"{"Id":4624,"RecordId":1234,"ProviderName":"P","LogName":"Security","MachineName":"DC1.corp.example","TimeCreated":"\/Date(1714979289123)\/"}"#,
+    ];
+    for shape in shapes {
+        assert_eq!(key_of(shape), want, "{shape}");
+        let decoded = decode(Syntax::Lines, shape.as_bytes()).expect("decodes");
+        assert_eq!(decoded.events[0].fields.event_id, Some(4624), "{shape}");
+    }
+}
+
+#[test]
+fn computer_channel_record_and_second_each_make_a_difference() {
+    let event = |from: &str, to: &str| key_of(&XML.replacen(from, to, 1));
+    let base = key_of(XML);
+    for (from, to) in [
+        ("DC1.", "DC2."),
+        ("Security</C", "System</C"),
+        (">1234<", ">1235<"),
+        (":09.", ":10."),
+        ("DC1.corp.example", "DC1"),
+    ] {
+        assert_ne!(event(from, to), base, "{from}");
+    }
+    assert_eq!(event(":09.1234567", ":09.9"), base, "agents cut to seconds");
+    assert_eq!(event("DC1.", "dc1."), base);
+    // The second time of a reused record id (a cleared log) is another event.
+    assert_ne!(event("2024-05-06", "2024-07-03"), base);
+}
+
+#[test]
+fn scopes_and_secrets_keep_keys_apart() {
+    let decoded = decode(Syntax::Lines, XML.as_bytes()).expect("decodes");
+    let event = &decoded.events[0];
+    let base = maker().for_scope("a", "s").key(event);
+    assert_ne!(maker().for_scope("b", "s").key(event), base);
+    assert_ne!(KeyMaker::new(&[8; 32]).for_scope("a", "s").key(event), base);
+    assert_eq!(maker().for_scope("a", "other").key(event), base, "an event is the same whatever stream it came by");
+}
+
+#[test]
+fn an_empty_channel_is_a_channel() {
+    let empty = XML.replace("<Channel>Security</Channel>", "<Channel></Channel>");
+    let closed = XML.replace("<Channel>Security</Channel>", "<Channel/>");
+    let missing = XML.replace("<Channel>Security</Channel>", "");
+    assert_eq!(key_of(&empty), key_of(&closed));
+    assert_eq!(key_of(&empty), key_of(&missing));
+    assert!(matches!(key_of(&empty), EventKey::Record { .. }));
+    assert_ne!(key_of(&empty), key_of(XML));
+}
+
+#[test]
+fn without_computer_record_id_or_time_the_content_is_the_identity() {
+    for (from, to) in [
+        ("<Computer>DC1.corp.example</Computer>", "<Computer/>"),
+        ("<EventRecordID>1234</EventRecordID>", ""),
+        ("2024-05-06T07:08:09.1234567Z", "1601-01-01T00:00:00Z"),
+    ] {
+        let body = XML.replace(from, to);
+        let key = key_of(&body);
+        assert!(matches!(key, EventKey::Content(_)), "{from}");
+        assert_eq!(key, key_of(&format!("  {body}\n")));
+        assert_ne!(key, key_of(&body.replace(">b<", ">c<")), "{from}");
+    }
+}
+
+#[test]
+fn content_counts_in_its_canonical_form() {
+    let base = key_of(r#"{"b":1,"a":["x",{"z":null,"y":"\u00e4\/"}]}"#);
+    assert_eq!(key_of("{ \"a\" : [ \"x\" , {\"y\":\"ä/\", \"z\": null} ] , \"b\":1 }"), base);
+    assert_ne!(key_of(r#"{"b":2,"a":["x",{"z":null,"y":"ä/"}]}"#), base);
+    assert_ne!(
+        key_of(r#"{"n":12345678901234567890123}"#),
+        key_of(r#"{"n":12345678901234567890124}"#),
+        "numbers keep their digits"
+    );
+    assert_ne!(key_of(r#"{"n":"1"}"#), key_of(r#"{"n":1}"#));
+    let mut keys = maker();
+    let mut scoped = keys.for_scope("scope", "stream");
+    assert_ne!(scoped.unreadable_key(b"{}"), key_of("{}"));
+    keys = KeyMaker::new(&[9; 32]);
+    assert_ne!(
+        keys.for_scope("scope", "stream").unreadable_key(b"x"),
+        maker().for_scope("scope", "stream").unreadable_key(b"x")
+    );
+}
+
+#[test]
+fn a_run_of_one_host_costs_about_two_bytes_a_key() {
+    let run: Vec<_> = (0..1000)
+        .map(|n| EventKey::Record { stream: 5, record_id: 1 << 40 | n, second: 1_714_979_289 + n as i64 / 7 })
+        .collect();
+    let bytes = encode_keys(&run);
+    assert!(bytes.len() < 2_040, "{}", bytes.len());
+    assert_eq!(decode_keys(&bytes), Ok(run));
+}
+
+#[test]
+fn a_lying_count_allocates_nothing() {
+    assert!(decode_keys(&[0xFF, 0xFF, 0xFF, 0xFF, 0x0F]).is_err());
+    assert!(decode_keys(&[2, 1, 200, 0]).is_err());
+    assert_eq!(decode_keys(&encode_keys(&[])), Ok(vec![]));
+}
+
+fn any_key() -> impl Strategy<Value = EventKey> {
+    let record = |streams: std::ops::Range<u128>| {
+        (streams, any::<u64>(), any::<i64>()).prop_map(|(stream, record_id, second)| EventKey::Record {
+            stream,
+            record_id,
+            second,
+        })
+    };
+    prop_oneof![record(0..3), any::<u128>().prop_map(EventKey::Content)]
+}
+
+proptest! {
+    #[test]
+    fn keys_read_back_as_written(keys in proptest::collection::vec(any_key(), 0..60)) {
+        let bytes = encode_keys(&keys);
+        prop_assert_eq!(decode_keys(&bytes), Ok(keys));
+        for cut in 0..bytes.len() {
+            prop_assert!(decode_keys(&bytes[..cut]).is_err());
+        }
+    }
+
+    #[test]
+    fn hostile_key_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+        if let Ok(keys) = decode_keys(&bytes) {
+            prop_assert!(keys.len() <= bytes.len());
+        }
+    }
+}
+
+/// Where the shared data lies, if it is there.
+fn shared() -> Option<std::path::PathBuf> {
+    let named = std::env::var_os("GATEPOST_SHARED").map(std::path::PathBuf::from);
+    let path = named.unwrap_or_else(|| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"));
+    path.is_dir().then_some(path)
+}
+
+/// Every event of the shared set, as XML and as JSON.
+fn corpus(folder: &std::path::Path) -> Vec<(String, String)> {
+    let mut events = vec![];
+    let mut paths: Vec<_> =
+        std::fs::read_dir(folder).expect("readable").map(|entry| entry.expect("entry").path()).collect();
+    paths.sort();
+    for path in paths {
+        let read = |indent| {
+            let settings = evtx::ParserSettings::default().indent(indent).num_threads(1);
+            evtx::EvtxParser::from_path(&path).map(|parser| parser.with_configuration(settings))
+        };
+        let (Ok(mut xml), Ok(mut json)) = (read(false), read(false)) else { continue };
+        let json: HashMap<u64, String> = json.records_json().flatten().map(|r| (r.event_record_id, r.data)).collect();
+        for record in xml.records().flatten() {
+            let Some(json) = json.get(&record.event_record_id) else { continue };
+            events.push((record.data, json.clone()));
+        }
+    }
+    events
+}
+
+#[test]
+fn real_events_have_one_key_in_both_forms_and_no_two_share_one() {
+    let Some(shared) = shared() else { return println!("skipped: no shared data") };
+    let maker = maker();
+    let mut scoped = maker.for_scope("scope", "stream");
+    let events = corpus(&shared.join("data/evtx"));
+    assert!(events.len() > 9_000, "{}", events.len());
+    let (mut keys, mut full, mut different, mut content) = (HashMap::new(), HashSet::new(), vec![], 0);
+    for (xml, json) in &events {
+        let one = |body: &str, syntax| {
+            let decoded = decode(syntax, body.as_bytes()).expect("decodes");
+            assert_eq!((decoded.events.len(), &decoded.unreadable), (1, &vec![]), "{body}");
+            let event = &decoded.events[0];
+            (maker.for_scope("scope", "stream").key(event), event.fields.time)
+        };
+        let ((xml_key, time), (json_key, _)) = (one(xml, Syntax::Lines), one(json, Syntax::Lines));
+        content += usize::from(matches!(xml_key, EventKey::Content(_)));
+        if matches!(xml_key, EventKey::Record { .. }) {
+            assert_eq!(xml_key, json_key, "{xml}\n{json}");
+        }
+        full.insert((xml_key, time, scoped.unreadable_key(json.as_bytes())));
+        if let Some(first) = keys.insert(xml_key, json)
+            && first != json
+        {
+            different.push((first, json));
+        }
+    }
+    println!(
+        "{} events, {} distinct with 100 ns and content, {} distinct keys, {} by content, {} different events under one key",
+        events.len(),
+        full.len(),
+        keys.len(),
+        content,
+        different.len()
+    );
+    assert!(different.is_empty(), "{:?}", different.first());
+}

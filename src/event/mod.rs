@@ -1,0 +1,124 @@
+//! The shared vocabulary: what an event, an upload and an event's identity are.
+//!
+//! An event stays the bytes that were uploaded; beside them stand the few fields that filtering, identity and
+//! routing need, borrowed from those bytes and taken in one pass. The same event means the same whatever protocol or
+//! shape it came by: its [`EventKey`] is equal.
+//!
+//! This module does no I/O and reads no clock.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub mod decode;
+pub mod from_json;
+pub mod from_xml;
+pub mod key;
+pub mod row;
+pub mod stored;
+pub mod timestamp;
+mod xml;
+
+pub use decode::{DecodeError, Decoded, Unreadable, decode};
+pub use key::{EventKey, KeyMaker, ScopedKeys};
+pub use timestamp::Timestamp;
+pub use xml::XmlError;
+
+/// Most bytes of one record. Windows' own limit is 64 KiB of UTF-16 per event; Azure cuts a row at 1 MB.
+pub const MAX_RECORD_BYTES: usize = 1 << 20;
+
+/// Most records of one upload. Agents send some thousands, and 64 MiB of real events are about as many as this; it
+/// bounds what tiny records cost, which take several hundred bytes of memory each, however short they are.
+pub const MAX_EVENTS: usize = 100_000;
+
+/// Deepest nesting of a JSON record. Event shapes need 5; receivers commonly stop at 64.
+pub const MAX_JSON_DEPTH: usize = 64;
+
+/// How an event's raw bytes are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Format {
+    /// One `<Event>` element, without an XML declaration.
+    Xml = 1,
+    /// One JSON object.
+    Json = 2,
+}
+
+/// One event: its raw bytes and the fields found in them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event<'a> {
+    /// How `raw` is written.
+    pub format: Format,
+    /// The event exactly as it was uploaded, without surrounding white space or separators.
+    pub raw: &'a [u8],
+    /// What was found in `raw`.
+    pub fields: Fields<'a>,
+}
+
+/// The fields that filtering, identity and routing need. All are optional: real events lack any of them.
+///
+/// Source of the names and types: the `System` part of Microsoft's event schema.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Fields<'a> {
+    /// `System/Computer`, in the letter case that was uploaded. `None` when missing or empty.
+    pub computer: Option<Cow<'a, str>>,
+    /// `System/Channel`, in the letter case that was uploaded. Present but empty channels are `Some("")`.
+    pub channel: Option<Cow<'a, str>>,
+    /// `System/Provider/@Name`.
+    pub provider: Option<Cow<'a, str>>,
+    /// `System/EventID`.
+    pub event_id: Option<u32>,
+    /// `System/EventRecordID`.
+    pub record_id: Option<u64>,
+    /// `System/TimeCreated/@SystemTime`; `None` when missing, unreadable or the year 1601 (Windows' "no time").
+    pub time: Option<Timestamp>,
+    /// `System/Level`.
+    pub level: Option<u8>,
+}
+
+impl Fields<'_> {
+    /// The same fields, on their own.
+    pub(crate) fn into_owned(self) -> Fields<'static> {
+        let owned = |text: Option<Cow<'_, str>>| text.map(|text| Cow::Owned(text.into_owned()));
+        let Self { computer, channel, provider, event_id, record_id, time, level } = self;
+        let (computer, channel, provider) = (owned(computer), owned(channel), owned(provider));
+        Fields { computer, channel, provider, event_id, record_id, time, level }
+    }
+}
+
+/// How the body of an upload is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Syntax {
+    /// One JSON array of objects (the Logs Ingestion API).
+    JsonArray,
+    /// One record a line: a JSON object, or an `<Event>` element (which may also span lines or stand back to back).
+    Lines,
+    /// Decided by the first byte that is not white space: `[` is [`Syntax::JsonArray`], else [`Syntax::Lines`].
+    Sniff,
+}
+
+/// One client request, decompressed, before ingest.
+#[derive(Debug, Clone)]
+pub struct Upload {
+    /// The input it came by: the name of the listener.
+    pub input: Arc<str>,
+    /// Who sent it.
+    pub client: Client,
+    /// The stream it was sent to, such as `Custom-SecurityEvent`; empty for doors without streams.
+    pub stream: Arc<str>,
+    /// How `body` is written.
+    pub syntax: Syntax,
+    /// The decompressed body.
+    pub body: Bytes,
+}
+
+/// Who sent an upload, as far as the listener could tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// A name for logs and the status page: a token's name, a certificate's subject, an address.
+    pub name: Arc<str>,
+    /// The scope of its event keys: events are only compared within one scope, so that a stranger cannot make
+    /// someone else's coming event look like a duplicate. Agents that may carry the same events share a group.
+    pub scope: Arc<str>,
+}
