@@ -11,6 +11,7 @@
 //! `ARCHITECTURE.md` says why.
 
 pub mod event;
+pub mod net;
 
 pub mod limits;
 pub mod metrics;

@@ -1,0 +1,295 @@
+//! The stream that hyper reads through.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use super::{Framing, Refusal, Session};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Stands in for a refused request, so that hyper answers in order; see the module's header.
+const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n";
+const READ_SIZE: usize = 8 << 10;
+const READ_SIZE_MAX: usize = 64 << 10;
+/// What a peer may still send after we closed: enough for one upload at the default limits to end, so that the answer
+/// is not lost to a connection reset.
+const LINGER_BYTES_MAX: usize = 64 << 20;
+
+/// The clocks of a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// From the first byte of a head (or the start of the connection) to its end.
+    pub head: Duration,
+    /// How long a connection may be open with no request in flight.
+    pub idle: Duration,
+    /// How long the peer may take no byte of an answer.
+    pub write: Duration,
+    /// How long to wait, after closing, for a peer that still sends.
+    pub linger: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Unknown,
+    Http1,
+    Http2,
+}
+
+/// Wraps the decrypted stream of a connection; see the module's header.
+#[derive(Debug)]
+pub struct Guard<S> {
+    io: S,
+    session: Arc<Session>,
+    timeouts: Timeouts,
+    protocol: Protocol,
+    framing: Framing,
+    held: BytesMut,
+    verified: BytesMut,
+    head_since: Option<Instant>,
+    clock: Pin<Box<Sleep>>,
+    write_clock: Option<Pin<Box<Sleep>>>,
+    input_ended: bool,
+    broken: Option<String>,
+    refused: bool,
+    lingering: Option<usize>,
+}
+
+impl<S> Guard<S> {
+    /// Guards a stream from its first byte on.
+    pub fn new(io: S, session: Arc<Session>, timeouts: Timeouts) -> Self {
+        let now = Instant::now();
+        Self {
+            io,
+            session,
+            timeouts,
+            protocol: Protocol::Unknown,
+            framing: Framing::default(),
+            held: BytesMut::new(),
+            verified: BytesMut::new(),
+            head_since: Some(now),
+            clock: Box::pin(tokio::time::sleep_until(now + timeouts.head)),
+            write_clock: None,
+            input_ended: false,
+            broken: None,
+            refused: false,
+            lingering: None,
+        }
+    }
+
+    /// Judges what was read; afterwards `verified` holds what hyper may see.
+    fn judge(&mut self) {
+        if self.protocol == Protocol::Unknown {
+            if self.held.len() < PREFACE.len() && PREFACE.starts_with(&self.held) {
+                return;
+            }
+            let http2 = self.held.starts_with(PREFACE);
+            self.protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
+        }
+        if self.protocol == Protocol::Http2 {
+            self.verified.extend_from_slice(&self.held.split());
+            self.head_since = None;
+            return;
+        }
+        let heads_before = self.framing.heads();
+        if let Err(refusal) = self.framing.advance(&mut self.held, &mut self.verified) {
+            return self.refuse(refusal);
+        }
+        let inside_head = self.framing.in_head() && !self.held.is_empty();
+        if !inside_head {
+            self.head_since = None;
+        } else if self.head_since.is_none() || self.framing.heads() > heads_before {
+            self.head_since = Some(Instant::now());
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        self.refused = true;
+        self.held.clear();
+        if self.framing.in_head() {
+            self.session.refuse(self.framing.heads() + 1, refusal);
+            self.verified.extend_from_slice(STAND_IN);
+            self.input_ended = true;
+        } else {
+            self.broken = Some(refusal.message.clone());
+            self.session.refuse(Session::NO_REQUEST, refusal);
+        }
+    }
+
+    /// What must happen at the latest when.
+    fn due(&self) -> Instant {
+        if let Some(since) = self.head_since {
+            return since + self.timeouts.head;
+        }
+        match self.session.quiet_since() {
+            Some(quiet) if self.protocol == Protocol::Http2 || self.framing.in_head() => quiet + self.timeouts.idle,
+            // Work is in flight or a body is on its way: others watch those; look again later.
+            _ => Instant::now() + self.timeouts.idle,
+        }
+    }
+
+    /// Nothing can be read now: waits for the clock. `Ready` when the input was ended by it.
+    fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let due = self.due();
+            if due <= Instant::now() {
+                break;
+            }
+            self.clock.as_mut().reset(due);
+            ready!(self.clock.as_mut().poll(cx));
+        }
+        if self.held.is_empty() || self.protocol == Protocol::Http2 {
+            self.input_ended = true;
+        } else {
+            self.refuse(Refusal::slow());
+        }
+        Poll::Ready(())
+    }
+
+    /// A peer that reads nothing must not hold a connection for ever.
+    fn watch_write<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if result.is_ready() {
+            self.write_clock = None;
+            return result;
+        }
+        let write = self.timeouts.write;
+        let clock = self.write_clock.get_or_insert_with(|| Box::pin(tokio::time::sleep(write)));
+        ready!(clock.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read its answers")))
+    }
+}
+
+impl<S: AsyncRead + Unpin> Guard<S> {
+    /// How many of the next bytes may go to hyper without being looked at.
+    fn unseen(&self) -> usize {
+        match self.protocol {
+            _ if !self.held.is_empty() => 0,
+            Protocol::Http2 => READ_SIZE_MAX,
+            _ => usize::try_from(self.framing.unseen()).unwrap_or(READ_SIZE_MAX).min(READ_SIZE_MAX),
+        }
+    }
+
+    /// Reads straight into hyper's buffer, where only the number of bytes matters.
+    fn poll_unseen(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>, room: usize) -> Poll<io::Result<()>> {
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(room.min(buf.remaining())));
+        let result = Pin::new(&mut self.io).poll_read(cx, &mut part);
+        let got = part.filled().len();
+        if result.is_pending() {
+            return self.poll_clock(cx).map(Ok);
+        }
+        buf.advance(got);
+        self.input_ended = got == 0;
+        if self.protocol == Protocol::Http1 {
+            self.framing.pass(got as u64);
+        }
+        result
+    }
+
+    /// Reads into `held` and judges it.
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut space = [0u8; READ_SIZE];
+        let mut buf = ReadBuf::new(&mut space);
+        match Pin::new(&mut self.io).poll_read(cx, &mut buf) {
+            Poll::Pending => self.poll_clock(cx).map(Ok),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) if buf.filled().is_empty() => {
+                self.input_ended = true;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Ok(())) => {
+                self.held.extend_from_slice(buf.filled());
+                self.judge();
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    /// Reads and forgets what a refused peer still sends: closing with unread bytes would reset the connection and
+    /// could take the answer with it.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut space = [0u8; READ_SIZE];
+        while self.lingering.is_some_and(|taken| taken < LINGER_BYTES_MAX) {
+            let mut buf = ReadBuf::new(&mut space);
+            match Pin::new(&mut self.io).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                    self.lingering = self.lingering.map(|taken| taken + buf.filled().len());
+                }
+                Poll::Ready(_) => break,
+                Poll::Pending => return self.clock.as_mut().poll(cx),
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            if !this.verified.is_empty() {
+                let bytes = this.verified.len().min(buf.remaining());
+                buf.put_slice(&this.verified[..bytes]);
+                this.verified.advance(bytes);
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(message) = &this.broken {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, message.clone())));
+            }
+            if this.input_ended {
+                return Poll::Ready(Ok(()));
+            }
+            match this.unseen() {
+                0 => ready!(this.poll_held(cx))?,
+                room => return this.poll_unseen(cx, buf, room),
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.io).poll_write(cx, bytes);
+        this.watch_write(cx, result)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.io).poll_write_vectored(cx, slices);
+        this.watch_write(cx, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.io).poll_flush(cx);
+        this.watch_write(cx, result)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.lingering.is_none() {
+            let result = Pin::new(&mut this.io).poll_shutdown(cx);
+            ready!(this.watch_write(cx, result))?;
+            this.lingering = Some(0);
+            this.clock.as_mut().reset(Instant::now() + this.timeouts.linger);
+        }
+        let unread = this.protocol == Protocol::Http1 && (this.refused || !this.framing.in_head());
+        if unread {
+            ready!(this.poll_linger(cx));
+        }
+        Poll::Ready(Ok(()))
+    }
+}

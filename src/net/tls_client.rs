@@ -1,0 +1,108 @@
+//! Whom the HTTP client believes: the certificate authorities behind an `https` endpoint.
+//!
+//! Either the system's roots or one file, never both: a site with its own authority wants that one and no other.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+/// Where the trusted certificate authorities come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// Nobody is trusted: every `https` connection fails. For clients that only speak plain `http`, so that a machine
+    /// without a certificate store can run them.
+    Nobody,
+    /// The certificate store of the system.
+    System,
+    /// Only the certificates of this PEM file.
+    File(PathBuf),
+}
+
+/// Why the trusted certificate authorities could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The file cannot be read or is not PEM.
+    #[error("cannot read certificates from {path}: {reason}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no certificate in the file.
+    #[error("{path} holds no certificate; it must hold at least one PEM block \"BEGIN CERTIFICATE\"")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The system has no usable certificate store.
+    #[error("the system has no trusted certificates ({reason}); install them (ca-certificates) or set ca_file")]
+    NoSystemRoots {
+        /// What the search for them met.
+        reason: String,
+    },
+}
+
+/// A TLS client configuration (TLS 1.2 and 1.3, no client certificate, no ALPN) that believes `trust`.
+///
+/// Reads files; call it at start-up, not while serving.
+pub fn client_config(trust: &Trust) -> Result<ClientConfig, TrustError> {
+    let mut roots = RootCertStore::empty();
+    match trust {
+        Trust::Nobody => {}
+        Trust::System => add_system_roots(&mut roots)?,
+        Trust::File(path) => {
+            for certificate in read_pem(path)? {
+                roots
+                    .add(certificate)
+                    .map_err(|error| TrustError::Unreadable { path: path.clone(), reason: error.to_string() })?;
+            }
+            if roots.is_empty() {
+                return Err(TrustError::Empty { path: path.clone() });
+            }
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("aws-lc-rs supports the default versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
+fn read_pem(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+    CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| TrustError::Unreadable { path: path.clone(), reason: error.to_string() })
+}
+
+fn add_system_roots(roots: &mut RootCertStore) -> Result<(), TrustError> {
+    let found = rustls_native_certs::load_native_certs();
+    // Stores hold odd certificates now and then; those that can be used are enough.
+    let (usable, _) = roots.add_parsable_certificates(found.certs);
+    if usable > 0 {
+        return Ok(());
+    }
+    let reason = found.errors.first().map_or_else(|| "the store is empty".to_owned(), ToString::to_string);
+    Err(TrustError::NoSystemRoots { reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ca_file_must_hold_a_certificate() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.pem");
+        assert!(matches!(client_config(&Trust::File(path.clone())), Err(TrustError::Unreadable { .. })));
+        std::fs::write(&path, "no PEM at all\n").unwrap();
+        assert!(matches!(client_config(&Trust::File(path.clone())), Err(TrustError::Empty { .. })));
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(&path, made.cert.pem()).unwrap();
+        assert!(client_config(&Trust::File(path)).is_ok());
+    }
+}

@@ -1,0 +1,205 @@
+//! TLS for listeners: the certificate, the client certificates that are asked for, and their replacement at run time.
+//!
+//! TLS 1.2 and 1.3 with the aws-lc-rs provider, chosen explicitly and not through process-wide state. With no
+//! certificate configured a self-signed one is made once and kept, so that a first start needs no preparation and a
+//! restart changes nothing for clients that pinned it.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// TLS of one listener.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `"on"` or `"off"`. Off means plain HTTP, where tokens can be read on the wire: allowed on a loopback address, and
+    /// elsewhere only together with `allow_plain_http`. Default `"on"`: agents refuse plain HTTP anyway.
+    pub mode: Mode,
+    /// Allows `mode = "off"` on an address that other machines reach. Default false.
+    pub allow_plain_http: bool,
+    /// PEM file with the server's certificate, followed by its intermediates. Default: a self-signed certificate for
+    /// this host is made in `state_dir/tls` and kept.
+    pub certificate: Option<PathBuf>,
+    /// PEM file with the private key of `certificate`. The two are given together.
+    pub key: Option<PathBuf>,
+    /// PEM file with the authorities whose client certificates are accepted. Default: none is asked for.
+    pub client_ca: Option<PathBuf>,
+    /// Whether a client must show a certificate of `client_ca` to connect at all (`"required"`), or whether `auth`
+    /// decides for each request (`"optional"`). Default `"optional"`: the refusal is then a readable 403.
+    pub client_certificates: ClientCertificates,
+}
+
+/// Whether a listener speaks TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// HTTPS.
+    #[default]
+    On,
+    /// Plain HTTP.
+    Off,
+}
+
+/// Whether clients must show a certificate to connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificates {
+    /// They may.
+    #[default]
+    Optional,
+    /// They must.
+    Required,
+}
+
+/// Why a listener's TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{}: {reason}", path.display())]
+    Content {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong in it.
+        reason: String,
+    },
+    /// Certificate, key and authorities do not fit together.
+    #[error("TLS: {0}")]
+    Mismatch(String),
+}
+
+/// The TLS of a running listener. New connections use what was loaded last.
+#[derive(Debug)]
+pub struct ServerTls {
+    current: ArcSwap<ServerConfig>,
+}
+
+impl ServerTls {
+    /// Loads everything that `config` names; makes the self-signed certificate when it names none and none is there.
+    pub fn load(config: &Config, state_dir: &Path) -> Result<Self, TlsError> {
+        Ok(Self { current: ArcSwap::new(Arc::new(build(config, state_dir)?)) })
+    }
+
+    /// From the next connection on what was loaded there is used here.
+    pub fn replace_with(&self, other: &Self) {
+        self.current.store(other.current());
+    }
+
+    /// What a new connection uses.
+    pub fn current(&self) -> Arc<ServerConfig> {
+        self.current.load_full()
+    }
+}
+
+fn build(config: &Config, state_dir: &Path) -> Result<ServerConfig, TlsError> {
+    let (certificate, key) = match (&config.certificate, &config.key) {
+        (Some(certificate), Some(key)) => (certificate.clone(), key.clone()),
+        (None, None) => self_signed(&state_dir.join("tls"))?,
+        _ => return Err(TlsError::Mismatch("certificate and key must be given together".to_owned())),
+    };
+    let mismatch = |error: rustls::Error| TlsError::Mismatch(error.to_string());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(mismatch)?;
+    let builder = match &config.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => builder.with_client_cert_verifier(client_verifier(path, config.client_certificates, provider)?),
+    };
+    let chain = certificates(&certificate)?;
+    let key = PrivateKeyDer::from_pem_slice(&read(&key)?)
+        .map_err(|error| TlsError::Content { path: key, reason: format!("no private key in PEM form: {error}") })?;
+    let mut server = builder.with_single_cert(chain, key).map_err(mismatch)?;
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(server)
+}
+
+fn client_verifier(
+    path: &Path,
+    need: ClientCertificates,
+    provider: Arc<rustls::crypto::CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let content = |reason: String| TlsError::Content { path: path.to_owned(), reason };
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|error| content(error.to_string()))?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let builder = match need {
+        ClientCertificates::Optional => builder.allow_unauthenticated(),
+        ClientCertificates::Required => builder,
+    };
+    builder.build().map_err(|error| content(error.to_string()))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let content = |reason: String| TlsError::Content { path: path.to_owned(), reason };
+    let found: Vec<_> = CertificateDer::pem_slice_iter(&read(path)?)
+        .collect::<Result<_, _>>()
+        .map_err(|error| content(format!("not a certificate in PEM form: {error}")))?;
+    if found.is_empty() { Err(content("no certificate in PEM form".to_owned())) } else { Ok(found) }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    fs::read(path).map_err(|source| TlsError::File { path: path.to_owned(), source })
+}
+
+/// The paths of the self-signed certificate and its key in `dir`; makes them when either is missing.
+fn self_signed(dir: &Path) -> Result<(PathBuf, PathBuf), TlsError> {
+    let (certificate, key) = (dir.join("cert.pem"), dir.join("key.pem"));
+    if certificate.exists() && key.exists() {
+        return Ok((certificate, key));
+    }
+    let failed = |error: rcgen::Error| TlsError::Mismatch(format!("cannot make a self-signed certificate: {error}"));
+    let pair = rcgen::KeyPair::generate().map_err(failed)?;
+    let mut params = rcgen::CertificateParams::new(own_names()).map_err(failed)?;
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "Gatepost (self-signed)");
+    let made = params.self_signed(&pair).map_err(failed)?;
+    let file = |path: &Path| {
+        let path = path.to_owned();
+        move |source| TlsError::File { path, source }
+    };
+    fs::create_dir_all(dir).map_err(file(dir))?;
+    write_private(&key, pair.serialize_pem().as_bytes()).map_err(file(&key))?;
+    fs::write(&certificate, made.pem()).map_err(file(&certificate))?;
+    Ok((certificate, key))
+}
+
+fn own_names() -> Vec<String> {
+    let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    let mut names = vec!["localhost".to_owned()];
+    names.extend(addresses.iter().map(ToString::to_string));
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if !host.is_empty() && host != "localhost" && host.is_ascii() {
+        names.push(host);
+    }
+    names
+}
+
+/// Nobody but the owner may read a key, from its first byte on.
+fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
