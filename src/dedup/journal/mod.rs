@@ -1,0 +1,210 @@
+//! The remembered keys on disk, for longer than the spool keeps the events.
+//!
+//! The spool holds the keys of every record that it still has. This journal takes them over before the spool recycles
+//! a segment: who lets segments go follows the spool's index, appends here, calls [`Journal::sync`], and only then
+//! releases. After a crash the journal may thus hold keys that the spool holds as well; loading keys twice is harmless.
+//!
+//! One file for every half hour, named by the Unix second at which it begins: forgetting is removing a file. A file is a
+//! list of [`frame`]s. What is damaged is skipped and counted, not fatal: a lost frame costs at most a duplicate, while a
+//! refusal to start would cost the service. A torn end, as a crash leaves it, is cut.
+//!
+//! The half hour is fixed, not a share of the window, so that a changed window finds the files it expects. All calls
+//! block; call them off the async runtime.
+
+pub mod frame;
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use self::frame::Scan;
+use crate::event::EventKey;
+use crate::event::key::decode_keys;
+
+/// Seconds of keys in one file.
+const FILE_SPAN_S: i64 = 1_800;
+/// Appended bytes that may wait in memory for the next write.
+const BUFFER_MAX: usize = 1 << 20;
+const SUFFIX: &str = "keys";
+
+/// Which step on which file failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {step} {}: {source}", path.display())]
+pub struct JournalError {
+    /// What was tried.
+    pub step: &'static str,
+    /// The file or directory.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// What [`Journal::load`] found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Keys within the window, repetitions included.
+    pub keys: u64,
+    /// Damaged stretches that were skipped, or frames whose keys could not be decoded.
+    pub corrupt: u64,
+    /// Bytes cut off torn ends.
+    pub torn_bytes: u64,
+}
+
+/// Keys on disk. One process at a time may have it open.
+#[derive(Debug)]
+pub struct Journal {
+    dir: PathBuf,
+    window_s: i64,
+    open: Option<Open>,
+}
+
+/// The file that is appended to.
+#[derive(Debug)]
+struct Open {
+    start: i64,
+    path: PathBuf,
+    file: File,
+    waiting: Vec<u8>,
+}
+
+impl Journal {
+    /// Opens the journal in `dir`, which is made when missing; only the owner may read it.
+    pub fn open(dir: &Path, window: Duration) -> Result<Self, JournalError> {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed("create", dir))?;
+        let window_s = i64::try_from(window.as_secs()).unwrap_or(i64::MAX).max(1);
+        Ok(Self { dir: dir.to_owned(), window_s, open: None })
+    }
+
+    /// Appends keys, as `event::key::encode_keys` writes them, that became durable at `unix_s`. They are on disk only
+    /// after [`Journal::sync`]. Refuses more than 64 MiB of keys, which no upload has.
+    ///
+    /// After an error of this or of `sync`, everything since the last good `sync` has to be appended again.
+    pub fn append(&mut self, unix_s: i64, keys: &[u8]) -> Result<(), JournalError> {
+        if keys.len() > frame::PAYLOAD_MAX {
+            let reason = io::Error::new(io::ErrorKind::InvalidInput, "the keys of one append are more than 64 MiB");
+            return Err(failed("append to", &self.dir)(reason));
+        }
+        let start = file_start(unix_s);
+        if self.open.as_ref().is_some_and(|open| open.start != start) {
+            self.sync()?;
+            self.open = None;
+        }
+        let open = match &mut self.open {
+            Some(open) => open,
+            none => none.insert(Open::at(&self.dir, start)?),
+        };
+        frame::write(&mut open.waiting, unix_s, keys);
+        if open.waiting.len() < BUFFER_MAX {
+            return Ok(());
+        }
+        open.write_out().inspect_err(|_| self.open = None)
+    }
+
+    /// Returns when all that was appended is on disk.
+    pub fn sync(&mut self) -> Result<(), JournalError> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        // After a failed fsync the system may forget what it could not write, and a second fsync would lie. So the file
+        // is given up and the caller appends again.
+        open.write_out()
+            .and_then(|()| open.file.sync_data().map_err(failed("sync", &open.path)))
+            .inspect_err(|_| self.open = None)
+    }
+
+    /// Reads what is within the window before `now_unix_s`, from the oldest file on, and hands out the keys of each
+    /// frame with the time they became durable. Cuts torn ends. To be called before the first append.
+    pub fn load(&mut self, now_unix_s: i64, mut each: impl FnMut(i64, Vec<EventKey>)) -> Result<Loaded, JournalError> {
+        let limit = now_unix_s.saturating_sub(self.window_s);
+        let mut loaded = Loaded::default();
+        for (start, path) in self.files()? {
+            if file_end(start) <= limit {
+                continue;
+            }
+            let scan = read_file(&path, |unix_s, bytes| match decode_keys(bytes) {
+                Ok(_) if unix_s <= limit => {}
+                Ok(keys) => {
+                    loaded.keys += keys.len() as u64;
+                    each(unix_s, keys);
+                }
+                Err(_) => loaded.corrupt += 1,
+            })?;
+            loaded.corrupt += scan.corrupt;
+            loaded.torn_bytes += scan.torn_bytes;
+            if scan.torn_bytes > 0 {
+                cut(&path, scan.good_end)?;
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// Removes the files whose keys are all older than the window; returns how many.
+    pub fn expire(&mut self, now_unix_s: i64) -> Result<u64, JournalError> {
+        let limit = now_unix_s.saturating_sub(self.window_s);
+        let in_use = self.open.as_ref().map(|open| open.start);
+        let mut removed = 0;
+        for (start, path) in self.files()? {
+            if file_end(start) <= limit && in_use != Some(start) {
+                fs::remove_file(&path).map_err(failed("remove", &path))?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// The files with their starts, oldest first. Other files in the directory are left alone.
+    fn files(&self) -> Result<Vec<(i64, PathBuf)>, JournalError> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.dir).map_err(failed("list", &self.dir))? {
+            let path = entry.map_err(failed("list", &self.dir))?.path();
+            let start = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+            if let Some(start) = start.filter(|_| path.extension().is_some_and(|extension| extension == SUFFIX)) {
+                files.push((start, path));
+            }
+        }
+        files.sort_unstable();
+        Ok(files)
+    }
+}
+
+impl Open {
+    fn at(dir: &Path, start: i64) -> Result<Self, JournalError> {
+        let path = dir.join(format!("{start}.{SUFFIX}"));
+        let file =
+            OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(failed("open", &path))?;
+        // The name must be durable too, or a crash loses the file with all that was synced into it.
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed("sync", dir))?;
+        Ok(Self { start, path, file, waiting: Vec::new() })
+    }
+
+    fn write_out(&mut self) -> Result<(), JournalError> {
+        self.file.write_all(&self.waiting).map_err(failed("write", &self.path))?;
+        self.waiting.clear();
+        Ok(())
+    }
+}
+
+fn read_file(path: &Path, each: impl FnMut(i64, &[u8])) -> Result<Scan, JournalError> {
+    let file = File::open(path).map_err(failed("open", path))?;
+    frame::scan(file, each).map_err(failed("read", path))
+}
+
+fn cut(path: &Path, len: u64) -> Result<(), JournalError> {
+    let file = OpenOptions::new().write(true).open(path).map_err(failed("open", path))?;
+    file.set_len(len).and_then(|()| file.sync_all()).map_err(failed("cut", path))
+}
+
+fn file_start(unix_s: i64) -> i64 {
+    unix_s.saturating_sub(unix_s.rem_euclid(FILE_SPAN_S))
+}
+
+fn file_end(start: i64) -> i64 {
+    start.saturating_add(FILE_SPAN_S)
+}
+
+fn failed(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> JournalError {
+    let path = path.to_owned();
+    move |source| JournalError { step, path, source }
+}

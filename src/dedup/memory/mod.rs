@@ -1,0 +1,191 @@
+//! The dedup store in memory: exact, bounded in keys and bytes, forgetful after the window.
+//!
+//! One lock stands around a plain `table::Table`: a claim is a few tens of nanoseconds a key, so a batch is done
+//! before anybody could profit from shards. What a key costs was the reason for an own table: record ids come in runs
+//! (`runs.rs`), at 1 to 2 bytes a key, where a hash map of keys takes more than 20.
+//!
+//! The store never waits while it holds keys: a claim answers at once, and who waits for somebody else's claim does so
+//! outside. A caller that ends its own claim before it waits for others cannot be in a circle of waiters.
+
+mod buffer;
+mod chunk;
+mod claims;
+mod probing;
+mod runs;
+mod slices;
+mod slots;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use futures_util::future::BoxFuture;
+
+use self::claims::{Claims, Ending, Held};
+use self::table::{Bounds, Found, Table};
+use super::Config;
+use super::store::{Claim, Remembered, Settled, Store, Verdict};
+use crate::event::EventKey;
+
+/// Remembers event keys in the memory of this process. Cheap to clone; clones share what they remember.
+#[derive(Clone)]
+pub struct MemoryStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    enabled: bool,
+    now_unix_s: Box<dyn Fn() -> i64 + Send + Sync>,
+    state: Mutex<State>,
+}
+
+struct State {
+    table: Table,
+    claims: Claims,
+}
+
+impl MemoryStore {
+    /// An empty store that follows the system clock.
+    pub fn new(config: &Config) -> Self {
+        Self::with_clock(config, || match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+            Err(_) => 0,
+        })
+    }
+
+    /// An empty store that follows the given clock, in whole Unix seconds. For the store, time never runs back.
+    pub fn with_clock(config: &Config, now_unix_s: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
+        let bounds = Bounds { keys: config.max_keys, bytes: config.max_memory.as_usize() };
+        let window_s = i64::try_from(config.window.get().as_secs()).unwrap_or(i64::MAX).max(1);
+        // Time starts far back, so that what is loaded at start is placed where it belongs.
+        let state = State { table: Table::new(window_s, bounds, 0), claims: Claims::default() };
+        Self {
+            shared: Arc::new(Shared {
+                enabled: config.enabled,
+                now_unix_s: Box::new(now_unix_s),
+                state: Mutex::new(state),
+            }),
+        }
+    }
+
+    /// Remembers keys that were durable before this start, as of the Unix second in which they became so. To be called
+    /// before the first claim, from old to new: keys that come after newer ones are remembered a little longer. Keys
+    /// that are remembered already, or whose time is past the window, do no harm.
+    pub fn load(&self, unix_s: i64, keys: &[EventKey]) {
+        if !self.shared.enabled {
+            return;
+        }
+        let mut state = self.shared.lock();
+        state.table.advance(unix_s.min((self.shared.now_unix_s)()));
+        for key in keys {
+            state.table.remember(key);
+        }
+    }
+
+    fn claim_now(&self, keys: &[EventKey]) -> MemoryClaim {
+        if !self.shared.enabled {
+            let verdicts = vec![Verdict::New; keys.len()];
+            return MemoryClaim { shared: Arc::clone(&self.shared), verdicts, number: None };
+        }
+        let mut verdicts = Vec::with_capacity(keys.len());
+        let mut held = Held::default();
+        let mut state = self.shared.lock();
+        let state = &mut *state;
+        state.table.advance((self.shared.now_unix_s)());
+        for key in keys {
+            verdicts.push(state.claim(key, &mut held));
+        }
+        let number = (!held.keys().is_empty()).then(|| state.claims.add(held, Ending::new()));
+        MemoryClaim { shared: Arc::clone(&self.shared), verdicts, number }
+    }
+}
+
+impl std::fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryStore").field("remembered", &self.remembered()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic inside would be our own bug; the claims that others hold must still end.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends a claim: each of its keys is confirmed or released, then the waiters are told.
+    fn end(&self, number: u64, ending: fn(&mut Table, &EventKey)) {
+        let mut state = self.lock();
+        let Some((held, news)) = state.claims.take(number) else { return };
+        state.table.advance((self.now_unix_s)());
+        for key in held.keys() {
+            ending(&mut state.table, key);
+        }
+        drop(state);
+        news.announce();
+    }
+}
+
+impl State {
+    fn claim(&mut self, key: &EventKey, held: &mut Held) -> Verdict {
+        match self.table.claim(key) {
+            Found::New => {
+                held.add(*key);
+                Verdict::New
+            }
+            Found::Durable => Verdict::Duplicate,
+            Found::PerhapsPending if held.contains(key) => Verdict::Duplicate,
+            Found::PerhapsPending => match self.claims.holder(key) {
+                Some(ending) => Verdict::Pending(ending as Arc<dyn Settled>),
+                None => Verdict::Duplicate,
+            },
+        }
+    }
+}
+
+impl Store for MemoryStore {
+    fn claim<'a>(&'a self, keys: &'a [EventKey]) -> BoxFuture<'a, Box<dyn Claim>> {
+        Box::pin(async move { Box::new(self.claim_now(keys)) as Box<dyn Claim> })
+    }
+
+    fn remembered(&self) -> Remembered {
+        let now_s = (self.shared.now_unix_s)();
+        let mut state = self.shared.lock();
+        if self.shared.enabled {
+            state.table.advance(now_s);
+        }
+        Remembered { keys: state.table.keys(), bytes: state.table.bytes() as u64, evicted: state.table.evicted() }
+    }
+}
+
+struct MemoryClaim {
+    shared: Arc<Shared>,
+    verdicts: Vec<Verdict>,
+    /// The number of the claim in flight, until it ended. None when it holds nothing.
+    number: Option<u64>,
+}
+
+impl Claim for MemoryClaim {
+    fn verdicts(&self) -> &[Verdict] {
+        &self.verdicts
+    }
+
+    fn confirm(mut self: Box<Self>) {
+        if let Some(number) = self.number.take() {
+            self.shared.end(number, Table::confirm);
+        }
+    }
+
+    fn release(self: Box<Self>) {
+        drop(self);
+    }
+}
+
+impl Drop for MemoryClaim {
+    fn drop(&mut self) {
+        if let Some(number) = self.number.take() {
+            self.shared.end(number, Table::release);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The trait of a dedup store: claim keys, then confirm or release them.
+//!
+//! A key is *pending* from its claim until the events that carry it are durable. Nobody may call an event a duplicate
+//! of a pending one: if the first append then fails, the event would be lost. So a claim tells for each key whether it
+//! is new, a duplicate of something durable, or pending in somebody else's hands, with a way to wait for that result.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::event::EventKey;
+
+/// What the store says about one key of a claim.
+#[derive(Debug, Clone)]
+pub enum Verdict {
+    /// Not seen within the window: the caller holds it now.
+    New,
+    /// Durable already, or seen earlier in this very claim.
+    Duplicate,
+    /// Another claim holds it and has not ended yet.
+    Pending(Arc<dyn Settled>),
+}
+
+/// The end of somebody else's claim, to wait for.
+pub trait Settled: Send + Sync + std::fmt::Debug {
+    /// Resolves when that claim was confirmed or released. Claim the key again to learn which.
+    fn wait(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Keys held by one upload until its append ends. Dropping it releases what was not confirmed.
+pub trait Claim: Send {
+    /// One verdict for each key, in the order of the keys.
+    fn verdicts(&self) -> &[Verdict];
+
+    /// The append is durable: remember the held keys.
+    fn confirm(self: Box<Self>);
+
+    /// The append failed: forget the held keys and wake everybody who waits for them.
+    fn release(self: Box<Self>);
+}
+
+/// What is remembered, for metrics and the status page.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// Keys within the window.
+    pub keys: u64,
+    /// Bytes of memory they take.
+    pub bytes: u64,
+    /// Keys that went before the end of the window because a bound was reached, since the start.
+    pub evicted: u64,
+}
+
+/// The set of seen event keys.
+pub trait Store: Send + Sync + 'static {
+    /// Claims all keys at once.
+    fn claim<'a>(&'a self, keys: &'a [EventKey]) -> BoxFuture<'a, Box<dyn Claim>>;
+
+    /// What is remembered now.
+    fn remembered(&self) -> Remembered;
+}
