@@ -12,6 +12,7 @@
 
 pub mod dedup;
 pub mod filter;
+pub mod spool;
 
 pub mod event;
 pub mod net;

@@ -1,0 +1,116 @@
+//! The few file operations the spool is built on, as a trait, so that tests and drills can let them fail.
+//!
+//! What is promised about durability is a promise about the order of these calls; a test double that loses unsynced
+//! bytes or refuses a sync shows whether the order is right.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+pub mod faulty;
+mod real;
+
+pub use real::RealFs;
+
+/// One regular file of a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirEntry {
+    /// Its name within the directory.
+    pub name: String,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+/// What an opened file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reading only.
+    Read,
+    /// Reading and writing.
+    ReadWrite,
+}
+
+/// A file system, as far as the spool needs one. Paths are passed through as they are.
+pub trait Fs: Send + Sync + fmt::Debug + 'static {
+    /// Makes a directory and its parents, for the owner only. Nothing happens when it is there.
+    fn create_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// The regular files of a directory, in no order. Links are left out.
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
+
+    /// Makes a new file of so many bytes of zero, with its blocks allocated if the file system can. Fails if the path
+    /// is taken; takes nothing when it fails.
+    fn create(&self, path: &Path, size: u64) -> io::Result<Arc<dyn File>>;
+
+    /// Opens an existing file; never follows a link.
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>>;
+
+    /// Renames within one directory, replacing the target.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the names of a directory durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Bytes that may still be written to the file system of this directory.
+    fn free_space(&self, dir: &Path) -> io::Result<u64>;
+}
+
+/// An open file, read and written at given positions by any number of threads.
+pub trait File: Send + Sync + fmt::Debug {
+    /// Reads at most `buf.len()` bytes; 0 at the end of the file.
+    fn pread(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes at most `buf.len()` bytes and says how many.
+    fn pwrite(&self, buf: &[u8], offset: u64) -> io::Result<usize>;
+
+    /// Makes every byte written so far durable.
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// Cuts the file, or lengthens it with zeros.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Its length in bytes.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether it has no bytes.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Reads until the buffer is full or the file ends; says how many bytes.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while done < buf.len() {
+            match self.pread(&mut buf[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Writes all of the buffer, or fails.
+    fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        let mut done = 0;
+        while done < buf.len() {
+            match self.pwrite(&buf[done..], offset + done as u64) {
+                Ok(0) => return Err(io::Error::new(io::ErrorKind::WriteZero, "the file took no bytes")),
+                Ok(n) => done += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an error says that there is no room: a full disk or a used-up quota.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+}

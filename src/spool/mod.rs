@@ -1,0 +1,283 @@
+//! The spool: a segmented log on disk between the inputs and the outputs. It knows bytes, items and positions, never
+//! events.
+//!
+//! What it promises:
+//!
+//! 1. [`Spool::append`] resolves with `Ok` only when its bytes are durable: one write and one `fdatasync` for all that
+//!    wait.
+//! 2. A write or sync that fails acknowledges nobody of its group and is final for its segment. The bytes that it may
+//!    have left behind never come back once a later append succeeded.
+//! 3. Opening cuts a torn tail, never a whole record: it looks for the next whole record behind damage, reports the
+//!    lost ordinals, and goes on.
+//! 4. It opens whatever the files look like, unless the directory cannot be used or was written by another format.
+//! 5. Opening reads one page per segment and the records of the last one.
+//! 6. A full or failing disk refuses appends for as long as it lasts, shows in [`Spool::status`], and is over by
+//!    itself. Giving segments back needs no space.
+//!
+//! The layers, each knowing only what is below it: [`Spool`] → committer, [`Reader`] → segment and its walk →
+//! [`frame`] → [`fs`]. Beside the log stand the read positions ([`cursor`]) and what no endpoint takes
+//! ([`dead_letter`]).
+//!
+//! Nothing here counts metrics: operations return what they did.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::{oneshot, watch};
+
+mod committer;
+mod config;
+pub mod cursor;
+pub mod dead_letter;
+pub mod frame;
+pub mod fs;
+pub mod inspect;
+mod reader;
+mod recovery;
+mod segment;
+mod shared;
+#[cfg(test)]
+mod tests;
+
+pub use config::Config;
+pub use cursor::{Cursor, CursorError, Settlement, Totals};
+pub use frame::{Entry, Packed};
+pub use reader::{Head, HeadItem, Item, Reader, Record};
+pub use recovery::{OpenError, Recovered};
+
+use committer::{Committer, Waiting};
+use frame::SEGMENT_HEADER_LEN;
+use fs::Fs;
+use shared::Shared;
+
+/// The number of an item since the spool began; a record of `n` items covers `first..first + n`.
+pub type Ordinal = u64;
+
+/// Proof that an append is durable.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Appended {
+    /// The ordinal of its first item.
+    pub first: Ordinal,
+    /// How many items it holds.
+    pub items: u32,
+    /// The commit that made it durable, shared with whoever waited at the same time.
+    pub commit: CommitReport,
+}
+
+/// What one commit did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CommitReport {
+    /// Bytes written.
+    pub bytes: u64,
+    /// Records made durable.
+    pub records: u64,
+    /// Seconds for finding room, write and sync.
+    pub seconds: f64,
+}
+
+/// Why an append was not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// The disk or the spool's quota is full: try again later.
+    #[error("the spool is full")]
+    Full,
+    /// The disk refused a write or a sync: try again later.
+    #[error("the spool cannot write: {reason}")]
+    Failed {
+        /// What the system said.
+        reason: String,
+    },
+    /// The spool is closed.
+    #[error("the spool is closed")]
+    Closed,
+    /// The record is larger than a record may be: it will never fit.
+    #[error("the record is larger than the spool takes")]
+    TooLarge,
+}
+
+/// Why nothing could be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// What was to be read has been released.
+    #[error("the position has been released")]
+    Released,
+    /// The position is behind the end: records that were there are lost.
+    #[error("the position is behind the end of the spool, {end}")]
+    BehindEnd {
+        /// The ordinal behind the last item.
+        end: Ordinal,
+    },
+    /// The disk refused. The reader has not moved.
+    #[error("the spool cannot be read: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Whether appends succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// They do.
+    Ok,
+    /// The disk or the quota is full.
+    Full {
+        /// Since when, in milliseconds since 1970.
+        since_ms: u64,
+    },
+    /// The disk refuses writes or syncs.
+    Failing {
+        /// What the system said.
+        reason: String,
+    },
+}
+
+/// The state of the spool, for health, metrics and the status page.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    /// The ordinal of the oldest item that is kept.
+    pub first: Ordinal,
+    /// The ordinal behind the last durable item.
+    pub end: Ordinal,
+    /// Bytes of disk taken, spare files included.
+    pub bytes: u64,
+    /// Bytes of disk that may be taken.
+    pub limit: u64,
+    /// The share of the limit that holds records, from 0 to 1.
+    pub fullness: f64,
+    /// Whether `fullness` has reached the high watermark.
+    pub above_watermark: bool,
+    /// Whether appends succeed.
+    pub health: Health,
+    /// Segments that hold records.
+    pub segments: usize,
+    /// Files kept for reuse.
+    pub spares: usize,
+    /// Commits since the start.
+    pub commits: u64,
+    /// Appends made durable since the start.
+    pub appends: u64,
+    /// When the oldest record was appended, in milliseconds since 1970; `None` when there is none.
+    pub oldest_ms: Option<u64>,
+}
+
+/// The log. Cheap to clone; the last clone that goes closes it.
+#[derive(Debug, Clone)]
+pub struct Spool {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    fs: Arc<dyn Fs>,
+    config: Config,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Spool {
+    /// Opens the spool in this directory, which is made if need be, and starts its thread. The caller sees to it that
+    /// nobody else has it open.
+    pub fn open(config: &Config, dir: &Path, fs: Arc<dyn Fs>) -> Result<(Self, Recovered), OpenError> {
+        config.check().map_err(OpenError::Config)?;
+        let (layout, recovered) = recovery::recover(&*fs, dir, config)?;
+        let shared = Arc::new(Shared::new(layout.segments.clone(), layout.next, layout.spares.len()));
+        shared.note_oldest(&*fs);
+        let committer = Committer::new(Arc::clone(&shared), Arc::clone(&fs), dir, config, layout);
+        let thread = std::thread::Builder::new()
+            .name("spool-commit".to_owned())
+            .spawn(move || committer.run())
+            .map_err(OpenError::Thread)?;
+        let inner = Inner { shared, fs, config: config.clone(), thread: Mutex::new(Some(thread)) };
+        Ok((Self { inner: Arc::new(inner) }, recovered))
+    }
+
+    /// Compresses and sums an entry. CPU work: call it off the async runtime.
+    pub fn pack(&self, entry: Entry) -> Packed {
+        Packed::new(entry, self.inner.config.compression_level, self.inner.config.max_record.as_u64())
+    }
+
+    /// Appends a record; resolves when it is durable or will never be acknowledged. Dropping the future gives up the
+    /// acknowledgement, not necessarily the record.
+    pub async fn append(&self, packed: Packed) -> Result<Appended, AppendError> {
+        let room = self.inner.config.segment_size.as_u64() - SEGMENT_HEADER_LEN;
+        if packed.too_large || packed.stored_len() > room {
+            return Err(AppendError::TooLarge);
+        }
+        let (reply, answer) = oneshot::channel();
+        self.inner.shared.push(Waiting { packed, reply })?;
+        answer.await.unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// Reads from an ordinal on. One below the first kept item starts with the damage in between.
+    pub fn reader(&self, from: Ordinal) -> Result<Reader, ReadError> {
+        let end = self.inner.shared.next();
+        if from > end {
+            return Err(ReadError::BehindEnd { end });
+        }
+        Ok(Reader::new(Arc::clone(&self.inner.shared), Arc::clone(&self.inner.fs), from))
+    }
+
+    /// The ordinal behind the last durable item, and its changes.
+    pub fn durable_end(&self) -> watch::Receiver<Ordinal> {
+        self.inner.shared.durable()
+    }
+
+    /// Sees to it that new items get ordinals from here on, if they would get lower ones. Call it after opening with
+    /// the highest ordinal that any cursor knows: when damage took the last records, their ordinals must not be given
+    /// to new items, which a cursor would take for settled. The gap reads as damage.
+    pub fn advance_to(&self, at_least: Ordinal) {
+        self.inner.shared.publish(at_least);
+    }
+
+    /// Everything below is no longer needed by anybody: whole segments are recycled, soon after this returns.
+    pub fn release(&self, before: Ordinal) {
+        self.inner.shared.ask_release(before);
+    }
+
+    /// The state now.
+    pub fn status(&self) -> Status {
+        let shared = &self.inner.shared;
+        let counts = shared.with_counts(|counts| counts.clone());
+        let limit = self.inner.config.max_size.as_u64();
+        let fullness = (shared.used_bytes() as f64 / limit as f64).min(1.0);
+        Status {
+            first: shared.first(),
+            end: shared.next(),
+            bytes: shared.live_bytes() + counts.spares as u64 * self.inner.config.segment_size.as_u64(),
+            limit,
+            fullness,
+            above_watermark: fullness >= self.inner.config.high_watermark.get(),
+            health: counts.health,
+            segments: shared.segment_count(),
+            spares: counts.spares,
+            commits: counts.commits,
+            appends: counts.appends,
+            oldest_ms: (counts.oldest_ms > 0).then_some(counts.oldest_ms),
+        }
+    }
+
+    /// Refuses new appends, finishes what waits, and stops the thread. Blocks for as long as the disk takes.
+    pub fn close(&self) {
+        self.inner.close();
+    }
+}
+
+impl Inner {
+    fn close(&self) {
+        self.shared.close();
+        if let Some(thread) = lock(&self.thread).take() {
+            // A panic of the thread has been reported by the panic hook; everybody who waited has been answered.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Locks; a panic of another holder leaves nothing half-done behind these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,270 @@
+//! Reading records in order, from any ordinal up to the durable end.
+//!
+//! Takes one bounded stretch of a segment at a time, so that memory does not depend on the backlog. Damage is an item
+//! like any other: it says which ordinals are lost, and reading goes on behind it.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::frame::RecordHeader;
+use super::fs::Fs;
+use super::segment::{NARROW, Segment, Step, WIDE, Walk};
+use super::shared::Shared;
+use super::{Ordinal, ReadError};
+
+/// What [`Reader::next`] gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// A record.
+    Record(Record),
+    /// Items `first..until` cannot be read any more. The range is empty when only a note is lost.
+    Damaged {
+        /// The first lost item.
+        first: Ordinal,
+        /// The ordinal behind the last lost item.
+        until: Ordinal,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// A record as it was appended. One that holds the item asked for may begin before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The ordinal of its first item.
+    pub first: Ordinal,
+    /// How many items it holds.
+    pub items: u32,
+    /// When it was appended, in milliseconds since 1970.
+    pub appended_at_ms: u64,
+    /// As in [`super::Entry`].
+    pub note: Bytes,
+    /// As in [`super::Entry`].
+    pub index: Bytes,
+    /// As in [`super::Entry`].
+    pub payload: Bytes,
+}
+
+/// What [`Reader::next_head`] gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeadItem {
+    /// A record without its payload. Whether the payload is whole was not looked at.
+    Head(Head),
+    /// As [`Item::Damaged`].
+    Damaged {
+        /// The first lost item.
+        first: Ordinal,
+        /// The ordinal behind the last lost item.
+        until: Ordinal,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// A record without its payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The ordinal of its first item.
+    pub first: Ordinal,
+    /// How many items it holds.
+    pub items: u32,
+    /// When it was appended, in milliseconds since 1970.
+    pub appended_at_ms: u64,
+    /// As in [`super::Entry`].
+    pub note: Bytes,
+    /// As in [`super::Entry`].
+    pub index: Bytes,
+    /// Bytes of the payload on disk.
+    pub stored_bytes: u64,
+    /// Bytes of the payload unpacked.
+    pub plain_bytes: u64,
+}
+
+/// Where a reader stands: a segment and a walk over its records.
+#[derive(Debug)]
+struct Place {
+    segment: Arc<Segment>,
+    walk: Walk,
+}
+
+/// Reads records in order.
+#[derive(Debug)]
+pub struct Reader {
+    shared: Arc<Shared>,
+    fs: Arc<dyn Fs>,
+    /// The ordinal it was asked to start from; what lies below is passed over.
+    from: Ordinal,
+    place: Option<Place>,
+}
+
+/// What a look at a record's bytes gives, or why they are damaged.
+type Look<T> = fn(&RecordHeader, &mut Walk, u64) -> io::Result<Result<T, String>>;
+
+enum Seen<T> {
+    Whole(T),
+    Damaged { first: Ordinal, until: Ordinal, reason: String },
+}
+
+impl Reader {
+    pub(super) fn new(shared: Arc<Shared>, fs: Arc<dyn Fs>, from: Ordinal) -> Self {
+        Self { shared, fs, from, place: None }
+    }
+
+    /// The next record or damage; `None` at the durable end, where a later call may find more.
+    #[expect(clippy::should_implement_trait, reason = "it can fail, and `None` is not the end for ever")]
+    pub fn next(&mut self) -> Result<Option<Item>, ReadError> {
+        Ok(self.advance(WIDE, whole_record)?.map(|seen| match seen {
+            Seen::Whole(record) => Item::Record(record),
+            Seen::Damaged { first, until, reason } => Item::Damaged { first, until, reason },
+        }))
+    }
+
+    /// The same without reading or unpacking the payload.
+    pub fn next_head(&mut self) -> Result<Option<HeadItem>, ReadError> {
+        Ok(self.advance(NARROW, head_only)?.map(|seen| match seen {
+            Seen::Whole(head) => HeadItem::Head(head),
+            Seen::Damaged { first, until, reason } => HeadItem::Damaged { first, until, reason },
+        }))
+    }
+
+    fn advance<T>(&mut self, chunk: usize, look: Look<T>) -> Result<Option<Seen<T>>, ReadError> {
+        loop {
+            if self.place.is_none() && !self.find_place()? {
+                return Ok(None);
+            }
+            let Some(place) = &mut self.place else { return Ok(None) };
+            let result = place.look(self.from, chunk, look);
+            if place.segment.is_released() {
+                // Whatever was read may belong to the file's next life. Only who had read all of it may go on.
+                let (extent, expected) = (place.segment.extent(), place.walk.expected);
+                if !extent.sealed || expected < extent.until {
+                    return Err(ReadError::Released);
+                }
+                let Some(next) = self.shared.segment_after(place.segment.number) else { return Ok(None) };
+                self.enter(next, expected)?;
+                continue;
+            }
+            match result? {
+                Looked::Seen(Seen::Damaged { first, until, reason }) => {
+                    if until > self.from || (first == until && first == self.from) {
+                        return Ok(Some(Seen::Damaged { first: first.max(self.from), until, reason }));
+                    }
+                }
+                Looked::Seen(whole) => return Ok(Some(whole)),
+                Looked::Passed => {}
+                Looked::End { sealed: false } => return Ok(None),
+                Looked::End { sealed: true } => {
+                    let (number, expected) = (place.segment.number, place.walk.expected);
+                    let Some(next) = self.shared.segment_after(number) else { return Ok(None) };
+                    self.enter(next, expected)?;
+                }
+            }
+        }
+    }
+
+    /// Goes to the segment that holds the start; `false` when there is no segment yet.
+    fn find_place(&mut self) -> Result<bool, ReadError> {
+        let Some(segment) = self.shared.segment_for(self.from) else { return Ok(false) };
+        let expected = segment.first.min(self.from);
+        self.enter(segment, expected)?;
+        Ok(true)
+    }
+
+    fn enter(&mut self, segment: Arc<Segment>, expected: Ordinal) -> Result<(), ReadError> {
+        match segment.file(&*self.fs) {
+            Ok(file) => {
+                let walk = Walk::new(file, segment.epoch, expected, NARROW);
+                self.place = Some(Place { segment, walk });
+                Ok(())
+            }
+            Err(_) if segment.is_released() => Err(ReadError::Released),
+            Err(e) => Err(ReadError::Io(e)),
+        }
+    }
+}
+
+enum Looked<T> {
+    Seen(Seen<T>),
+    /// A record below the start.
+    Passed,
+    End {
+        sealed: bool,
+    },
+}
+
+impl Place {
+    fn look<T>(&mut self, from: Ordinal, chunk: usize, look: Look<T>) -> Result<Looked<T>, ReadError> {
+        let extent = self.segment.extent();
+        self.walk.chunk = if self.walk.expected < from { NARROW } else { chunk };
+        let lost = |walk: &mut Walk, reason: &str| {
+            let first = std::mem::replace(&mut walk.expected, extent.until);
+            walk.offset = extent.end;
+            Looked::Seen(Seen::Damaged { first, until: extent.until, reason: reason.to_owned() })
+        };
+        Ok(match self.walk.step(extent.end, extent.until)? {
+            Step::Head(header) if passes(&header, from) => {
+                self.walk.pass(&header);
+                Looked::Passed
+            }
+            Step::Head(header) => {
+                let seen = match look(&header, &mut self.walk, extent.end)? {
+                    Ok(whole) => Seen::Whole(whole),
+                    Err(reason) => Seen::Damaged { first: header.first, until: header.until(), reason },
+                };
+                self.walk.pass(&header);
+                Looked::Seen(seen)
+            }
+            Step::Damage { first, until, reason } => {
+                Looked::Seen(Seen::Damaged { first, until, reason: reason.to_owned() })
+            }
+            Step::Lost => lost(&mut self.walk, "the rest of the segment is damaged"),
+            Step::End if extent.sealed && self.walk.expected < extent.until => {
+                lost(&mut self.walk, "records are missing at the end of the segment")
+            }
+            Step::End => Looked::End { sealed: extent.sealed },
+        })
+    }
+}
+
+/// Whether a record lies below the start. A note without items belongs to the ordinal it stands at.
+fn passes(header: &RecordHeader, from: Ordinal) -> bool {
+    header.until() < from || (header.items > 0 && header.until() == from)
+}
+
+const WRONG_SUM: &str = "a record's checksum is wrong";
+
+fn whole_record(header: &RecordHeader, walk: &mut Walk, end: u64) -> io::Result<Result<Record, String>> {
+    let body = walk.body(header, end)?;
+    if !header.body_is_whole(body) {
+        return Ok(Err(WRONG_SUM.to_owned()));
+    }
+    let (note, rest) = body.split_at(header.note_len as usize);
+    let (index, stored) = rest.split_at(header.index_len as usize);
+    Ok(header.unpack(stored).map(|payload| Record {
+        first: header.first,
+        items: header.items,
+        appended_at_ms: header.appended_at_ms,
+        note: Bytes::copy_from_slice(note),
+        index: Bytes::copy_from_slice(index),
+        payload: payload.into(),
+    }))
+}
+
+fn head_only(header: &RecordHeader, walk: &mut Walk, end: u64) -> io::Result<Result<Head, String>> {
+    let head = walk.head(header, end)?;
+    if head.len() as u64 != header.head_len() || crc32fast::hash(head) != header.head_crc {
+        return Ok(Err(WRONG_SUM.to_owned()));
+    }
+    let (note, index) = head.split_at(header.note_len as usize);
+    Ok(Ok(Head {
+        first: header.first,
+        items: header.items,
+        appended_at_ms: header.appended_at_ms,
+        note: Bytes::copy_from_slice(note),
+        index: Bytes::copy_from_slice(index),
+        stored_bytes: header.stored_len.into(),
+        plain_bytes: header.plain_len.into(),
+    }))
+}
