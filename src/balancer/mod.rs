@@ -1,0 +1,317 @@
+//! Which endpoint takes the next request, and whether any may.
+//!
+//! A caller asks with [`Balancer::pick`], sends, and says with [`Lease::finish`] how it went. From nothing but these
+//! answers, and probes when there are none, the balancer learns:
+//!
+//! 1. who may take a request at all: not ejected (`breaker`), not asked to wait, within its limit of requests in
+//!    flight and its cap of events a second (`limiter`);
+//! 2. of those with the lowest priority number, who should: the less loaded of two at random (`p2c`), where load
+//!    is latency (`ewma`) × requests in flight ÷ weight;
+//! 3. who should be left alone: endpoints that fail, hang or lag behind the others (`health`).
+//!
+//! Two rules bound the harm it can do. Judgements by comparison (share of failures, silence, latency) never take the
+//! last endpoint out of use; only failures in a row do, when trying costs more than waiting, and nothing is lost
+//! because the spool waits. And nobody starves: estimates fade, ejections end, [`Pick::Wait`] is short.
+//!
+//! It knows nothing of batches, outputs or protocols: an endpoint is an index into the list it was given. It sends
+//! nothing itself, probes neither: [`Balancer::probe_due`] says whom to ask.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+use tokio::time::Instant;
+
+mod backoff;
+mod breaker;
+mod config;
+mod endpoint;
+mod ewma;
+mod health;
+mod limiter;
+mod p2c;
+mod snapshot;
+mod spec;
+#[cfg(test)]
+mod tests;
+
+pub use backoff::{Backoff, RetryBudget};
+pub use config::Config;
+pub use snapshot::{EndpointState, EndpointStatus};
+pub use spec::Spec;
+
+use breaker::Trip;
+use endpoint::{Availability, Endpoint, Started};
+
+/// Shorter waits than this are not worth a timer.
+const SHORTEST_WAIT: Duration = Duration::from_millis(10);
+
+/// Nobody waits longer than this without asking again: a lost wake-up costs a second, never a stall.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// How often endpoints are compared with each other.
+const REVIEW_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How a request went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The endpoint did its job, whatever it thought of the events.
+    Success,
+    /// The endpoint failed, could not be reached or did not answer in time.
+    Failure,
+    /// The endpoint is well but asks to be left alone for so long; kept between 1 second and 5 minutes.
+    RetryAfter(Duration),
+    /// The request says nothing about the endpoint: it was never sent, or was given up by the caller.
+    Neutral,
+}
+
+/// The answer to "who takes this batch?".
+#[derive(Debug)]
+pub enum Pick {
+    /// This endpoint does.
+    Lease(Lease),
+    /// Nobody may now. Ask again after this time (10 ms to 1 s), or when [`Balancer::changed`] resolves.
+    Wait(Duration),
+}
+
+/// The right to send one request to one endpoint. Dropping it unfinished counts as [`Verdict::Neutral`].
+#[derive(Debug)]
+pub struct Lease {
+    /// The index of the endpoint.
+    pub endpoint: usize,
+    started: Started,
+    verdict: Verdict,
+    shared: Arc<Shared>,
+}
+
+impl Lease {
+    /// Ends the lease and says how the request went.
+    pub fn finish(mut self, verdict: Verdict) {
+        self.verdict = verdict;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.shared.lock().end(self.endpoint, self.started, self.verdict);
+        self.shared.changed.notify_waiters();
+    }
+}
+
+/// Spreads requests over endpoints. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Balancer {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is only numbers; a panic elsewhere cannot leave it worse than one request off.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Balancer {
+    /// A balancer over these endpoints, all taken to be well. With no endpoint, every pick waits.
+    pub fn new(specs: Vec<Spec>, config: &Config, rng: fastrand::Rng) -> Self {
+        let now = Instant::now();
+        let state = State {
+            endpoints: specs.into_iter().map(|spec| Endpoint::new(spec, config, now)).collect(),
+            stalled_after: config.stalled_after.get(),
+            reviewed: now,
+            requests: 0,
+            rng,
+        };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }) }
+    }
+
+    /// Picks an endpoint for a request of so many events.
+    pub fn pick(&self, events: u32) -> Pick {
+        self.pick_by(events, State::choose)
+    }
+
+    /// The same for a request that only this endpoint should get: it may hold the events already, and knows best.
+    pub fn pick_at(&self, endpoint: usize, events: u32) -> Pick {
+        self.pick_by(events, |state, now| state.choose_only(endpoint, now))
+    }
+
+    fn pick_by(&self, events: u32, choose: impl FnOnce(&mut State, Instant) -> Result<usize, Duration>) -> Pick {
+        let now = Instant::now();
+        let mut state = self.shared.lock();
+        state.review(now);
+        match choose(&mut state, now) {
+            Ok(endpoint) => {
+                let started = state.start(endpoint, events, now);
+                Pick::Lease(Lease { endpoint, started, verdict: Verdict::Neutral, shared: Arc::clone(&self.shared) })
+            }
+            Err(wait) => Pick::Wait(wait.clamp(SHORTEST_WAIT, LONGEST_WAIT)),
+        }
+    }
+
+    /// Waits until an endpoint may take a request of so many events; until this one may, if `only` names one. Safe to
+    /// drop at any time.
+    pub async fn acquire(&self, events: u32, only: Option<usize>) -> Lease {
+        loop {
+            // Before asking: what changes in between must wake us.
+            let changed = self.changed();
+            match only.map_or_else(|| self.pick(events), |endpoint| self.pick_at(endpoint, events)) {
+                Pick::Lease(lease) => return lease,
+                Pick::Wait(wait) => tokio::select! {
+                    () = changed => {}
+                    () = tokio::time::sleep(wait) => {}
+                },
+            }
+        }
+    }
+
+    /// Resolves when a lease ends or a probe brings an endpoint back. Counts from the call on, not from the first poll.
+    pub fn changed(&self) -> Notified<'_> {
+        self.shared.changed.notified()
+    }
+
+    /// The endpoints to probe now: ejected ones, and ones that had no request for long. Ask about once a second, and
+    /// tell each result to [`Balancer::probed`].
+    pub fn probe_due(&self, now: Instant) -> Vec<usize> {
+        let mut state = self.shared.lock();
+        let State { endpoints, rng, .. } = &mut *state;
+        let due = |(index, endpoint): (usize, &mut Endpoint)| {
+            endpoint.breaker.tick(now);
+            let ejected = endpoint.breaker.is_open();
+            endpoint.probes.take(ejected, now, rng).then_some(index)
+        };
+        endpoints.iter_mut().enumerate().filter_map(due).collect()
+    }
+
+    /// A probe of this endpoint went well or not. A good one lets an ejected endpoint be tried early; a bad one counts
+    /// as a failure of an endpoint in use.
+    pub fn probed(&self, endpoint: usize, ok: bool) {
+        self.shared.lock().probed(endpoint, ok, Instant::now());
+        self.shared.changed.notify_waiters();
+    }
+
+    /// Every endpoint as it is now, in the order in which they were given.
+    pub fn snapshot(&self) -> Vec<EndpointState> {
+        let now = Instant::now();
+        let mut state = self.shared.lock();
+        state.endpoints.iter_mut().for_each(|endpoint| endpoint.breaker.tick(now));
+        state.endpoints.iter().map(|endpoint| endpoint.state(now)).collect()
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    endpoints: Vec<Endpoint>,
+    stalled_after: Duration,
+    reviewed: Instant,
+    requests: u64,
+    rng: fastrand::Rng,
+}
+
+impl State {
+    /// The endpoint for the next request, or the time until there may be one.
+    fn choose(&mut self, now: Instant) -> Result<usize, Duration> {
+        let mut wait = LONGEST_WAIT;
+        let mut best = u32::MAX;
+        let mut candidates: Vec<usize> = Vec::with_capacity(self.endpoints.len());
+        for (index, endpoint) in self.endpoints.iter_mut().enumerate() {
+            endpoint.breaker.tick(now);
+            match endpoint.availability(now) {
+                Availability::After(time) => wait = wait.min(time),
+                Availability::Busy => {}
+                Availability::Now | Availability::Trial => {
+                    if endpoint.spec.priority < best || candidates.is_empty() {
+                        best = endpoint.spec.priority;
+                        candidates.clear();
+                    }
+                    if endpoint.spec.priority == best {
+                        candidates.push(index);
+                    }
+                }
+            }
+        }
+        // A trial goes first: a recovered endpoint would else wait for the others to be loaded.
+        let trial = candidates.iter().find(|index| self.endpoints[**index].breaker.wants_trial());
+        if let Some(index) = trial {
+            return Ok(*index);
+        }
+        let loads: Vec<f64> = candidates.iter().map(|index| self.endpoints[*index].load(now)).collect();
+        p2c::choose(&loads, &mut self.rng).map(|chosen| candidates[chosen]).ok_or(wait)
+    }
+
+    /// This endpoint, or the time until it may be asked.
+    fn choose_only(&mut self, index: usize, now: Instant) -> Result<usize, Duration> {
+        let Some(endpoint) = self.endpoints.get_mut(index) else { return Err(LONGEST_WAIT) };
+        endpoint.breaker.tick(now);
+        match endpoint.availability(now) {
+            Availability::After(time) => Err(time),
+            Availability::Busy => Err(LONGEST_WAIT),
+            Availability::Now | Availability::Trial => Ok(index),
+        }
+    }
+
+    fn start(&mut self, endpoint: usize, events: u32, now: Instant) -> Started {
+        self.requests += 1;
+        self.endpoints[endpoint].start(self.requests, events, now)
+    }
+
+    fn end(&mut self, endpoint: usize, started: Started, verdict: Verdict) {
+        let now = Instant::now();
+        let trip = self.endpoints[endpoint].end(started, verdict, now);
+        self.trip(endpoint, trip, now);
+    }
+
+    fn probed(&mut self, index: usize, ok: bool, now: Instant) {
+        let Some(endpoint) = self.endpoints.get_mut(index) else { return };
+        if ok {
+            endpoint.breaker.probed_well();
+        } else if endpoint.breaker.is_closed() {
+            let trip = endpoint.breaker.failure(endpoint.breaker.term(), now);
+            self.trip(index, trip, now);
+        }
+    }
+
+    fn trip(&mut self, endpoint: usize, trip: Option<Trip>, now: Instant) {
+        match trip {
+            Some(Trip::Consecutive) => self.endpoints[endpoint].eject(now, &mut self.rng),
+            Some(Trip::Share) => self.eject_outlier(endpoint, now),
+            None => {}
+        }
+    }
+
+    /// Ejects an endpoint for being worse than the others, unless it is the last one in use.
+    fn eject_outlier(&mut self, endpoint: usize, now: Instant) {
+        let others_in_use =
+            self.endpoints.iter().enumerate().any(|(index, e)| index != endpoint && e.breaker.is_closed());
+        if others_in_use {
+            self.endpoints[endpoint].eject(now, &mut self.rng);
+        }
+    }
+
+    /// Compares the endpoints in use with each other, now and then.
+    fn review(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.reviewed) < REVIEW_INTERVAL {
+            return;
+        }
+        self.reviewed = now;
+        for index in 0..self.endpoints.len() {
+            let endpoint = &self.endpoints[index];
+            if endpoint.breaker.is_closed() && endpoint.silence(now) >= self.stalled_after {
+                self.eject_outlier(index, now);
+            }
+        }
+        for index in 0..self.endpoints.len() {
+            let others =
+                self.endpoints.iter().enumerate().filter(|(other, e)| *other != index && e.breaker.is_closed());
+            let mut latencies: Vec<f64> = others.filter_map(|(_, other)| other.measured_latency()).collect();
+            let own = self.endpoints[index].latency(now);
+            self.endpoints[index].slowness.compare(own, &mut latencies, now);
+        }
+    }
+}
