@@ -13,6 +13,7 @@
 pub mod balancer;
 pub mod dedup;
 pub mod filter;
+pub mod outputs;
 pub mod spool;
 
 pub mod event;

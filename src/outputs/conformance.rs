@@ -1,0 +1,337 @@
+//! The suite that every output passes: what an endpoint does, and the exact outcome that follows.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::body::{Compression, Shape};
+use super::collector::{Behaviour, Collector};
+use super::config::Endpoint;
+use super::output::{Outcome, OutgoingEvent, Output, Request, RetryReason};
+use super::{Config, build, file, http, logs_ingestion};
+use crate::event::Format;
+use crate::values::{ByteSize, Secret, Span};
+
+const ID: &str = "5d3c1f0e-0000-4000-8000-000000000001";
+
+fn endpoints(url: String) -> Vec<Endpoint> {
+    vec![Endpoint { url, ..Endpoint::default() }]
+}
+
+fn workspace(url: String) -> Config {
+    Config::LogsIngestion(logs_ingestion::Config {
+        name: "workspace".to_owned(),
+        endpoints: endpoints(url),
+        dcr: "dcr-1".to_owned(),
+        stream: "Custom-Events".to_owned(),
+        token: Some(Secret::new("canary")),
+        timeout: Span::millis(300),
+        max_batch: ByteSize::mib(16),
+        ..logs_ingestion::Config::default()
+    })
+}
+
+fn collector_output(url: String, format: Shape, compression: Compression) -> Config {
+    Config::Http(http::Config {
+        name: "collector".to_owned(),
+        endpoints: endpoints(url),
+        headers: [("x-key".to_owned(), Secret::new("canary"))].into(),
+        format,
+        compression,
+        timeout: Span::millis(300),
+        ..http::Config::default()
+    })
+}
+
+/// Every HTTP output worth a run of its own.
+fn http_outputs(authority: &str) -> Vec<(Config, Shape, Compression)> {
+    let url = || format!("http://{authority}");
+    vec![
+        (workspace(url()), Shape::JsonArray, Compression::Gzip),
+        (collector_output(url(), Shape::JsonArray, Compression::Gzip), Shape::JsonArray, Compression::Gzip),
+        (collector_output(url(), Shape::Ndjson, Compression::Zstd), Shape::Ndjson, Compression::Zstd),
+    ]
+}
+
+fn built(config: &Config) -> Arc<dyn Output> {
+    build(config, Path::new("/nonexistent")).unwrap()
+}
+
+fn request(output: &dyn Output) -> Request {
+    let event =
+        |n: u32| OutgoingEvent { format: Format::Json, stream: "".into(), raw: format!("{{\"n\":{n}}}").into() };
+    let rows: Vec<_> = (1..=3).map(|n| output.row(&event(n)).unwrap()).collect();
+    output.encode(ID.to_owned(), &rows)
+}
+
+/// A request whose body does not fit into the buffers of a socket.
+fn large_request() -> Request {
+    let body: Bytes = std::iter::repeat_with(|| b'x').take(16 << 20).collect();
+    Request { batch_id: ID.to_owned(), plain_bytes: body.len(), body, events: 1 }
+}
+
+/// The outcome without what the endpoint said.
+fn bare(mut outcome: Outcome) -> Outcome {
+    match &mut outcome {
+        Outcome::Accepted => {}
+        Outcome::Retry { detail, .. }
+        | Outcome::Ambiguous { detail }
+        | Outcome::Split { detail }
+        | Outcome::Rejected { detail, .. } => {
+            assert!(!detail.is_empty(), "an operator must be told why");
+            assert!(!detail.contains("canary"));
+            detail.clear();
+        }
+    }
+    outcome
+}
+
+fn retry(reason: RetryReason, after: Option<u64>) -> Outcome {
+    Outcome::Retry { after: after.map(Duration::from_secs), reason, detail: String::new() }
+}
+
+fn rejected(status: u16) -> Outcome {
+    Outcome::Rejected { status: Some(status), detail: String::new() }
+}
+
+const AMBIGUOUS: Outcome = Outcome::Ambiguous { detail: String::new() };
+const SPLIT: Outcome = Outcome::Split { detail: String::new() };
+
+fn table() -> Vec<(Behaviour, Outcome)> {
+    use Behaviour::{Answer, Close, Continue, CutAnswer, Garbage, Hang, Huge, ResetAfterBody, ResetBeforeBody, Slow};
+    use RetryReason::{Failed, Refused, Throttled};
+    let dated = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\nretry-after: Sun, 06 Nov 1994 08:50:37 GMT\r\n";
+    vec![
+        (Answer(204, ""), Outcome::Accepted),
+        (Answer(200, ""), Outcome::Accepted),
+        (Answer(202, ""), Outcome::Accepted),
+        (Slow, Outcome::Accepted),
+        (Continue, Outcome::Accepted),
+        (Huge(8 << 20), Outcome::Accepted),
+        (CutAnswer, Outcome::Accepted),
+        (Answer(302, "location: /login\r\n"), retry(Refused, Some(30))),
+        (Answer(400, "x-ms-error-code: InvalidPayload\r\n"), rejected(400)),
+        (Answer(401, ""), retry(Refused, Some(30))),
+        (Answer(403, ""), retry(Refused, Some(30))),
+        (Answer(404, "retry-after: 90\r\n"), retry(Refused, Some(90))),
+        (Answer(408, ""), retry(Failed, None)),
+        (Answer(413, ""), SPLIT),
+        (Answer(422, ""), rejected(422)),
+        (Answer(429, "retry-after: 7\r\n"), retry(Throttled, Some(7))),
+        (Answer(429, dated), retry(Throttled, Some(60))),
+        (Answer(429, ""), retry(Throttled, None)),
+        (Answer(503, "retry-after: 0\r\n"), retry(Throttled, Some(0))),
+        (Answer(500, ""), retry(Failed, None)),
+        (Answer(502, "retry-after: 2\r\n"), retry(Failed, Some(2))),
+        (Hang, AMBIGUOUS),
+        (ResetBeforeBody, AMBIGUOUS),
+        (ResetAfterBody, AMBIGUOUS),
+        (Close, AMBIGUOUS),
+        (Garbage, AMBIGUOUS),
+    ]
+}
+
+#[tokio::test]
+async fn each_behaviour_has_its_exact_outcome() {
+    let collector = Collector::start(None).await;
+    for (config, ..) in http_outputs(&collector.authority) {
+        let output = built(&config);
+        let request = request(&*output);
+        for (behaviour, expected) in table() {
+            collector.will([behaviour.clone()]);
+            assert_eq!(bare(output.send(0, &request).await), expected, "{}: {behaviour:?}", config.name());
+            // Whatever happened to this request, the next one is not hurt by it.
+            assert_eq!(output.send(0, &request).await, Outcome::Accepted, "after {behaviour:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_carries_its_id_and_its_events_unchanged_over_every_try() {
+    let collector = Collector::start(None).await;
+    for (config, shape, compression) in http_outputs(&collector.authority) {
+        let output = built(&config);
+        let request = request(&*output);
+        collector.will([Behaviour::Answer(500, ""), Behaviour::Answer(204, "")]);
+        output.send(0, &request).await;
+        output.send(0, &request).await;
+        let received = collector.take();
+        assert_eq!(received.len(), 2);
+        assert_eq!(received[0].body, received[1].body);
+        let first = &received[0];
+        let plain = compression.expand(&first.body.clone().into(), request.plain_bytes);
+        let rows = [r#"{"n":1}"#, r#"{"n":2}"#, r#"{"n":3}"#].map(|row| Bytes::from_static(row.as_bytes()));
+        assert_eq!(plain, shape.join(&rows));
+        assert_eq!(first.header("content-encoding"), compression.content_encoding());
+        assert_eq!(first.header("content-type"), Some(shape.content_type()));
+        assert_eq!(first.header("content-length"), Some(request.body.len().to_string().as_str()));
+        assert_eq!(first.header("user-agent"), Some(concat!("gatepost/", env!("CARGO_PKG_VERSION"))));
+        let line = first.head.lines().next().unwrap();
+        if output.kind() == "logs_ingestion" {
+            assert_eq!(line, "POST /dataCollectionRules/dcr-1/streams/Custom-Events?api-version=2023-01-01 HTTP/1.1");
+            assert_eq!(first.header("x-ms-client-request-id"), Some(ID));
+            assert_eq!(first.header("authorization"), Some("Bearer canary"));
+        } else {
+            assert_eq!(line, "POST / HTTP/1.1");
+            assert_eq!(first.header("idempotency-key"), Some(ID));
+            assert_eq!(first.header("x-gatepost-events"), Some("3"));
+            assert_eq!(first.header("x-key"), Some("canary"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_cannot_decompress_gets_plain_bodies_from_then_on() {
+    let collector = Collector::start(None).await;
+    for status in [415, 501] {
+        for (config, ..) in http_outputs(&collector.authority) {
+            let output = built(&config);
+            let request = request(&*output);
+            let refuse = Behaviour::Answer(status, "");
+            collector.will([refuse.clone(), refuse.clone()]);
+            assert_eq!(bare(output.send(0, &request).await), retry(RetryReason::Refused, Some(30)));
+            collector.will([refuse]);
+            assert_eq!(output.send(0, &request).await, Outcome::Accepted);
+            assert_eq!(output.send(0, &request).await, Outcome::Accepted);
+            let encodings: Vec<bool> =
+                collector.take().iter().map(|received| received.header("content-encoding").is_some()).collect();
+            assert_eq!(encodings, [true, false, true, false, false]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_under_a_large_body_is_ambiguous() {
+    let collector = Collector::start(None).await;
+    let output = built(&workspace(format!("http://{}", collector.authority)));
+    collector.will([Behaviour::ResetBeforeBody]);
+    assert_eq!(bare(output.send(0, &large_request()).await), AMBIGUOUS);
+    // The answer may be lost behind the reset; if it came through, it counts.
+    collector.will([Behaviour::EarlyTooLarge]);
+    let outcome = bare(output.send(0, &large_request()).await);
+    assert!(outcome == SPLIT || outcome == AMBIGUOUS, "{outcome:?}");
+}
+
+#[tokio::test]
+async fn when_no_connection_was_made_nothing_was_sent() {
+    // Nobody listens on port 1 of loopback, and "invalid" is no name by definition.
+    for authority in ["127.0.0.1:1", "name.invalid"] {
+        for (config, ..) in http_outputs(authority) {
+            let output = built(&config);
+            let outcome = bare(output.send(0, &request(&*output)).await);
+            assert_eq!(outcome, retry(RetryReason::Connect, None), "{authority}");
+            assert!(output.probe(0).await.is_err());
+        }
+    }
+}
+
+/// A directory with `ca.pem`, and a server with that certificate.
+fn certificate() -> (tempfile::TempDir, Arc<rustls::ServerConfig>) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("ca.pem"), made.cert.pem()).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let server = rustls::ServerConfig::builder_with_provider(rustls::crypto::aws_lc_rs::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    (dir, Arc::new(server))
+}
+
+fn trusting(authority: &str, directory: &Path) -> Arc<dyn Output> {
+    let mut config = workspace(format!("https://{authority}"));
+    if let Config::LogsIngestion(config) = &mut config {
+        config.ca_file = Some(directory.join("ca.pem"));
+    }
+    built(&config)
+}
+
+#[tokio::test]
+async fn tls_is_spoken_with_the_one_we_trust_and_nobody_else() {
+    let (dir, server) = certificate();
+    let collector = Collector::start(Some(server)).await;
+    let output = trusting(&collector.authority, dir.path());
+    assert_eq!(output.send(0, &request(&*output)).await, Outcome::Accepted);
+    collector.will([Behaviour::ResetAfterBody]);
+    assert_eq!(bare(output.send(0, &request(&*output)).await), AMBIGUOUS);
+    collector.take();
+
+    let (other, _) = certificate();
+    let output = trusting(&collector.authority, other.path());
+    assert_eq!(bare(output.send(0, &request(&*output)).await), retry(RetryReason::Connect, None));
+    assert!(collector.take().is_empty(), "the token must not leave");
+}
+
+#[tokio::test]
+async fn a_handshake_that_never_ends_is_no_connection() {
+    let (dir, _) = certificate();
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let output = trusting(&silent.local_addr().unwrap().to_string(), dir.path());
+    assert_eq!(bare(output.send(0, &request(&*output)).await), retry(RetryReason::Connect, None));
+}
+
+#[tokio::test]
+async fn probes_send_no_events() {
+    let collector = Collector::start(None).await;
+    let url = format!("http://{}", collector.authority);
+    let output = built(&workspace(url.clone()));
+    assert_eq!(output.probe(0).await, Ok(()));
+    assert_eq!(collector.take()[0].body, b"[]");
+    collector.will([Behaviour::Answer(403, "")]);
+    assert!(output.probe(0).await.unwrap_err().starts_with("403"));
+    collector.take();
+
+    let Config::Http(mut config) = collector_output(format!("{url}/events"), Shape::Ndjson, Compression::None) else {
+        panic!("not an HTTP output")
+    };
+    assert_eq!(built(&Config::Http(config.clone())).probe(0).await, Ok(()));
+    assert!(collector.take().is_empty());
+    config.probe = http::Probe::Get;
+    config.probe_path = "/health?full".to_owned();
+    let output = built(&Config::Http(config));
+    assert_eq!(output.probe(0).await, Ok(()));
+    let received = collector.take();
+    assert!(received[0].head.starts_with("GET /health?full HTTP/1.1"), "{}", received[0].head);
+    assert!(received[0].body.is_empty());
+}
+
+#[tokio::test]
+async fn a_file_takes_a_batch_once_and_asks_again_when_it_cannot() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config::File(file::Config { name: "local".to_owned(), ..file::Config::default() });
+    let output = build(&config, dir.path()).unwrap();
+    let batch = request(&*output);
+    assert_eq!(output.probe(0).await, Ok(()));
+    assert_eq!(output.send(0, &batch).await, Outcome::Accepted);
+    assert_eq!(output.send(0, &batch).await, Outcome::Accepted);
+    let read = || std::fs::read_to_string(dir.path().join("out/events-00000001.ndjson")).unwrap();
+    assert_eq!(read(), "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n");
+
+    // After a reload the new output waits for the old one.
+    let reloaded = build(&config, dir.path()).unwrap();
+    let next = Request { batch_id: "next".to_owned(), ..batch.clone() };
+    assert_eq!(bare(reloaded.send(0, &next).await), retry(RetryReason::Failed, None));
+    assert!(reloaded.probe(0).await.is_err());
+    drop(output);
+    assert_eq!(reloaded.send(0, &batch).await, Outcome::Accepted);
+    assert_eq!(reloaded.send(0, &next).await, Outcome::Accepted);
+    assert_eq!(read().lines().count(), 6);
+}
+
+#[test]
+fn the_limits_of_every_output_tell_the_exact_size_of_its_bodies() {
+    let mut configs: Vec<Config> = http_outputs("127.0.0.1:1").into_iter().map(|(config, ..)| config).collect();
+    configs.push(Config::File(file::Config { name: "local".to_owned(), ..file::Config::default() }));
+    for config in configs {
+        let output = built(&config);
+        let (limits, request) = (output.limits(), request(&*output));
+        assert_eq!(request.plain_bytes, limits.frame_bytes + 3 * 7 + 2 * limits.separator_bytes, "{}", config.name());
+        assert_eq!(request.events, 3);
+        assert!(!output.endpoints().is_empty());
+        assert_eq!(serde_json::to_value(&config).unwrap()["kind"], output.kind());
+    }
+}

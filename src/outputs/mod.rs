@@ -1,0 +1,70 @@
+//! The outputs: destinations with their protocols. One folder each, with the same files inside.
+//!
+//! - [`logs_ingestion`]: a Log Analytics or Sentinel workspace, through a data collection endpoint and rule;
+//! - [`http`]: any collector that takes a JSON array or NDJSON by POST;
+//! - [`file`]: rotated NDJSON files in a directory, for a gateway without any cloud.
+//!
+//! What they share: [`row`] turns an event into a row, [`body`] rows into a body, [`sender`] posts it, [`outcome`] says
+//! what the answer means. All pass one suite, `conformance`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::net::tls_client::TrustError;
+
+mod body;
+pub mod config;
+pub mod file;
+pub mod http;
+pub mod logs_ingestion;
+mod outcome;
+pub mod output;
+mod row;
+mod sender;
+
+#[cfg(test)]
+mod collector;
+#[cfg(test)]
+mod conformance;
+
+pub use config::Config;
+pub use output::Output;
+
+/// Why an output cannot be built from its configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The configuration has a problem that [`Config::problems`] would have told.
+    #[error("output {output}: {key}: {message}")]
+    Invalid {
+        /// The output's name.
+        output: String,
+        /// The key with the problem.
+        key: String,
+        /// What is wrong and what would be right.
+        message: String,
+    },
+    /// The trusted certificates cannot be loaded.
+    #[error("output {output}: {source}")]
+    Trust {
+        /// The output's name.
+        output: String,
+        /// What is wrong with them.
+        source: TrustError,
+    },
+}
+
+/// The output that `config` describes. Relative directories of file outputs are below `state_dir`.
+///
+/// Reads certificate files, sends nothing and creates nothing: a file output opens its directory with its first batch.
+pub fn build(config: &Config, state_dir: &Path) -> Result<Arc<dyn Output>, BuildError> {
+    let output = || config.name().to_owned();
+    if let Some((key, message)) = config.problems().into_iter().next() {
+        return Err(BuildError::Invalid { output: output(), key, message });
+    }
+    let trust = |source| BuildError::Trust { output: output(), source };
+    Ok(match config {
+        Config::LogsIngestion(config) => Arc::new(logs_ingestion::LogsIngestion::new(config).map_err(trust)?),
+        Config::Http(config) => Arc::new(http::Http::new(config).map_err(trust)?),
+        Config::File(config) => Arc::new(file::File::new(config, state_dir)),
+    })
+}
