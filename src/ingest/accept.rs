@@ -1,0 +1,60 @@
+//! What ingest promises to whoever takes uploads: the trait, the receipt, the refusals.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use crate::event::{DecodeError, Upload};
+
+/// Proof that an upload is durable: what became of each of its events.
+///
+/// `received = filtered + duplicate + set_aside + spooled`, always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Receipt {
+    /// Records in the upload.
+    pub received: u64,
+    /// Dropped by a rule.
+    pub filtered: u64,
+    /// Dropped because they were seen before.
+    pub duplicate: u64,
+    /// Kept as dead letters because they could not be understood.
+    pub set_aside: u64,
+    /// Appended to the spool.
+    pub spooled: u64,
+}
+
+/// Why an upload was not accepted. Nothing of it was kept; the sender keeps its copy.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// The body as a whole cannot be read: sending it again will not help.
+    #[error(transparent)]
+    Malformed(#[from] DecodeError),
+    /// An event is larger than the spool takes: it will never fit.
+    #[error("an event is larger than the gateway can keep")]
+    TooLarge,
+    /// Too much work is waiting.
+    #[error("the gateway is busy: {reason}")]
+    Busy {
+        /// When to come back.
+        retry_after: Duration,
+        /// Which limit was reached: a label value.
+        reason: &'static str,
+    },
+    /// The gateway is draining.
+    #[error("the gateway is stopping")]
+    Stopping,
+    /// The spool has no room, or the disk is full.
+    #[error("the spool is full")]
+    SpoolFull,
+    /// The disk failed.
+    #[error("the spool cannot write: {0}")]
+    SpoolFailed(String),
+}
+
+/// Takes uploads and makes them durable.
+pub trait Accept: Send + Sync + 'static {
+    /// Resolves when the upload's events are durable (or filtered, or duplicates of durable ones), or refuses it whole.
+    /// Once called, the work runs to its end even if the returned future is dropped: a client that hangs up must not
+    /// leave a half-accepted upload behind.
+    fn accept(&self, upload: Upload) -> BoxFuture<'static, Result<Receipt, Refusal>>;
+}
