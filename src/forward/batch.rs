@@ -1,0 +1,102 @@
+//! A batch: events of one output that go out in one request.
+
+use std::fmt::Write as _;
+use std::ops::Range;
+
+use aws_lc_rs::digest;
+
+use crate::outputs::output::{OutgoingEvent, Request, Row};
+use crate::spool::Ordinal;
+
+/// Events with their positions, already in the form in which the output sends them.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The events, in the order of the log.
+    pub events: Vec<Positioned>,
+    /// When the first of them was spooled, in milliseconds since 1970.
+    pub spooled_at_ms: u64,
+    /// Whether it may have been sent before, by a process that did not live to hear the answer.
+    pub resent: bool,
+}
+
+/// One event of a batch.
+#[derive(Debug, Clone)]
+pub struct Positioned {
+    /// Its position in the spool.
+    pub ordinal: Ordinal,
+    /// As it was uploaded, for the dead letter that it may become.
+    pub event: OutgoingEvent,
+    /// As the output sends it.
+    pub row: Row,
+}
+
+impl Batch {
+    /// From its first event's position to just after its last's.
+    pub fn range(&self) -> Range<Ordinal> {
+        match (self.events.first(), self.events.last()) {
+            (Some(first), Some(last)) => first.ordinal..last.ordinal + 1,
+            _ => 0..0,
+        }
+    }
+
+    /// The positions of its events, as ranges without gaps.
+    pub fn runs(&self) -> Vec<Range<Ordinal>> {
+        let mut runs: Vec<Range<Ordinal>> = Vec::new();
+        for event in &self.events {
+            match runs.last_mut() {
+                Some(run) if run.end == event.ordinal => run.end += 1,
+                _ => runs.push(event.ordinal..event.ordinal + 1),
+            }
+        }
+        runs
+    }
+
+    /// Both halves; of an odd number the first is the smaller. Call it only with two events or more. The whole was
+    /// refused, so the halves are not on their way again.
+    pub fn halves(mut self) -> (Self, Self) {
+        let second = self.events.split_off(self.events.len() / 2);
+        let second = Self { events: second, spooled_at_ms: self.spooled_at_ms, resent: false };
+        (Self { events: self.events, ..second }, second)
+    }
+
+    /// The batch as a request. CPU work.
+    pub fn encode(&self, identity: &Identity, output: &dyn crate::outputs::output::Output) -> Request {
+        let rows: Vec<Row> = self.events.iter().map(|event| event.row.clone()).collect();
+        output.encode(identity.batch_id(&self.range()), &rows)
+    }
+}
+
+/// What makes batch ids: the same events of the same output and installation always get the same id, so that an
+/// endpoint that remembers ids can tell a repetition, even one after a crash.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    seed: Vec<u8>,
+}
+
+impl Identity {
+    /// Ids for one output of one installation.
+    pub fn new(installation: &[u8], output: &str) -> Self {
+        Self { seed: [installation, b"\0batch\0", output.as_bytes()].concat() }
+    }
+
+    /// A UUID (version 8: custom) for a range of events.
+    pub fn batch_id(&self, range: &Range<Ordinal>) -> String {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(&self.seed);
+        context.update(&range.start.to_le_bytes());
+        context.update(&range.end.to_le_bytes());
+        let hash = context.finish();
+        let mut bytes = [0_u8; 16];
+        bytes.copy_from_slice(&hash.as_ref()[..16]);
+        bytes[6] = bytes[6] & 0x0f | 0x80;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        let mut id = String::with_capacity(36);
+        for (at, byte) in bytes.iter().enumerate() {
+            if matches!(at, 4 | 6 | 8 | 10) {
+                id.push('-');
+            }
+            write!(id, "{byte:02x}").expect("writing to a String cannot fail");
+        }
+        id
+    }
+}

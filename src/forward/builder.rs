@@ -1,0 +1,281 @@
+//! Builds batches from the log, in order, within the output's limits.
+//!
+//! Blocking: it reads the disk and decompresses, so it runs off the async runtime and is handed back and forth. What a
+//! crash left unsettled comes first, in exactly the batches in which it was sent, so that a repetition has the id of
+//! the first try. Events that are settled already, that are meant for another output, that the output can never send,
+//! or that are too old never reach a batch: they are reported as [`Aside`] and settled by the caller.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::batch::{Batch, Positioned};
+use crate::event::stored::{self, StoredUploadOwned};
+use crate::outputs::output::{BatchLimits, OutgoingEvent, Output, Row};
+use crate::spool::{Item, Ordinal, ReadError, Reader, Record};
+
+/// Events that do not go into a batch, and what becomes of them.
+#[derive(Debug)]
+pub(super) enum Aside {
+    /// Meant for another output.
+    Skipped(Range<Ordinal>),
+    /// Lost to damage of the spool's files.
+    Damaged(Range<Ordinal>),
+    /// To be kept as a dead letter.
+    DeadLetter {
+        /// The event.
+        event: Positioned,
+        /// Which rule it broke: a label value.
+        reason: &'static str,
+        /// In words.
+        detail: String,
+        /// When it was spooled.
+        spooled_at_ms: u64,
+    },
+}
+
+/// Label value: the event waited longer than `max_age`.
+pub(super) const EXPIRED: &str = "expired";
+/// Label value: the output can never send it (it has no form for it, or it is larger than a request may be).
+pub(super) const UNSENDABLE: &str = "unsendable";
+
+/// One call finds at most so many events that do not go into a batch, and so many bytes of them: after a long outage
+/// a whole spool may have expired.
+const ASIDE_MAX: usize = 2_000;
+const ASIDE_MAX_BYTES: usize = 4 << 20;
+
+/// What one call of [`Builder::build`] found.
+#[derive(Debug, Default)]
+pub(super) struct Built {
+    /// A batch, unless there was nothing to send.
+    pub(super) batch: Option<Batch>,
+    /// Events to be settled without being sent.
+    pub(super) aside: Vec<Aside>,
+    /// Whether the batch ended because the log did: it may still grow.
+    pub(super) unfilled: bool,
+}
+
+/// Builds the batches of one output.
+pub(super) struct Builder {
+    output: Arc<dyn Output>,
+    name: Arc<str>,
+    reader: Reader,
+    limits: BatchLimits,
+    /// Batches that a former process began and did not settle, oldest first.
+    again: VecDeque<Range<Ordinal>>,
+    /// Ranges above the start that are settled already, oldest first.
+    settled: VecDeque<Range<Ordinal>>,
+    /// Events that were read and are not in a batch yet.
+    queue: VecDeque<Queued>,
+    /// An unfilled batch that may still grow.
+    growing: Growing,
+}
+
+enum Queued {
+    Event { ordinal: Ordinal, event: OutgoingEvent, spooled_at_ms: u64 },
+    Aside(Aside),
+}
+
+#[derive(Default)]
+struct Growing {
+    events: Vec<Positioned>,
+    bytes: usize,
+    spooled_at_ms: u64,
+    /// Set while the batch of a former process is being rebuilt: its range.
+    again: Option<Range<Ordinal>>,
+}
+
+impl Builder {
+    /// A builder that reads from `reader` on, where `settled` tells what above its start needs nothing and `again` what
+    /// a former process began.
+    pub(super) fn new(
+        name: Arc<str>,
+        output: Arc<dyn Output>,
+        reader: Reader,
+        settled: Vec<Range<Ordinal>>,
+        again: Vec<Range<Ordinal>>,
+    ) -> Self {
+        let limits = output.limits();
+        Self {
+            output,
+            name,
+            reader,
+            limits,
+            again: again.into(),
+            settled: settled.into(),
+            queue: VecDeque::new(),
+            growing: Growing::default(),
+        }
+    }
+
+    /// Reads on until a batch is full or the log ends. An unfilled batch is kept and grows with the next call, unless
+    /// `flush` says that it has waited long enough. Without a batch and not `unfilled`, it is to be called again at once.
+    /// Events spooled before `oldest_ms` have expired.
+    pub(super) fn build(&mut self, flush: bool, oldest_ms: u64) -> Result<Built, ReadError> {
+        let mut built = Built::default();
+        let mut aside_bytes = 0;
+        loop {
+            if built.aside.len() >= ASIDE_MAX || aside_bytes >= ASIDE_MAX_BYTES {
+                return Ok(built);
+            }
+            let Some(queued) = self.next_queued()? else { break };
+            match queued {
+                Queued::Aside(aside) => built.aside.push(aside),
+                Queued::Event { ordinal, event, spooled_at_ms } => {
+                    if self.ends_before(ordinal) {
+                        self.queue.push_front(Queued::Event { ordinal, event, spooled_at_ms });
+                        built.batch = self.take();
+                        return Ok(built);
+                    }
+                    match self.prepare(ordinal, event, spooled_at_ms, oldest_ms) {
+                        Err(aside) => {
+                            if let Aside::DeadLetter { event, .. } = &*aside {
+                                aside_bytes += event.event.raw.len();
+                            }
+                            built.aside.push(*aside);
+                        }
+                        Ok(event) => {
+                            if !self.fits(&event) {
+                                let Positioned { ordinal, event, .. } = event;
+                                self.queue.push_front(Queued::Event { ordinal, event, spooled_at_ms });
+                                built.batch = self.take();
+                                return Ok(built);
+                            }
+                            self.add(event, spooled_at_ms);
+                        }
+                    }
+                }
+            }
+        }
+        built.unfilled = true;
+        if flush {
+            built.batch = self.take();
+        }
+        Ok(built)
+    }
+
+    /// Whether an unfilled batch waits.
+    pub(super) fn is_growing(&self) -> bool {
+        !self.growing.events.is_empty()
+    }
+
+    fn next_queued(&mut self) -> Result<Option<Queued>, ReadError> {
+        loop {
+            if let Some(queued) = self.queue.pop_front() {
+                return Ok(Some(queued));
+            }
+            match self.reader.next()? {
+                None => return Ok(None),
+                Some(Item::Damaged { first, until, .. }) => {
+                    return Ok(Some(Queued::Aside(Aside::Damaged(first..until))));
+                }
+                Some(Item::Record(record)) => self.unpack(record),
+            }
+        }
+    }
+
+    fn unpack(&mut self, record: Record) {
+        let range = record.first..record.first + Ordinal::from(record.items);
+        if range.is_empty() {
+            return;
+        }
+        match stored::decode(record.payload.clone()) {
+            Ok(upload) if upload.events.len() == record.items as usize => self.enqueue(upload, &record),
+            decoded => {
+                let detail = match decoded {
+                    Err(error) => error.to_string(),
+                    Ok(upload) => format!("{} events where {} were announced", upload.events.len(), record.items),
+                };
+                tracing::error!(first = record.first, items = record.items, detail, "a spool record cannot be decoded");
+                self.queue.push_back(Queued::Aside(Aside::Damaged(range)));
+            }
+        }
+    }
+
+    fn enqueue(&mut self, upload: StoredUploadOwned, record: &Record) {
+        let mine = upload.only_output.as_deref().is_none_or(|only| only == &*self.name);
+        for (ordinal, (format, raw)) in (record.first..).zip(upload.events) {
+            if self.is_settled(ordinal) {
+                continue;
+            }
+            self.queue.push_back(if mine {
+                let event = OutgoingEvent { format, stream: Arc::clone(&upload.stream), raw };
+                Queued::Event { ordinal, event, spooled_at_ms: record.appended_at_ms }
+            } else {
+                Queued::Aside(Aside::Skipped(ordinal..ordinal + 1))
+            });
+        }
+    }
+
+    /// Ordinals come in rising order, so ranges that end below can be forgotten.
+    fn is_settled(&mut self, ordinal: Ordinal) -> bool {
+        while self.settled.front().is_some_and(|range| range.end <= ordinal) {
+            self.settled.pop_front();
+        }
+        self.settled.front().is_some_and(|range| range.contains(&ordinal))
+    }
+
+    /// Whether the batch must end before this event so that a former process's batch keeps its bounds.
+    fn ends_before(&mut self, ordinal: Ordinal) -> bool {
+        if self.growing.again.as_ref().is_some_and(|range| ordinal >= range.end) {
+            return true;
+        }
+        let Some(range) = self.again.front().filter(|range| ordinal >= range.start).cloned() else { return false };
+        if !self.growing.events.is_empty() && self.growing.again.is_none() {
+            return true;
+        }
+        self.again.pop_front();
+        if range.contains(&ordinal) {
+            self.growing.again = Some(range);
+        }
+        false
+    }
+
+    fn prepare(
+        &self,
+        ordinal: Ordinal,
+        event: OutgoingEvent,
+        spooled_at_ms: u64,
+        oldest_ms: u64,
+    ) -> Result<Positioned, Box<Aside>> {
+        let dead = |event, row, reason, detail| {
+            let event = Positioned { ordinal, event, row };
+            Err(Box::new(Aside::DeadLetter { event, reason, detail, spooled_at_ms }))
+        };
+        if spooled_at_ms < oldest_ms {
+            return dead(event, Row::new(), EXPIRED, "it waited longer than max_age".to_owned());
+        }
+        match self.output.row(&event) {
+            Err(detail) => dead(event, Row::new(), UNSENDABLE, detail),
+            Ok(row) if row.len() + self.limits.frame_bytes > self.limits.max_bytes => {
+                let detail = format!("{} bytes; a request holds at most {}", row.len(), self.limits.max_bytes);
+                dead(event, row, UNSENDABLE, detail)
+            }
+            Ok(row) => Ok(Positioned { ordinal, event, row }),
+        }
+    }
+
+    fn fits(&self, event: &Positioned) -> bool {
+        // A former process's batch was within the limits of its time; its bounds are kept.
+        if self.growing.again.is_some() || self.growing.events.is_empty() {
+            return true;
+        }
+        let bytes = self.growing.bytes + self.limits.separator_bytes + event.row.len() + self.limits.frame_bytes;
+        bytes <= self.limits.max_bytes && self.growing.events.len() < self.limits.max_events
+    }
+
+    fn add(&mut self, event: Positioned, spooled_at_ms: u64) {
+        if self.growing.events.is_empty() {
+            self.growing.spooled_at_ms = spooled_at_ms;
+        } else {
+            self.growing.bytes += self.limits.separator_bytes;
+        }
+        self.growing.bytes += event.row.len();
+        self.growing.events.push(event);
+    }
+
+    fn take(&mut self) -> Option<Batch> {
+        let Growing { events, spooled_at_ms, again, .. } = std::mem::take(&mut self.growing);
+        (!events.is_empty()).then_some(Batch { events, spooled_at_ms, resent: again.is_some() })
+    }
+}

@@ -1,0 +1,397 @@
+//! Spool to output: the second half of an event's way.
+//!
+//! [`Forwarder::run`] tells the story: build a batch, note its begin, hand it to a delivery; when the output has taken
+//! it (or its events are kept as dead letters), settle it. Rules that hold at every line of it:
+//!
+//! - the read position moves last: a batch is settled after the output accepted it or the dead letters are durable;
+//! - a begin is on file before the first byte is sent, so that after a crash the batches that may have been taken are
+//!   known, sent again under their old ids, and counted as ambiguous;
+//! - one output delays nobody else: each has its own reader, cursor, balancer and task;
+//! - tries have no limit, only the age of an event has.
+//!
+//! It knows no protocol and no input.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::balancer::{Backoff, Balancer, RetryBudget};
+use crate::metrics;
+use crate::outputs::output::Output;
+use crate::spool::cursor::{Cursor, Settlement, Totals};
+use crate::spool::dead_letter::DeadLetters;
+use crate::spool::{Ordinal, ReadError, Spool};
+
+pub mod batch;
+mod builder;
+mod config;
+mod deliver;
+mod settle;
+
+pub use config::Config;
+
+use batch::{Batch, Identity};
+use builder::{Builder, Built};
+
+/// How long to wait before an output begins anew.
+const BEGIN_AGAIN: Duration = Duration::from_secs(1);
+
+/// What a forwarder works with.
+pub struct Parts {
+    /// The output's name.
+    pub name: Arc<str>,
+    /// How batches are made and tried.
+    pub config: Config,
+    /// The destination.
+    pub output: Arc<dyn Output>,
+    /// Spreads requests over its endpoints.
+    pub balancer: Balancer,
+    /// The log.
+    pub spool: Spool,
+    /// The output's read position in it.
+    pub cursor: Cursor,
+    /// Keeps what no endpoint will take.
+    pub dead_letters: Arc<Mutex<DeadLetters>>,
+    /// How long to wait before a batch is sent again.
+    pub backoff: Backoff,
+    /// How many batches may be sent again at once.
+    pub budget: RetryBudget,
+    /// Makes batch ids.
+    pub identity: Identity,
+    /// Makes the jitter.
+    pub rng: fastrand::Rng,
+}
+
+/// Forwards the events of the spool to one output.
+pub struct Forwarder {
+    name: Arc<str>,
+    config: Config,
+    output: Arc<dyn Output>,
+    balancer: Balancer,
+    spool: Spool,
+    cursor: Mutex<Cursor>,
+    dead_letters: Arc<Mutex<DeadLetters>>,
+    backoff: Backoff,
+    budget: RetryBudget,
+    identity: Identity,
+    rng: Mutex<fastrand::Rng>,
+    /// When the first event of each batch on its way was spooled, by position.
+    on_the_way: Mutex<BTreeMap<Ordinal, u64>>,
+    /// What the last failed request said, and when; cleared by the next accepted one.
+    last_error: Mutex<Option<LastError>>,
+    /// Whether endpoints reject everything.
+    suspicion: Mutex<deliver::Suspicion>,
+    /// How many events were settled when that was looked at last, and since when it is so many.
+    progress: Mutex<(u64, Instant)>,
+}
+
+/// What went wrong last.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct LastError {
+    /// Unix milliseconds.
+    pub at_ms: u64,
+    /// Which endpoint.
+    pub endpoint: String,
+    /// What it said.
+    pub detail: String,
+}
+
+impl Forwarder {
+    /// A forwarder that has not begun.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { name, config, output, balancer, spool, cursor, dead_letters, backoff, budget, identity, rng } =
+            parts;
+        Self {
+            name,
+            config,
+            output,
+            balancer,
+            spool,
+            cursor: Mutex::new(cursor),
+            dead_letters,
+            backoff,
+            budget,
+            identity,
+            rng: Mutex::new(rng),
+            on_the_way: Mutex::default(),
+            last_error: Mutex::default(),
+            suspicion: Mutex::default(),
+            progress: Mutex::new((0, Instant::now())),
+        }
+    }
+
+    /// Forwards until it is stopped: then nothing new is begun, and what is on its way is given its answer. Dropping
+    /// the future ends it at once; what has no answer then is sent again by the next run.
+    ///
+    /// A panic, or a position that can no longer be read, costs a new beginning from what is settled, not the output.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let once = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&self).run_once(stop.clone())));
+            let ended = once.await;
+            if stop.is_cancelled() {
+                return;
+            }
+            let error = ended.err().map(|ended| ended.to_string());
+            tracing::error!(output = &*self.name, error, "the output begins anew from what is settled");
+            pause(BEGIN_AGAIN, &stop).await;
+        }
+    }
+
+    /// Returns when it is stopped, or when the spool cannot be read from where it stands.
+    async fn run_once(self: Arc<Self>, stop: CancellationToken) {
+        self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let mut deliveries = JoinSet::new();
+        let mut end = self.spool.durable_end();
+        let mut builder = match self.builder() {
+            Ok(builder) => builder,
+            Err(error) => {
+                tracing::error!(output = &*self.name, %error, "the spool cannot be read");
+                return;
+            }
+        };
+        let mut growing_since: Option<Instant> = None;
+        while !stop.is_cancelled() {
+            if deliveries.len() >= self.deliveries_max() {
+                tokio::select! {
+                    ended = deliveries.join_next() => delivered(ended),
+                    () = stop.cancelled() => {}
+                }
+                continue;
+            }
+            end.mark_unchanged();
+            let flush = growing_since.is_some_and(|since| since.elapsed() >= self.config.linger.get());
+            let built;
+            (builder, built) = self.build(builder, flush).await;
+            let built = match built {
+                Ok(built) => built,
+                Err(error @ (ReadError::Released | ReadError::BehindEnd { .. })) => {
+                    tracing::error!(output = &*self.name, %error, "the spool cannot be read");
+                    break;
+                }
+                Err(error) => {
+                    tracing::error!(output = &*self.name, %error, "the spool cannot be read; trying again");
+                    pause(Duration::from_secs(1), &stop).await;
+                    continue;
+                }
+            };
+            self.settle_aside(built.aside, &stop).await;
+            if let Some(batch) = built.batch {
+                growing_since = None;
+                if let Err(error) = self.begin(&batch) {
+                    // Sent all the same: without the note a crash now would repeat it uncounted, but holding it back
+                    // would stop the output for as long as the disk is full.
+                    tracing::warn!(output = &*self.name, %error, "the begin of a batch cannot be noted");
+                }
+                deliveries.spawn(Arc::clone(&self).deliver(batch, stop.clone()));
+                while let Some(ended) = deliveries.try_join_next() {
+                    delivered(Some(ended));
+                }
+                continue;
+            }
+            if !built.unfilled {
+                continue;
+            }
+            if builder.is_growing() && growing_since.is_none() {
+                growing_since = Some(Instant::now());
+            }
+            let linger = growing_since.map(|since| since + self.config.linger.get());
+            tokio::select! {
+                _ = end.changed() => {}
+                () = sleep_until(linger) => {}
+                Some(ended) = deliveries.join_next() => delivered(Some(ended)),
+                () = stop.cancelled() => {}
+            }
+        }
+        while deliveries.join_next().await.is_some() {}
+    }
+
+    /// Asks endpoints that are out whether they are back, until it is stopped.
+    pub async fn probe(self: Arc<Self>, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(Duration::from_millis(250));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = stop.cancelled() => return,
+            }
+            let forwarder = &*self;
+            let probes = self.balancer.probe_due(Instant::now()).into_iter().map(|endpoint| async move {
+                let answer = forwarder.output.probe(endpoint).await;
+                if let Err(detail) = &answer {
+                    tracing::debug!(
+                        output = &*forwarder.name,
+                        endpoint,
+                        detail,
+                        "an endpoint does not answer its probe"
+                    );
+                }
+                forwarder.balancer.probed(endpoint, answer.is_ok());
+            });
+            tokio::select! {
+                _ = futures_util::future::join_all(probes) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    fn builder(&self) -> Result<Builder, ReadError> {
+        let cursor = self.cursor();
+        let end = *self.spool.durable_end().borrow();
+        let reader = self.spool.reader(cursor.low())?;
+        let again = cursor.open_batches();
+        let settled = settled_between(cursor.low(), end, cursor.unsettled(cursor.low(), end));
+        if !again.is_empty() {
+            tracing::info!(output = &*self.name, batches = again.len(), "batches without an answer are sent again");
+        }
+        Ok(Builder::new(Arc::clone(&self.name), Arc::clone(&self.output), reader, settled, again))
+    }
+
+    /// Builds off the async runtime; the builder goes there and comes back.
+    async fn build(&self, mut builder: Builder, flush: bool) -> (Builder, Result<Built, ReadError>) {
+        let max_age = self.config.max_age.get().as_millis() as u64;
+        let oldest = now_ms().saturating_sub(max_age);
+        let work = move || {
+            let built = builder.build(flush, oldest);
+            (builder, built)
+        };
+        tokio::task::spawn_blocking(work).await.expect("building a batch does not panic and is never cancelled")
+    }
+
+    /// Notes that a batch is about to be sent.
+    fn begin(&self, batch: &Batch) -> io::Result<()> {
+        self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner).insert(batch.range().start, batch.spooled_at_ms);
+        if batch.resent {
+            metrics::EVENTS_AMBIGUOUS.add(&[&self.name], batch.events.len() as u64);
+        }
+        self.cursor().begin(batch.range())
+    }
+
+    fn settle(&self, range: Range<Ordinal>, settlement: Settlement) {
+        if let Err(error) = self.cursor().settle(range.clone(), settlement) {
+            tracing::warn!(output = &*self.name, ?range, %error, "a settlement cannot be noted; a restart would repeat it");
+        }
+    }
+
+    fn deliveries_max(&self) -> usize {
+        self.output.endpoints().iter().map(|endpoint| endpoint.max_in_flight).sum::<usize>().max(1)
+    }
+
+    fn cursor(&self) -> MutexGuard<'_, Cursor> {
+        self.cursor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the read position durable and returns it: nothing below is needed by this output any more. Blocks; the
+    /// cursor stays free meanwhile, or a slow disk would hold up every delivery and with them the runtime.
+    pub fn checkpoint(&self) -> io::Result<Ordinal> {
+        let sync = self.cursor().begin_sync()?;
+        let result = sync.run();
+        let mut cursor = self.cursor();
+        cursor.end_sync(&sync, result)?;
+        Ok(cursor.durable_low())
+    }
+
+    /// The output's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What this output did with its events since its cursor began.
+    pub fn totals(&self) -> Totals {
+        self.cursor().totals()
+    }
+
+    /// How many events of the spool it still has to send.
+    pub fn pending(&self) -> u64 {
+        let end = *self.spool.durable_end().borrow();
+        self.cursor().pending(end)
+    }
+
+    /// How long the oldest of them has waited; zero when there is none on its way.
+    pub fn oldest_pending(&self) -> Duration {
+        let on_the_way = self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = on_the_way.values().next();
+        oldest.map_or(Duration::ZERO, |at| Duration::from_millis(now_ms().saturating_sub(*at)))
+    }
+
+    /// For how long it has had events to send and settled none, as seen by whoever asks now and then; zero when it makes
+    /// progress or has nothing to do. Silence must show, whatever its cause.
+    pub fn stalled_for(&self) -> Duration {
+        let end = *self.spool.durable_end().borrow();
+        let (settled, pending) = {
+            let cursor = self.cursor();
+            (cursor.totals().sum(), cursor.pending(end))
+        };
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        if pending == 0 || settled != progress.0 {
+            *progress = (settled, Instant::now());
+            return Duration::ZERO;
+        }
+        progress.1.elapsed()
+    }
+
+    /// What went wrong last, unless a batch was accepted since.
+    pub fn last_error(&self) -> Option<LastError> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Its balancer, to look at.
+    pub fn balancer(&self) -> &Balancer {
+        &self.balancer
+    }
+
+    /// Its destination's kind, for the status page.
+    pub fn kind(&self) -> &'static str {
+        self.output.kind()
+    }
+}
+
+/// A delivery that panicked takes the run down with it: its batch would else never be settled, unseen by anybody.
+fn delivered(ended: Option<Result<(), JoinError>>) {
+    if let Some(Err(ended)) = ended
+        && let Ok(panic) = ended.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn settled_between(low: Ordinal, end: Ordinal, gaps: impl Iterator<Item = Range<Ordinal>>) -> Vec<Range<Ordinal>> {
+    let mut settled = Vec::new();
+    let mut from = low;
+    for gap in gaps {
+        if from < gap.start {
+            settled.push(from..gap.start);
+        }
+        from = gap.end;
+    }
+    if from < end {
+        settled.push(from..end);
+    }
+    settled
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// Resolves then; never, when there is no then.
+async fn sleep_until(then: Option<Instant>) {
+    match then {
+        Some(then) => tokio::time::sleep_until(then).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Pauses, unless it is stopped.
+async fn pause(span: Duration, stop: &CancellationToken) {
+    tokio::select! {
+        () = tokio::time::sleep(span) => {}
+        () = stop.cancelled() => {}
+    }
+}

@@ -1,0 +1,123 @@
+//! What becomes of events that are not taken: dead letters, made durable before the read position moves.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::batch::{Batch, Positioned};
+use super::builder::{Aside, UNSENDABLE};
+use super::{Forwarder, now_ms, pause};
+use crate::metrics;
+use crate::spool::cursor::Settlement;
+use crate::spool::dead_letter::{Letter, Source};
+
+/// Label value: an endpoint will never take it.
+const REJECTED: &str = "rejected";
+/// How long to wait before a dead letter that could not be kept is tried again.
+const KEEP_AGAIN: Duration = Duration::from_secs(5);
+
+/// Why an event alone in its request was not taken.
+pub(super) struct Refused {
+    reason: &'static str,
+    status: Option<u16>,
+    detail: String,
+}
+
+/// An event that becomes a dead letter.
+struct Dead {
+    event: Positioned,
+    refused: Refused,
+    spooled_at_ms: u64,
+}
+
+impl Refused {
+    pub(super) fn too_large(detail: String) -> Self {
+        Self { reason: UNSENDABLE, status: Some(413), detail }
+    }
+
+    /// Whether an endpoint rejected it, rather than its size being wrong.
+    pub(super) fn is_rejection(&self) -> bool {
+        self.reason == REJECTED
+    }
+
+    pub(super) fn rejected(status: Option<u16>, detail: String) -> Self {
+        Self { reason: REJECTED, status, detail }
+    }
+}
+
+impl Forwarder {
+    /// Keeps the only event of a batch as a dead letter. False when the gateway stops before it could be kept.
+    pub(super) async fn bury(self: &Arc<Self>, batch: Batch, refused: Refused, stop: &CancellationToken) -> bool {
+        let Batch { mut events, spooled_at_ms, .. } = batch;
+        let Some(event) = events.pop() else { return true };
+        self.keep_dead(vec![Dead { event, refused, spooled_at_ms }], stop).await
+    }
+
+    /// Settles what the builder found unfit for a batch. Dead letters are made durable together: there may be many.
+    pub(super) async fn settle_aside(self: &Arc<Self>, aside: Vec<Aside>, stop: &CancellationToken) {
+        let mut dead = Vec::new();
+        for aside in aside {
+            match aside {
+                Aside::Skipped(range) => self.settle(range, Settlement::Skipped),
+                Aside::Damaged(range) => self.settle(range, Settlement::Damaged),
+                Aside::DeadLetter { event, reason, detail, spooled_at_ms } => {
+                    dead.push(Dead { event, refused: Refused { reason, status: None, detail }, spooled_at_ms });
+                }
+            }
+        }
+        if !dead.is_empty() {
+            // When the gateway stops before they could be kept, the next start finds them again.
+            self.keep_dead(dead, stop).await;
+        }
+    }
+
+    async fn keep_dead(self: &Arc<Self>, dead: Vec<Dead>, stop: &CancellationToken) -> bool {
+        if let [first, ..] = &*dead {
+            let Refused { reason, status, detail } = &first.refused;
+            let (ordinal, events) = (first.event.ordinal, dead.len());
+            tracing::warn!(output = &*self.name, events, ordinal, reason, ?status, detail, "kept as dead letters");
+        }
+        let letters: Vec<Letter> = dead.iter().map(|dead| self.letter(dead)).collect();
+        loop {
+            let store = Arc::clone(&self.dead_letters);
+            let letters = letters.clone();
+            let kept =
+                tokio::task::spawn_blocking(move || store.lock().unwrap_or_else(PoisonError::into_inner).put(letters))
+                    .await;
+            match kept {
+                Ok(Ok(_)) => break,
+                Ok(Err(error)) => {
+                    tracing::error!(output = &*self.name, %error, "dead letters cannot be kept; their events wait");
+                }
+                Err(ended) => {
+                    tracing::error!(output = &*self.name, %ended, "keeping dead letters ended; their events wait")
+                }
+            }
+            if stop.is_cancelled() {
+                return false;
+            }
+            pause(KEEP_AGAIN, stop).await;
+        }
+        for Dead { event, refused, .. } in dead {
+            metrics::EVENTS_DEAD_LETTERED.add(&[&self.name, refused.reason], 1);
+            self.settle(event.ordinal..event.ordinal + 1, Settlement::DeadLettered);
+        }
+        true
+    }
+
+    fn letter(&self, dead: &Dead) -> Letter {
+        let Dead { event, refused, spooled_at_ms } = dead;
+        Letter {
+            id: 0,
+            first_seen_ms: if *spooled_at_ms == 0 { now_ms() } else { *spooled_at_ms },
+            source: Source::Output { name: self.name.to_string() },
+            reason: refused.reason.to_owned(),
+            status: refused.status,
+            detail: refused.detail.clone(),
+            format: event.event.format as u8,
+            stream: event.event.stream.to_string(),
+            raw: event.event.raw.to_vec(),
+        }
+    }
+}
