@@ -1,0 +1,204 @@
+//! Bodies: collected whole, within limits of size, time, rate and memory.
+//!
+//! All bodies of a listener share one [`Memory`]. A body takes what it needs as it grows and gives it back when the
+//! upload is over, so that many slow or swollen bodies together cannot use more than was set aside for them.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+use super::limits::Config;
+
+/// Memory is counted in units of so many bytes.
+const UNIT: u64 = 1 << 10;
+/// The most memory that can be counted.
+pub const MEMORY_LIMIT_MAX: u64 = (u32::MAX as u64 >> 4) * UNIT;
+
+/// Memory for the bodies of one listener.
+#[derive(Debug, Clone)]
+pub struct Memory(Arc<Semaphore>);
+
+/// A share of a [`Memory`], given back on drop.
+#[derive(Debug)]
+pub struct Share {
+    memory: Memory,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Memory {
+    /// So many bytes, at most [`MEMORY_LIMIT_MAX`].
+    pub fn new(bytes: u64) -> Self {
+        Self(Arc::new(Semaphore::new(units(bytes.min(MEMORY_LIMIT_MAX)) as usize)))
+    }
+
+    /// An empty share.
+    pub fn share(&self) -> Share {
+        Share { memory: self.clone(), permit: None }
+    }
+}
+
+impl Share {
+    /// Makes the share at least so many bytes large. `Err` when the memory is used up.
+    pub fn grow_to(&mut self, bytes: u64) -> Result<(), NoMemory> {
+        let held = self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) as u32;
+        let more = units(bytes).saturating_sub(held);
+        if more == 0 {
+            return Ok(());
+        }
+        let more = Arc::clone(&self.memory.0).try_acquire_many_owned(more).map_err(|_| NoMemory)?;
+        match &mut self.permit {
+            Some(permit) => permit.merge(more),
+            none => *none = Some(more),
+        }
+        Ok(())
+    }
+}
+
+fn units(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
+}
+
+/// The memory of the listener's bodies is used up for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the memory for uploads is used up")]
+pub struct NoMemory;
+
+/// Why a body was not collected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// More bytes than the limit.
+    #[error("the body is larger than {limit} bytes")]
+    TooLarge {
+        /// `wire_max`.
+        limit: u64,
+    },
+    /// The body did not arrive in time, or came too slowly.
+    #[error("the body arrives too slowly: {received} bytes in {seconds} s")]
+    Slow {
+        /// Bytes that did arrive.
+        received: u64,
+        /// Seconds waited.
+        seconds: u64,
+    },
+    /// The body broke off or its framing is wrong.
+    #[error("the body is incomplete or malformed: {0}")]
+    Broken(String),
+    /// No room for it now.
+    #[error(transparent)]
+    NoMemory(#[from] NoMemory),
+}
+
+/// Collects a body whole. `declared` is its Content-Length, if it has one.
+pub async fn collect<B>(body: B, declared: Option<u64>, limits: &Config, share: &mut Share) -> Result<Bytes, BodyError>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let limit = limits.wire_max.as_u64();
+    if declared.is_some_and(|length| length > limit) {
+        return Err(BodyError::TooLarge { limit });
+    }
+    let started = Instant::now();
+    let mut body = body;
+    let mut first: Option<Bytes> = None;
+    let mut whole = BytesMut::new();
+    let mut received = 0;
+    loop {
+        let deadline = started + patience(limits, received);
+        let slow = |_| BodyError::Slow { received, seconds: started.elapsed().as_secs() };
+        let Some(frame) = timeout_at(deadline, body.frame()).await.map_err(slow)? else { break };
+        let Ok(data) = frame.map_err(|error| BodyError::Broken(root_cause(error.into())))?.into_data() else {
+            continue;
+        };
+        received += data.len() as u64;
+        if received > limit {
+            return Err(BodyError::TooLarge { limit });
+        }
+        share.grow_to(received)?;
+        match first.take() {
+            None if whole.is_empty() => first = Some(data),
+            before => {
+                whole.reserve(before.as_ref().map_or(0, Bytes::len) + data.len());
+                whole.extend_from_slice(before.as_deref().unwrap_or_default());
+                whole.extend_from_slice(&data);
+            }
+        }
+    }
+    Ok(first.unwrap_or_else(|| whole.freeze()))
+}
+
+/// How long a body of which so much arrived may take until its next byte.
+fn patience(limits: &Config, received: u64) -> Duration {
+    let at_rate = Duration::from_secs_f64(received as f64 / limits.rate_min.as_u64().max(1) as f64);
+    limits.body_timeout.get().min(limits.rate_grace.get() + at_rate)
+}
+
+fn root_cause(error: Box<dyn Error + Send + Sync>) -> String {
+    let mut cause: &dyn Error = error.as_ref();
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream;
+    use http_body::Frame;
+    use http_body_util::{Full, StreamBody};
+
+    use super::*;
+    use crate::values::ByteSize;
+
+    fn dripping(every: Duration, bytes: usize) -> impl http_body::Body<Data = Bytes, Error = Infallible> + Unpin {
+        StreamBody::new(Box::pin(stream::unfold((), move |()| async move {
+            tokio::time::sleep(every).await;
+            Some((Ok(Frame::data(Bytes::from(vec![b'x'; bytes]))), ()))
+        })))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_slower_than_the_minimum_rate_is_given_up_after_the_grace() {
+        let limits = Config::default();
+        let started = Instant::now();
+        let body = dripping(Duration::from_secs(1), 1);
+        let result = collect(body, None, &limits, &mut Memory::new(1 << 20).share()).await;
+        assert!(matches!(result, Err(BodyError::Slow { .. })), "{result:?}");
+        assert!(started.elapsed() < Duration::from_secs(12), "{:?}", started.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_steady_body_without_end_is_given_up_at_the_deadline() {
+        let started = Instant::now();
+        let body = dripping(Duration::from_secs(1), 4096);
+        let result = collect(body, None, &Config::default(), &mut Memory::new(1 << 30).share()).await;
+        assert!(matches!(result, Err(BodyError::Slow { .. })), "{result:?}");
+        assert_eq!(started.elapsed().as_secs(), 60);
+    }
+
+    #[tokio::test]
+    async fn size_and_memory_are_limited_whether_declared_or_not() {
+        let limits = Config { wire_max: ByteSize::bytes(10), ..Config::default() };
+        let memory = Memory::new(1 << 20);
+        let too_large = Err(BodyError::TooLarge { limit: 10 });
+        let eleven = || Full::new(Bytes::from_static(b"hello world"));
+        assert_eq!(collect(eleven(), None, &limits, &mut memory.share()).await, too_large);
+        assert_eq!(collect(eleven(), Some(11), &limits, &mut memory.share()).await, too_large);
+        let whole = collect(Full::new(Bytes::from_static(b"hello")), Some(5), &limits, &mut memory.share()).await;
+        assert_eq!(whole.as_deref(), Ok(&b"hello"[..]));
+
+        let tight = Memory::new(4096);
+        let mut share = tight.share();
+        assert_eq!(share.grow_to(4096), Ok(()));
+        assert_eq!(tight.share().grow_to(1), Err(NoMemory));
+        drop(share);
+        assert_eq!(tight.share().grow_to(1), Ok(()));
+    }
+}

@@ -1,0 +1,144 @@
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+use http::HeaderValue;
+
+use super::*;
+use crate::inputs::http::body::Memory;
+
+const LIMIT: u64 = 1 << 20;
+
+pub(crate) fn gzip_of(data: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(data).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+fn zlib_of(data: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(data).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+fn raw_of(data: &[u8]) -> Vec<u8> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(data).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+fn zstd_of(data: &[u8]) -> Vec<u8> {
+    zstd::encode_all(data, 3).expect("memory")
+}
+
+fn events() -> Vec<u8> {
+    (0..2000).map(|id| format!("{{\"EventID\":4624,\"EventRecordID\":{id}}}\n")).collect::<String>().into_bytes()
+}
+
+fn open(encoding: Encoding, body: Vec<u8>) -> Result<Bytes, DecompressError> {
+    decompress(encoding, body.into(), LIMIT, &mut Memory::new(64 << 20).share())
+}
+
+type Compress = fn(&[u8]) -> Vec<u8>;
+const ROADS: [(Encoding, Compress); 4] =
+    [(Encoding::Gzip, gzip_of), (Encoding::Deflate, zlib_of), (Encoding::Deflate, raw_of), (Encoding::Zstd, zstd_of)];
+
+#[test]
+fn what_was_compressed_comes_out_again() {
+    for (encoding, compress) in ROADS {
+        for data in [events(), b"[]".to_vec(), vec![b'x'; LIMIT as usize]] {
+            assert_eq!(open(encoding, compress(&data)).as_deref(), Ok(&data[..]), "{encoding:?}");
+        }
+    }
+}
+
+#[test]
+fn one_byte_over_the_limit_is_too_large_and_a_bomb_takes_no_more_memory_than_the_limit() {
+    for (encoding, compress) in ROADS {
+        let over = compress(&vec![b'x'; LIMIT as usize + 1]);
+        assert_eq!(open(encoding, over), Err(DecompressError::TooLarge { limit: LIMIT }), "{encoding:?}");
+        let bomb = compress(&vec![0; 64 << 20]);
+        let memory = Memory::new(2 * LIMIT + bomb.len() as u64);
+        let result = decompress(encoding, bomb.into(), LIMIT, &mut memory.share());
+        assert_eq!(result, Err(DecompressError::TooLarge { limit: LIMIT }), "{encoding:?}");
+    }
+}
+
+#[test]
+fn cut_off_or_damaged_bodies_are_errors_wherever_the_cut_is() {
+    for (encoding, compress) in ROADS {
+        let sound = compress(&events());
+        for end in [0, 1, 5, 17, sound.len() / 2, sound.len() - 1] {
+            let result = open(encoding, sound[..end].to_vec());
+            let nothing = encoding == Encoding::Zstd && end == 0;
+            assert!(nothing || matches!(result, Err(DecompressError::Damaged(_))), "{encoding:?} {end} {result:?}");
+        }
+        let trailing = [&sound[..], b"garbage after the end"].concat();
+        assert!(matches!(open(encoding, trailing), Err(DecompressError::Damaged(_))), "{encoding:?}");
+    }
+    let mut wrong_sum = gzip_of(&events());
+    let at = wrong_sum.len() - 8;
+    wrong_sum[at] ^= 1;
+    assert!(matches!(open(Encoding::Gzip, wrong_sum), Err(DecompressError::Damaged(_))));
+}
+
+#[test]
+fn several_gzip_members_are_one_body_even_when_they_are_equal() {
+    let (one, two) = (gzip_of(b"same\n"), gzip_of(&events()));
+    assert_eq!(open(Encoding::Gzip, [&one[..], &one].concat()).as_deref(), Ok(&b"same\nsame\n"[..]));
+    let expected = [&b"same\n"[..], &events()].concat();
+    assert_eq!(open(Encoding::Gzip, [one, two].concat()).as_deref(), Ok(&expected[..]));
+}
+
+#[test]
+fn a_lying_length_does_not_matter() {
+    for lie in [0u32, 1, 1 << 30, u32::MAX] {
+        let mut body = gzip_of(&events());
+        let at = body.len() - 4;
+        body[at..].copy_from_slice(&lie.to_le_bytes());
+        assert!(matches!(open(Encoding::Gzip, body), Err(DecompressError::Damaged(_))), "{lie}");
+    }
+}
+
+#[test]
+fn a_window_above_eight_mebibytes_is_refused() {
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).expect("memory");
+    encoder.window_log(27).expect("a valid window");
+    encoder.include_contentsize(false).expect("a valid setting");
+    encoder.write_all(&vec![b'x'; 1 << 20]).expect("memory");
+    let body = encoder.finish().expect("memory");
+    assert!(matches!(open(Encoding::Zstd, body), Err(DecompressError::Damaged(_))));
+}
+
+#[test]
+fn nothing_is_decompressed_twice_and_memory_is_asked_for_first() {
+    let twice = gzip_of(&gzip_of(b"[]"));
+    assert_eq!(open(Encoding::Gzip, twice).as_deref(), Ok(&gzip_of(b"[]")[..]));
+    let tight = Memory::new(8 << 10);
+    for (encoding, compress) in ROADS {
+        let body = compress(&vec![b'x'; 512 << 10]);
+        let result = decompress(encoding, body.into(), LIMIT, &mut tight.share());
+        assert_eq!(result, Err(DecompressError::NoMemory(NoMemory)), "{encoding:?}");
+    }
+}
+
+#[test]
+fn one_known_encoding_or_the_first_bytes_decide() {
+    let of = |values: &[&'static str], body: &[u8]| {
+        let named = |value: &&'static str| (header::CONTENT_ENCODING, HeaderValue::from_static(value));
+        Encoding::of(&HeaderMap::from_iter(values.iter().map(named)), body)
+    };
+    assert_eq!(of(&[], b"[]"), Ok(Encoding::Identity));
+    assert_eq!(of(&[], &gzip_of(b"[]")), Ok(Encoding::Gzip));
+    assert_eq!(of(&["GZIP"], b""), Ok(Encoding::Gzip));
+    assert_eq!(of(&["identity"], &gzip_of(b"[]")), Ok(Encoding::Identity));
+    assert_eq!(of(&["deflate"], b""), Ok(Encoding::Deflate));
+    assert_eq!(of(&["zstd"], b""), Ok(Encoding::Zstd));
+    for wrong in [&["br"][..], &["gzip, gzip"], &["gzip,deflate"], &["gzip", "gzip"], &[""], &["compress"]] {
+        let mut headers = HeaderMap::new();
+        for value in wrong {
+            headers.append(header::CONTENT_ENCODING, HeaderValue::from_static(value));
+        }
+        assert!(matches!(Encoding::of(&headers, b""), Err(DecompressError::Unsupported(_))), "{wrong:?}");
+    }
+}

@@ -1,0 +1,91 @@
+//! The limits of one listener.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::values::{ByteSize, Span};
+
+/// The limits of one listener. At each limit the client gets an answer that says so, and nothing grows further.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The largest body as it comes over the wire; above it 413. Default 32 MiB: Azure takes 1 MiB, but agents in the
+    /// field send up to 10 MB.
+    pub wire_max: ByteSize,
+    /// The largest body once decompressed; above it 413. Default 64 MiB. There is no limit on the ratio: honest uploads
+    /// reach 290 to 1.
+    pub body_max: ByteSize,
+    /// Memory for all bodies of this listener together, while they are received and decompressed; above it 503 with
+    /// Retry-After. Default 256 MiB; at least `wire_max` + `body_max`.
+    pub memory_max: ByteSize,
+    /// From the first byte of a request's head to its last; above it 408 and the connection is closed. Also the time
+    /// for the TLS handshake. Default 10 s.
+    pub head_timeout: Span,
+    /// For a whole body; above it 408 and the connection is closed. Default 60 s.
+    pub body_timeout: Span,
+    /// The slowest body that is waited for, in bytes a second on average, once `rate_grace` is over. Default 1 KiB.
+    pub rate_min: ByteSize,
+    /// How long a body may be slower than `rate_min`. Default 10 s.
+    pub rate_grace: Span,
+    /// How long a connection may stay open with nothing to do. Default 120 s: longer than agents' usual intervals.
+    pub keep_alive_idle: Span,
+    /// Connections to this listener at once; more are closed at once. Default 2048.
+    pub max_connections: usize,
+    /// Connections from one address at once (IPv6: from one /64); more are closed at once. Default 256, which leaves
+    /// room for a load balancer or a router that many hosts stand behind.
+    pub max_connections_per_address: usize,
+    /// Requests at once on one HTTP/2 connection. Default 32.
+    pub max_concurrent_streams: u32,
+    /// How long a stopping listener waits for requests in flight before it cuts them. Default 20 s.
+    pub drain_timeout: Span,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            wire_max: ByteSize::mib(32),
+            body_max: ByteSize::mib(64),
+            memory_max: ByteSize::mib(256),
+            head_timeout: Span::secs(10),
+            body_timeout: Span::secs(60),
+            rate_min: ByteSize::bytes(1024),
+            rate_grace: Span::secs(10),
+            keep_alive_idle: Span::secs(120),
+            max_connections: 2048,
+            max_connections_per_address: 256,
+            max_concurrent_streams: 32,
+            drain_timeout: Span::secs(20),
+        }
+    }
+}
+
+impl Config {
+    /// What contradicts itself, with the key and what would be right.
+    pub fn problems(&self) -> Vec<String> {
+        let need = self.wire_max.as_u64().saturating_add(self.body_max.as_u64());
+        let mut problems = Vec::new();
+        if self.memory_max.as_u64() < need {
+            problems.push(format!(
+                "limits.memory_max is {}, less than wire_max + body_max; write at least {}",
+                self.memory_max,
+                ByteSize::bytes(need)
+            ));
+        }
+        if self.memory_max.as_u64() > super::body::MEMORY_LIMIT_MAX {
+            let most = ByteSize::bytes(super::body::MEMORY_LIMIT_MAX);
+            problems.push(format!("limits.memory_max is {}; write at most {most}", self.memory_max));
+        }
+        let zeros = [
+            ("wire_max", self.wire_max.as_u64() == 0),
+            ("body_max", self.body_max.as_u64() == 0),
+            ("rate_min", self.rate_min.as_u64() == 0),
+            ("max_connections", self.max_connections == 0),
+            ("max_connections_per_address", self.max_connections_per_address == 0),
+            ("max_concurrent_streams", self.max_concurrent_streams == 0),
+        ];
+        problems.extend(
+            zeros.iter().filter(|(_, zero)| *zero).map(|(key, _)| format!("limits.{key} is 0; write 1 or more")),
+        );
+        problems
+    }
+}

@@ -1,0 +1,160 @@
+//! Listeners for uploads: the protocols that agents speak, over HTTP/1.1 and HTTP/2.
+//!
+//! A request is routed, its sender admitted, its body collected and decompressed within limits, and handed to
+//! [`Accept`] as an [`Upload`]. The answer is a success only when `Accept` says that the upload is durable.
+//!
+//! Connections, TLS and the strict HTTP/1 front door are the business of whoever serves [`router`]; it must put a
+//! [`Peer`] into the extensions of each request. A request without one is denied.
+
+pub mod events;
+pub mod http;
+pub mod logs_ingestion;
+mod routes;
+pub mod target;
+
+use std::net::SocketAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use http::auth::Peer;
+pub use routes::router;
+
+use crate::net::tls_server;
+
+#[expect(unused_imports, reason = "named by the module's documentation")]
+use crate::{event::Upload, ingest::accept::Accept};
+
+/// One listener for uploads.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The name of the listener in logs, metrics and the status page. Default `"agents"`.
+    pub name: String,
+    /// The address and port to listen on. Default `127.0.0.1:8443`: a first start is reachable from this host only.
+    #[schemars(with = "String")]
+    pub listen: SocketAddr,
+    /// The server's certificate and client certificates.
+    pub tls: tls_server::Config,
+    /// Who may upload.
+    pub auth: http::auth::Config,
+    /// Sizes, times and numbers.
+    pub limits: http::limits::Config,
+    /// The Logs Ingestion API of Azure Monitor.
+    pub logs_ingestion: logs_ingestion::Config,
+    /// The plain door for scripts.
+    pub events: events::Config,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            name: "agents".to_owned(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 8443)),
+            tls: tls_server::Config::default(),
+            auth: http::auth::Config::default(),
+            limits: http::limits::Config::default(),
+            logs_ingestion: logs_ingestion::Config::default(),
+            events: events::Config::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Everything about this listener that cannot work, each with its key and what would be right.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let loopback = self.listen.ip().to_canonical().is_loopback();
+        let tls_off = self.tls.mode == tls_server::Mode::Off;
+        let client_ca = self.asks_client_certificates();
+        let mut problems = Vec::new();
+        let mut check = |wrong: bool, message: &str| {
+            if wrong {
+                problems.push(message.to_owned());
+            }
+        };
+        let name_is_sound = (1..=64).contains(&self.name.len())
+            && self.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+        check(!name_is_sound, "name: write 1 to 64 letters, digits, \"-\" or \"_\"");
+        check(
+            tls_off && !loopback && !self.tls.allow_plain_http,
+            "tls.mode is \"off\" on an address that other machines reach, where tokens could be read on the wire; \
+             remove it, listen on a loopback address, or set tls.allow_plain_http = true",
+        );
+        check(
+            self.tls.certificate.is_some() != self.tls.key.is_some(),
+            "tls.certificate and tls.key are given together or not at all",
+        );
+        check(tls_off && self.tls.client_ca.is_some(), "tls.client_ca needs TLS; remove it or tls.mode = \"off\"");
+        check(
+            self.tls.client_certificates == tls_server::ClientCertificates::Required && self.tls.client_ca.is_none(),
+            "tls.client_certificates is \"required\"; set tls.client_ca",
+        );
+        check(
+            !self.logs_ingestion.enabled && !self.events.enabled,
+            "nothing is enabled here; enable logs_ingestion or events, or remove the listener",
+        );
+        problems.extend(self.auth.problems(loopback, client_ca));
+        problems.extend(self.limits.problems());
+        problems.extend(self.logs_ingestion.problems());
+        problems.into_iter().map(keyed).collect()
+    }
+
+    fn asks_client_certificates(&self) -> bool {
+        self.tls.client_ca.is_some() && self.tls.mode == tls_server::Mode::On
+    }
+}
+
+/// A problem begins with the key it is about: cut there.
+fn keyed(problem: String) -> (String, String) {
+    match problem.split_once([':', ' ']) {
+        Some((key, message)) => (key.to_owned(), message.trim_start().to_owned()),
+        None => (String::new(), problem),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(text: &str) -> Vec<String> {
+        let found = toml::from_str::<Config>(text).expect("it can be read").problems();
+        found.into_iter().map(|(key, message)| format!("{key} {message}")).collect()
+    }
+
+    #[test]
+    fn the_defaults_have_no_problems_and_read_back() {
+        let defaults = Config::default();
+        assert_eq!(defaults.problems(), []);
+        let text = toml::to_string(&defaults).expect("it can be written");
+        assert_eq!(toml::from_str::<Config>(&text).expect("it can be read"), defaults);
+    }
+
+    #[test]
+    fn each_problem_names_its_key_and_what_would_be_right() {
+        for (text, key) in [
+            ("name = \"a b\"", "name"),
+            ("listen = \"0.0.0.0:8443\"", "auth"),
+            ("listen = \"0.0.0.0:80\"\nauth.networks = [\"10.0.0.0/8\"]\ntls.mode = \"off\"", "tls.allow_plain_http"),
+            ("tls.certificate = \"cert.pem\"", "tls.key"),
+            ("tls.mode = \"off\"\ntls.client_ca = \"ca.pem\"", "tls.client_ca"),
+            ("tls.client_certificates = \"required\"", "tls.client_ca"),
+            ("events.enabled = false\nlogs_ingestion.enabled = false", "logs_ingestion"),
+            ("auth.tokens = [{ name = \"plant\", sha256 = \"secret\" }]", "sha256sum"),
+            ("auth.require = [\"network\"]", "auth.networks"),
+            ("limits.memory_max = \"1 MiB\"", "limits.memory_max"),
+            ("limits.max_connections = 0", "limits.max_connections"),
+            ("logs_ingestion.streams = [\"a/b\"]", "logs_ingestion.streams"),
+        ] {
+            let found = problems(text);
+            assert!(found.len() == 1 && found[0].contains(key), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_and_networks_that_are_none_are_refused() {
+        for text in ["nmae = \"x\"", "auth.networks = [\"10.0.0.0/99\"]", "limits.wire_mx = \"1 MiB\""] {
+            assert!(toml::from_str::<Config>(text).is_err(), "{text}");
+        }
+        assert!(problems("auth.networks = [\"10.0.0.1\", \"2001:db8::/32\"]").is_empty());
+    }
+}

@@ -1,0 +1,158 @@
+//! The way of one request, from its target to its answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use tokio::time::{Instant, timeout};
+
+use super::http::auth::{Denied, Gate, Peer};
+use super::http::body::{Memory, NoMemory, Share, collect};
+use super::http::decompress::{DecompressError, Encoding, decompress};
+use super::http::reply::{self, Failure, Ids};
+use super::{Config, events, target};
+use crate::event::{Client, Syntax, Upload};
+use crate::ingest::accept::{Accept, Receipt, Refusal};
+use crate::metrics;
+
+/// How long the rest of a refused body is read and thrown away before the answer, over HTTP/2.
+const DISCARD_TIME: Duration = Duration::from_secs(2);
+
+struct Door {
+    config: Config,
+    name: Arc<str>,
+    gate: Gate,
+    memory: Memory,
+    accept: Arc<dyn Accept>,
+}
+
+/// Where an upload goes and how its answer looks.
+enum Route {
+    LogsIngestion(Result<Arc<str>, Failure>),
+    Events,
+}
+
+/// The service of one listener.
+pub fn router(config: &Config, accept: Arc<dyn Accept>) -> Router {
+    let loopback = config.listen.ip().to_canonical().is_loopback();
+    let door = Door {
+        name: config.name.as_str().into(),
+        gate: Gate::new(&config.auth, loopback, config.asks_client_certificates()),
+        memory: Memory::new(config.limits.memory_max.as_u64()),
+        accept,
+        config: config.clone(),
+    };
+    Router::new().fallback(handle).with_state(Arc::new(door))
+}
+
+async fn handle(State(door): State<Arc<Door>>, request: Request) -> Response<Body> {
+    let started = Instant::now();
+    let ids = Ids::of(request.headers());
+    let http1 = request.version() < Version::HTTP_2;
+    let (parts, mut body) = request.into_parts();
+    let mut whole = body.is_end_stream();
+    let mut response = match door.answer(&parts, &mut body, &mut whole).await {
+        Ok(response) => response,
+        Err(failure) => reply::failure(&failure),
+    };
+    if http1 && !whole {
+        // The rest of the body would have to be read before the next request.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    ids.put_on(&mut response);
+    metrics::INPUT_REQUESTS.add(&[&door.name, response.status().as_str()], 1);
+    metrics::INPUT_REQUEST_SECONDS.observe(&[&door.name], started.elapsed().as_secs_f64());
+    if !http1 && !whole {
+        discard(body).await;
+    }
+    response
+}
+
+/// A stream that is answered before its body is read is reset, and many clients (curl among them) then report a broken
+/// stream instead of the answer. Costs no memory; over HTTP/1 the connection lingers instead.
+async fn discard(mut body: Body) {
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+    // A client that does not come to an end gets its answer all the same.
+    timeout(DISCARD_TIME, rest).await.ok();
+}
+
+impl Door {
+    /// Route, admit, collect, decompress, accept. `whole` becomes true once the body was read to its end.
+    async fn answer(&self, parts: &Parts, body: &mut Body, whole: &mut bool) -> Result<Response<Body>, Failure> {
+        let route = self.route(parts.uri.path(), parts.uri.query().unwrap_or_default())?;
+        let peer = parts.extensions.get::<Peer>().ok_or(Denied::Network)?;
+        let client = self.gate.admit(peer, &parts.headers)?;
+        if parts.method != Method::POST {
+            return Err(Failure::method("POST"));
+        }
+        let (stream, syntax) = match &route {
+            Route::LogsIngestion(stream) => (stream.clone()?, Syntax::JsonArray),
+            Route::Events => (Arc::from(""), Syntax::Sniff),
+        };
+        Encoding::of(&parts.headers, &[])?;
+
+        let mut share = self.memory.share();
+        let wire = collect(body, content_length(&parts.headers), &self.config.limits, &mut share).await?;
+        *whole = true;
+        metrics::INPUT_BYTES.add(&[&self.name, "wire"], wire.len() as u64);
+        let encoding = Encoding::of(&parts.headers, &wire)?;
+        let (body, share) = self.decompress(encoding, wire, share).await?;
+        metrics::INPUT_BYTES.add(&[&self.name, "decompressed"], body.len() as u64);
+        let receipt = self.accepted(self.upload(client, stream, syntax, body), share).await?;
+        Ok(match route {
+            Route::LogsIngestion(_) => reply::no_content(),
+            Route::Events => reply::json(&events::Body::from(receipt)),
+        })
+    }
+
+    fn route(&self, path: &str, query: &str) -> Result<Route, Failure> {
+        let path = target::segments(path);
+        if self.config.events.enabled && events::is_ours(&path) {
+            return Ok(Route::Events);
+        }
+        let ours = self.config.logs_ingestion.enabled.then(|| self.config.logs_ingestion.stream(&path, query));
+        let nothing = || Failure::new(StatusCode::NOT_FOUND, "NotFound", "there is nothing at this path");
+        ours.flatten().map(Route::LogsIngestion).ok_or_else(nothing)
+    }
+
+    async fn decompress(
+        &self,
+        encoding: Encoding,
+        wire: bytes::Bytes,
+        mut share: Share,
+    ) -> Result<(bytes::Bytes, Share), DecompressError> {
+        let limit = self.config.limits.body_max.as_u64();
+        if encoding == Encoding::Identity {
+            return decompress(encoding, wire, limit, &mut share).map(|body| (body, share));
+        }
+        let work = move || decompress(encoding, wire, limit, &mut share).map(|body| (body, share));
+        // Whatever stopped it is no fault of the upload: the client must keep its copy and come back.
+        tokio::task::spawn_blocking(work).await.map_err(|_| NoMemory)?
+    }
+
+    /// Hands an upload on. Its share of the memory is given back when that is over, also when the client hangs up before:
+    /// the work goes on, and the body stays in memory.
+    async fn accepted(&self, upload: Upload, share: Share) -> Result<Receipt, Refusal> {
+        let accepting = self.accept.accept(upload);
+        let held = tokio::spawn(async move {
+            let result = accepting.await;
+            drop(share);
+            result
+        });
+        held.await.unwrap_or(Err(Refusal::Stopping))
+    }
+
+    fn upload(&self, client: Client, stream: Arc<str>, syntax: Syntax, body: bytes::Bytes) -> Upload {
+        Upload { input: Arc::clone(&self.name), client, stream, syntax, body }
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
