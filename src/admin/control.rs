@@ -1,0 +1,128 @@
+//! What can be asked of a running gateway: reload, drain, and what to do with dead letters.
+
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router, middleware};
+use futures_util::future::BoxFuture;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::guard::{self, Guard};
+use crate::limits::{ADMIN_BODY_MAX_BYTES, DEAD_LETTER_PAGE_MAX};
+
+/// Which dead letters to list: those after `after` (an id), oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Page {
+    /// Only those with a greater id.
+    pub after: Option<u64>,
+    /// Only those of the output or input of this name.
+    pub source: Option<String>,
+    /// Most of them in one answer; capped at [`DEAD_LETTER_PAGE_MAX`].
+    pub limit: usize,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { after: None, source: None, limit: 100 }
+    }
+}
+
+/// Which dead letters to replay or purge. Exactly one of `ids` and `all` must be given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Selection {
+    /// These.
+    pub ids: Vec<u64>,
+    /// Every one, or every one of `source`.
+    pub all: bool,
+    /// With `all`: only those of the output or input of this name.
+    pub source: Option<String>,
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ControlError {
+    /// It cannot be done as asked (409): a configuration that is wrong, a name that nobody has.
+    #[error("{0}")]
+    Refused(String),
+    /// It was tried and failed (500).
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What `app` does for the admin plane. Answers are JSON objects for the caller to read.
+pub trait Control: Send + Sync + 'static {
+    /// Loads the configuration again and swaps it in, or refuses it whole.
+    fn reload(&self) -> BoxFuture<'_, Result<Value, ControlError>>;
+    /// Turns readiness off and stops accepting uploads; outputs go on. Answers at once.
+    fn drain(&self) -> BoxFuture<'_, Result<Value, ControlError>>;
+    /// Lists dead letters.
+    fn dead_letters(&self, page: Page) -> BoxFuture<'_, Result<Value, ControlError>>;
+    /// Sends dead letters again.
+    fn replay(&self, selection: Selection) -> BoxFuture<'_, Result<Value, ControlError>>;
+    /// Deletes dead letters for good.
+    fn purge(&self, selection: Selection) -> BoxFuture<'_, Result<Value, ControlError>>;
+}
+
+type Controls = State<Arc<dyn Control>>;
+
+pub(super) fn routes(control: Arc<dyn Control>, guard: Guard) -> Router {
+    Router::new()
+        .route("/reload", post(reload))
+        .route("/drain", post(drain))
+        .route("/dead-letters", get(list))
+        .route("/dead-letters/replay", post(replay))
+        .route("/dead-letters/purge", post(purge))
+        .route_layer(middleware::from_fn_with_state(guard, guard::check))
+        .layer(DefaultBodyLimit::max(ADMIN_BODY_MAX_BYTES))
+        .with_state(control)
+}
+
+async fn reload(State(control): Controls) -> Response {
+    answer(control.reload().await)
+}
+
+async fn drain(State(control): Controls) -> Response {
+    answer(control.drain().await)
+}
+
+async fn list(State(control): Controls, Query(mut page): Query<Page>) -> Response {
+    page.limit = page.limit.clamp(1, DEAD_LETTER_PAGE_MAX);
+    answer(control.dead_letters(page).await)
+}
+
+async fn replay(State(control): Controls, Json(selection): Json<Selection>) -> Response {
+    match ambiguous(&selection) {
+        Some(refusal) => refusal,
+        None => answer(control.replay(selection).await),
+    }
+}
+
+async fn purge(State(control): Controls, Json(selection): Json<Selection>) -> Response {
+    match ambiguous(&selection) {
+        Some(refusal) => refusal,
+        None => answer(control.purge(selection).await),
+    }
+}
+
+/// An empty selection must not mean everything, nor may a typing slip.
+fn ambiguous(selection: &Selection) -> Option<Response> {
+    let one = selection.all == selection.ids.is_empty();
+    let source_fits = selection.source.is_none() || selection.all;
+    let error = "write either {\"ids\": [1, 2]} or {\"all\": true}, the latter also with a \"source\"";
+    (!one || !source_fits).then(|| (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response())
+}
+
+fn answer(result: Result<Value, ControlError>) -> Response {
+    let (status, error) = match result {
+        Ok(value) => return Json(value).into_response(),
+        Err(ControlError::Refused(error)) => (StatusCode::CONFLICT, error),
+        Err(ControlError::Failed(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error),
+    };
+    (status, Json(json!({ "error": error }))).into_response()
+}

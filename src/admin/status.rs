@@ -1,0 +1,33 @@
+//! The status page: what the gateway does right now, as JSON, and a small page for a browser that shows it.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{Html, IntoResponse};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::header;
+use serde_json::Value;
+
+/// Where the status comes from.
+pub trait StatusSource: Send + Sync + 'static {
+    /// The status now, without secrets. Must not block.
+    fn status(&self) -> Value;
+}
+
+const PAGE: &str = include_str!("status.html");
+
+/// The page loads nothing from elsewhere and can be framed by nobody.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'";
+
+pub(super) fn routes(source: Arc<dyn StatusSource>) -> Router {
+    Router::new().route("/", get(page)).route("/status", get(status)).with_state(source)
+}
+
+async fn page() -> impl IntoResponse {
+    ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(PAGE))
+}
+
+async fn status(State(source): State<Arc<dyn StatusSource>>) -> Json<Value> {
+    Json(source.status())
+}

@@ -1,0 +1,196 @@
+//! The admin plane over a real socket: answers, guard, page.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::metrics::{ALL, Kind};
+
+#[derive(Default)]
+struct Fake(Mutex<Vec<String>>);
+
+impl Fake {
+    fn did(&self, what: String) -> BoxFuture<'_, Result<Value, ControlError>> {
+        self.0.lock().expect("no panic").push(what);
+        async { Ok(json!({ "done": true })) }.boxed()
+    }
+}
+
+impl StatusSource for Fake {
+    fn status(&self) -> Value {
+        json!({ "events": 7 })
+    }
+}
+
+impl Control for Fake {
+    fn reload(&self) -> BoxFuture<'_, Result<Value, ControlError>> {
+        async { Err(ControlError::Refused("gatepost.toml:1:1: no".to_owned())) }.boxed()
+    }
+    fn drain(&self) -> BoxFuture<'_, Result<Value, ControlError>> {
+        self.did("drain".to_owned())
+    }
+    fn dead_letters(&self, page: Page) -> BoxFuture<'_, Result<Value, ControlError>> {
+        self.did(format!("list {}", page.limit))
+    }
+    fn replay(&self, selection: Selection) -> BoxFuture<'_, Result<Value, ControlError>> {
+        self.did(format!("replay {:?}", selection.ids))
+    }
+    fn purge(&self, selection: Selection) -> BoxFuture<'_, Result<Value, ControlError>> {
+        self.did(format!("purge all={}", selection.all))
+    }
+}
+
+struct Plane {
+    address: SocketAddr,
+    readiness: Readiness,
+    fake: Arc<Fake>,
+    stop: CancellationToken,
+}
+
+/// `bound` is what the guard believes; the socket itself is always on loopback.
+async fn plane(config: Config, bound: &str) -> Plane {
+    let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("bind");
+    let address = listener.local_addr().expect("address");
+    let (fake, readiness, stop) = (Arc::new(Fake::default()), Readiness::new(), CancellationToken::new());
+    let parts =
+        Parts { readiness: readiness.clone(), scrape: scrape::local().0, status: fake.clone(), control: fake.clone() };
+    tokio::spawn(serve(listener, router(&config, bound.parse().expect("address"), parts), stop.clone()));
+    Plane { address, readiness, fake, stop }
+}
+
+impl Plane {
+    /// Status, and everything after it.
+    async fn ask(&self, line: &str, headers: &str, body: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).await.expect("connect");
+        let length = body.len();
+        let request = format!(
+            "{line} HTTP/1.1\r\n{headers}Connection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).await.expect("write");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("read");
+        (answer[9..12].parse().expect("a status"), answer)
+    }
+}
+
+const LOCAL: &str = "Host: localhost:9090\r\n";
+
+#[tokio::test]
+async fn livez_is_always_200_and_readyz_tells_why_not() {
+    let plane = plane(Config::default(), "127.0.0.1:9090").await;
+    assert_eq!(plane.ask("GET /readyz", "Host: any.name\r\n", "").await.0, 200);
+    let latch = plane.readiness.hold("starting");
+    plane.readiness.set("spool_full", true);
+    let (status, answer) = plane.ask("GET /readyz", LOCAL, "").await;
+    assert_eq!(status, 503);
+    assert!(answer.ends_with(r#"{"ready":false,"reasons":["spool_full","starting"]}"#), "{answer}");
+    assert_eq!(plane.ask("GET /livez", LOCAL, "").await.0, 200);
+    drop(latch);
+    plane.readiness.set("spool_full", false);
+    assert_eq!(plane.ask("GET /readyz", LOCAL, "").await.0, 200);
+}
+
+#[tokio::test]
+async fn status_and_metrics_answer_with_their_types() {
+    let plane = plane(Config::default(), "127.0.0.1:9090").await;
+    let (_, status) = plane.ask("GET /status", LOCAL, "").await;
+    assert!(status.ends_with(r#"{"events":7}"#) && status.contains("application/json"), "{status}");
+    let (_, page) = plane.ask("GET /metrics", LOCAL, "").await;
+    assert!(page.contains("content-type: text/plain; version=0.0.4"), "{page}");
+    assert_eq!(plane.ask("GET /", LOCAL, "").await.0, 200);
+    plane.stop.cancel();
+}
+
+#[tokio::test]
+async fn on_loopback_control_works_without_a_token_but_not_for_web_pages() {
+    let plane =
+        plane(Config { allowed_hosts: vec!["Gate.example".into()], ..Config::default() }, "127.0.0.1:9090").await;
+    for host in ["localhost", "127.0.0.1:9090", "[::1]:9090", "[::1]", "gate.example:1"] {
+        assert_eq!(plane.ask("POST /drain", &format!("Host: {host}\r\n"), "").await.0, 200, "{host}");
+    }
+    for host in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:9090", ""] {
+        assert_eq!(plane.ask("POST /drain", &format!("Host: {host}\r\n"), "").await.0, 403, "{host}");
+    }
+    let foreign = format!("{LOCAL}Origin: https://evil.example\r\n");
+    assert_eq!(plane.ask("POST /drain", &foreign, "").await.0, 403);
+    assert_eq!(plane.ask("GET /drain", LOCAL, "").await.0, 405);
+    let (status, answer) = plane.ask("POST /reload", LOCAL, "").await;
+    assert_eq!(status, 409);
+    assert!(answer.contains("gatepost.toml:1:1: no"), "{answer}");
+}
+
+#[tokio::test]
+async fn beyond_loopback_control_needs_a_token() {
+    let open = plane(Config::default(), "192.0.2.1:9090").await;
+    assert_eq!(open.ask("POST /drain", LOCAL, "").await.0, 403);
+    assert_eq!(open.ask("GET /dead-letters", LOCAL, "").await.0, 403);
+    assert_eq!(open.ask("GET /readyz", LOCAL, "").await.0, 200);
+
+    let token = Some(Secret::new("0123456789abcdef"));
+    let closed = plane(Config { token, ..Config::default() }, "192.0.2.1:9090").await;
+    for (header, status) in [
+        ("", 401),
+        ("Authorization: Bearer wrong\r\n", 401),
+        ("Authorization: Basic 0123456789abcdef\r\n", 401),
+        ("Authorization: bearer 0123456789abcdef\r\n", 200),
+    ] {
+        assert_eq!(closed.ask("POST /drain", &format!("{LOCAL}{header}"), "").await.0, status, "{header}");
+    }
+}
+
+#[tokio::test]
+async fn dead_letters_are_chosen_without_guessing() {
+    let plane = plane(Config::default(), "127.0.0.1:9090").await;
+    assert_eq!(plane.ask("GET /dead-letters?limit=999999", LOCAL, "").await.0, 200);
+    assert_eq!(plane.ask("POST /dead-letters/replay", LOCAL, r#"{"ids":[3]}"#).await.0, 200);
+    assert_eq!(plane.ask("POST /dead-letters/purge", LOCAL, r#"{"all":true}"#).await.0, 200);
+    for body in ["{}", r#"{"ids":[1],"all":true}"#, r#"{"ids":[1],"source":"x"}"#] {
+        assert_eq!(plane.ask("POST /dead-letters/purge", LOCAL, body).await.0, 400, "{body}");
+    }
+    assert_eq!(*plane.fake.0.lock().expect("no panic"), ["list 1000", "replay [3]", "purge all=true"]);
+}
+
+#[test]
+fn the_page_passes_promtool() {
+    let (scrape, recorder) = scrape::local();
+    let page = ::metrics::with_local_recorder(&recorder, || {
+        for metric in ALL {
+            let values: Vec<&str> = metric.labels.to_vec();
+            match metric.kind {
+                Kind::Counter => metric.add(&values, 1),
+                Kind::Gauge => metric.set(&values, 1.0),
+                Kind::Histogram => metric.observe(&values, 0.02),
+            }
+        }
+        scrape.render()
+    });
+    for metric in ALL {
+        assert!(page.contains(&format!("# HELP {} ", metric.name)), "{} is missing", metric.name);
+    }
+    assert!(page.contains("gatepost_spool_append_seconds_bucket{le=\"0.025\"} 1"), "{page}");
+
+    let promtool =
+        Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut promtool = promtool.expect("promtool is needed: install the package `prometheus`");
+    promtool.stdin.take().expect("piped").write_all(page.as_bytes()).expect("promtool reads");
+    let output = promtool.wait_with_output().expect("promtool ends");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn bad_settings_are_named() {
+    let bad =
+        Config { token: Some(Secret::new("short")), allowed_hosts: vec!["https://x".into()], ..Config::default() };
+    let problems = bad.problems();
+    let keys: Vec<&str> = problems.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(keys, ["token", "allowed_hosts[0]"]);
+    assert!(Config::default().problems().is_empty());
+}
