@@ -1,0 +1,186 @@
+//! A TOML text as plain values, with the place of every key and value in the text.
+//!
+//! Values are kept as JSON values because schemas speak JSON; places are kept beside them, by dotted path, because no
+//! deserialiser carries spans through tagged enums. A value that was already reported as wrong becomes null, which TOML
+//! does not have, so that later steps pass over it.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use serde_json::{Map, Value};
+use toml::de::{DeTable, DeValue};
+
+use super::expand::{Sources, expand};
+use super::problem::Problem;
+
+/// A finding about a dotted path, not yet tied to a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Finding {
+    pub(super) path: String,
+    pub(super) message: String,
+    /// Whether the value as written helps to understand the message (and may be shown).
+    pub(super) show: bool,
+}
+
+struct Place {
+    key: Range<usize>,
+    value: Range<usize>,
+    scalar: bool,
+}
+
+/// A parsed file.
+pub(super) struct Document<'t> {
+    text: &'t str,
+    /// The values, expanded.
+    pub(super) value: Value,
+    places: HashMap<String, Place>,
+    /// Paths whose value must not be shown.
+    pub(super) secret: HashSet<String>,
+    /// Texts that must not be shown wherever they turn up.
+    pub(super) hidden: Vec<String>,
+    /// What was found while reading: missing variables, numbers out of range.
+    pub(super) findings: Vec<Finding>,
+}
+
+/// The path of a key within a table.
+pub(super) fn join(parent: &str, key: &str) -> String {
+    match parent.is_empty() {
+        true => key.to_owned(),
+        false if key.starts_with('[') => format!("{parent}{key}"),
+        false => format!("{parent}.{key}"),
+    }
+}
+
+impl<'t> Document<'t> {
+    /// Reads a text. Mistakes of the syntax end here, because what follows them cannot be trusted.
+    pub(super) fn parse(text: &'t str, sources: &Sources<'_>) -> Result<Self, Vec<Problem>> {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        if !errors.is_empty() {
+            return Err(errors.iter().map(|error| syntax(text, error)).collect());
+        }
+        let mut document = Self {
+            text,
+            value: Value::Null,
+            places: HashMap::new(),
+            secret: HashSet::new(),
+            hidden: Vec::new(),
+            findings: Vec::new(),
+        };
+        document.value = document.table("", table.get_ref(), sources);
+        Ok(document)
+    }
+
+    fn table(&mut self, path: &str, table: &DeTable<'_>, sources: &Sources<'_>) -> Value {
+        let mut map = Map::new();
+        for (key, value) in table {
+            let inner = join(path, key.get_ref());
+            let converted = self.value(&inner, key.span(), value, sources);
+            map.insert(key.get_ref().to_string(), converted);
+        }
+        Value::Object(map)
+    }
+
+    fn value(
+        &mut self,
+        path: &str,
+        key: Range<usize>,
+        value: &toml::Spanned<DeValue<'_>>,
+        sources: &Sources<'_>,
+    ) -> Value {
+        let scalar = !matches!(value.get_ref(), DeValue::Array(_) | DeValue::Table(_));
+        self.places.insert(path.to_owned(), Place { key, value: value.span(), scalar });
+        let converted = match value.get_ref() {
+            DeValue::Table(table) => return self.table(path, table, sources),
+            DeValue::Array(items) => {
+                let items = items.iter().enumerate();
+                return items
+                    .map(|(n, item)| self.value(&join(path, &format!("[{n}]")), item.span(), item, sources))
+                    .collect();
+            }
+            DeValue::String(text) => return self.text(path, text, sources),
+            DeValue::Boolean(flag) => Ok(Value::Bool(*flag)),
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+                .map(Value::from)
+                .map_err(|_| "is too large; write a whole number below 9223372036854775808".to_owned()),
+            DeValue::Float(number) => match number.as_str().parse::<f64>() {
+                Ok(number) if number.is_finite() => Ok(Value::from(number)),
+                _ => Err("is not a number that can be used; write one such as 0.8".to_owned()),
+            },
+            DeValue::Datetime(_) => Err("is a date, which no key takes; write text in quotes".to_owned()),
+        };
+        converted.unwrap_or_else(|message| {
+            self.findings.push(Finding { path: path.to_owned(), message, show: true });
+            Value::Null
+        })
+    }
+
+    fn text(&mut self, path: &str, text: &str, sources: &Sources<'_>) -> Value {
+        match expand(text, sources) {
+            Ok(expanded) => {
+                // The text as written shows only the reference; what was put in stays hidden.
+                if !expanded.inserted.is_empty() {
+                    self.hidden.extend(expanded.inserted);
+                    self.hidden.push(expanded.text.clone());
+                }
+                Value::String(expanded.text)
+            }
+            Err(message) => {
+                // Not shown: around the reference there may be the rest of a secret.
+                self.findings.push(Finding { path: path.to_owned(), message, show: false });
+                Value::Null
+            }
+        }
+    }
+
+    /// Ties a finding to its line. A path that is not in the file stands where its nearest parent stands.
+    pub(super) fn problem(&self, finding: Finding) -> Problem {
+        let (place, exact) = self.place(&finding.path);
+        let at = match place {
+            Some(place) if exact && finding.show && place.scalar => place.value.start,
+            Some(place) => place.key.start,
+            None => 0,
+        };
+        let value = place.filter(|place| exact && finding.show && place.scalar).and_then(|place| {
+            let written = &self.text[place.value.clone()];
+            if self.secret.contains(&finding.path) {
+                return Some("***".to_owned());
+            }
+            (!written.contains('\n') && written.len() <= 120).then(|| written.to_owned())
+        });
+        let (line, column) = position(self.text, at);
+        Problem { line, column, key: finding.path, value, message: self.redact(finding.message) }
+    }
+
+    fn place(&self, path: &str) -> (Option<&Place>, bool) {
+        if let Some(place) = self.places.get(path) {
+            return (Some(place), true);
+        }
+        let mut parent = path;
+        while let Some(cut) = parent.rfind(['.', '[']) {
+            parent = &parent[..cut];
+            if let Some(place) = self.places.get(parent) {
+                return (Some(place), false);
+            }
+        }
+        (None, false)
+    }
+
+    fn redact(&self, message: String) -> String {
+        // Very short texts are left alone: hiding every "a" would hide the message, and nobody's secret is that short.
+        let hidden = self.hidden.iter().filter(|text| text.len() >= 3);
+        hidden.fold(message, |message, text| message.replace(text.as_str(), "***"))
+    }
+}
+
+fn syntax(text: &str, error: &toml::de::Error) -> Problem {
+    let (line, column) = position(text, error.span().map_or(0, |span| span.start));
+    let message = format!("is not TOML: {}", error.message().replace('\n', ", "));
+    Problem { line, column, key: String::new(), value: None, message }
+}
+
+/// Line and column, from 1; columns count characters.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |n| n + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}

@@ -1,0 +1,27 @@
+//! The configuration: TOML in, checked values out.
+//!
+//! - [`tree`]: what the file may say; one field for each component's own `Config`. The only file to touch for a new
+//!   section.
+//! - [`load`]: text → values → [`Config`]. Every mistake is reported, in one report, where it stands in the file.
+//! - [`reference`]: the same types as documents: the reference, a commented example, the list of metrics.
+//!
+//! The checks are driven by the JSON schemas of the components (`schema.rs`, `check.rs`), because deserialising stops
+//! at the first mistake, and an operator wants all of them. The very same schemas make the reference, so that a key
+//! cannot be accepted and undocumented. Secrets are never shown: not in a problem, not in a printed configuration.
+
+mod blame;
+mod check;
+mod document;
+mod expand;
+pub mod load;
+pub mod problem;
+pub mod reference;
+mod schema;
+pub mod tree;
+
+#[cfg(test)]
+mod tests;
+
+pub use load::{LoadError, load, parse};
+pub use problem::{Problem, Problems};
+pub use tree::{Config, Output};

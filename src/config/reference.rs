@@ -1,0 +1,365 @@
+//! The configuration as documents: the reference, a commented example, the list of metrics, the effective values.
+//!
+//! All of it is made from the types: doc comments are the prose, `Default` gives the defaults. `tests/reference.rs`
+//! compares the committed documents with what stands here.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value};
+
+use super::document::join;
+use super::schema::{Field, Schema, Shape, Text, Variant, description};
+use super::tree::Config;
+use crate::metrics;
+
+/// What the example shows instead of the default state folder: where packages keep it.
+const EXAMPLE_STATE_DIR: &str = "/var/lib/gatepost";
+
+const CONFIGURATION_HEAD: &str = "\
+# Configuration
+
+<!-- Made by `gatepost reference config` from the types in the source. Do not edit. -->
+
+One TOML file, given by `--config` or `GATEPOST_CONFIG`. Every key has a default unless it says that it is needed.
+Unknown keys are refused. `gatepost check` reports every mistake at once; `gatepost check --print` shows the effective values.
+
+- A **size** is a whole number and a unit: `\"64 MiB\"`, `\"10 GiB\"`, `\"1 MB\"`.
+- A **span** of time is a whole number above 0 and a unit: `\"500 ms\"`, `\"30 s\"`, `\"5 min\"`, `\"24 h\"`, `\"30 d\"`.
+- In any text `${env:NAME}` stands for an environment variable and `${file:/path}` for the content of a file, without its
+  last line feed; relative paths start at the folder of the configuration file. `$${` stands for a plain `${`.
+- A **secret** is never shown again: not by `check`, not in logs, not on the status page.
+";
+
+const EXAMPLE_HEAD: &str = "\
+# Gatepost: every key with its default. Made by `gatepost reference example`.
+# Lines that start with \"# \" explain; take the \"#\" away from the others to change a value.
+";
+
+const METRICS_HEAD: &str = "\
+# Metrics
+
+<!-- Made by `gatepost reference metrics` from src/metrics.rs. Do not edit. -->
+
+Served by the admin plane at `/metrics`. Labels hold only values from closed sets or from the configuration. Beside these
+there are the usual `process_*` metrics.
+";
+
+/// `docs/configuration.md`: every section, key, type, default and meaning.
+pub fn configuration() -> String {
+    let schema = Schema::of::<Config>();
+    let mut out = CONFIGURATION_HEAD.to_owned();
+    Reference { schema: &schema, out: &mut out }.section("", "The top of the file", &schema.root);
+    out
+}
+
+/// An example file in which every key stands, commented out, with its default.
+pub fn example() -> String {
+    let schema = Schema::of::<Config>();
+    let mut out = EXAMPLE_HEAD.to_owned();
+    Example { schema: &schema, out: &mut out, in_list: false }.table("", "", &schema.root);
+    out
+}
+
+/// `docs/metrics.md`: every metric, its kind, labels and meaning.
+pub fn metrics() -> String {
+    let mut out = METRICS_HEAD.to_owned();
+    out.push_str("\n| metric | kind | labels | meaning |\n| --- | --- | --- | --- |\n");
+    for metric in metrics::ALL {
+        let kind = match metric.kind {
+            metrics::Kind::Counter => "counter",
+            metrics::Kind::Gauge => "gauge",
+            metrics::Kind::Histogram => "histogram",
+        };
+        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        put(
+            &mut out,
+            format_args!("| `{}` | {kind} | {} | {} |\n", metric.name, labels.join(", "), metric.help.trim()),
+        );
+    }
+    out
+}
+
+/// The effective configuration as TOML, secrets as `***`.
+pub fn effective(config: &Config) -> String {
+    // A tree of plain values: each component's Serialize is derived.
+    let value = serde_json::to_value(config).expect("configuration values are plain data");
+    let table: toml::Table = serde_json::from_value(without_nulls(value)).expect("no nulls are left");
+    toml::to_string_pretty(&table).expect("a table of plain values is TOML")
+}
+
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(map) => map
+            .into_iter()
+            .filter(|(_, v)| !v.is_null())
+            .map(|(k, v)| (k, without_nulls(v)))
+            .collect::<Map<_, _>>()
+            .into(),
+        Value::Array(items) => items.into_iter().map(without_nulls).collect::<Vec<_>>().into(),
+        other => other,
+    }
+}
+
+fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("a String takes everything");
+}
+
+/// Keys that open tables of their own come after plain keys, as TOML wants it.
+struct Split {
+    plain: Vec<Field>,
+    /// With the header that opens the table: `[path]` or `[[path]]`.
+    tables: Vec<(String, Field)>,
+}
+
+fn split(schema: &Schema, path: &str, fields: Vec<Field>) -> Split {
+    let mut split = Split { plain: Vec::new(), tables: Vec::new() };
+    for field in fields {
+        let inner = join(path, &field.name);
+        match schema.shape(&field.schema) {
+            Shape::Table(_) | Shape::Tagged { .. } => split.tables.push((format!("[{inner}]"), field)),
+            Shape::List(items) if matches!(schema.shape(&items), Shape::Table(_) | Shape::Tagged { .. }) => {
+                split.tables.push((format!("[[{inner}]]"), Field { schema: beside(&field.schema, items), ..field }));
+            }
+            _ => split.plain.push(field),
+        }
+    }
+    split
+}
+
+/// The schema of a list's items under the description of the list.
+fn beside(list: &Value, items: Value) -> Value {
+    let mut items = items;
+    if let (Some(items), Some(text)) = (items.as_object_mut(), list.get("description")) {
+        items.insert("description".to_owned(), text.clone());
+    }
+    items
+}
+
+struct Reference<'a> {
+    schema: &'a Schema,
+    out: &'a mut String,
+}
+
+impl Reference<'_> {
+    fn section(&mut self, path: &str, title: &str, schema: &Value) {
+        let depth = if path.is_empty() { 1 } else { path.matches('.').count() + 1 };
+        put(self.out, format_args!("\n{} {title}\n", "#".repeat((depth + 1).min(5))));
+        let resolved = self.schema.resolve(schema);
+        let text = description(&resolved);
+        if !text.is_empty() {
+            put(self.out, format_args!("\n{text}\n"));
+        }
+        match self.schema.shape(schema) {
+            Shape::Tagged { tag, variants } => self.variants(path, title, &tag, variants),
+            Shape::Table(table) => {
+                let others = table.others.clone();
+                self.fields(path, table.fields);
+                if let Some(others) = others {
+                    put(
+                        self.out,
+                        format_args!("\nKeys are names of your choice; each value is {}.\n", self.kind(&others)),
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Each kind with what is its own; tables that every kind has come once, at the end.
+    fn variants(&mut self, path: &str, title: &str, tag: &str, variants: Vec<Variant>) {
+        let parts: Vec<(String, String, Split)> =
+            variants.into_iter().map(|variant| self.variant(path, tag, variant)).collect();
+        let everywhere = |field: &Field| {
+            parts.iter().all(|(_, _, split)| {
+                split.tables.iter().any(|(_, other)| other.name == field.name && other.schema == field.schema)
+            })
+        };
+        let shared: Vec<String> = parts
+            .first()
+            .map(|(_, _, split)| {
+                split.tables.iter().filter(|(_, f)| everywhere(f)).map(|(_, f)| f.name.clone()).collect()
+            })
+            .unwrap_or_default();
+        let mut last = Vec::new();
+        for (name, text, split) in parts {
+            put(self.out, format_args!("\n### {title} with `{tag} = \"{name}\"`\n\n{text}\n"));
+            self.rows(split.plain);
+            let (common, own): (Vec<_>, Vec<_>) = split.tables.into_iter().partition(|(_, f)| shared.contains(&f.name));
+            for (header, field) in own {
+                let title = format!("`{header}` with `{tag} = \"{name}\"`");
+                self.section(&join(path, &field.name), &title, &field.schema);
+            }
+            last = common;
+        }
+        self.tables(path, last);
+    }
+
+    fn variant(&self, path: &str, tag: &str, variant: Variant) -> (String, String, Split) {
+        let text = description(&self.schema.resolve(&variant.schema));
+        let fields = match self.schema.shape(&variant.schema) {
+            Shape::Table(table) => table.fields.into_iter().filter(|field| field.name != tag).collect(),
+            _ => Vec::new(),
+        };
+        (variant.name, text, split(self.schema, path, fields))
+    }
+
+    fn fields(&mut self, path: &str, fields: Vec<Field>) {
+        let split = split(self.schema, path, fields);
+        self.rows(split.plain);
+        self.tables(path, split.tables);
+    }
+
+    fn tables(&mut self, path: &str, tables: Vec<(String, Field)>) {
+        for (header, field) in tables {
+            self.section(&join(path, &field.name), &format!("`{header}`"), &field.schema);
+        }
+    }
+
+    fn rows(&mut self, fields: Vec<Field>) {
+        if fields.is_empty() {
+            return;
+        }
+        self.out.push_str("\n| key | type | default | meaning |\n| --- | --- | --- | --- |\n");
+        for field in fields {
+            let resolved = self.schema.resolve(&field.schema);
+            let default = match resolved.get("default") {
+                _ if field.required => "needed".to_owned(),
+                None | Some(Value::Null) => "not set".to_owned(),
+                Some(value) => format!("`{}`", inline(value)),
+            };
+            let mut text = description(&resolved).replace("\n\n", "<br>").replace('|', "\\|");
+            if let Shape::Choice(words) = self.schema.shape(&field.schema) {
+                for (word, meaning) in words.iter().filter(|(_, meaning)| !meaning.is_empty()) {
+                    put(&mut text, format_args!("<br>`{word}`: {}", meaning.replace('|', "\\|")));
+                }
+            }
+            put(self.out, format_args!("| `{}` | {} | {default} | {text} |\n", field.name, self.kind(&field.schema)));
+        }
+    }
+
+    fn kind(&self, schema: &Value) -> String {
+        match self.schema.shape(schema) {
+            Shape::Table(_) | Shape::Tagged { .. } => "table".to_owned(),
+            Shape::List(items) => format!("list of {}", self.kind(&items)),
+            Shape::Choice(words) => {
+                words.iter().map(|(word, _)| format!("`\"{word}\"`")).collect::<Vec<_>>().join(" or ")
+            }
+            Shape::Text(Text::Plain) => "text".to_owned(),
+            Shape::Text(Text::Size) => "size".to_owned(),
+            Shape::Text(Text::Span) => "span".to_owned(),
+            Shape::Text(Text::Secret) => "secret".to_owned(),
+            Shape::Whole { min, max } if min > 0 && max < i64::MAX => format!("whole number, {min} to {max}"),
+            Shape::Whole { min, .. } if min > 0 => format!("whole number, {min} or more"),
+            Shape::Whole { .. } => "whole number".to_owned(),
+            Shape::Number { min: Some(min), max: Some(max) } => format!("number, {min} to {max}"),
+            Shape::Number { .. } => "number".to_owned(),
+            Shape::Flag => "true or false".to_owned(),
+            Shape::Either(shapes) => shapes.iter().map(|shape| self.kind(shape)).collect::<Vec<_>>().join(" or "),
+            Shape::Anything => "any value".to_owned(),
+        }
+    }
+}
+
+struct Example<'a> {
+    schema: &'a Schema,
+    out: &'a mut String,
+    /// Inside `[[…]]`. There headers are commented out too, because one more table would be one more listener.
+    in_list: bool,
+}
+
+impl Example<'_> {
+    fn table(&mut self, path: &str, header: &str, schema: &Value) {
+        match self.schema.shape(schema) {
+            Shape::Tagged { tag, variants } => {
+                for variant in variants {
+                    self.comment(&description(&self.schema.resolve(&variant.schema)));
+                    put(self.out, format_args!("#{header}\n#{tag} = \"{}\"\n", variant.name));
+                    let Shape::Table(table) = self.schema.shape(&variant.schema) else { continue };
+                    self.fields(path, table.fields.into_iter().filter(|field| field.name != tag).collect());
+                }
+            }
+            Shape::Table(table) => {
+                if !header.is_empty() {
+                    put(self.out, format_args!("{}{header}\n", if self.in_list { "#" } else { "" }));
+                }
+                if let Some(others) = &table.others {
+                    put(self.out, format_args!("#name-of-your-choice = {}\n", self.sample(others)));
+                }
+                self.fields(path, table.fields);
+            }
+            _ => {}
+        }
+    }
+
+    fn fields(&mut self, path: &str, fields: Vec<Field>) {
+        let split = split(self.schema, path, fields);
+        for field in split.plain {
+            let resolved = self.schema.resolve(&field.schema);
+            self.comment(&description(&resolved));
+            if path.is_empty() && field.name == "state_dir" {
+                put(self.out, format_args!("state_dir = {EXAMPLE_STATE_DIR:?}\n"));
+                continue;
+            }
+            let value = match resolved.get("default") {
+                None | Some(Value::Null) => self.sample(&field.schema),
+                Some(value) => inline(value),
+            };
+            put(self.out, format_args!("#{} = {value}\n", field.name));
+        }
+        for (header, field) in split.tables {
+            self.out.push('\n');
+            self.comment(&description(&self.schema.resolve(&field.schema)));
+            let outside = self.in_list;
+            self.in_list |= header.starts_with("[[");
+            self.table(&join(path, &field.name), &header, &field.schema);
+            self.in_list = outside;
+        }
+    }
+
+    fn comment(&mut self, text: &str) {
+        for paragraph in text.split("\n\n").filter(|paragraph| !paragraph.is_empty()) {
+            let mut line = String::new();
+            for word in paragraph.split(' ') {
+                if line.len() + word.len() > 110 {
+                    put(self.out, format_args!("#{line}\n"));
+                    line.clear();
+                }
+                put(&mut line, format_args!(" {word}"));
+            }
+            put(self.out, format_args!("#{line}\n"));
+        }
+    }
+
+    /// A value of the right type for a key that has no default.
+    fn sample(&self, schema: &Value) -> String {
+        if let Some(example) = self.schema.resolve(schema).get("examples").and_then(|examples| examples.get(0)) {
+            return inline(example);
+        }
+        match self.schema.shape(schema) {
+            Shape::List(_) => "[]".to_owned(),
+            Shape::Table(_) | Shape::Tagged { .. } => "{}".to_owned(),
+            Shape::Choice(words) => words.first().map(|(word, _)| format!("{word:?}")).unwrap_or_default(),
+            Shape::Whole { min, .. } => min.max(1).to_string(),
+            Shape::Number { .. } => "1.0".to_owned(),
+            Shape::Flag => "true".to_owned(),
+            Shape::Either(shapes) => shapes.first().map(|shape| self.sample(shape)).unwrap_or_default(),
+            Shape::Text(_) | Shape::Anything => "\"…\"".to_owned(),
+        }
+    }
+}
+
+/// A JSON value as TOML on one line.
+fn inline(value: &Value) -> String {
+    match value {
+        Value::Array(items) => format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", ")),
+        Value::Object(map) => {
+            let set = map.iter().filter(|(_, value)| !value.is_null());
+            format!(
+                "{{ {} }}",
+                set.map(|(key, value)| format!("{key} = {}", inline(value))).collect::<Vec<_>>().join(", ")
+            )
+            .replace("{  }", "{}")
+        }
+        plain => plain.to_string(),
+    }
+}
