@@ -1,0 +1,213 @@
+//! The account, recomputed from what is on disk and compared with what the gateway wrote down.
+//!
+//! It reads the records of the log one by one, not the running totals, wherever both exist: received = filtered +
+//! duplicate + set aside + spooled for each input; every ordinal between the first and the last event is there and
+//! its record whole; and for each output, what it settled and what is pending make up everything that was spooled for
+//! it. An output that is no longer configured needs nothing: what it has not sent may have left the spool.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::ingest::ledger::{Ledger, Note, Tally};
+use crate::spool::cursor::Cursor;
+use crate::spool::fs::{Fs, RealFs};
+use crate::spool::inspect::Inspection;
+use crate::spool::{HeadItem, Item, Ordinal};
+
+/// The account and what is wrong with it.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// What became of the events of each input.
+    pub inputs: Vec<InputAccount>,
+    /// What became of the spooled events at each output.
+    pub outputs: Vec<OutputAccount>,
+    /// Events ever spooled.
+    pub spooled: u64,
+    /// Events lost to damage of the spool's files.
+    pub damaged: u64,
+    /// Every difference, in words. Empty when everything adds up.
+    pub differences: Vec<String>,
+}
+
+/// One input's side.
+#[derive(Debug, Serialize)]
+pub struct InputAccount {
+    /// The listener's name; `replay` for dead letters that were sent again.
+    pub name: String,
+    /// Its numbers.
+    #[serde(flatten)]
+    pub tally: Tally,
+}
+
+/// One output's side.
+#[derive(Debug, Serialize)]
+pub struct OutputAccount {
+    /// The output's name.
+    pub name: String,
+    /// Whether the configuration no longer has it.
+    pub removed: bool,
+    /// The first event that was spooled for it.
+    pub start: Ordinal,
+    /// Events it took.
+    pub forwarded: u64,
+    /// Events kept as dead letters.
+    pub dead_lettered: u64,
+    /// Events lost to damage.
+    pub damaged: u64,
+    /// Events meant for another output.
+    pub skipped: u64,
+    /// Events it still has to send, counted in the log.
+    pub pending: u64,
+}
+
+/// Recomputes the account of the configured state directory. Reads only; may run beside a gateway, whose last second
+/// may then be missing on both sides.
+pub fn audit(config: &Config) -> anyhow::Result<Report> {
+    let state_dir = config.state_dir.as_path();
+    let fs: Arc<dyn Fs> = Arc::new(RealFs);
+    // Positions first: what happens meanwhile is then in the log but not yet settled, and counts as pending.
+    let cursors = cursors(state_dir, &fs)?;
+    let mut ledger = Ledger::load(&Ledger::path(state_dir)).context("the ledger cannot be read")?;
+    let log = Inspection::open(&state_dir.join("spool"), Arc::clone(&fs)).context("the spool cannot be read")?;
+    let mut differences = Vec::new();
+    let kept = Kept::read(&log, &mut ledger, &mut differences)?;
+    differences.extend(damaged_records(&log)?);
+
+    let total = ledger.total();
+    let end = kept.end;
+    if total.spooled + ledger.damaged != end {
+        differences.push(format!(
+            "the inputs spooled {} events ({} were lost to damage), the log counts {end}",
+            total.spooled, ledger.damaged
+        ));
+    }
+    for (name, tally) in &ledger.tallies {
+        if !tally.balances() {
+            differences.push(format!(
+                "input {name}: received {} is not filtered {} + duplicate {} + set aside {} + spooled {}",
+                tally.received, tally.filtered, tally.duplicate, tally.set_aside, tally.spooled
+            ));
+        }
+    }
+    let is_configured = |name: &str| config.outputs.iter().any(|output| output.output.name() == name);
+    let account =
+        |(name, cursor): &(String, Cursor)| kept.account(name, cursor, !is_configured(name), &mut differences);
+    let outputs = cursors.iter().map(account).collect();
+    let inputs =
+        ledger.tallies.iter().map(|(name, tally)| InputAccount { name: name.clone(), tally: *tally }).collect();
+    Ok(Report { inputs, outputs, spooled: end, damaged: ledger.damaged, differences })
+}
+
+fn cursors(state_dir: &Path, fs: &Arc<dyn Fs>) -> anyhow::Result<Vec<(String, Cursor)>> {
+    let dir = state_dir.join("outputs");
+    let mut cursors = Vec::new();
+    if !dir.is_dir() {
+        return Ok(cursors);
+    }
+    for entry in std::fs::read_dir(&dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "cursor") {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let cursor = Cursor::look(Arc::clone(fs), &path)
+                .with_context(|| format!("the position of output {name} cannot be read"))?;
+            cursors.push((name, cursor));
+        }
+    }
+    cursors.sort_by(|(one, _), (other, _)| one.cmp(other));
+    Ok(cursors)
+}
+
+/// Reads every record whole: a head can be sound and the events behind it not.
+fn damaged_records(log: &Inspection) -> anyhow::Result<Vec<String>> {
+    let mut reader = log.reader(log.range().start);
+    let mut damaged = Vec::new();
+    while let Some(item) = reader.next()? {
+        if let Item::Damaged { first, until, reason } = item {
+            damaged.push(format!("events {first} to {until} are lost: {reason}"));
+        }
+    }
+    Ok(damaged)
+}
+
+/// What the log still holds.
+struct Kept {
+    /// Ranges of events in records that can be read, in order.
+    records: Vec<std::ops::Range<Ordinal>>,
+    /// The ordinal behind the last event.
+    end: Ordinal,
+}
+
+impl Kept {
+    /// Reads the heads of all records and folds those that the ledger has not seen into it.
+    fn read(log: &Inspection, ledger: &mut Ledger, differences: &mut Vec<String>) -> anyhow::Result<Self> {
+        let range = log.range();
+        let counted = ledger.position;
+        let mut reader = log.reader(range.start);
+        let mut records: Vec<std::ops::Range<Ordinal>> = Vec::new();
+        let mut next = range.start;
+        while let Some(item) = reader.next_head()? {
+            match item {
+                HeadItem::Head(head) => {
+                    if head.first != next {
+                        differences.push(format!("after event {next} comes event {}", head.first));
+                    }
+                    next = head.first + Ordinal::from(head.items);
+                    match records.last_mut() {
+                        Some(last) if last.end == head.first => last.end = next,
+                        _ => records.push(head.first..next),
+                    }
+                    if head.first >= counted {
+                        ledger.count(next, &Note::decode(&head.note)?);
+                    }
+                }
+                HeadItem::Damaged { first, until, .. } => {
+                    if first >= counted {
+                        ledger.damaged += until - first;
+                    }
+                    next = until;
+                }
+            }
+        }
+        if ledger.position > next {
+            differences.push(format!("the ledger counted up to event {}, the log ends at {next}", ledger.position));
+        }
+        Ok(Self { records, end: next.max(range.end) })
+    }
+
+    fn account(&self, name: &str, cursor: &Cursor, removed: bool, differences: &mut Vec<String>) -> OutputAccount {
+        let totals = cursor.totals();
+        let pending = self.pending(cursor);
+        let spooled = self.end.saturating_sub(cursor.start());
+        if !removed && totals.sum() + pending != spooled {
+            differences.push(format!(
+                "output {name}: forwarded {} + dead-lettered {} + damaged {} + skipped {} + pending {pending} is not the {spooled} events spooled since it began",
+                totals.forwarded, totals.dead_lettered, totals.damaged, totals.skipped
+            ));
+        }
+        OutputAccount {
+            name: name.to_owned(),
+            removed,
+            start: cursor.start(),
+            forwarded: totals.forwarded,
+            dead_lettered: totals.dead_lettered,
+            damaged: totals.damaged,
+            skipped: totals.skipped,
+            pending,
+        }
+    }
+
+    /// Events of the log that this output has not settled, counted record by record.
+    fn pending(&self, cursor: &Cursor) -> u64 {
+        let gaps = cursor.unsettled(cursor.low(), self.end);
+        gaps.map(|gap| {
+            let overlap =
+                |record: &std::ops::Range<Ordinal>| record.end.min(gap.end).saturating_sub(record.start.max(gap.start));
+            self.records.iter().map(overlap).sum::<u64>()
+        })
+        .sum()
+    }
+}

@@ -1,0 +1,150 @@
+//! A checked configuration becomes running parts.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+
+use super::outputs::{Common, Outputs};
+use super::state::StateDir;
+use super::uploads::Uploads;
+use crate::admin::{Latch, Readiness};
+use crate::config::Config;
+use crate::dedup::journal::Journal;
+use crate::dedup::memory::MemoryStore;
+use crate::dedup::store::Store;
+use crate::event::KeyMaker;
+use crate::filter::Rules;
+use crate::ingest::bookkeeper::Bookkeeper;
+use crate::ingest::ledger::Waiting;
+use crate::ingest::{self, Ingest};
+use crate::spool::Spool;
+use crate::spool::dead_letter::DeadLetters;
+use crate::spool::fs::{Fs, RealFs};
+
+/// Every part of a running gateway.
+pub(super) struct Parts {
+    pub(super) state: StateDir,
+    pub(super) readiness: Readiness,
+    pub(super) spool: Spool,
+    pub(super) dedup: Arc<MemoryStore>,
+    dead_letters: Arc<Mutex<DeadLetters>>,
+    pub(super) books: Bookkeeper,
+    pub(super) rules: Arc<ArcSwap<Rules>>,
+    pub(super) ingest: Ingest,
+    pub(super) outputs: Outputs,
+    pub(super) uploads: Uploads,
+    /// Cancelled when somebody asks for a drain.
+    pub(super) drain: CancellationToken,
+    pub(super) started_at: SystemTime,
+    pub(super) config_path: Option<PathBuf>,
+    config: Mutex<Arc<Config>>,
+    /// Held during a reload: two at a time would start an output twice.
+    pub(super) reloading: tokio::sync::Mutex<()>,
+}
+
+/// Opens the state directory and builds the parts; nothing runs yet but the spool's committer.
+pub(super) async fn parts(
+    config: Config,
+    config_path: Option<PathBuf>,
+    fs: Arc<dyn Fs>,
+) -> anyhow::Result<(Parts, Latch)> {
+    let readiness = Readiness::new();
+    let starting = readiness.hold("starting");
+    let work = move || open(config, config_path, fs, readiness);
+    let parts = tokio::task::spawn_blocking(work).await.context("opening the state directory ended")??;
+    Ok((parts, starting))
+}
+
+/// The file system that everything but tests runs on.
+pub(super) fn real_fs() -> Arc<dyn Fs> {
+    Arc::new(RealFs)
+}
+
+fn open(config: Config, config_path: Option<PathBuf>, fs: Arc<dyn Fs>, readiness: Readiness) -> anyhow::Result<Parts> {
+    let state = StateDir::open(&config.state_dir)?;
+    let secret = state.secret()?;
+    let spool_dir = state.dir("spool")?;
+    let (spool, recovered) = Spool::open(&config.spool, &spool_dir, Arc::clone(&fs))
+        .with_context(|| format!("the spool in {} cannot be opened", spool_dir.display()))?;
+    tracing::info!(?recovered, "spool opened");
+    let dead_letters_dir = state.dir("dead-letters")?;
+    let dead_letters = DeadLetters::open(Arc::clone(&fs), &dead_letters_dir, config.dead_letters.max_size.as_u64())
+        .with_context(|| format!("the dead letters in {} cannot be opened", dead_letters_dir.display()))?;
+    let dead_letters = Arc::new(Mutex::new(dead_letters));
+
+    let dedup = Arc::new(MemoryStore::new(&config.dedup));
+    let waiting = Arc::new(Waiting::default());
+    let journal = Journal::open(&state.dir("dedup")?, config.dedup.window.get()).context("the dedup journal")?;
+    let books = Bookkeeper::open(state.path(), spool.clone(), Arc::clone(&waiting), journal, &dedup)?;
+
+    let rules = Arc::new(ArcSwap::from_pointee(Rules::new(&config.filter)));
+    let store: Arc<dyn Store> = dedup.clone();
+    let ingest = Ingest::new(
+        config.ingest.clone(),
+        config.spool.high_watermark.get(),
+        ingest::Parts {
+            rules: Arc::clone(&rules),
+            keys: Arc::new(KeyMaker::new(&secret)),
+            dedup: store,
+            spool: spool.clone(),
+            dead_letters: Arc::clone(&dead_letters),
+            waiting,
+        },
+    );
+    let outputs = Outputs::new(Common {
+        state_dir: state.path().to_owned(),
+        cursors: state.dir("outputs")?,
+        secret,
+        spool: spool.clone(),
+        dead_letters: Arc::clone(&dead_letters),
+        fs,
+    });
+    let uploads = Uploads::new(state.path().to_owned(), Arc::new(ingest.clone()));
+    Ok(Parts {
+        state,
+        readiness,
+        spool,
+        dedup,
+        dead_letters,
+        books,
+        rules,
+        ingest,
+        outputs,
+        uploads,
+        drain: CancellationToken::new(),
+        started_at: SystemTime::now(),
+        config_path,
+        config: Mutex::new(Arc::new(config)),
+        reloading: tokio::sync::Mutex::default(),
+    })
+}
+
+impl Parts {
+    /// The configuration that is in force.
+    pub(super) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config_cell())
+    }
+
+    /// Puts another configuration in force.
+    pub(super) fn set_config(&self, config: Config) {
+        *self.config_cell() = Arc::new(config);
+    }
+
+    fn config_cell(&self) -> MutexGuard<'_, Arc<Config>> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The dead letters. Their calls block on the disk.
+    pub(super) fn dead_letters(&self) -> MutexGuard<'_, DeadLetters> {
+        self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long it has run.
+    pub(super) fn uptime(&self) -> Duration {
+        self.started_at.elapsed().unwrap_or_default()
+    }
+}

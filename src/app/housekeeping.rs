@@ -1,0 +1,131 @@
+//! What has to be done now and then: checkpoints, recycling, gauges, readiness.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::build::Parts;
+use crate::dedup::store::Store as _;
+use crate::forward::Forwarder;
+use crate::metrics;
+use crate::spool::Health;
+
+/// How often.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Keeps house until it is stopped. A disk that hangs holds checkpoints up, not what is shown.
+pub(super) async fn run(parts: Arc<Parts>, stop: CancellationToken) {
+    let books = async {
+        let mut tick = ticks();
+        while stop.run_until_cancelled(tick.tick()).await.is_some() {
+            checkpoint(&parts).await;
+        }
+    };
+    let windows = async {
+        let mut tick = ticks();
+        let mut seen = Seen::default();
+        while stop.run_until_cancelled(tick.tick()).await.is_some() {
+            // Off the runtime: it asks for locks that others hold while the disk works.
+            let parts = Arc::clone(&parts);
+            let shown = tokio::task::spawn_blocking(move || {
+                show(&parts, &mut seen);
+                seen
+            });
+            seen = shown.await.unwrap_or(seen);
+        }
+    };
+    tokio::join!(books, windows);
+}
+
+fn ticks() -> tokio::time::Interval {
+    let mut tick = tokio::time::interval(EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tick
+}
+
+/// Makes the books and the read positions durable, then lets the spool recycle what nobody needs any more.
+pub(super) async fn checkpoint(parts: &Arc<Parts>) {
+    parts.books.flush().await;
+    let parts = Arc::clone(parts);
+    let work = move || -> anyhow::Result<()> {
+        let counted = parts.books.checkpoint()?;
+        if let Some(low) = parts.outputs.checkpoint() {
+            parts.spool.release(counted.min(low));
+        }
+        Ok(())
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "the books cannot be made durable; the spool keeps what they need"),
+        Err(ended) => tracing::error!(%ended, "a checkpoint ended badly"),
+    }
+}
+
+/// Counters of inner layers as they were last shown.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    evicted: u64,
+    commits: u64,
+}
+
+/// Shows the state of everything as metrics, and what of it keeps the gateway from being ready.
+fn show(parts: &Parts, seen: &mut Seen) {
+    let spool = parts.spool.status();
+    metrics::SPOOL_BYTES.set(&[], spool.bytes as f64);
+    metrics::SPOOL_LIMIT_BYTES.set(&[], spool.limit as f64);
+    metrics::SPOOL_EVENTS.set(&[], (spool.end - spool.first) as f64);
+    metrics::SPOOL_COMMITS.add(&[], spool.commits - seen.commits);
+    seen.commits = spool.commits;
+    parts.readiness.set("the spool is at its watermark", spool.fullness >= parts.config().spool.high_watermark.get());
+    parts.readiness.set("the disk of the spool is full or failing", spool.health != Health::Ok);
+
+    let remembered = parts.dedup.remembered();
+    metrics::DEDUP_KEYS.set(&[], remembered.keys as f64);
+    metrics::DEDUP_BYTES.set(&[], remembered.bytes as f64);
+    metrics::DEDUP_EVICTED.add(&[], remembered.evicted - seen.evicted);
+    seen.evicted = remembered.evicted;
+
+    let dead = parts.dead_letters().totals();
+    metrics::DEAD_LETTERS.set(&[], dead.count as f64);
+    metrics::DEAD_LETTER_BYTES.set(&[], dead.bytes as f64);
+
+    for forwarder in parts.outputs.forwarders() {
+        let name = forwarder.name();
+        metrics::EVENTS_PENDING.set(&[name], forwarder.pending() as f64);
+        let stalled = forwarder.stalled_for();
+        metrics::OUTPUT_STALLED_SECONDS.set(&[name], stalled.as_secs_f64());
+        warn_of_stall(&forwarder, stalled);
+        metrics::OLDEST_PENDING_SECONDS.set(&[name], forwarder.oldest_pending().as_secs_f64());
+        for endpoint in forwarder.balancer().snapshot() {
+            metrics::ENDPOINT_IN_FLIGHT.set(&[name, &endpoint.name], endpoint.in_flight as f64);
+            for state in crate::balancer::EndpointStatus::ALL {
+                let is = f64::from(u8::from(endpoint.state == state));
+                metrics::ENDPOINT_STATE.set(&[name, &endpoint.name, state.as_str()], is);
+            }
+        }
+    }
+    metrics::READY.set(&[], f64::from(u8::from(parts.readiness.is_ready())));
+}
+
+/// After so long without progress an output is reported, and again each time that it has passed.
+const STALL: Duration = Duration::from_secs(60);
+
+/// Other gateways could not do better, so readiness stays; but silence must not look like health.
+fn warn_of_stall(forwarder: &Forwarder, stalled: Duration) {
+    let (now, before) =
+        (stalled.as_secs() / STALL.as_secs(), stalled.saturating_sub(EVERY).as_secs() / STALL.as_secs());
+    if now > before {
+        let (pending, last_error) = (forwarder.pending(), forwarder.last_error());
+        let usable = forwarder.balancer().snapshot().iter().filter(|endpoint| endpoint.available_in.is_none()).count();
+        let output = forwarder.name();
+        tracing::error!(
+            output,
+            pending,
+            usable_endpoints = usable,
+            ?last_error,
+            ?stalled,
+            "an output makes no progress"
+        );
+    }
+}

@@ -1,0 +1,359 @@
+//! Listeners for uploads: bind, accept, limit, TLS, the strict front door, hyper, graceful end.
+//!
+//! `axum::serve` has no TLS, no deadline for a head, no limit of connections and no way to end one connection; hence an
+//! accept loop of our own. It never ends because of an error: what fails is one connection, or one attempt to accept.
+
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use dashmap::DashMap;
+use http::{HeaderValue, Request, Response, header};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use crate::inputs::http::limits;
+use crate::inputs::http::reply::{self, Failure, Ids};
+use crate::inputs::{self, Peer};
+use crate::metrics;
+use crate::net::http1_guard::{Guard, Session, Timeouts};
+use crate::net::tls_server::{Mode, ServerTls, TlsError};
+
+/// How long to wait when the system cannot accept, for example because it is out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const BACKLOG: i32 = 1024;
+const HEADER_LIST_MAX: u32 = 16 << 10;
+/// Streams that a client opened and reset before we answered; above it the connection ends (rapid reset).
+const RESETS_PENDING_MAX: usize = 20;
+/// Streams that we had to reset for a client's errors; above it the connection ends.
+const RESETS_LOCAL_MAX: usize = 64;
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(15);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Why a listener cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The address is taken, not ours, or needs rights that we lack.
+    #[error("listener {name:?} cannot listen on {address}: {source}")]
+    Address {
+        /// The listener's name.
+        name: String,
+        /// Its configured address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Its certificate or key cannot be used.
+    #[error("listener {name:?}: {source}")]
+    Tls {
+        /// The listener's name.
+        name: String,
+        /// What is wrong.
+        source: TlsError,
+    },
+    /// It would speak plain HTTP where that was not allowed.
+    #[error("listener {name:?}: plain HTTP on {address} needs tls.allow_plain_http = true")]
+    PlainHttp {
+        /// The listener's name.
+        name: String,
+        /// Its configured address.
+        address: SocketAddr,
+    },
+}
+
+/// A bound listener: clients can connect, and wait until [`serve`] takes them.
+#[derive(Debug)]
+pub struct Listener {
+    name: Arc<str>,
+    socket: TcpListener,
+    address: SocketAddr,
+    tls: Option<Arc<ServerTls>>,
+    limits: limits::Config,
+}
+
+impl Listener {
+    /// Loads the certificates and binds. Call it inside a tokio runtime.
+    pub fn bind(config: &inputs::Config, state_dir: &Path) -> Result<Self, BindError> {
+        let (name, address) = (config.name.clone(), config.listen);
+        let tls = match config.tls.mode {
+            Mode::On => {
+                let loaded = ServerTls::load(&config.tls, state_dir);
+                Some(Arc::new(loaded.map_err(|source| BindError::Tls { name: name.clone(), source })?))
+            }
+            Mode::Off if address.ip().to_canonical().is_loopback() || config.tls.allow_plain_http => None,
+            Mode::Off => return Err(BindError::PlainHttp { name, address }),
+        };
+        let bound = bind(address).and_then(|socket| Ok((socket.local_addr()?, socket)));
+        let (local, socket) = bound.map_err(|source| BindError::Address { name, address, source })?;
+        Ok(Self { name: config.name.as_str().into(), socket, address: local, tls, limits: config.limits.clone() })
+    }
+
+    /// The address it listens on, with the port that the system chose where 0 was configured.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its TLS, to reload the certificates while it runs; `None` for plain HTTP.
+    pub fn tls(&self) -> Option<Arc<ServerTls>> {
+        self.tls.clone()
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Serves connections until `shutdown`, then waits for requests in flight up to `drain_timeout`, then cuts.
+pub async fn serve(listener: Listener, router: Router, shutdown: CancellationToken) {
+    let Listener { name, socket, tls, limits, .. } = listener;
+    let drain_timeout = limits.drain_timeout.get();
+    let cut = CancellationToken::new();
+    let tracker = TaskTracker::new();
+    let door = Arc::new(Door {
+        admission: Admission::new(&limits),
+        builder: builder(&limits),
+        name,
+        tls,
+        limits,
+        router,
+        shutdown: shutdown.clone(),
+    });
+    while let Some(accepted) = shutdown.run_until_cancelled(socket.accept()).await {
+        match accepted {
+            Ok((stream, peer)) => match door.admission.admit(peer.ip()) {
+                Ok(admitted) => {
+                    let connection = Arc::clone(&door).connection(stream, peer.ip(), admitted);
+                    tracker.spawn(cut.clone().run_until_cancelled_owned(connection));
+                }
+                Err(reason) => door.refused(reason),
+            },
+            Err(error) => {
+                tracing::warn!(listener = &*door.name, %error, "cannot accept a connection");
+                door.refused("accept_error");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(socket);
+    tracker.close();
+    if timeout(drain_timeout, tracker.wait()).await.is_err() {
+        tracing::warn!(listener = &*door.name, connections = tracker.len(), "cutting connections that did not drain");
+        cut.cancel();
+        tracker.wait().await;
+    }
+}
+
+/// What all connections of a listener share.
+struct Door {
+    name: Arc<str>,
+    tls: Option<Arc<ServerTls>>,
+    limits: limits::Config,
+    admission: Admission,
+    builder: auto::Builder<TokioExecutor>,
+    router: Router,
+    shutdown: CancellationToken,
+}
+
+impl Door {
+    fn refused(&self, reason: &str) {
+        metrics::CONNECTIONS_REFUSED.add(&[&self.name, reason], 1);
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, address: IpAddr, admitted: Admitted) {
+        let _open = Open::new(Arc::clone(&self.name));
+        let _admitted = admitted;
+        // Only a hint to the kernel: answers are small and complete.
+        stream.set_nodelay(true).ok();
+        let Some(tls) = &self.tls else {
+            let peer = Peer { address, certificate: Arc::default() };
+            return Box::pin(self.http(stream, peer)).await;
+        };
+        let handshake = tokio_rustls::TlsAcceptor::from(tls.current()).accept(stream);
+        match timeout(self.limits.head_timeout.get(), handshake).await {
+            Err(_) => self.refused("tls_timeout"),
+            Ok(Err(error)) => {
+                tracing::debug!(listener = &*self.name, %address, %error, "TLS handshake failed");
+                self.refused("tls_error");
+            }
+            Ok(Ok(stream)) => {
+                let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+                let certificate = chain.first().map(|der| names(der)).unwrap_or_default().into();
+                Box::pin(self.http(stream, Peer { address, certificate })).await;
+            }
+        }
+    }
+
+    async fn http(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
+        let session = Session::new();
+        let timeouts = Timeouts {
+            head: self.limits.head_timeout.get(),
+            idle: self.limits.keep_alive_idle.get(),
+            write: WRITE_TIMEOUT,
+            linger: LINGER,
+        };
+        let io = TokioIo::new(Guard::new(stream, Arc::clone(&session), timeouts));
+        let service = hyper::service::service_fn(|request| {
+            answer(self.router.clone(), Arc::clone(&session), peer.clone(), request)
+        });
+        let mut connection = std::pin::pin!(self.builder.serve_connection(io, service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(listener = &*self.name, address = %peer.address, %error, "connection ended early");
+        }
+        if let Some(refusal) = session.refusal() {
+            tracing::debug!(listener = &*self.name, address = %peer.address, %refusal, "request refused");
+            self.refused(if refusal.status == 408 { "slow_head" } else { "malformed" });
+        }
+    }
+}
+
+async fn answer(
+    router: Router,
+    session: Arc<Session>,
+    peer: Peer,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, std::convert::Infallible> {
+    match session.begin() {
+        Ok(_in_flight) => {
+            request.extensions_mut().insert(peer);
+            router.oneshot(request).await
+        }
+        Err(refusal) => {
+            let mut response = reply::failure(&Failure::front_door(refusal.status, refusal.message));
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            Ids::of(request.headers()).put_on(&mut response);
+            Ok(response)
+        }
+    }
+}
+
+fn builder(limits: &limits::Config) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // The guard holds the clocks of HTTP/1: hyper's would also cut connections that are merely idle.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).half_close(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.max_concurrent_streams)
+        .max_header_list_size(HEADER_LIST_MAX)
+        .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
+        .max_local_error_reset_streams(RESETS_LOCAL_MAX)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIMEOUT);
+    builder
+}
+
+/// The names in a verified client certificate, common name first. Other kinds of names are not offered to `auth`.
+fn names(der: &[u8]) -> Vec<String> {
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return Vec::new() };
+    let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok()).map(str::to_owned);
+    let mut names: Vec<String> = common.collect();
+    if let Ok(Some(alternatives)) = certificate.subject_alternative_name() {
+        names.extend(alternatives.value.general_names.iter().filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            _ => None,
+        }));
+    }
+    names
+}
+
+/// Counts an open connection for as long as it lives.
+struct Open(Arc<str>);
+
+impl Open {
+    fn new(listener: Arc<str>) -> Self {
+        metrics::CONNECTIONS_OPEN.shift(&[&listener], 1.0);
+        Self(listener)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        metrics::CONNECTIONS_OPEN.shift(&[&self.0], -1.0);
+    }
+}
+
+/// How many connections there are, in all and for each address.
+struct Admission {
+    total: Arc<Semaphore>,
+    per_address: Arc<DashMap<IpAddr, usize>>,
+    per_address_max: usize,
+}
+
+/// The place of one connection.
+struct Admitted {
+    address: IpAddr,
+    per_address: Arc<DashMap<IpAddr, usize>>,
+    _total: OwnedSemaphorePermit,
+}
+
+impl Admission {
+    fn new(limits: &limits::Config) -> Self {
+        Self {
+            total: Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS))),
+            per_address: Arc::default(),
+            per_address_max: limits.max_connections_per_address,
+        }
+    }
+
+    fn admit(&self, address: IpAddr) -> Result<Admitted, &'static str> {
+        let total = Arc::clone(&self.total).try_acquire_owned().map_err(|_| "too_many_connections")?;
+        let address = one_subscriber(address);
+        let mut count = self.per_address.entry(address).or_insert(0);
+        if *count >= self.per_address_max {
+            return Err("too_many_from_address");
+        }
+        *count += 1;
+        Ok(Admitted { address, per_address: Arc::clone(&self.per_address), _total: total })
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.per_address.remove_if_mut(&self.address, |_, count| {
+            *count -= 1;
+            *count == 0
+        });
+    }
+}
+
+/// Whoever has one IPv6 address has the whole /64.
+fn one_subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! The running gateway: the only place that knows every part.
+//!
+//! [`Gateway::start`] builds the parts against the way of an event: what takes events out runs before what lets them
+//! in. [`Gateway::stop`] goes with it: no new uploads, then the uploads inside, then the requests on their way, then the
+//! books. A stop is only a polite crash: nothing depends on it having happened.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Scrape};
+use crate::config::Config;
+use crate::spool::fs::Fs;
+
+pub mod audit;
+mod build;
+mod control;
+mod housekeeping;
+pub mod listeners;
+mod outputs;
+pub mod reload;
+pub mod state;
+mod status;
+mod uploads;
+
+use build::Parts;
+pub use control::shown as shown_dead_letter;
+
+/// A gateway that runs.
+pub struct Gateway {
+    parts: Arc<Parts>,
+    admin: SocketAddr,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+/// How long each step of a stop may take before it is cut short.
+const STOP_STEP: Duration = Duration::from_secs(10);
+
+impl Gateway {
+    /// Starts everything, or fails with what an operator can do about it. A reload reads from `config_path`; without
+    /// one there is nothing to reload.
+    pub async fn start(config: Config, config_path: Option<PathBuf>, scrape: Scrape) -> anyhow::Result<Self> {
+        Self::start_on(build::real_fs(), config, config_path, scrape).await
+    }
+
+    /// The same on another file system: for tests and drills.
+    pub async fn start_on(
+        fs: Arc<dyn Fs>,
+        config: Config,
+        config_path: Option<PathBuf>,
+        scrape: Scrape,
+    ) -> anyhow::Result<Self> {
+        // A port that is taken must be found before the spool is touched.
+        let admin_listener = admin::bind(config.admin.listen).await?;
+        let admin = admin_listener.local_addr()?;
+        let (parts, starting) = build::parts(config, config_path, fs).await?;
+        let parts = Arc::new(parts);
+        let config = parts.config();
+        let listeners = parts.uploads.prepare(&config.listeners)?;
+        parts.outputs.apply(&config.outputs).await?;
+
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let plane = admin::Parts {
+            readiness: parts.readiness.clone(),
+            scrape: scrape.clone(),
+            status: Arc::new(status::Source(Arc::clone(&parts))),
+            control: Arc::new(control::Controls(Arc::clone(&parts))),
+        };
+        tasks.spawn(admin::serve(admin_listener, admin::router(&config.admin, admin, plane), stop.clone()));
+        tasks.spawn(scrape.upkeep(stop.clone()));
+        tasks.spawn(housekeeping::run(Arc::clone(&parts), stop.clone()));
+        parts.uploads.apply(listeners).await;
+        drop(starting);
+        Ok(Self { parts, admin, stop, tasks })
+    }
+
+    /// Where the admin plane listens.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Where uploads are taken: each listener's name and address.
+    pub fn upload_addresses(&self) -> Vec<(String, SocketAddr)> {
+        self.parts.uploads.addresses()
+    }
+
+    /// The state of everything, as on `/status`.
+    pub fn status(&self) -> serde_json::Value {
+        status::status(&self.parts)
+    }
+
+    /// Resolves when somebody asked over the admin plane for a drain.
+    pub async fn drain_requested(&self) {
+        self.parts.drain.cancelled().await;
+    }
+
+    /// Reads the configuration again and applies it, or refuses it whole. Says what changed.
+    pub async fn reload(&self) -> anyhow::Result<String> {
+        control::reload(&self.parts).await.context("the configuration is refused; the old one stays in force")
+    }
+
+    /// Stops: takes nothing new, ends what is under way, closes the books.
+    pub async fn stop(mut self) {
+        self.parts.readiness.set("stopping", true);
+        self.parts.ingest.stop();
+        step("listeners", self.parts.uploads.stop()).await;
+        step("uploads", self.parts.ingest.idle()).await;
+        step("outputs", self.parts.outputs.stop()).await;
+        self.stop.cancel();
+        step("tasks", async { while self.tasks.join_next().await.is_some() {} }).await;
+        self.tasks.shutdown().await;
+        housekeeping::checkpoint(&self.parts).await;
+        let spool = self.parts.spool.clone();
+        step("spool", async { drop(tokio::task::spawn_blocking(move || spool.close()).await) }).await;
+    }
+}
+
+async fn step(what: &str, ends: impl Future<Output = ()>) {
+    if tokio::time::timeout(STOP_STEP, ends).await.is_err() {
+        tracing::warn!(what, "did not end in time and is cut short; nothing acknowledged is lost");
+    }
+}

@@ -1,0 +1,237 @@
+//! The outputs that run, and their coming and going with the configuration.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Context;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::balancer::{Backoff, Balancer, RetryBudget, Spec};
+use crate::config;
+use crate::forward::batch::Identity;
+use crate::forward::{self, Forwarder};
+use crate::spool::cursor::Cursor;
+use crate::spool::dead_letter::DeadLetters;
+use crate::spool::fs::{Access, Fs};
+use crate::spool::{Ordinal, Spool};
+
+/// What every output needs.
+pub(super) struct Common {
+    pub(super) state_dir: PathBuf,
+    pub(super) cursors: PathBuf,
+    pub(super) secret: [u8; 32],
+    pub(super) spool: Spool,
+    pub(super) dead_letters: Arc<Mutex<DeadLetters>>,
+    pub(super) fs: Arc<dyn Fs>,
+}
+
+/// The outputs that run, by name.
+pub(super) struct Outputs {
+    common: Common,
+    running: Mutex<BTreeMap<String, Running>>,
+    /// What each configured output needs of the spool, as last made durable; whether or not it runs at this moment.
+    /// An output that is being restarted or has been stopped still needs its events.
+    needs: Mutex<BTreeMap<String, Ordinal>>,
+}
+
+struct Running {
+    section: config::Output,
+    forwarder: Arc<Forwarder>,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Outputs {
+    pub(super) fn new(common: Common) -> Self {
+        Self { common, running: Mutex::default(), needs: Mutex::default() }
+    }
+
+    /// Makes the running outputs those of the configuration: starts new ones, stops those that are gone, restarts
+    /// those that changed (at their old position), leaves the rest alone. An output that cannot start fails the whole,
+    /// with its old self running again if there was one. Not to be called twice at a time.
+    pub(super) async fn apply(&self, sections: &[config::Output]) -> anyhow::Result<()> {
+        let leaving: Vec<Running> = {
+            let mut running = self.running();
+            let gone =
+                |name: &String, of: &Running| !sections.iter().any(|s| s.output.name() == name && *s == of.section);
+            let names: Vec<String> =
+                running.iter().filter(|(name, of)| gone(name, of)).map(|(n, _)| n.clone()).collect();
+            names.iter().filter_map(|name| running.remove(name)).collect()
+        };
+        let mut former = Vec::new();
+        for leaving in leaving {
+            former.push(leaving.section.clone());
+            leaving.end().await;
+        }
+        let result = self.start_missing(sections);
+        if result.is_err() {
+            if let Err(error) = self.start_missing(&former) {
+                tracing::error!(error = format!("{error:#}"), "an output does not run until the next reload");
+            }
+            return result;
+        }
+        self.retire_others(sections);
+        Ok(())
+    }
+
+    fn start_missing(&self, sections: &[config::Output]) -> anyhow::Result<()> {
+        for section in sections {
+            let name = section.output.name();
+            if !self.running().contains_key(name) {
+                let started = self.start(section).with_context(|| format!("output {name:?} cannot start"))?;
+                self.running().insert(name.to_owned(), started);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the positions of outputs that are not configured aside: the spool keeps nothing for them from now on. What
+    /// they did not send is said. One that comes back goes on where it was, as far as the spool still has it.
+    fn retire_others(&self, sections: &[config::Output]) {
+        let common = &self.common;
+        let entries = common.fs.list(&common.cursors).unwrap_or_default();
+        let names = entries.iter().filter_map(|entry| entry.name.strip_suffix(".cursor"));
+        for name in names.filter(|name| !sections.iter().any(|section| section.output.name() == *name)) {
+            let (path, retired) = (self.position(name), self.retired(name));
+            let end = *common.spool.durable_end().borrow();
+            let pending = Cursor::look(Arc::clone(&common.fs), &path).map(|cursor| cursor.pending(end));
+            let put_aside = common.fs.rename(&path, &retired).and_then(|()| common.fs.sync_dir(&common.cursors));
+            match (pending, put_aside) {
+                (Ok(0), Ok(())) => tracing::info!(output = name, "an output is no longer configured"),
+                (Ok(pending), Ok(())) => tracing::warn!(
+                    output = name,
+                    pending,
+                    "an output is no longer configured: the events that it did not send are given up"
+                ),
+                (Err(error), _) => {
+                    tracing::error!(output = name, %error, "the position of an output that is no longer configured")
+                }
+                (_, Err(error)) => {
+                    tracing::error!(output = name, %error, "the position of an output that is no longer configured")
+                }
+            }
+            self.needs().remove(name);
+        }
+    }
+
+    fn position(&self, name: &str) -> PathBuf {
+        self.common.cursors.join(format!("{name}.cursor"))
+    }
+
+    fn retired(&self, name: &str) -> PathBuf {
+        self.common.cursors.join(format!("{name}.retired"))
+    }
+
+    /// The position of an output: its own, or the one that it left when it was removed from the configuration, or a
+    /// new one.
+    fn open_cursor(&self, name: &str) -> anyhow::Result<Cursor> {
+        let common = &self.common;
+        let (path, retired) = (self.position(name), self.retired(name));
+        let is_there = |path| common.fs.open(path, Access::Read).is_ok();
+        if !is_there(&path) && is_there(&retired) {
+            common.fs.rename(&retired, &path)?;
+            common.fs.sync_dir(&common.cursors)?;
+        }
+        // A new output begins with what comes from now on: what is in the spool was acknowledged before it existed. One
+        // whose position is damaged begins with the oldest event that is kept: sent twice is better than lost.
+        let status = common.spool.status();
+        let start = if is_there(&path) { status.first } else { status.end };
+        Ok(Cursor::open(Arc::clone(&common.fs), &path, start)?)
+    }
+
+    fn start(&self, section: &config::Output) -> anyhow::Result<Running> {
+        let common = &self.common;
+        let name = section.output.name();
+        let output = crate::outputs::build(&section.output, &common.state_dir)?;
+        let specs = output.endpoints().iter().map(spec).collect();
+        let cursor = self.open_cursor(name)?;
+        self.needs().insert(name.to_owned(), cursor.durable_low());
+        // What this output has seen must never be numbered again, even if damage took it from the log.
+        common.spool.advance_to(cursor.high());
+        let forwarder = Arc::new(Forwarder::new(forward::Parts {
+            name: name.into(),
+            config: section.forward.clone(),
+            output,
+            balancer: Balancer::new(specs, &section.balancer, fastrand::Rng::new()),
+            spool: common.spool.clone(),
+            cursor,
+            dead_letters: Arc::clone(&common.dead_letters),
+            backoff: Backoff::between_retries(&section.balancer),
+            budget: RetryBudget::new(&section.balancer),
+            identity: Identity::new(&common.secret, name),
+            rng: fastrand::Rng::new(),
+        }));
+        let stop = CancellationToken::new();
+        let tasks = vec![
+            tokio::spawn(Arc::clone(&forwarder).run(stop.clone())),
+            tokio::spawn(Arc::clone(&forwarder).probe(stop.clone())),
+        ];
+        Ok(Running { section: section.clone(), forwarder, stop, tasks })
+    }
+
+    /// Stops all of them; resolves when their last requests have their answers.
+    pub(super) async fn stop(&self) {
+        let running = std::mem::take(&mut *self.running());
+        for (_, running) in running {
+            running.end().await;
+        }
+    }
+
+    /// The forwarders that run.
+    pub(super) fn forwarders(&self) -> Vec<Arc<Forwarder>> {
+        self.running().values().map(|running| Arc::clone(&running.forwarder)).collect()
+    }
+
+    /// The lowest position that some configured output still needs, after making those that run durable; `None` when
+    /// nothing is configured. Blocks on the disk.
+    pub(super) fn checkpoint(&self) -> Option<Ordinal> {
+        for forwarder in self.forwarders() {
+            match forwarder.checkpoint() {
+                Ok(low) => {
+                    self.needs().entry(forwarder.name().to_owned()).and_modify(|need| *need = low);
+                }
+                Err(error) => {
+                    tracing::error!(output = forwarder.name(), %error, "a position cannot be made durable; the spool keeps what it needs");
+                }
+            }
+        }
+        self.needs().values().min().copied()
+    }
+
+    fn needs(&self) -> MutexGuard<'_, BTreeMap<String, Ordinal>> {
+        self.needs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Running {
+    /// Ends its tasks and closes its books.
+    async fn end(self) {
+        self.stop.cancel();
+        for task in self.tasks {
+            if let Err(ended) = task.await {
+                tracing::error!(output = self.forwarder.name(), %ended, "a task of an output ended badly");
+            }
+        }
+        let forwarder = self.forwarder;
+        let closed = tokio::task::spawn_blocking(move || forwarder.checkpoint()).await;
+        if !matches!(closed, Ok(Ok(_))) {
+            tracing::warn!("an output's position cannot be made durable; a restart may repeat its last batches");
+        }
+    }
+}
+
+fn spec(endpoint: &crate::outputs::output::EndpointSpec) -> Spec {
+    Spec {
+        name: endpoint.name.clone(),
+        weight: endpoint.weight,
+        priority: endpoint.priority,
+        events_per_second: endpoint.events_per_second,
+        max_in_flight: endpoint.max_in_flight,
+    }
+}

@@ -1,0 +1,78 @@
+//! The state of everything as JSON: what `/status` shows.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::build::Parts;
+use crate::admin::StatusSource;
+use crate::dedup::store::Store as _;
+use crate::spool::Health;
+
+/// Hands the state to the admin plane.
+pub(super) struct Source(pub(super) Arc<Parts>);
+
+impl StatusSource for Source {
+    fn status(&self) -> Value {
+        status(&self.0)
+    }
+}
+
+/// The state at this moment. Numbers of the account are those since the spool began; the rest since this start.
+pub(super) fn status(parts: &Parts) -> Value {
+    let config = parts.config();
+    let spool = parts.spool.status();
+    let remembered = parts.dedup.remembered();
+    let dead = parts.dead_letters().totals();
+    let ledger = parts.books.ledger();
+    let listeners = parts.uploads.addresses();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_seconds": parts.uptime().as_secs(),
+        "ready": parts.readiness.is_ready(),
+        "not_ready_because": parts.readiness.reasons(),
+        "state_dir": config.state_dir,
+        "config": parts.config_path,
+        "listeners": listeners.iter().map(|(name, address)| json!({"name": name, "address": address})).collect::<Vec<_>>(),
+        "account": { "inputs": ledger.tallies, "total": ledger.total(), "damaged": ledger.damaged },
+        "spool": {
+            "first": spool.first,
+            "end": spool.end,
+            "bytes": spool.bytes,
+            "limit_bytes": spool.limit,
+            "full": spool.fullness,
+            "health": health(&spool.health),
+        },
+        "dedup": {
+            "enabled": config.dedup.enabled,
+            "keys": remembered.keys,
+            "memory_bytes": remembered.bytes,
+            "evicted": remembered.evicted,
+        },
+        "dead_letters": { "count": dead.count, "bytes": dead.bytes },
+        "outputs": parts.outputs.forwarders().iter().map(|forwarder| {
+            let totals = forwarder.totals();
+            json!({
+                "name": forwarder.name(),
+                "kind": forwarder.kind(),
+                "pending": forwarder.pending(),
+                "stalled_seconds": forwarder.stalled_for().as_secs_f64(),
+                "oldest_pending_seconds": forwarder.oldest_pending().as_secs_f64(),
+                "forwarded": totals.forwarded,
+                "dead_lettered": totals.dead_lettered,
+                "damaged": totals.damaged,
+                "skipped": totals.skipped,
+                "last_error": forwarder.last_error(),
+                "endpoints": forwarder.balancer().snapshot(),
+            })
+        }).collect::<Vec<_>>(),
+    })
+}
+
+fn health(health: &Health) -> Value {
+    match health {
+        Health::Ok => json!("ok"),
+        Health::Full { since_ms } => json!({ "full_since_ms": since_ms }),
+        Health::Failing { reason } => json!({ "failing": reason }),
+    }
+}

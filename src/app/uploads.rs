@@ -1,0 +1,141 @@
+//! The listeners for uploads that run, and their coming and going with the configuration.
+//!
+//! A listener whose address stays keeps its socket and its connections; who may upload, what is served and limits of
+//! requests hold from the next request on, certificates from the next connection on. Only its limits of connections
+//! wait for a restart.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use super::listeners::{self, BindError, Listener};
+use crate::ingest::Accept;
+use crate::inputs;
+use crate::net::tls_server::{Mode, ServerTls};
+
+/// The listeners that run, by name.
+pub(super) struct Uploads {
+    state_dir: PathBuf,
+    accept: Arc<dyn Accept>,
+    running: Mutex<BTreeMap<String, Running>>,
+}
+
+struct Running {
+    config: inputs::Config,
+    address: SocketAddr,
+    tls: Option<Arc<ServerTls>>,
+    router: Arc<ArcSwap<Router>>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// Listeners that are bound and not serving yet: what can fail of a change has not failed.
+pub(super) struct Prepared {
+    fresh: Vec<(inputs::Config, Listener)>,
+    /// What staying listeners will use for TLS, by name: certificates may have changed, or where they are.
+    renewed: BTreeMap<String, ServerTls>,
+    configs: Vec<inputs::Config>,
+}
+
+impl Uploads {
+    pub(super) fn new(state_dir: PathBuf, accept: Arc<dyn Accept>) -> Self {
+        Self { state_dir, accept, running: Mutex::default() }
+    }
+
+    /// Binds what the configuration has and does not run yet. Changes nothing.
+    pub(super) fn prepare(&self, configs: &[inputs::Config]) -> Result<Prepared, BindError> {
+        let mut fresh = Vec::new();
+        let mut renewed = BTreeMap::new();
+        for config in configs {
+            let name = &config.name;
+            let stays = self.running().get(name).is_some_and(|running| same_socket(&running.config, config));
+            if !stays {
+                fresh.push((config.clone(), Listener::bind(config, &self.state_dir)?));
+            } else if config.tls.mode == Mode::On {
+                let tls = ServerTls::load(&config.tls, &self.state_dir);
+                renewed.insert(name.clone(), tls.map_err(|source| BindError::Tls { name: name.clone(), source })?);
+            }
+        }
+        Ok(Prepared { fresh, renewed, configs: configs.to_vec() })
+    }
+
+    /// Makes the running listeners those of the configuration.
+    pub(super) async fn apply(&self, prepared: Prepared) {
+        let Prepared { fresh, renewed, configs } = prepared;
+        let leaving: Vec<Running> = {
+            let mut running = self.running();
+            let gone =
+                |name: &String| fresh.iter().any(|(c, _)| c.name == *name) || !configs.iter().any(|c| c.name == *name);
+            let names: Vec<String> = running.keys().filter(|name| gone(name)).cloned().collect();
+            names.iter().filter_map(|name| running.remove(name)).collect()
+        };
+        for config in &configs {
+            if let Some(running) = self.running().get_mut(&config.name) {
+                running.router.store(Arc::new(inputs::router(config, Arc::clone(&self.accept))));
+                if let (Some(tls), Some(renewed)) = (&running.tls, renewed.get(&config.name)) {
+                    tls.replace_with(renewed);
+                }
+                running.config = config.clone();
+            }
+        }
+        for (config, listener) in fresh {
+            let running = self.serve(config, listener);
+            self.running().insert(running.config.name.clone(), running);
+        }
+        for leaving in leaving {
+            leaving.stop.cancel();
+            // Its connections drain on their own time.
+            drop(leaving.task);
+        }
+    }
+
+    fn serve(&self, config: inputs::Config, listener: Listener) -> Running {
+        let router = Arc::new(ArcSwap::from_pointee(inputs::router(&config, Arc::clone(&self.accept))));
+        let stop = CancellationToken::new();
+        let (address, tls) = (listener.address(), listener.tls());
+        let current = Router::new().fallback(with_current).with_state(Arc::clone(&router));
+        let task = tokio::spawn(listeners::serve(listener, current, stop.clone()));
+        Running { config, address, tls, router, stop, task }
+    }
+
+    /// Stops all of them: no new connections; resolves when the open ones have drained.
+    pub(super) async fn stop(&self) {
+        let running = std::mem::take(&mut *self.running());
+        for listener in running.values() {
+            listener.stop.cancel();
+        }
+        for (name, listener) in running {
+            if let Err(ended) = listener.task.await {
+                tracing::error!(listener = name, %ended, "a listener ended badly");
+            }
+        }
+    }
+
+    /// Each listener's name and address.
+    pub(super) fn addresses(&self) -> Vec<(String, SocketAddr)> {
+        self.running().iter().map(|(name, running)| (name.clone(), running.address)).collect()
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn same_socket(running: &inputs::Config, wanted: &inputs::Config) -> bool {
+    running.listen == wanted.listen && running.tls.mode == wanted.tls.mode
+}
+
+/// Answers with the router of this moment.
+async fn with_current(State(router): State<Arc<ArcSwap<Router>>>, request: Request) -> Response {
+    let router = Router::clone(&router.load());
+    router.oneshot(request).await.unwrap_or_else(|never| match never {})
+}
