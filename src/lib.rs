@@ -10,6 +10,8 @@
 //! The modules below stand in reading order. Imports only go down this list (`tests/tidy.rs` is the referee);
 //! `ARCHITECTURE.md` says why.
 
+pub mod cli;
+
 pub mod app;
 
 pub mod config;

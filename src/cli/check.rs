@@ -1,0 +1,127 @@
+//! `gatepost check`: is the configuration right, and what does it come to? With `--ready`: does the running gateway
+//! take uploads?
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::send::client::Client;
+use super::{EXIT_CONFIG, Global, print};
+use crate::config::{Config, LoadError, reference};
+
+/// Shorter than the deadlines that health checks usually have.
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Check a configuration, print the effective one, or ask the running gateway whether it is ready.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print every effective value, defaults included, secrets as ***
+    #[arg(long)]
+    print: bool,
+    /// Ask the running gateway whether it takes uploads; exit code 1, with the reasons, when it does not
+    #[arg(long, conflicts_with = "print")]
+    ready: bool,
+    /// The running gateway's admin plane [default: what the configuration says]. With it, no configuration is read
+    #[arg(long, requires = "ready", value_name = "URL")]
+    admin: Option<String>,
+}
+
+/// Runs the command. Exit code 78 when the configuration is wrong.
+pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
+    if args.ready {
+        let admin = match args.admin {
+            Some(url) => url,
+            None => format!("http://{}", reachable(global.load()?.admin.listen)),
+        };
+        return ready(&admin, global);
+    }
+    let config = match global.load() {
+        Ok(config) => config,
+        Err(error) if global.json => {
+            print(&format!("{}\n", problems(&error)))?;
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let text = match (args.print, global.json) {
+        (true, true) => format!("{}\n", serde_json::to_string_pretty(&config)?),
+        (true, false) => reference::effective(&config),
+        (false, true) => format!("{}\n", json!({ "ok": true })),
+        (false, false) => summary(&config, global),
+    };
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What `/readyz` says, or why it says nothing.
+#[derive(Debug, PartialEq, Eq, Deserialize, Serialize)]
+struct Readiness {
+    ready: bool,
+    reasons: Vec<String>,
+}
+
+impl Readiness {
+    fn unknown(reason: impl Into<String>) -> Self {
+        Self { ready: false, reasons: vec![reason.into()] }
+    }
+}
+
+fn ready(admin: &str, global: &Global) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let client = Client::new(None)?;
+    let url = format!("{}/readyz", admin.trim_end_matches('/'));
+    let readiness = match runtime.block_on(client.get(&url, READY_TIMEOUT)) {
+        Ok(answer) => serde_json::from_slice(&answer.body)
+            .unwrap_or_else(|_| Readiness::unknown(format!("{url} answers {}, but not as a gateway", answer.status))),
+        Err(error) => Readiness::unknown(format!("{url}: {error}")),
+    };
+    print(&match (global.json, readiness.ready) {
+        (true, _) => format!("{}\n", serde_json::to_string(&readiness)?),
+        (false, true) => "ready\n".to_owned(),
+        (false, false) => format!("not ready: {}\n", readiness.reasons.join(", ")),
+    })?;
+    Ok(if readiness.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Where a listener on this address is reached from the same machine.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+fn summary(config: &Config, global: &Global) -> String {
+    let file = global.config.as_ref().map_or("defaults (no file given)".to_owned(), |file| file.display().to_string());
+    let (listeners, outputs) = (config.listeners.len(), config.outputs.len());
+    format!("{file}: right (listeners: {listeners}, outputs: {outputs}, state in {})\n", config.state_dir.display())
+}
+
+fn problems(error: &LoadError) -> serde_json::Value {
+    match error {
+        LoadError::Wrong(problems) => json!({ "ok": false, "file": problems.file, "problems": problems.problems }),
+        LoadError::Unreadable { .. } => json!({ "ok": false, "error": error.to_string() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_on_every_address_is_asked_on_loopback() {
+        for (listen, asked) in [
+            ("0.0.0.0:9090", "127.0.0.1:9090"),
+            ("[::]:9090", "[::1]:9090"),
+            ("10.1.2.3:9090", "10.1.2.3:9090"),
+            ("127.0.0.1:1", "127.0.0.1:1"),
+        ] {
+            assert_eq!(reachable(listen.parse().expect("an address")).to_string(), asked);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The command line: one file per command, each with its `Args` and a `run(args, &Global)`.
+//!
+//! Results go to standard output, for people or, with `--json`, for machines; complaints go to standard error. Exit
+//! codes: 0 done, 1 failed, 2 used wrongly, 78 (`EX_CONFIG`) the configuration is wrong.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::{self, Config, LoadError};
+
+pub mod audit;
+pub mod check;
+pub mod completions;
+pub mod dead_letter;
+pub mod demo;
+pub mod reference;
+pub mod run;
+pub mod send;
+pub mod simulate;
+pub mod spool;
+pub mod token;
+
+/// `EX_CONFIG` of sysexits.h: service managers need not restart on it.
+const EXIT_CONFIG: u8 = 78;
+
+/// An event-forwarding gateway for isolated Windows servers: durable, deduplicating, observable.
+#[derive(Debug, Parser)]
+#[command(
+    name = "gatepost",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Global {
+    /// Configuration file. Without one, safe defaults on loopback
+    #[arg(short, long, global = true, env = "GATEPOST_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+impl Global {
+    /// The configuration that applies: the file's, or the defaults.
+    pub fn load(&self) -> Result<Config, LoadError> {
+        self.config.as_deref().map_or_else(|| Ok(Config::default()), config::load)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway
+    Run(run::Args),
+    /// Check a configuration, print the effective one, or ask the running gateway whether it is ready
+    Check(check::Args),
+    /// Show the gateway at work, with simulated hosts and collectors
+    Demo(demo::Args),
+    /// Upload events from .evtx files, NDJSON or XML to a gateway
+    Send(send::Args),
+    /// Recompute the account of events from what is on disk
+    Audit(audit::Args),
+    /// Look inside the spool
+    Spool(spool::Args),
+    /// List, show, replay or purge dead letters
+    DeadLetter(dead_letter::Args),
+    /// Print the reference of the configuration, an example, or the metrics
+    Reference(reference::Args),
+    /// Print completions for a shell
+    Completions(completions::Args),
+    /// Make a token, or hash one for the configuration
+    Token(token::Args),
+}
+
+/// Runs the command given on the command line.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version end up here too, with exit code 0. Nothing can be done about a closed terminal.
+            error.print().ok();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    dispatch(cli).unwrap_or_else(|error| {
+        writeln!(io::stderr(), "{}", complaint(&error)).ok();
+        if error.is::<LoadError>() { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
+    })
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Run(args) => run::run(args, global),
+        Command::Check(args) => check::run(args, global),
+        Command::Demo(args) => demo::run(args, global),
+        Command::Send(args) => send::run(args, global),
+        Command::Audit(args) => audit::run(args, global),
+        Command::Spool(args) => spool::run(args, global),
+        Command::DeadLetter(args) => dead_letter::run(args, global),
+        Command::Reference(args) => reference::run(args, global),
+        Command::Completions(args) => completions::run(args, global),
+        Command::Token(args) => token::run(args, global),
+    }
+}
+
+/// Problems stand alone, one on a line, so that editors can jump to them; anything else is introduced.
+fn complaint(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<LoadError>() {
+        Some(problems) => problems.to_string(),
+        None => format!("gatepost: {error:#}"),
+    }
+}
+
+/// Prints to standard output. A reader that has gone (`| head`) is no failure.
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+fn command() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn global_flags_work_on_either_side_of_a_command() {
+        for line in [["gatepost", "--config", "x.toml", "check"], ["gatepost", "check", "--config", "x.toml"]] {
+            let cli = Cli::try_parse_from(line).expect("a good line");
+            assert_eq!(cli.global.config, Some(PathBuf::from("x.toml")));
+        }
+        assert_eq!(Cli::try_parse_from(["gatepost", "chekc"]).expect_err("no such command").exit_code(), 2);
+    }
+}

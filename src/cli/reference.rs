@@ -1,0 +1,34 @@
+//! `gatepost reference`: documents made from the types.
+
+use std::process::ExitCode;
+
+use super::{Global, print};
+use crate::config::reference;
+
+/// Print the reference of the configuration, an example, or the metrics.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    document: Document,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Document {
+    /// Every key of the configuration, as Markdown
+    Config,
+    /// A configuration file with every key, commented out
+    Example,
+    /// Every metric, as Markdown
+    Metrics,
+}
+
+/// Runs the command.
+pub fn run(args: Args, _: &Global) -> anyhow::Result<ExitCode> {
+    let text = match args.document {
+        Document::Config => reference::configuration(),
+        Document::Example => reference::example(),
+        Document::Metrics => reference::metrics(),
+    };
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,100 @@
+//! `gatepost run`: the gateway, until it is told to stop.
+
+use std::io::{self, IsTerminal, Write};
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::Global;
+use crate::admin::Scrape;
+use crate::app::{Gateway, reload};
+use crate::config::Config;
+use crate::telemetry;
+
+/// Run the gateway.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs the command: until SIGTERM or SIGINT; a second one ends it at once.
+pub fn run(_: Args, global: &Global) -> anyhow::Result<ExitCode> {
+    let config = global.load()?;
+    telemetry::init(&config.telemetry)?;
+    runtime()?.block_on(serve(config, global.config.clone()))
+}
+
+/// Blocking work here is short and bound by the processor (decompression, decoding, compression) or by one disk: more
+/// threads than these would not make it faster, but each would keep buffers of its own.
+fn runtime() -> anyhow::Result<Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().max_blocking_threads(cores + 2).build().context("no runtime can be made")
+}
+
+async fn serve(config: Config, path: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let done = CancellationToken::new();
+    let mut reloads = reload::watch(path.as_deref(), done.clone())?;
+    let scrape = Scrape::install()?;
+    let state_dir = config.state_dir.clone();
+    let gateway = Gateway::start(config, path.clone(), scrape).await?;
+    announce(&gateway, &state_dir, path.as_deref());
+    notify(sd_notify::NotifyState::Ready);
+
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            Some(cause) = reloads.recv() => {
+                tracing::info!(?cause, "reading the configuration again");
+                // The answer is in the log and in a metric; there is nobody here to tell.
+                drop(gateway.reload().await);
+            }
+        }
+    }
+    tracing::info!("stopping; a second signal stops at once");
+    notify(sd_notify::NotifyState::Stopping);
+    done.cancel();
+    tokio::select! {
+        () = gateway.stop() => tracing::info!("stopped"),
+        _ = terminate.recv() => tracing::warn!("stopped at once"),
+        _ = interrupt.recv() => tracing::warn!("stopped at once"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tells the service manager, if there is one.
+fn notify(state: sd_notify::NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::debug!(%error, "the service manager cannot be told");
+    }
+}
+
+/// Says where everything is: in the log, and to a person who watches.
+fn announce(gateway: &Gateway, state_dir: &Path, config: Option<&Path>) {
+    let admin = gateway.admin_address();
+    for (name, address) in gateway.upload_addresses() {
+        tracing::info!(listener = name, %address, "uploads are taken");
+    }
+    tracing::info!(%admin, state_dir = %state_dir.display(), "ready");
+    if !io::stderr().is_terminal() {
+        return;
+    }
+    let mut text = String::from("\n");
+    for (name, address) in gateway.upload_addresses() {
+        text += &format!("  uploads ({name})   https://{address}\n");
+    }
+    text += &format!("  status            http://{admin}/\n  metrics           http://{admin}/metrics\n");
+    text += &format!("  state             {}\n", state_dir.display());
+    text += &match config {
+        Some(path) => format!("  configuration     {}\n\n", path.display()),
+        None => "  configuration     none: safe defaults on loopback (gatepost reference example)\n\n".to_owned(),
+    };
+    // A person who has closed the terminal needs no announcement.
+    drop(io::stderr().write_all(text.as_bytes()));
+}

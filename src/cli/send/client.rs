@@ -1,0 +1,148 @@
+//! A small HTTP client for uploads: POST and GET over HTTP or HTTPS, with a certificate authority of one's own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{Method, Request, header};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+/// The largest answer that is read.
+const ANSWER_LIMIT: usize = 4 << 20;
+
+/// What a server said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// `Retry-After`, when given in seconds.
+    pub retry_after: Option<Duration>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// No connection: nothing was sent.
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    /// The request may have been sent, and no answer came.
+    #[error("no answer: {0}")]
+    NoAnswer(String),
+}
+
+/// Why a client cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The certificates cannot be used.
+    #[error("the certificates of the authority cannot be used: {0}")]
+    Certificates(String),
+}
+
+/// A client with a pool of connections. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    inner: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+impl Client {
+    /// A client that trusts the certificates in this PEM text (authorities, or the very certificate of a self-signed
+    /// server); without it, the authorities of the system.
+    pub fn new(ca_pem: Option<&[u8]>) -> Result<Self, ClientError> {
+        let wrong = |e: &dyn std::fmt::Display| ClientError::Certificates(e.to_string());
+        let mut roots = rustls::RootCertStore::empty();
+        match ca_pem {
+            Some(pem) => {
+                for certificate in CertificateDer::pem_slice_iter(pem) {
+                    roots.add(certificate.map_err(|e| wrong(&e))?).map_err(|e| wrong(&e))?;
+                }
+                if roots.is_empty() {
+                    return Err(wrong(&"there is no certificate in it"));
+                }
+            }
+            None => _ = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs),
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|e| wrong(&e))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(Duration::from_secs(10)));
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        Ok(Self { inner: legacy::Client::builder(TokioExecutor::new()).build(connector) })
+    }
+
+    /// Posts a body. `timeout` bounds the whole exchange.
+    pub async fn post(
+        &self,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Answer, SendError> {
+        self.exchange(Method::POST, url, headers, body, timeout).await
+    }
+
+    /// Gets a page. `timeout` bounds the whole exchange.
+    pub async fn get(&self, url: &str, timeout: Duration) -> Result<Answer, SendError> {
+        self.exchange(Method::GET, url, &[], Bytes::new(), timeout).await
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Answer, SendError> {
+        let mut request = Request::builder().method(method).uri(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body)).map_err(|e| SendError::Connect(e.to_string()))?;
+        let exchange = async {
+            let response = self.inner.request(request).await.map_err(|error| {
+                let text = chain(&error);
+                if error.is_connect() { SendError::Connect(text) } else { SendError::NoAnswer(text) }
+            })?;
+            let status = response.status().as_u16();
+            let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let retry_after = retry_after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+            let body = Limited::new(response.into_body(), ANSWER_LIMIT).collect().await;
+            let body = body.map_err(|error| SendError::NoAnswer(error.to_string()))?.to_bytes();
+            Ok(Answer { status, retry_after, body })
+        };
+        match tokio::time::timeout(timeout, exchange).await {
+            Ok(answer) => answer,
+            Err(_) => Err(SendError::NoAnswer(format!("nothing within {} s", timeout.as_secs_f32()))),
+        }
+    }
+}
+
+/// An error with its causes, which hyper keeps apart.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,17 @@
+//! Stand-ins for both ends of a gateway: Windows hosts and upstream collectors, in this process.
+//!
+//! The demo, the tests and the benchmarks share them, so what one of them shows is what the others checked. A
+//! [`Host`](events::Host) is an endless stream of realistic events that the same seed repeats byte for byte; a
+//! [`Collector`](collector::Collector) remembers what it accepted and misbehaves on request; a
+//! [`LossyRelay`](lossy_relay::LossyRelay) loses replies, never requests.
+
+pub mod collector;
+pub mod events;
+pub mod held;
+pub mod lossy_relay;
+
+mod catalogue;
+mod render;
+
+#[cfg(test)]
+mod tests;

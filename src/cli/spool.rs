@@ -1,0 +1,106 @@
+//! `gatepost spool`: what the log holds.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use comfy_table::Table;
+use serde_json::json;
+
+use super::{Global, print};
+use crate::event::stored;
+use crate::spool::fs::{Fs, RealFs};
+use crate::spool::inspect::Inspection;
+use crate::spool::{Item, Ordinal};
+
+/// Look inside the spool.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// List the segments: events, records, bytes, damage
+    List,
+    /// Show the events of the spool, one a line
+    Inspect {
+        /// The first event to show; default: the oldest kept
+        #[arg(long)]
+        from: Option<Ordinal>,
+        /// How many events to show
+        #[arg(long, default_value_t = 20)]
+        count: usize,
+    },
+}
+
+/// Runs the command; reads only, so it may run beside a gateway.
+pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
+    let fs: Arc<dyn Fs> = Arc::new(RealFs);
+    let log = Inspection::open(&global.load()?.state_dir.join("spool"), fs)?;
+    let text = match args.command {
+        Command::List => list(&log, global.json)?,
+        Command::Inspect { from, count } => inspect(&log, from, count, global.json)?,
+    };
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(log: &Inspection, json: bool) -> anyhow::Result<String> {
+    let segments = log.segments().collect::<Result<Vec<_>, _>>()?;
+    let unusable = log.unusable();
+    if json {
+        let unusable: Vec<_> = unusable.iter().map(|(path, why)| json!({ "file": path, "reason": why })).collect();
+        return Ok(format!(
+            "{}\n",
+            serde_json::to_string_pretty(&json!({ "segments": segments, "unusable": unusable }))?
+        ));
+    }
+    let mut table = Table::new();
+    table.set_header(["segment", "first event", "records", "events", "bytes", "damage"]);
+    for segment in &segments {
+        let damage: Vec<String> =
+            segment.damage.iter().map(|(lost, why)| format!("{}..{}: {why}", lost.start, lost.end)).collect();
+        table.add_row([
+            segment.number.to_string(),
+            segment.first.to_string(),
+            segment.records.to_string(),
+            segment.items.to_string(),
+            segment.bytes.to_string(),
+            damage.join("; "),
+        ]);
+    }
+    let unusable: String = unusable.iter().map(|(path, why)| format!("{}: {why}\n", path.display())).collect();
+    Ok(format!("{table}\n{unusable}"))
+}
+
+fn inspect(log: &Inspection, from: Option<Ordinal>, count: usize, json: bool) -> anyhow::Result<String> {
+    let mut reader = log.reader(from.unwrap_or(log.range().start));
+    let mut text = String::new();
+    let mut left = count;
+    while left > 0 {
+        match reader.next()? {
+            None => break,
+            Some(Item::Damaged { first, until, reason }) => text += &format!("{first}..{until}\tdamaged: {reason}\n"),
+            // A record that only carries a share of the account.
+            Some(Item::Record(record)) if record.payload.is_empty() => {}
+            Some(Item::Record(record)) => {
+                let upload = stored::decode(record.payload.clone())?;
+                for (ordinal, (_, raw)) in (record.first..).zip(&upload.events) {
+                    if left == 0 || from.is_some_and(|from| ordinal < from) {
+                        continue;
+                    }
+                    left -= 1;
+                    let raw = String::from_utf8_lossy(raw);
+                    text += &if json {
+                        let stream = &*upload.stream;
+                        format!("{}\n", json!({ "ordinal": ordinal, "stream": stream, "event": raw }))
+                    } else {
+                        format!("{ordinal}\t{}\n", raw.replace(['\n', '\r'], " "))
+                    };
+                }
+            }
+        }
+    }
+    Ok(text)
+}
