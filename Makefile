@@ -1,0 +1,39 @@
+# Two commands for a newcomer: `make demo` shows the main job, `make test` checks everything.
+# Both install what they need (Debian packages through scripts/tools.sh), except the Rust toolchain.
+
+CARGO ?= cargo
+
+.PHONY: help demo test lint deny bench fuzz reference release
+
+help: ## This list.
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: ## Build and run the demo: a gateway, three collectors, forty hosts, the account.
+	$(CARGO) build --bin gatepost
+	target/debug/gatepost demo
+
+test: ## Run every test, with the real components they need.
+	scripts/tools.sh test
+	$(CARGO) test
+
+lint: ## Formatting and clippy, warnings are errors.
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+
+deny: ## Licences, bans and sources of all dependencies.
+	scripts/tools.sh deny
+	$(CARGO) deny check licenses bans sources
+
+bench: ## Micro-benchmarks, then the end-to-end load run (docs/performance.md).
+	$(CARGO) bench --bench micro
+	$(CARGO) bench --bench end_to_end
+
+fuzz: ## Every fuzz target for FUZZ_SECONDS (60).
+	scripts/tools.sh fuzz
+	scripts/fuzz.sh $${FUZZ_SECONDS:-60}
+
+reference: ## Write the generated documents anew.
+	UPDATE=1 $(CARGO) test --test reference
+
+release: ## The optimised binary.
+	$(CARGO) build --release --bin gatepost

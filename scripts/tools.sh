@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Installs what the tests and checks need and this machine lacks. Real components, from Debian's packages and crates.io.
+#
+#   scripts/tools.sh test   servers and tools that `make test` starts
+#   scripts/tools.sh deny   cargo-deny
+#   scripts/tools.sh fuzz   cargo-fuzz
+set -euo pipefail
+
+debian() { # debian COMMAND PACKAGE ...: install the packages of the commands that are missing
+    local missing=()
+    while [ $# -gt 0 ]; do
+        command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || missing+=("$2")
+        shift 2
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    apt_install "${missing[@]}"
+}
+
+apt_install() { # apt_install PACKAGE ...
+    echo "installing: $*"
+    local sudo=()
+    [ "$(id -u)" -eq 0 ] || sudo=(sudo)
+    "${sudo[@]}" apt-get update -q
+    DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get -o DPkg::Lock::Timeout=300 install -q -y --no-install-recommends "$@"
+}
+
+cargo_tool() { # cargo_tool NAME: install a cargo subcommand
+    command -v "$1" >/dev/null 2>&1 || cargo install --locked "$1"
+}
+
+case "${1:-}" in
+test)
+    debian curl curl haproxy haproxy promtool prometheus systemd-analyze systemd mkfs.ext4 e2fsprogs openssl openssl \
+        docker-compose docker-compose python3 python3
+    python3 -c 'import yaml' 2>/dev/null || apt_install python3-yaml
+    ;;
+deny) cargo_tool cargo-deny ;;
+fuzz) cargo_tool cargo-fuzz ;;
+*)
+    sed -n '2,7p' "$0"
+    exit 2
+    ;;
+esac
