@@ -1,0 +1,195 @@
+//! Promise 1: acknowledged means durable, also for the second upload of an event whose first is still on its way.
+//!
+//! In this process, on a file system whose syncs fail or hang on command.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use gatepost::cli::simulate::events::{Host, Shape};
+use gatepost::dedup::memory::MemoryStore;
+use gatepost::event::{Client, KeyMaker, Syntax, Upload, stored};
+use gatepost::filter::Rules;
+use gatepost::ingest::ledger::Waiting;
+use gatepost::ingest::{self, Accept, Ingest, Receipt, Refusal};
+use gatepost::spool::dead_letter::DeadLetters;
+use gatepost::spool::fs::RealFs;
+use gatepost::spool::fs::faulty::{Faults, FaultyFs};
+use gatepost::spool::{self, Item, Spool};
+use gatepost::values::ByteSize;
+use tokio::task::JoinHandle;
+
+use crate::load::{LOOK, array};
+
+/// How long an answer that must not come is waited for. It can only make a wrong gateway pass, never a right one fail.
+const NO_ANSWER: Duration = Duration::from_millis(300);
+
+struct Scene {
+    dir: tempfile::TempDir,
+    ingest: Ingest,
+    spool: Spool,
+    faults: Arc<Faults>,
+}
+
+fn small_spool() -> spool::Config {
+    spool::Config { segment_size: ByteSize::mib(1), max_size: ByteSize::mib(16), ..spool::Config::default() }
+}
+
+impl Scene {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (fs, faults) = FaultyFs::new(Arc::new(RealFs));
+        let (spool, _) = Spool::open(&small_spool(), &dir.path().join("spool"), fs).unwrap();
+        let letters = DeadLetters::open(Arc::new(RealFs), &dir.path().join("dead-letters"), 1 << 20).unwrap();
+        let parts = ingest::Parts {
+            rules: Arc::new(ArcSwap::from_pointee(Rules::new(&gatepost::filter::Config::default()))),
+            keys: Arc::new(KeyMaker::new(&[7; 32])),
+            dedup: Arc::new(MemoryStore::new(&gatepost::dedup::Config::default())),
+            spool: spool.clone(),
+            dead_letters: Arc::new(Mutex::new(letters)),
+            waiting: Arc::new(Waiting::default()),
+        };
+        let ingest = Ingest::new(ingest::Config::default(), 0.8, parts);
+        Self { dir, ingest, spool, faults }
+    }
+
+    fn upload(&self, body: &[u8]) -> JoinHandle<Result<Receipt, Refusal>> {
+        tokio::spawn(self.ingest.accept(Upload {
+            input: "agents".into(),
+            client: Client { name: "agent".into(), scope: "plant".into() },
+            stream: "Custom-SecurityEvent".into(),
+            syntax: Syntax::JsonArray,
+            body: body.to_vec().into(),
+        }))
+    }
+
+    async fn until_sync_is_held(&self) {
+        let faults = Arc::clone(&self.faults);
+        tokio::task::spawn_blocking(move || faults.wait_for_held_sync()).await.unwrap();
+    }
+
+    /// Uploads as an agent does: again and again until it is acknowledged.
+    async fn upload_until_taken(&self, body: &[u8]) -> Receipt {
+        loop {
+            if let Ok(receipt) = self.upload(body).await.unwrap() {
+                return receipt;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// What an output would read, by event, with how often; now and from the spool opened anew.
+    fn assert_outputs_see_each_once(self, events: usize) {
+        let once = |seen: HashMap<Vec<u8>, u32>| {
+            assert_eq!(seen.len(), events);
+            assert!(seen.values().all(|times| *times == 1), "an output sees an event more than once");
+        };
+        once(seen(&self.spool));
+        self.spool.close();
+        drop((self.ingest, self.spool));
+        once(seen(&reopened(self.dir.path())));
+    }
+}
+
+fn reopened(dir: &Path) -> Spool {
+    Spool::open(&small_spool(), &dir.join("spool"), Arc::new(RealFs)).unwrap().0
+}
+
+fn seen(spool: &Spool) -> HashMap<Vec<u8>, u32> {
+    let mut seen = HashMap::new();
+    let mut reader = spool.reader(spool.status().first).unwrap();
+    while let Some(item) = reader.next().unwrap() {
+        let Item::Record(record) = item else { panic!("damage: {item:?}") };
+        for (_, raw) in stored::decode(record.payload).unwrap().events {
+            *seen.entry(raw.to_vec()).or_default() += 1;
+        }
+    }
+    seen
+}
+
+fn batch(events: usize) -> Vec<u8> {
+    array(&Host::new("RACE.plant.example", 9).take(events).collect::<Vec<_>>(), Shape::Row)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_racing_uploads_of_one_batch_neither_is_acknowledged_when_the_disk_fails_and_the_retry_is_accepted() {
+    let scene = Scene::new();
+    let body = batch(50);
+    scene.faults.hold_syncs();
+    let first = scene.upload(&body);
+    scene.until_sync_is_held().await;
+    let second = scene.upload(&body);
+    tokio::time::sleep(NO_ANSWER).await;
+    assert!(!first.is_finished() && !second.is_finished(), "acknowledged before it was durable");
+    scene.faults.fail_all_syncs();
+    scene.faults.let_syncs_go();
+    for upload in [first, second] {
+        let refused = upload.await.unwrap();
+        assert!(matches!(refused, Err(Refusal::SpoolFailed(_))), "{refused:?}");
+    }
+    scene.faults.mend_syncs();
+    let receipt = scene.upload_until_taken(&body).await;
+    assert_eq!((receipt.spooled, receipt.duplicate), (50, 0), "nothing was remembered of what failed");
+    let again = scene.upload_until_taken(&body).await;
+    assert_eq!((again.spooled, again.duplicate), (0, 50));
+    scene.assert_outputs_see_each_once(50);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_only_the_first_of_two_racing_uploads_fails_the_second_keeps_the_events_itself() {
+    let scene = Scene::new();
+    let body = batch(50);
+    scene.faults.hold_syncs();
+    let first = scene.upload(&body);
+    scene.until_sync_is_held().await;
+    let second = scene.upload(&body);
+    tokio::time::sleep(NO_ANSWER).await;
+    assert!(!second.is_finished(), "called a duplicate of something that is not durable");
+    scene.faults.fail_syncs(1, 1);
+    scene.faults.let_syncs_go();
+    assert!(matches!(first.await.unwrap(), Err(Refusal::SpoolFailed(_))));
+    match second.await.unwrap() {
+        Ok(receipt) => assert_eq!((receipt.spooled, receipt.duplicate), (50, 0), "it was its own append"),
+        // Its append may have been in the group that failed.
+        Err(_) => assert_eq!(scene.upload_until_taken(&body).await.spooled, 50),
+    }
+    let retry = scene.upload_until_taken(&body).await;
+    assert_eq!((retry.spooled, retry.duplicate), (0, 50));
+    scene.assert_outputs_see_each_once(50);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_upload_of_the_same_events_is_not_acknowledged_before_the_first_is_durable() {
+    let scene = Scene::new();
+    let body = batch(50);
+    scene.faults.hold_syncs();
+    let first = scene.upload(&body);
+    scene.until_sync_is_held().await;
+    let seconds: Vec<_> = (0..4).map(|_| scene.upload(&body)).collect();
+    tokio::time::sleep(NO_ANSWER).await;
+    assert!(seconds.iter().all(|second| !second.is_finished()), "acknowledged before it was durable");
+    assert!(seen(&scene.spool).is_empty(), "an output sees what is not durable");
+    scene.faults.let_syncs_go();
+    assert_eq!(first.await.unwrap().unwrap().spooled, 50);
+    for second in seconds {
+        let receipt = second.await.unwrap().unwrap();
+        assert_eq!((receipt.spooled, receipt.duplicate), (0, 50));
+    }
+    scene.assert_outputs_see_each_once(50);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_hangs_up_leaves_its_upload_whole_and_its_retry_is_a_duplicate() {
+    let scene = Scene::new();
+    let body = batch(50);
+    scene.faults.hold_syncs();
+    let first = scene.upload(&body);
+    scene.until_sync_is_held().await;
+    first.abort();
+    scene.faults.let_syncs_go();
+    let retry = scene.upload_until_taken(&body).await;
+    assert_eq!((retry.spooled, retry.duplicate), (0, 50));
+    scene.assert_outputs_see_each_once(50);
+}

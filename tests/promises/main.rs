@@ -1,0 +1,20 @@
+//! The promises of the design, one file for each theme; every test is named after what it holds the gateway to.
+//!
+//! A promise is kept by the whole, so the tests run real processes; only what needs a disk that fails on command runs
+//! in this process.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "in a test suite helpers are tests too")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod accounted_for;
+mod bounded;
+mod changes_without_restart;
+mod collector_faults;
+mod durable_acknowledgement;
+mod full_disk;
+mod independent_outputs;
+mod load;
+mod once_per_workspace;
+mod set_aside_not_blocked;
