@@ -1,0 +1,19 @@
+//! The gateway from outside: a real process, real clients (curl, `gatepost send`, raw TLS), real Prometheus.
+//!
+//! Tools come from scripts/tools.sh; a test whose tool is missing fails and names its package.
+
+#[path = "../support/mod.rs"]
+mod support;
+#[path = "../support/tools.rs"]
+mod tools;
+#[path = "../../src/net/http1_guard/vectors.rs"]
+mod vectors;
+
+mod bad_input;
+mod client_certificates;
+mod curl;
+mod front_door;
+mod metrics;
+mod raw;
+mod ready;
+mod send;

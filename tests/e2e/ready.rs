@@ -1,0 +1,41 @@
+//! `gatepost check --ready`, which health checks use: exit status 0 when ready, 1 with the reasons when not.
+
+use std::process::{Command, Output};
+
+use crate::support::Site;
+use crate::tools::{both, curl};
+
+fn check(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatepost"));
+    command.args(["check", "--ready"]).args(args).output().expect("the binary is there")
+}
+
+#[tokio::test]
+async fn check_ready_tells_what_the_gateway_says() {
+    let site = Site::new("", "");
+    let down = site.gatepost(&["check", "--ready"]);
+    assert_eq!(down.status.code(), Some(1), "{}", both(&down));
+    assert!(both(&down).starts_with("not ready: http://127.0.0.1:"), "{}", both(&down));
+
+    let _running = site.start().await;
+    let ready = site.gatepost(&["check", "--ready"]);
+    assert_eq!((ready.status.code(), both(&ready).as_str()), (Some(0), "ready\n"));
+    let admin = format!("http://127.0.0.1:{}", site.admin);
+    assert!(check(&["--admin", &admin]).status.success(), "no configuration is needed with --admin");
+    assert!(check(&["--admin", &format!("{admin}/")]).status.success());
+    // A gateway that runs is judged by itself, not by a file that it would refuse.
+    let config = site.config().to_owned();
+    site.configure("nonsense = true");
+    let with_broken_file = site.gatepost(&["check", "--ready", "--admin", &admin]);
+    assert!(with_broken_file.status.success(), "{}", both(&with_broken_file));
+    site.configure(&config);
+
+    let drained = curl(&["-X", "POST", &format!("{admin}/drain")], b"").unwrap();
+    assert_eq!(drained.status, 200, "{drained:?}");
+    let draining = site.gatepost(&["check", "--ready"]);
+    assert_eq!(draining.status.code(), Some(1), "{}", both(&draining));
+    assert!(both(&draining).contains("not ready: drain"), "the reason is named: {}", both(&draining));
+    let json: serde_json::Value = serde_json::from_slice(&check(&["--json", "--admin", &admin]).stdout).unwrap();
+    assert_eq!(json["ready"], false);
+    assert_eq!(json["reasons"].as_array().map(Vec::len), Some(1), "{json}");
+}
