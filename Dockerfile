@@ -1,0 +1,21 @@
+# Two stages: build with the Rust image, run from distroless with nothing but the binary, as a numeric non-root user.
+FROM rust:1.95-bookworm AS build
+WORKDIR /src
+COPY Cargo.toml Cargo.lock ./
+COPY src src
+COPY benches benches
+RUN cargo build --release --locked --bin gatepost \
+    && install -d -m 0700 /out/state \
+    && install -m 0755 target/release/gatepost /out/gatepost
+
+FROM gcr.io/distroless/cc-debian12:nonroot
+COPY --from=build /out/gatepost /usr/local/bin/gatepost
+COPY --from=build --chown=65532:65532 /out/state /var/lib/gatepost
+USER 65532:65532
+VOLUME /var/lib/gatepost
+# Uploads and the admin plane.
+EXPOSE 8443 9090
+# Named here, or a configuration file that is broken later (and rightly ignored by the running gateway) would look unhealthy.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["/usr/local/bin/gatepost", "check", "--ready", "--admin", "http://127.0.0.1:9090"]
+ENTRYPOINT ["/usr/local/bin/gatepost"]
+CMD ["run", "--config", "/etc/gatepost/gatepost.toml"]
