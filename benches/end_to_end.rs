@@ -1,0 +1,471 @@
+//! The end-to-end load run: a real `gatepost run` process, real HTTPS, real disk; its generator and its collectors run in
+//! this process. Prints one line a scenario; `docs/performance.md` tells what the figures mean.
+//!
+//! `make bench` runs every scenario for a short time. For longer or other runs:
+//!
+//! ```sh
+//! cargo bench --bench end_to_end -- throughput --seconds 600 --collectors 3
+//! ```
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints what it measured")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
+use clap::Parser;
+use gatepost::cli::send::client::Client;
+use gatepost::cli::simulate::collector::{Behaviour, Collector, Fault, Memory};
+use gatepost::cli::simulate::events::{Host, Shape};
+use libdeflater::{CompressionLvl, Compressor};
+use tokio::time::Instant;
+
+/// Different scopes: the same bodies are new events again under another token, so that a long run needs no generator.
+const SCOPES: usize = 256;
+
+#[derive(Parser)]
+struct Args {
+    /// Scenarios: throughput, rate, backlog. All when none is named.
+    scenarios: Vec<String>,
+    /// How long throughput and rate run.
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+    /// Uploading connections.
+    #[arg(long, default_value_t = 16)]
+    clients: usize,
+    /// Local collectors.
+    #[arg(long, default_value_t = 1)]
+    collectors: usize,
+    /// Events in an upload.
+    #[arg(long, default_value_t = 500)]
+    batch: usize,
+    /// Events of the rate scenario, per second.
+    #[arg(long, default_value_t = 8500)]
+    rate: u64,
+    /// Events of the backlog scenario.
+    #[arg(long, default_value_t = 1_000_000)]
+    backlog: u64,
+    /// Given by `cargo bench`; means nothing here.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let wanted = |name: &str| args.scenarios.is_empty() || args.scenarios.iter().any(|s| s == name);
+        let bodies = Arc::new(Bodies::make(&args));
+        eprintln!("{} bodies of {} events, {} bytes an event", bodies.gz.len(), args.batch, bodies.bytes_per_event);
+        if wanted("throughput") {
+            throughput(&args, &bodies).await?;
+        }
+        if wanted("rate") {
+            rate(&args, &bodies).await?;
+        }
+        if wanted("backlog") {
+            backlog(&args, &bodies).await?;
+        }
+        Ok(())
+    })
+}
+
+/// Uploads, made before the clock starts.
+struct Bodies {
+    gz: Vec<Bytes>,
+    bytes_per_event: usize,
+}
+
+impl Bodies {
+    fn make(args: &Args) -> Self {
+        let mut gzip = Compressor::new(CompressionLvl::default());
+        let mut plain_bytes = 0;
+        let count = 40 * args.clients.max(1);
+        let gz = (0..count).map(|at| {
+            let mut host = Host::new(format!("SRV-{at:04}.plant.example"), at as u64).with_system_share(0.0);
+            let mut plain = vec![b'['];
+            for event in 0..args.batch {
+                if event > 0 {
+                    plain.push(b',');
+                }
+                host.next_event().write(Shape::Row, &mut plain);
+            }
+            plain.push(b']');
+            plain_bytes += plain.len();
+            let mut out = vec![0; gzip.gzip_compress_bound(plain.len())];
+            let len = gzip.gzip_compress(&plain, &mut out).expect("the buffer is as large as it can get");
+            out.truncate(len);
+            Bytes::from(out)
+        });
+        let gz: Vec<Bytes> = gz.collect();
+        Self { bytes_per_event: plain_bytes / (gz.len() * args.batch), gz }
+    }
+}
+
+/// A gateway process with its own state directory.
+struct Gateway {
+    child: Child,
+    dir: tempfile::TempDir,
+    port: u16,
+    admin: u16,
+}
+
+impl Gateway {
+    async fn start(collectors: &[Collector]) -> Result<Self> {
+        let binary = binary()?;
+        let dir =
+            tempfile::Builder::new().prefix("gatepost-bench").tempdir_in(std::env::current_dir()?.join("target"))?;
+        let (port, admin) = (free_port()?, free_port()?);
+        let config = dir.path().join("gatepost.toml");
+        std::fs::write(&config, configuration(dir.path(), port, admin, collectors))?;
+        let log = std::fs::File::create(dir.path().join("log"))?;
+        let child = Command::new(binary)
+            .args(["run", "--config"])
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .context("the gateway cannot be started")?;
+        let gateway = Self { child, dir, port, admin };
+        gateway.until_ready().await?;
+        Ok(gateway)
+    }
+
+    async fn until_ready(&self) -> Result<()> {
+        let client = Client::new(None)?;
+        for _ in 0..600 {
+            let url = format!("http://127.0.0.1:{}/readyz", self.admin);
+            if client.get(&url, Duration::from_secs(1)).await.is_ok_and(|answer| answer.status == 200) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        bail!("the gateway does not get ready: {}", std::fs::read_to_string(self.dir.path().join("log"))?)
+    }
+
+    /// CPU seconds used so far, user and system.
+    fn cpu(&self) -> Result<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let fields: Vec<&str> = stat.rsplit(')').next().context("no fields")?.split_whitespace().collect();
+        let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+        Ok(ticks as f64 / 100.0)
+    }
+
+    /// Resident memory in MiB.
+    fn rss(&self) -> Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).context("no VmRSS")?;
+        Ok(line.split_whitespace().nth(1).context("no value")?.parse::<f64>()? / 1024.0)
+    }
+
+    fn ca(&self) -> Result<Vec<u8>> {
+        Ok(std::fs::read(self.dir.path().join("state/tls/cert.pem"))?)
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn binary() -> Result<PathBuf> {
+    let path = Path::new(env!("CARGO_BIN_EXE_gatepost"));
+    ensure!(path.exists(), "{} is missing: cargo build --release", path.display());
+    Ok(path.to_owned())
+}
+
+fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn configuration(dir: &Path, port: u16, admin: u16, collectors: &[Collector]) -> String {
+    let endpoints: Vec<String> = collectors
+        .iter()
+        .enumerate()
+        .map(|(at, collector)| format!("{{ name = \"c{at}\", url = \"{}\", max_in_flight = 4 }}", collector.url()))
+        .collect();
+    let tokens: Vec<String> = (0..SCOPES)
+        .map(|at| format!("{{ name = \"t{at}\", sha256 = \"{}\" }}", sha256(&format!("token-{at}"))))
+        .collect();
+    format!(
+        r#"state_dir = "{state}"
+[admin]
+listen = "127.0.0.1:{admin}"
+[[listeners]]
+name = "uploads"
+listen = "127.0.0.1:{port}"
+auth.tokens = [{tokens}]
+[[outputs]]
+kind = "logs_ingestion"
+name = "workspace"
+dcr = "dcr-00000000000000000000000000000000"
+stream = "Custom-SecurityEvent"
+endpoints = [{endpoints}]
+"#,
+        state = dir.join("state").display(),
+        tokens = tokens.join(", "),
+        endpoints = endpoints.join(", "),
+    )
+}
+
+fn sha256(text: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Uploads as fast as the gateway takes them, or at a rate; returns what was acknowledged and how long each took.
+struct Load {
+    bodies: Arc<Bodies>,
+    next: AtomicUsize,
+    acknowledged: AtomicU64,
+    refused: AtomicU64,
+    batch: u64,
+}
+
+impl Load {
+    fn new(bodies: &Arc<Bodies>, args: &Args) -> Arc<Self> {
+        Arc::new(Self {
+            bodies: Arc::clone(bodies),
+            next: AtomicUsize::new(0),
+            acknowledged: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            batch: args.batch as u64,
+        })
+    }
+
+    /// So many clients, each with a connection of its own.
+    fn clients(&self, gateway: &Gateway, count: usize) -> Result<Vec<(Client, String)>> {
+        let url = format!(
+            "https://127.0.0.1:{}/dataCollectionRules/dcr-00000000000000000000000000000000/streams/Custom-SecurityEvent?api-version=2023-01-01",
+            gateway.port
+        );
+        let ca = gateway.ca()?;
+        (0..count).map(|_| Ok((Client::new(Some(&ca))?, url.clone()))).collect()
+    }
+
+    /// Uploads until `stop`; the latencies of all acknowledgements come back, in seconds.
+    async fn run(self: &Arc<Self>, clients: &[(Client, String)], stop: Stop) -> Result<Vec<f64>> {
+        let mut tasks = tokio::task::JoinSet::new();
+        for (number, (http, url)) in clients.iter().cloned().enumerate() {
+            let (load, count) = (Arc::clone(self), clients.len());
+            tasks.spawn(async move { load.client(number, count, &http, &url, stop).await });
+        }
+        let mut latencies = Vec::new();
+        while let Some(ended) = tasks.join_next().await {
+            latencies.extend(ended?);
+        }
+        latencies.sort_by(f64::total_cmp);
+        Ok(latencies)
+    }
+
+    async fn client(&self, client: usize, clients: usize, http: &Client, url: &str, stop: Stop) -> Vec<f64> {
+        let mut latencies = Vec::new();
+        let mut due = Instant::now() + stop.pace.map_or(Duration::ZERO, |pace| pace * client as u32);
+        while !stop.reached(self.acknowledged.load(Ordering::Relaxed)) {
+            if let Some(pace) = stop.pace {
+                tokio::time::sleep_until(due).await;
+                due += pace * clients as u32;
+            }
+            let at = self.next.fetch_add(1, Ordering::Relaxed);
+            let body = self.bodies.gz[at % self.bodies.gz.len()].clone();
+            let scope = at / self.bodies.gz.len() % SCOPES;
+            let bearer = format!("Bearer token-{scope}");
+            let headers = [
+                ("authorization", bearer.as_str()),
+                ("content-type", "application/json"),
+                ("content-encoding", "gzip"),
+            ];
+            let began = Instant::now();
+            match http.post(url, &headers, body, Duration::from_secs(60)).await {
+                Ok(answer) if answer.status == 204 => {
+                    latencies.push(began.elapsed().as_secs_f64());
+                    self.acknowledged.fetch_add(self.batch, Ordering::Relaxed);
+                }
+                _ => {
+                    self.refused.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+        latencies
+    }
+}
+
+/// When a load ends, and how fast it goes.
+#[derive(Clone, Copy)]
+struct Stop {
+    at: Option<Instant>,
+    events: Option<u64>,
+    /// Time from one upload to the next, over all clients.
+    pace: Option<Duration>,
+}
+
+impl Stop {
+    fn after(seconds: u64) -> Self {
+        Self { at: Some(Instant::now() + Duration::from_secs(seconds)), events: None, pace: None }
+    }
+
+    fn reached(self, events: u64) -> bool {
+        self.at.is_some_and(|at| Instant::now() >= at) || self.events.is_some_and(|most| events >= most)
+    }
+}
+
+fn percentile(sorted: &[f64], share: f64) -> f64 {
+    sorted.get(((sorted.len() as f64 * share) as usize).min(sorted.len().saturating_sub(1))).copied().unwrap_or(0.0)
+}
+
+fn held(collectors: &[Collector]) -> u64 {
+    collectors.iter().map(|collector| collector.tally().events).sum()
+}
+
+async fn until_held(collectors: &[Collector], events: u64) -> Result<()> {
+    let until = Instant::now() + Duration::from_secs(600);
+    while held(collectors) < events {
+        ensure!(Instant::now() < until, "{} of {events} events arrived", held(collectors));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+async fn collectors(count: usize) -> Result<Vec<Collector>> {
+    let mut collectors = Vec::new();
+    for _ in 0..count {
+        collectors.push(Collector::start(Memory::Count).await?);
+    }
+    Ok(collectors)
+}
+
+async fn throughput(args: &Args, bodies: &Arc<Bodies>) -> Result<()> {
+    let collectors = collectors(args.collectors).await?;
+    let gateway = Gateway::start(&collectors).await?;
+    let load = Load::new(bodies, args);
+    let clients = load.clients(&gateway, args.clients)?;
+    load.run(&clients, Stop::after(2)).await?;
+    until_held(&collectors, load.acknowledged.load(Ordering::Relaxed)).await?;
+
+    let (cpu, before, began) = (gateway.cpu()?, load.acknowledged.load(Ordering::Relaxed), Instant::now());
+    let run = load.run(&clients, Stop::after(args.seconds));
+    let sampled = sample_rss(&gateway);
+    let (latencies, rss) = tokio::select! {
+        latencies = run => (latencies?, gateway.rss()?),
+        rss = sampled => bail!("sampling ended: {rss:?}"),
+    };
+    let intake = began.elapsed().as_secs_f64();
+    let events = load.acknowledged.load(Ordering::Relaxed) - before;
+    until_held(&collectors, before + events).await?;
+    let whole = began.elapsed().as_secs_f64();
+    let cpu = gateway.cpu()? - cpu;
+    println!(
+        "throughput: {events} events, {:.0} events/s acknowledged, {:.0} events/s delivered, {:.2} CPU-s per million, \
+         {:.0} % of a core, ack median {:.1} ms p99 {:.1} ms, RSS {rss:.0} MiB, {} collectors, {} refused",
+        events as f64 / intake,
+        events as f64 / whole,
+        cpu / (events as f64 / 1e6),
+        100.0 * cpu / whole,
+        1e3 * percentile(&latencies, 0.5),
+        1e3 * percentile(&latencies, 0.99),
+        collectors.len(),
+        load.refused.load(Ordering::Relaxed),
+    );
+    Ok(())
+}
+
+/// Prints the resident memory every 30 s; never ends.
+async fn sample_rss(gateway: &Gateway) -> Result<f64> {
+    loop {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        eprintln!("  RSS {:.0} MiB", gateway.rss()?);
+    }
+}
+
+async fn rate(args: &Args, bodies: &Arc<Bodies>) -> Result<()> {
+    let collectors = collectors(args.collectors).await?;
+    let gateway = Gateway::start(&collectors).await?;
+    let load = Load::new(bodies, args);
+    let pace = Duration::from_secs_f64(args.batch as f64 / args.rate as f64);
+    let fsync = fsync_p99(gateway.dir.path())?;
+    let clients = load.clients(&gateway, args.clients)?;
+    // Handshakes are not what is measured here.
+    load.run(&clients, Stop { pace: Some(pace), ..Stop::after(3) }).await?;
+    let before = load.acknowledged.load(Ordering::Relaxed);
+    let (cpu, began) = (gateway.cpu()?, Instant::now());
+    let latencies = load.run(&clients, Stop { pace: Some(pace), ..Stop::after(args.seconds) }).await?;
+    let took = began.elapsed().as_secs_f64();
+    let cpu = gateway.cpu()? - cpu;
+    println!(
+        "rate: {:.0} events/s, {:.1} % of a core, ack median {:.2} ms p99 {:.2} ms; the disk's own fsync of 64 KiB: \
+         median {:.2} ms p99 {:.2} ms; RSS {:.0} MiB",
+        (load.acknowledged.load(Ordering::Relaxed) - before) as f64 / took,
+        100.0 * cpu / took,
+        1e3 * percentile(&latencies, 0.5),
+        1e3 * percentile(&latencies, 0.99),
+        1e3 * fsync.0,
+        1e3 * fsync.1,
+        gateway.rss()?,
+    );
+    Ok(())
+}
+
+/// Median and 99th percentile of writing 64 KiB and flushing it, in seconds.
+fn fsync_p99(dir: &Path) -> Result<(f64, f64)> {
+    use std::io::{Seek, Write};
+    let mut file = std::fs::File::create(dir.join("fsync"))?;
+    let block = vec![7_u8; 64 << 10];
+    file.write_all(&vec![0; 32 << 20])?;
+    file.sync_all()?;
+    file.rewind()?;
+    let mut took: Vec<f64> = (0..500)
+        .map(|_| {
+            let began = Instant::now();
+            file.write_all(&block)?;
+            file.sync_data()?;
+            Ok(began.elapsed().as_secs_f64())
+        })
+        .collect::<Result<_>>()?;
+    took.sort_by(f64::total_cmp);
+    Ok((percentile(&took, 0.5), percentile(&took, 0.99)))
+}
+
+/// Intake with an empty spool, then with a backlog that nobody drains, then the drain.
+async fn backlog(args: &Args, bodies: &Arc<Bodies>) -> Result<()> {
+    let collectors = collectors(args.collectors).await?;
+    let gateway = Gateway::start(&collectors).await?;
+    for collector in &collectors {
+        collector.set(Behaviour { fault: Some(Fault::Down), ..Behaviour::default() });
+    }
+    let load = Load::new(bodies, args);
+    let clients = load.clients(&gateway, args.clients)?;
+    let slice = (args.backlog / 10).max(args.batch as u64);
+    let mut rates = Vec::new();
+    for step in 1..=10 {
+        let (before, began) = (load.acknowledged.load(Ordering::Relaxed), Instant::now());
+        let stop = Stop { at: None, events: Some(slice * step), pace: None };
+        load.run(&clients, stop).await?;
+        let events = load.acknowledged.load(Ordering::Relaxed) - before;
+        rates.push(events as f64 / began.elapsed().as_secs_f64());
+    }
+    let events = load.acknowledged.load(Ordering::Relaxed);
+    let rss = gateway.rss()?;
+    let began = Instant::now();
+    for collector in &collectors {
+        collector.set(Behaviour::default());
+    }
+    until_held(&collectors, 1).await?;
+    let first = began.elapsed().as_secs_f64();
+    until_held(&collectors, events).await?;
+    println!(
+        "backlog: {events} events; intake {:.0} events/s for the first tenth, {:.0} for the last, RSS {rss:.0} MiB; \
+         drain {:.0} events/s (first event after {first:.1} s), RSS {:.0} MiB",
+        rates[0],
+        rates[9],
+        events as f64 / (began.elapsed().as_secs_f64() - first),
+        gateway.rss()?,
+    );
+    Ok(())
+}

@@ -1,0 +1,199 @@
+//! The steps of the main path, one by one: `cargo bench --bench micro`.
+//!
+//! Each works on an upload of 500 realistic Security events; the item count makes divan print events per second.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use divan::Bencher;
+use divan::counter::{BytesCount, ItemsCount};
+use gatepost::cli::simulate::events::{Host, Shape};
+use gatepost::dedup::memory::MemoryStore;
+use gatepost::dedup::store::Store as _;
+use gatepost::event::stored::{self, StoredUpload};
+use gatepost::event::{EventKey, KeyMaker, Syntax, decode, from_json, from_xml, key, row};
+use gatepost::filter::{Config, EventSet, Rules};
+use gatepost::outputs::output::{OutgoingEvent, Output};
+use gatepost::outputs::{self, logs_ingestion};
+use gatepost::spool::{Entry, Spool};
+use libdeflater::{CompressionLvl, Compressor, Decompressor};
+
+const EVENTS: usize = 500;
+
+fn main() {
+    divan::main();
+}
+
+fn events(shape: Shape) -> Vec<Vec<u8>> {
+    let mut host = Host::new("SRV-0001.plant.example", 1);
+    (0..EVENTS).map(|_| host.next_event().render(shape)).collect()
+}
+
+fn array(shape: Shape) -> Vec<u8> {
+    [b"[".as_slice(), &events(shape).join(&b','), b"]"].concat()
+}
+
+#[divan::bench]
+fn inflate_gzip(bencher: Bencher<'_, '_>) {
+    let plain = array(Shape::Row);
+    let mut gzip = vec![0; plain.len()];
+    let size = Compressor::new(CompressionLvl::default()).gzip_compress(&plain, &mut gzip).expect("it shrinks");
+    let mut out = vec![0; plain.len()];
+    let mut inflate = Decompressor::new();
+    bencher
+        .counter(ItemsCount::new(EVENTS))
+        .counter(BytesCount::new(plain.len()))
+        .bench_local(|| inflate.gzip_decompress(&gzip[..size], &mut out).expect("it was made above"));
+}
+
+#[divan::bench(args = [Shape::Row, Shape::EvtxJson])]
+fn decode_json_array(bencher: Bencher<'_, '_>, shape: Shape) {
+    let body = array(shape);
+    bencher
+        .counter(ItemsCount::new(EVENTS))
+        .counter(BytesCount::new(body.len()))
+        .bench_local(|| decode(Syntax::JsonArray, black_box(&body)).expect("it is sound").events.len());
+}
+
+#[divan::bench]
+fn decode_xml_lines(bencher: Bencher<'_, '_>) {
+    let body = events(Shape::Xml).join(&b'\n');
+    bencher
+        .counter(ItemsCount::new(EVENTS))
+        .counter(BytesCount::new(body.len()))
+        .bench_local(|| decode(Syntax::Lines, black_box(&body)).expect("it is sound").events.len());
+}
+
+#[divan::bench]
+fn scan_xml(bencher: Bencher<'_, '_>) {
+    let events = events(Shape::Xml);
+    bencher
+        .counter(ItemsCount::new(EVENTS))
+        .bench_local(|| events.iter().map(|xml| from_xml::scan(black_box(xml)).expect("it is sound").1).sum::<usize>());
+}
+
+#[divan::bench]
+fn scan_json(bencher: Bencher<'_, '_>) {
+    let events: Vec<String> =
+        events(Shape::Row).into_iter().map(|row| String::from_utf8(row).expect("it is text")).collect();
+    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
+        events.iter().map(|row| from_json::scan(black_box(row), 0).expect("it is sound").end).sum::<usize>()
+    });
+}
+
+#[divan::bench]
+fn xml_to_row(bencher: Bencher<'_, '_>) {
+    let events = events(Shape::Xml);
+    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
+        events.iter().map(|xml| row::windows_event_row(black_box(xml)).expect("it is sound").len()).sum::<usize>()
+    });
+}
+
+#[divan::bench]
+fn decide_common(bencher: Bencher<'_, '_>) {
+    let body = array(Shape::Row);
+    let decoded = decode(Syntax::JsonArray, &body).expect("it is sound");
+    let rules = Rules::new(&Config { event_set: EventSet::Common });
+    bencher
+        .counter(ItemsCount::new(EVENTS))
+        .bench_local(|| decoded.events.iter().for_each(|event| _ = black_box(rules.decide(&event.fields))));
+}
+
+#[divan::bench]
+fn make_keys(bencher: Bencher<'_, '_>) {
+    let body = array(Shape::Row);
+    let decoded = decode(Syntax::JsonArray, &body).expect("it is sound");
+    let maker = KeyMaker::new(&[7; 32]);
+    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
+        let mut keys = maker.for_scope("group:plant", "Custom-SecurityEvent");
+        decoded.events.iter().for_each(|event| _ = black_box(keys.key(event)))
+    });
+}
+
+fn run_of_keys(upload: u64) -> Vec<EventKey> {
+    let first = upload * EVENTS as u64;
+    (first..first + EVENTS as u64)
+        .map(|record_id| EventKey::Record { stream: 7, record_id, second: 1_700_000_000 + (record_id / 50) as i64 })
+        .collect()
+}
+
+#[divan::bench]
+fn encode_keys(bencher: Bencher<'_, '_>) {
+    let keys = run_of_keys(1);
+    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| key::encode_keys(black_box(&keys)));
+}
+
+#[divan::bench]
+fn claim_and_confirm(bencher: Bencher<'_, '_>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let store = MemoryStore::new(&gatepost::dedup::Config::default());
+    let mut upload = 0;
+    bencher
+        .counter(ItemsCount::new(EVENTS))
+        .with_inputs(|| {
+            upload += 1;
+            run_of_keys(upload)
+        })
+        .bench_local_values(|keys| runtime.block_on(store.claim(&keys)).confirm());
+}
+
+fn payload() -> Vec<u8> {
+    let events = events(Shape::Row);
+    let events: Vec<_> = events.iter().map(|raw| (gatepost::event::Format::Json, raw.as_slice())).collect();
+    stored::encode(&StoredUpload {
+        stream: "Custom-SecurityEvent",
+        input: "agents",
+        only_output: None,
+        events: &events,
+    })
+}
+
+#[divan::bench]
+fn pack_record(bencher: Bencher<'_, '_>) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let fs = Arc::new(gatepost::spool::fs::RealFs);
+    let (spool, _) = Spool::open(&gatepost::spool::Config::default(), dir.path(), fs).expect("a spool");
+    let payload = payload();
+    bencher
+        .counter(ItemsCount::new(EVENTS))
+        .counter(BytesCount::new(payload.len()))
+        .with_inputs(|| Entry { items: EVENTS as u32, note: Vec::new(), index: Vec::new(), payload: payload.clone() })
+        .bench_local_values(|entry| spool.pack(entry));
+    spool.close();
+}
+
+#[divan::bench]
+fn unpack_stored(bencher: Bencher<'_, '_>) {
+    let payload = Bytes::from(payload());
+    bencher
+        .counter(ItemsCount::new(EVENTS))
+        .bench_local(|| stored::decode(payload.clone()).expect("it was made above").events.len());
+}
+
+fn workspace() -> Arc<dyn Output> {
+    let endpoint =
+        outputs::config::Endpoint { url: "http://127.0.0.1:9".to_owned(), ..outputs::config::Endpoint::default() };
+    let config = logs_ingestion::Config {
+        name: "workspace".to_owned(),
+        dcr: format!("dcr-{}", "0".repeat(32)),
+        stream: "Custom-SecurityEvent".to_owned(),
+        endpoints: vec![endpoint],
+        ..logs_ingestion::Config::default()
+    };
+    outputs::build(&outputs::Config::LogsIngestion(config), std::path::Path::new(".")).expect("it is sound")
+}
+
+#[divan::bench]
+fn encode_batch(bencher: Bencher<'_, '_>) {
+    let output = workspace();
+    let rows: Vec<Bytes> = events(Shape::Row)
+        .into_iter()
+        .map(|raw| OutgoingEvent { format: gatepost::event::Format::Json, stream: "s".into(), raw: raw.into() })
+        .map(|event| output.row(&event).expect("it is a row"))
+        .collect();
+    bencher
+        .counter(ItemsCount::new(EVENTS))
+        .counter(BytesCount::new(rows.iter().map(Bytes::len).sum::<usize>()))
+        .bench_local(|| output.encode("id".to_owned(), black_box(&rows)).body.len());
+}
