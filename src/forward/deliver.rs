@@ -138,8 +138,11 @@ impl Forwarder {
                 Outcome::Accepted => return End::Accepted,
                 Outcome::Split { detail } => return End::Narrow(Refused::too_large(detail)),
                 Outcome::Rejected { status, detail } => return End::Narrow(Refused::rejected(status, detail)),
-                Outcome::Ambiguous { .. } => asked = Some((endpoint, began + AMBIGUOUS_PATIENCE)),
-                Outcome::Retry { .. } => {}
+                // Counted from the first time: one that never answers must not keep the batch for ever.
+                Outcome::Ambiguous { .. } if asked.is_none_or(|(earlier, _)| earlier != endpoint) => {
+                    asked = Some((endpoint, began + AMBIGUOUS_PATIENCE));
+                }
+                Outcome::Ambiguous { .. } | Outcome::Retry { .. } => {}
             }
             tries += 1;
             // The first repetition may go to another endpoint at once if the budget allows; after that, patience.

@@ -1,7 +1,10 @@
 //! Promise 8: a new configuration is swapped in without dropping a connection; a bad one is refused whole.
 
+use std::time::Duration;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
+use gatepost::cli::send::client::Client;
 use gatepost::cli::simulate::collector::{Behaviour, Collector, Memory};
 use gatepost::cli::simulate::events::{Host, Shape};
 use http_body_util::{BodyExt as _, Full};
@@ -10,9 +13,10 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::load::{lines, until};
-use crate::support::{Running, Site, workspace};
+use crate::support::{PATIENCE, Running, Site, workspace};
 
 /// One connection to the upload plane that is never opened again.
 struct Connection(SendRequest<Full<Bytes>>);
@@ -190,4 +194,32 @@ async fn an_output_can_be_added_and_removed_while_events_flow() {
     until(&scene.site, "segments are given back", async || scene.site.status().await["spool"]["first"] != 0).await;
     assert_eq!(scene.site.status().await["outputs"].as_array().unwrap().len(), 1);
     scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_certificate_is_used_from_the_next_connection_on() {
+    let collector = Collector::start(Memory::Identities).await.unwrap();
+    let site = Site::new(&workspace("workspace", &[&collector]), SPOOL);
+    let _running = site.start().await;
+    let mut host = Host::new("CERT.plant.example", 81);
+    let mut body = || lines(&host.by_ref().take(5).collect::<Vec<_>>(), Shape::Row);
+    let old = site.client();
+    let url = site.url("/v1/events");
+    assert_eq!(old.post(&url, &[], body().into(), PATIENCE).await.unwrap().status, 200);
+
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let (certificate, key) = (site.dir.join("other.pem"), site.dir.join("other.key"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let tls = format!("tls = {{ certificate = {certificate:?}, key = {key:?} }}\n[[outputs]]");
+    site.configure(&site.config().replacen("[[outputs]]", &tls, 1));
+
+    let new = Client::new(Some(made.cert.pem().as_bytes())).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while !new.post(&url, &[], body().into(), PATIENCE).await.is_ok_and(|answer| answer.status == 200) {
+        assert!(Instant::now() < deadline, "the new certificate is not used:\n{}", site.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(old.post(&url, &[], body().into(), PATIENCE).await.unwrap().status, 200, "an open connection lives on");
+    assert_eq!(site.metric("gatepost_config_reloads_total{result=\"applied\"}").await, 1.0);
 }
