@@ -4,7 +4,7 @@
 //! under load, restarted, killed again. At the end every obligation must have been delivered, and nothing twice, to a
 //! collector that answers unambiguously (one that recognises a batch id that it has seen).
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and say what it saw")]
+#![expect(clippy::unwrap_used, reason = "a test may panic and say what it saw")]
 
 #[path = "../support/mod.rs"]
 mod support;
