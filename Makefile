@@ -26,6 +26,7 @@ deny: ## Licences, bans and sources of all dependencies.
 
 bench: ## Micro-benchmarks, then the end-to-end load run (docs/performance.md).
 	$(CARGO) bench --bench micro
+	$(CARGO) bench --bench spool
 	$(CARGO) bench --bench end_to_end
 
 fuzz: ## Every fuzz target for FUZZ_SECONDS (60).

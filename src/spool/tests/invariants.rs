@@ -56,31 +56,3 @@ async fn appends_that_wait_together_share_a_commit() {
     assert!(results.iter().all(Result::is_ok));
     assert!(spool.status().commits <= 4, "{:?}", spool.status());
 }
-
-/// Measures; run by hand: `cargo test --lib spool::tests::invariants::measure -- --ignored --nocapture`.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement"]
-async fn measure() {
-    let dir = tempfile::tempdir_in(".").unwrap();
-    let config = Config::default();
-    let (spool, _) = Spool::open(&config, dir.path(), Arc::new(RealFs)).unwrap();
-    let mut rng = fastrand::Rng::with_seed(1);
-    let payload: Vec<u8> = std::iter::repeat_with(|| rng.u8(..)).take(40_000).collect();
-    let started = tokio::time::Instant::now();
-    let producers = (0..32).map(|_| {
-        let (spool, payload) = (spool.clone(), payload.clone());
-        tokio::spawn(async move {
-            for _ in 0..1600 {
-                let entry = Entry { items: 40, note: vec![], index: vec![], payload: payload.clone() };
-                spool.append(spool.pack(entry)).await.unwrap();
-            }
-        })
-    });
-    futures_util::future::join_all(producers).await;
-    let (took, status) = (started.elapsed(), spool.status());
-    println!("{} appends in {took:?}, {} commits, {} bytes", status.appends, status.commits, status.bytes);
-    spool.close();
-    let started = tokio::time::Instant::now();
-    let (_spool, recovered) = Spool::open(&config, dir.path(), Arc::new(RealFs)).unwrap();
-    println!("opened {} segments in {:?}", recovered.segments, started.elapsed());
-}
