@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use tokio_util::sync::CancellationToken;
 
 use super::outputs::{Common, Outputs};
 use super::state::StateDir;
@@ -37,8 +36,6 @@ pub(super) struct Parts {
     pub(super) ingest: Ingest,
     pub(super) outputs: Outputs,
     pub(super) uploads: Uploads,
-    /// Cancelled when somebody asks for a drain.
-    pub(super) drain: CancellationToken,
     pub(super) started_at: SystemTime,
     pub(super) config_path: Option<PathBuf>,
     config: Mutex<Arc<Config>>,
@@ -115,7 +112,6 @@ fn open(config: Config, config_path: Option<PathBuf>, fs: Arc<dyn Fs>, readiness
         ingest,
         outputs,
         uploads,
-        drain: CancellationToken::new(),
         started_at: SystemTime::now(),
         config_path,
         config: Mutex::new(Arc::new(config)),

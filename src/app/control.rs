@@ -34,7 +34,6 @@ impl Control for Controls {
         Box::pin(async {
             self.0.readiness.set("draining", true);
             self.0.ingest.stop();
-            self.0.drain.cancel();
             let pending: u64 = self.0.outputs.forwarders().iter().map(|forwarder| forwarder.pending()).sum();
             Ok(json!({ "draining": true, "pending": pending }))
         })

@@ -96,11 +96,6 @@ impl Gateway {
         status::status(&self.parts)
     }
 
-    /// Resolves when somebody asked over the admin plane for a drain.
-    pub async fn drain_requested(&self) {
-        self.parts.drain.cancelled().await;
-    }
-
     /// Reads the configuration again and applies it, or refuses it whole. Says what changed.
     pub async fn reload(&self) -> anyhow::Result<String> {
         control::reload(&self.parts).await.context("the configuration is refused; the old one stays in force")
