@@ -1,12 +1,14 @@
-//! Checked configuration values: a size, a span of time, a ratio, a secret.
+//! Checked configuration values: a size, a span of time, a ratio, a network, a secret.
 //!
 //! A value that exists is valid: the only way in is a constructor that can fail with a message an operator can act
 //! on. Nothing here knows what the values are used for.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -173,6 +175,52 @@ impl Ratio {
     /// This share of a whole.
     pub fn of(self, whole: u64) -> u64 {
         (whole as f64 * self.0) as u64
+    }
+}
+
+/// A network, written as `"10.1.0.0/16"`, or a single address. Its addresses are compared in their canonical form: an IPv4
+/// address mapped into IPv6 counts as IPv4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub struct Network(IpNet);
+
+impl Network {
+    /// Whether the address is in this network.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address.to_canonical())
+    }
+}
+
+impl Network {
+    /// Whether it is a single address.
+    pub fn is_single(&self) -> bool {
+        self.0.prefix_len() == self.0.max_prefix_len()
+    }
+}
+
+impl FromStr for Network {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let single = || text.parse::<IpAddr>().ok().map(IpNet::from);
+        text.parse().ok().or_else(single).map(Self).ok_or_else(|| {
+            ValueError(format!("{text:?} is not a network; write an address and a prefix, such as \"10.1.0.0/16\""))
+        })
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = ValueError;
+
+    fn try_from(text: String) -> Result<Self, ValueError> {
+        text.parse()
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        network.0.to_string()
     }
 }
 

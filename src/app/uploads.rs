@@ -20,7 +20,7 @@ use tower::ServiceExt as _;
 use super::listeners::{self, BindError, Listener};
 use crate::ingest::Accept;
 use crate::inputs;
-use crate::net::tls_server::{Mode, ServerTls};
+use crate::net::tls_server::{self, Mode, ServerTls};
 
 /// The listeners that run, by name.
 pub(super) struct Uploads {
@@ -61,7 +61,7 @@ impl Uploads {
             if !stays {
                 fresh.push((config.clone(), Listener::bind(config, &self.state_dir)?));
             } else if config.tls.mode == Mode::On {
-                let tls = ServerTls::load(&config.tls, &self.state_dir);
+                let tls = ServerTls::load(&config.tls, &self.state_dir, tls_server::HTTP);
                 renewed.insert(name.clone(), tls.map_err(|source| BindError::Tls { name: name.clone(), source })?);
             }
         }

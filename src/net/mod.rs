@@ -1,6 +1,11 @@
-//! What inputs and outputs need of the network: TLS on both sides, an HTTP client, and the guard before our HTTP server.
+//! What the planes need of the network: TLS on both sides, an HTTP client, the guard before our HTTP server, names and
+//! addresses.
 
+pub mod dns;
 pub mod http1_guard;
 pub mod http_client;
+pub mod listen;
+pub mod proxy_protocol;
+pub mod stream;
 pub mod tls_client;
 pub mod tls_server;

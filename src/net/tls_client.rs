@@ -53,7 +53,7 @@ pub fn client_config(trust: &Trust) -> Result<ClientConfig, TrustError> {
     let mut roots = RootCertStore::empty();
     match trust {
         Trust::Nobody => {}
-        Trust::System => add_system_roots(&mut roots)?,
+        Trust::System => roots = system_roots()?,
         Trust::File(path) => {
             for certificate in read_pem(path)? {
                 roots
@@ -79,12 +79,14 @@ fn read_pem(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TrustError> 
         .map_err(|error| TrustError::Unreadable { path: path.clone(), reason: error.to_string() })
 }
 
-fn add_system_roots(roots: &mut RootCertStore) -> Result<(), TrustError> {
+/// The system's trusted certificate authorities. Reads files; call it at start-up, not while serving.
+pub fn system_roots() -> Result<RootCertStore, TrustError> {
     let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
     // Stores hold odd certificates now and then; those that can be used are enough.
     let (usable, _) = roots.add_parsable_certificates(found.certs);
     if usable > 0 {
-        return Ok(());
+        return Ok(roots);
     }
     let reason = found.errors.first().map_or_else(|| "the store is empty".to_owned(), ToString::to_string);
     Err(TrustError::NoSystemRoots { reason })

@@ -18,6 +18,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 /// TLS of one listener.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
@@ -86,6 +87,12 @@ pub enum TlsError {
     Mismatch(String),
 }
 
+/// HTTP/2, else HTTP/1.1.
+pub const HTTP: &[&[u8]] = &[b"h2", b"http/1.1"];
+
+/// HTTP/1.1 and nothing else.
+pub const ONLY_HTTP1: &[&[u8]] = &[b"http/1.1"];
+
 /// The TLS of a running listener. New connections use what was loaded last.
 #[derive(Debug)]
 pub struct ServerTls {
@@ -94,8 +101,11 @@ pub struct ServerTls {
 
 impl ServerTls {
     /// Loads everything that `config` names; makes the self-signed certificate when it names none and none is there.
-    pub fn load(config: &Config, state_dir: &Path) -> Result<Self, TlsError> {
-        Ok(Self { current: ArcSwap::new(Arc::new(build(config, state_dir)?)) })
+    /// `protocols` are what it offers by ALPN, the best first.
+    pub fn load(config: &Config, state_dir: &Path, protocols: &[&[u8]]) -> Result<Self, TlsError> {
+        let mut server = build(config, state_dir)?;
+        server.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(Self { current: ArcSwap::new(Arc::new(server)) })
     }
 
     /// From the next connection on what was loaded there is used here.
@@ -107,6 +117,20 @@ impl ServerTls {
     pub fn current(&self) -> Arc<ServerConfig> {
         self.current.load_full()
     }
+}
+
+/// The names in a verified client certificate, common name first. Other kinds of names are left out.
+pub fn certificate_names(der: &[u8]) -> Vec<String> {
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return Vec::new() };
+    let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok()).map(str::to_owned);
+    let mut names: Vec<String> = common.collect();
+    if let Ok(Some(alternatives)) = certificate.subject_alternative_name() {
+        names.extend(alternatives.value.general_names.iter().filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            _ => None,
+        }));
+    }
+    names
 }
 
 fn build(config: &Config, state_dir: &Path) -> Result<ServerConfig, TlsError> {
@@ -127,9 +151,7 @@ fn build(config: &Config, state_dir: &Path) -> Result<ServerConfig, TlsError> {
     let chain = certificates(&certificate)?;
     let key = PrivateKeyDer::from_pem_slice(&read(&key)?)
         .map_err(|error| TlsError::Content { path: key, reason: format!("no private key in PEM form: {error}") })?;
-    let mut server = builder.with_single_cert(chain, key).map_err(mismatch)?;
-    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(server)
+    builder.with_single_cert(chain, key).map_err(mismatch)
 }
 
 fn client_verifier(

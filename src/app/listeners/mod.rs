@@ -4,37 +4,34 @@
 //! accept loop of our own. It never ends because of an error: what fails is one connection, or one attempt to accept.
 
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use dashmap::DashMap;
 use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::inputs::http::limits;
 use crate::inputs::http::reply::{self, Failure, Ids};
 use crate::inputs::{self, Peer};
 use crate::metrics;
 use crate::net::http1_guard::{Guard, Session, Timeouts};
-use crate::net::tls_server::{Mode, ServerTls, TlsError};
+use crate::net::listen::{self, AddressPlace, Admission, Place};
+use crate::net::tls_server::{self, Mode, ServerTls, TlsError, certificate_names};
 
 /// How long to wait when the system cannot accept, for example because it is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-const BACKLOG: i32 = 1024;
 const HEADER_LIST_MAX: u32 = 16 << 10;
 /// Streams that a client opened and reset before we answered; above it the connection ends (rapid reset).
 const RESETS_PENDING_MAX: usize = 20;
@@ -94,13 +91,13 @@ impl Listener {
         let (name, address) = (config.name.clone(), config.listen);
         let tls = match config.tls.mode {
             Mode::On => {
-                let loaded = ServerTls::load(&config.tls, state_dir);
+                let loaded = ServerTls::load(&config.tls, state_dir, tls_server::HTTP);
                 Some(Arc::new(loaded.map_err(|source| BindError::Tls { name: name.clone(), source })?))
             }
             Mode::Off if address.ip().to_canonical().is_loopback() || config.tls.allow_plain_http => None,
             Mode::Off => return Err(BindError::PlainHttp { name, address }),
         };
-        let bound = bind(address).and_then(|socket| Ok((socket.local_addr()?, socket)));
+        let bound = listen::bind(address).and_then(|socket| Ok((socket.local_addr()?, socket)));
         let (local, socket) = bound.map_err(|source| BindError::Address { name, address, source })?;
         Ok(Self { name: config.name.as_str().into(), socket, address: local, tls, limits: config.limits.clone() })
     }
@@ -116,15 +113,6 @@ impl Listener {
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
-}
-
 /// Serves connections until `shutdown`, then waits for requests in flight up to `drain_timeout`, then cuts.
 pub async fn serve(listener: Listener, router: Router, shutdown: CancellationToken) {
     let Listener { name, socket, tls, limits, .. } = listener;
@@ -132,7 +120,7 @@ pub async fn serve(listener: Listener, router: Router, shutdown: CancellationTok
     let cut = CancellationToken::new();
     let tracker = TaskTracker::new();
     let door = Arc::new(Door {
-        admission: Admission::new(&limits),
+        admission: Admission::default(),
         builder: builder(&limits),
         name,
         tls,
@@ -142,9 +130,9 @@ pub async fn serve(listener: Listener, router: Router, shutdown: CancellationTok
     });
     while let Some(accepted) = shutdown.run_until_cancelled(socket.accept()).await {
         match accepted {
-            Ok((stream, peer)) => match door.admission.admit(peer.ip()) {
-                Ok(admitted) => {
-                    let connection = Arc::clone(&door).connection(stream, peer.ip(), admitted);
+            Ok((stream, peer)) => match door.admit(peer.ip()) {
+                Ok(places) => {
+                    let connection = Arc::clone(&door).connection(stream, peer.ip(), places);
                     tracker.spawn(cut.clone().run_until_cancelled_owned(connection));
                 }
                 Err(reason) => door.refused(reason),
@@ -176,14 +164,23 @@ struct Door {
     shutdown: CancellationToken,
 }
 
+/// Where a connection is counted for as long as it lives.
+type Places = (Place, AddressPlace);
+
 impl Door {
+    fn admit(&self, address: IpAddr) -> Result<Places, &'static str> {
+        let place = self.admission.admit(self.limits.max_connections).ok_or("too_many_connections")?;
+        let from = self.admission.admit_from(address, self.limits.max_connections_per_address);
+        Ok((place, from.ok_or("too_many_from_address")?))
+    }
+
     fn refused(&self, reason: &str) {
         metrics::CONNECTIONS_REFUSED.add(&[&self.name, reason], 1);
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, address: IpAddr, admitted: Admitted) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, address: IpAddr, places: Places) {
         let _open = Open::new(Arc::clone(&self.name));
-        let _admitted = admitted;
+        let _places = places;
         // Only a hint to the kernel: answers are small and complete.
         stream.set_nodelay(true).ok();
         let Some(tls) = &self.tls else {
@@ -199,7 +196,7 @@ impl Door {
             }
             Ok(Ok(stream)) => {
                 let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-                let certificate = chain.first().map(|der| names(der)).unwrap_or_default().into();
+                let certificate = chain.first().map(|der| certificate_names(der)).unwrap_or_default().into();
                 Box::pin(self.http(stream, Peer { address, certificate })).await;
             }
         }
@@ -273,20 +270,6 @@ fn builder(limits: &limits::Config) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// The names in a verified client certificate, common name first. Other kinds of names are not offered to `auth`.
-fn names(der: &[u8]) -> Vec<String> {
-    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return Vec::new() };
-    let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok()).map(str::to_owned);
-    let mut names: Vec<String> = common.collect();
-    if let Ok(Some(alternatives)) = certificate.subject_alternative_name() {
-        names.extend(alternatives.value.general_names.iter().filter_map(|name| match name {
-            GeneralName::DNSName(name) => Some((*name).to_owned()),
-            _ => None,
-        }));
-    }
-    names
-}
-
 /// Counts an open connection for as long as it lives.
 struct Open(Arc<str>);
 
@@ -300,58 +283,6 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         metrics::CONNECTIONS_OPEN.shift(&[&self.0], -1.0);
-    }
-}
-
-/// How many connections there are, in all and for each address.
-struct Admission {
-    total: Arc<Semaphore>,
-    per_address: Arc<DashMap<IpAddr, usize>>,
-    per_address_max: usize,
-}
-
-/// The place of one connection.
-struct Admitted {
-    address: IpAddr,
-    per_address: Arc<DashMap<IpAddr, usize>>,
-    _total: OwnedSemaphorePermit,
-}
-
-impl Admission {
-    fn new(limits: &limits::Config) -> Self {
-        Self {
-            total: Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS))),
-            per_address: Arc::default(),
-            per_address_max: limits.max_connections_per_address,
-        }
-    }
-
-    fn admit(&self, address: IpAddr) -> Result<Admitted, &'static str> {
-        let total = Arc::clone(&self.total).try_acquire_owned().map_err(|_| "too_many_connections")?;
-        let address = one_subscriber(address);
-        let mut count = self.per_address.entry(address).or_insert(0);
-        if *count >= self.per_address_max {
-            return Err("too_many_from_address");
-        }
-        *count += 1;
-        Ok(Admitted { address, per_address: Arc::clone(&self.per_address), _total: total })
-    }
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        self.per_address.remove_if_mut(&self.address, |_, count| {
-            *count -= 1;
-            *count == 0
-        });
-    }
-}
-
-/// Whoever has one IPv6 address has the whole /64.
-fn one_subscriber(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
-        v4 => v4,
     }
 }
 

@@ -9,12 +9,11 @@ use std::sync::Arc;
 
 use aws_lc_rs::{constant_time, digest};
 use http::{HeaderMap, header};
-use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Client;
-use crate::values::ValueError;
+use crate::values::Network;
 
 /// Who may use a listener. With nothing configured, only clients of a listener on a loopback address are let in.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
@@ -34,29 +33,6 @@ pub struct Config {
     /// Clients that are known only by their address share duplicate detection under this name. Default: each address
     /// is on its own, so that a stranger cannot make another host's coming event look like a duplicate.
     pub group: Option<String>,
-}
-
-/// A network, such as `"10.1.0.0/16"`, or a single address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
-pub struct Network(IpNet);
-
-impl TryFrom<String> for Network {
-    type Error = ValueError;
-
-    fn try_from(text: String) -> Result<Self, ValueError> {
-        let single = || text.parse::<IpAddr>().ok().map(IpNet::from);
-        text.parse().ok().or_else(single).map(Self).ok_or_else(|| {
-            ValueError(format!("{text:?} is not a network; write an address and a prefix, such as \"10.1.0.0/16\""))
-        })
-    }
-}
-
-impl From<Network> for String {
-    fn from(network: Network) -> Self {
-        network.0.to_string()
-    }
 }
 
 /// A bearer token that is let in.
@@ -181,7 +157,7 @@ impl Gate {
             return Ok(by_address());
         }
         let wants = |kind| self.config.require.contains(&kind);
-        let network = self.config.networks.iter().any(|network| network.0.contains(&address));
+        let network = self.config.networks.iter().any(|network| network.contains(address));
         if !network && (wants(Kind::Network) || !self.config.networks.is_empty()) {
             return Err(Denied::Network);
         }

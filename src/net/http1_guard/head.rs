@@ -77,9 +77,9 @@ fn target_form(target: &[u8]) -> Result<(), Refusal> {
 }
 
 /// Splits a header line into name and trimmed value. Refuses folded lines, white space before the colon, control bytes.
-pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
+pub fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     let colon = memchr::memchr(b':', line).ok_or_else(|| Refusal::bad("a header line has no colon"))?;
-    let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+    let (name, value) = (&line[..colon], trim_blanks(&line[colon + 1..]));
     if name.is_empty() || !name.iter().copied().all(is_token_byte) {
         return Err(Refusal::bad("a header name is empty, folded, or holds a byte that names may not have"));
     }
@@ -87,6 +87,14 @@ pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
         return Err(Refusal::bad("a header value holds a control byte"));
     }
     Ok((name, value))
+}
+
+/// Only blanks and tabs may stand around a value; a form feed there is a control byte, not white space.
+fn trim_blanks(value: &[u8]) -> &[u8] {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = value.iter().position(|byte| !is_blank(byte)).unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| !is_blank(byte)).map_or(start, |last| last + 1);
+    &value[start..end]
 }
 
 /// The header fields that decide where a request ends and whom it is for.
@@ -162,6 +170,6 @@ fn is_host(value: &[u8]) -> bool {
 }
 
 /// The bytes of a token in RFC 9110.
-fn is_token_byte(byte: u8) -> bool {
+pub fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -28,7 +28,7 @@ use tokio::time::Instant;
 
 pub use framing::Framing;
 pub use guard::{Guard, Timeouts};
-pub use head::{BodyLength, FIELDS_MAX, HEAD_MAX, check};
+pub use head::{BodyLength, FIELDS_MAX, HEAD_MAX, check, field, is_token_byte};
 
 /// Why the guard refused a request, as an answer to its sender.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -121,10 +121,10 @@ async fn certificates_reload_while_the_listener_runs() {
     let tls = listener.tls().expect("TLS is on");
     let before = tls.current();
     std::fs::write(state.path().join("tls/cert.pem"), "nonsense").expect("written");
-    let error = ServerTls::load(&config.tls, state.path()).expect_err("no certificate");
+    let error = ServerTls::load(&config.tls, state.path(), tls_server::HTTP).expect_err("no certificate");
     assert!(error.to_string().contains("cert.pem"), "{error}");
     std::fs::remove_file(state.path().join("tls/cert.pem")).expect("removed");
-    tls.replace_with(&ServerTls::load(&config.tls, state.path()).expect("a new one is made"));
+    tls.replace_with(&ServerTls::load(&config.tls, state.path(), tls_server::HTTP).expect("a new one is made"));
     assert!(!Arc::ptr_eq(&before, &tls.current()));
 }
 

@@ -1,0 +1,126 @@
+//! Listening sockets, and how many connections each may have, in all and from one address.
+
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dashmap::DashMap;
+use tokio::net::TcpListener;
+
+const BACKLOG: i32 = 1024;
+
+/// Binds and listens; a restart does not have to wait for old connections to be forgotten. Call it inside a runtime.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Counts connections, in all and from each address. The limits are given with each question, so that they can change
+/// while connections are open.
+#[derive(Debug, Clone, Default)]
+pub struct Admission(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    total: AtomicUsize,
+    per_address: DashMap<IpAddr, usize>,
+}
+
+/// The place of one connection among all; given back when dropped.
+#[derive(Debug)]
+pub struct Place(Arc<Counts>);
+
+/// The place of one connection among those of its address; given back when dropped.
+#[derive(Debug)]
+pub struct AddressPlace {
+    address: IpAddr,
+    counts: Arc<Counts>,
+}
+
+impl Admission {
+    /// A place among at most `max` connections.
+    pub fn admit(&self, max: usize) -> Option<Place> {
+        let place = Place(Arc::clone(&self.0));
+        // The place counts itself out again when it is one too many.
+        (self.0.total.fetch_add(1, Ordering::Relaxed) < max).then_some(place)
+    }
+
+    /// A place among at most `max` connections from this address (IPv6: its /64).
+    pub fn admit_from(&self, address: IpAddr, max: usize) -> Option<AddressPlace> {
+        let address = one_subscriber(address);
+        let mut count = self.0.per_address.entry(address).or_insert(0);
+        *count += 1;
+        let fits = *count <= max;
+        drop(count);
+        let place = AddressPlace { address, counts: Arc::clone(&self.0) };
+        fits.then_some(place)
+    }
+
+    /// Connections now.
+    pub fn total(&self) -> usize {
+        self.0.total.load(Ordering::Relaxed)
+    }
+
+    /// Addresses that have a connection now.
+    pub fn addresses(&self) -> usize {
+        self.0.per_address.len()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.total.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for AddressPlace {
+    fn drop(&mut self) {
+        self.counts.per_address.remove_if_mut(&self.address, |_, count| {
+            *count -= 1;
+            *count == 0
+        });
+    }
+}
+
+/// Whoever has one IPv6 address has the whole /64.
+pub fn one_subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subscribers_not_addresses_are_counted() {
+        let admission = Admission::default();
+        let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let _one = admission.admit_from(address("2001:db8::1"), 2).expect("room");
+        let two = admission.admit_from(address("2001:db8::2"), 2);
+        assert!(two.is_some() && admission.admit_from(address("2001:db8::3"), 2).is_none());
+        let _three = admission.admit_from(address("::ffff:10.0.0.1"), 2).expect("room");
+        let _four = admission.admit_from(address("10.0.0.1"), 2).expect("room");
+        assert!(admission.admit_from(address("10.0.0.1"), 2).is_none());
+        drop(two);
+        assert!(admission.admit_from(address("2001:db8::3"), 2).is_some());
+        assert_eq!(admission.addresses(), 2);
+    }
+
+    #[test]
+    fn a_place_that_was_refused_or_left_is_free() {
+        let admission = Admission::default();
+        let first = admission.admit(1);
+        assert!(first.is_some() && admission.admit(1).is_none() && admission.admit(1).is_none());
+        assert_eq!(admission.total(), 1);
+        drop(first);
+        assert!(admission.admit(1).is_some());
+    }
+}
