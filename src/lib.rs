@@ -18,6 +18,7 @@ pub mod config;
 
 pub mod admin;
 pub mod inputs;
+pub mod tunnel;
 
 pub mod forward;
 pub mod ingest;
