@@ -10,6 +10,7 @@
 pub mod access_log;
 pub mod addresses;
 pub mod allow_list;
+pub mod client_hello;
 pub mod clients;
 pub mod config;
 mod reason;
