@@ -13,6 +13,7 @@ pub mod allow_list;
 pub mod client_hello;
 pub mod clients;
 pub mod config;
+pub mod dial;
 mod reason;
 pub mod refused;
 pub mod request;
