@@ -16,6 +16,7 @@ pub mod config;
 pub mod dial;
 mod reason;
 pub mod refused;
+pub mod relay;
 pub mod request;
 
 pub use config::Config;
