@@ -32,6 +32,8 @@ pub struct Metric {
 
 const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
+const TUNNEL_LIVES: &[f64] = &[0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0];
+
 macro_rules! metrics {
     ($($(#[doc = $help:literal])+ $id:ident = $kind:ident $name:literal [$($label:literal),*] $($buckets:ident)?;)+) => {
         $(
@@ -129,6 +131,33 @@ metrics! {
     ENDPOINT_STATE = Gauge "gatepost_endpoint_state" ["output", "endpoint", "state"];
     /// Requests in flight, by output and endpoint.
     ENDPOINT_IN_FLIGHT = Gauge "gatepost_endpoint_in_flight" ["output", "endpoint"];
+    /// Tunnels open now, by listener. The OMS gateway's "Active Client Connection".
+    TUNNELS_OPEN = Gauge "gatepost_tunnels_open" ["listener"];
+    /// Connections to tunnel listeners now: tunnels, and clients that are asking for one. What `gatepost_tunnels_limit`
+    /// limits.
+    TUNNEL_CONNECTIONS = Gauge "gatepost_tunnel_connections" [];
+    /// The most connections that tunnel listeners take: `max_tunnels`, or what the limit of open files has room for; 0
+    /// without a listener.
+    TUNNELS_LIMIT = Gauge "gatepost_tunnels_limit" [];
+    /// Client addresses that have a tunnel or are asking for one. The OMS gateway's "Connected Client".
+    TUNNEL_CLIENTS = Gauge "gatepost_tunnel_clients" [];
+    /// Tunnels that stood and have ended, by listener, rule and reason.
+    TUNNELS_ENDED = Counter "gatepost_tunnels_ended_total" ["listener", "rule", "reason"];
+    /// Requests for a tunnel that were refused, by listener and reason. The OMS gateway's "Rejection Count", which
+    /// counted only handshakes, is the sum of some of them.
+    TUNNELS_REFUSED = Counter "gatepost_tunnels_refused_total" ["listener", "reason"];
+    /// Tunnels that failed or were cut because of the network, a name server or an upstream proxy, by reason. The OMS
+    /// gateway's "Error Count".
+    TUNNEL_ERRORS = Counter "gatepost_tunnel_errors_total" ["reason"];
+    /// Bytes moved by tunnels that have ended, by rule and direction ("up" is to the destination).
+    TUNNEL_BYTES = Counter "gatepost_tunnel_bytes_total" ["rule", "direction"];
+    /// Seconds for which tunnels stood, by rule.
+    TUNNEL_SECONDS = Histogram "gatepost_tunnel_seconds" ["rule"] TUNNEL_LIVES;
+    /// Seconds to reach the destination, name resolution and upstream proxies included, by rule.
+    TUNNEL_DIAL_SECONDS = Histogram "gatepost_tunnel_dial_seconds" ["rule"] SECONDS;
+    /// Lines of the access log that were lost because they came faster than they could be written.
+    ACCESS_LOG_LOST = Counter "gatepost_access_log_lost_total" [];
+
     /// Dead letters kept now.
     DEAD_LETTERS = Gauge "gatepost_dead_letters" [];
     /// Bytes of disk that dead letters take.

@@ -61,6 +61,8 @@ pub trait Control: Send + Sync + 'static {
     fn reload(&self) -> BoxFuture<'_, Result<Value, ControlError>>;
     /// Turns readiness off and stops accepting uploads; outputs go on. Answers at once.
     fn drain(&self) -> BoxFuture<'_, Result<Value, ControlError>>;
+    /// Hosts that tunnels were asked for and that the allow-list refused.
+    fn refused_hosts(&self) -> Value;
     /// Lists dead letters.
     fn dead_letters(&self, page: Page) -> BoxFuture<'_, Result<Value, ControlError>>;
     /// Sends dead letters again.
@@ -75,6 +77,7 @@ pub(super) fn routes(control: Arc<dyn Control>, guard: Guard) -> Router {
     Router::new()
         .route("/reload", post(reload))
         .route("/drain", post(drain))
+        .route("/tunnel/refused", get(refused_hosts))
         .route("/dead-letters", get(list))
         .route("/dead-letters/replay", post(replay))
         .route("/dead-letters/purge", post(purge))
@@ -89,6 +92,10 @@ async fn reload(State(control): Controls) -> Response {
 
 async fn drain(State(control): Controls) -> Response {
     answer(control.drain().await)
+}
+
+async fn refused_hosts(State(control): Controls) -> Response {
+    Json(control.refused_hosts()).into_response()
 }
 
 async fn list(State(control): Controls, Query(mut page): Query<Page>) -> Response {

@@ -1,5 +1,6 @@
 //! A checked configuration becomes running parts.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -9,7 +10,7 @@ use arc_swap::ArcSwap;
 
 use super::outputs::{Common, Outputs};
 use super::state::StateDir;
-use super::uploads::Uploads;
+use super::uploads::{self, Uploads};
 use crate::admin::{Latch, Readiness};
 use crate::config::Config;
 use crate::dedup::journal::Journal;
@@ -23,6 +24,7 @@ use crate::ingest::{self, Ingest};
 use crate::spool::Spool;
 use crate::spool::dead_letter::DeadLetters;
 use crate::spool::fs::{Fs, RealFs};
+use crate::tunnel::Tunnels;
 
 /// Every part of a running gateway.
 pub(super) struct Parts {
@@ -36,6 +38,8 @@ pub(super) struct Parts {
     pub(super) ingest: Ingest,
     pub(super) outputs: Outputs,
     pub(super) uploads: Uploads,
+    pub(super) tunnels: Tunnels,
+    admin: SocketAddr,
     pub(super) started_at: SystemTime,
     pub(super) config_path: Option<PathBuf>,
     config: Mutex<Arc<Config>>,
@@ -48,10 +52,11 @@ pub(super) async fn parts(
     config: Config,
     config_path: Option<PathBuf>,
     fs: Arc<dyn Fs>,
+    admin: SocketAddr,
 ) -> anyhow::Result<(Parts, Latch)> {
     let readiness = Readiness::new();
     let starting = readiness.hold("starting");
-    let work = move || open(config, config_path, fs, readiness);
+    let work = move || open(config, config_path, fs, admin, readiness);
     let parts = tokio::task::spawn_blocking(work).await.context("opening the state directory ended")??;
     Ok((parts, starting))
 }
@@ -61,7 +66,13 @@ pub(super) fn real_fs() -> Arc<dyn Fs> {
     Arc::new(RealFs)
 }
 
-fn open(config: Config, config_path: Option<PathBuf>, fs: Arc<dyn Fs>, readiness: Readiness) -> anyhow::Result<Parts> {
+fn open(
+    config: Config,
+    config_path: Option<PathBuf>,
+    fs: Arc<dyn Fs>,
+    admin: SocketAddr,
+    readiness: Readiness,
+) -> anyhow::Result<Parts> {
     let state = StateDir::open(&config.state_dir)?;
     let secret = state.secret()?;
     let spool_dir = state.dir("spool")?;
@@ -101,6 +112,7 @@ fn open(config: Config, config_path: Option<PathBuf>, fs: Arc<dyn Fs>, readiness
         fs,
     });
     let uploads = Uploads::new(state.path().to_owned(), Arc::new(ingest.clone()));
+    let tunnels = Tunnels::new(&config.tunnel, state.path().to_owned())?;
     Ok(Parts {
         state,
         readiness,
@@ -112,6 +124,8 @@ fn open(config: Config, config_path: Option<PathBuf>, fs: Arc<dyn Fs>, readiness
         ingest,
         outputs,
         uploads,
+        tunnels,
+        admin,
         started_at: SystemTime::now(),
         config_path,
         config: Mutex::new(Arc::new(config)),
@@ -137,6 +151,13 @@ impl Parts {
     /// The dead letters. Their calls block on the disk.
     pub(super) fn dead_letters(&self) -> MutexGuard<'_, DeadLetters> {
         self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the admin plane and uploads are reached once these listeners are in force: no tunnel may lead there.
+    pub(super) fn own_addresses(&self, listeners: &uploads::Prepared) -> Vec<SocketAddr> {
+        let mut addresses = self.uploads.addresses_after(listeners);
+        addresses.push(self.admin);
+        addresses
     }
 
     /// How long it has run.

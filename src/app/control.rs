@@ -34,9 +34,14 @@ impl Control for Controls {
         Box::pin(async {
             self.0.readiness.set("draining", true);
             self.0.ingest.stop();
+            self.0.tunnels.drain();
             let pending: u64 = self.0.outputs.forwarders().iter().map(|forwarder| forwarder.pending()).sum();
             Ok(json!({ "draining": true, "pending": pending }))
         })
+    }
+
+    fn refused_hosts(&self) -> Value {
+        json!({ "refused": self.0.tunnels.refused() })
     }
 
     fn dead_letters(&self, page: Page) -> BoxFuture<'_, Result<Value, ControlError>> {
@@ -181,8 +186,11 @@ async fn apply(parts: &Parts) -> anyhow::Result<String> {
         crate::outputs::build(&output.output, parts.state.path())?;
     }
     let listeners = parts.uploads.prepare(&wanted.listeners)?;
+    let tunnels = parts.tunnels.prepare(&wanted.tunnel, &parts.own_addresses(&listeners))?;
     parts.outputs.apply(&wanted.outputs).await?;
     parts.rules.store(Arc::new(rules));
+    // Before the uploads: from their first moment on no tunnel leads to new addresses of ours.
+    parts.tunnels.apply(tunnels);
     parts.uploads.apply(listeners).await;
     let waits = waits_for_restart(&current, &wanted);
     parts.set_config(wanted);

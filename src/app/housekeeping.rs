@@ -71,6 +71,7 @@ struct Seen {
 
 /// Shows the state of everything as metrics, and what of it keeps the gateway from being ready.
 fn show(parts: &Parts, seen: &mut Seen) {
+    parts.tunnels.tidy();
     let spool = parts.spool.status();
     metrics::SPOOL_BYTES.set(&[], spool.bytes as f64);
     metrics::SPOOL_LIMIT_BYTES.set(&[], spool.limit as f64);

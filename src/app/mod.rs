@@ -59,10 +59,11 @@ impl Gateway {
         // A port that is taken must be found before the spool is touched.
         let admin_listener = admin::bind(config.admin.listen).await?;
         let admin = admin_listener.local_addr()?;
-        let (parts, starting) = build::parts(config, config_path, fs).await?;
+        let (parts, starting) = build::parts(config, config_path, fs, admin).await?;
         let parts = Arc::new(parts);
         let config = parts.config();
         let listeners = parts.uploads.prepare(&config.listeners)?;
+        let tunnels = parts.tunnels.prepare(&config.tunnel, &parts.own_addresses(&listeners))?;
         parts.outputs.apply(&config.outputs).await?;
 
         let stop = CancellationToken::new();
@@ -77,6 +78,7 @@ impl Gateway {
         tasks.spawn(scrape.upkeep(stop.clone()));
         tasks.spawn(housekeeping::run(Arc::clone(&parts), stop.clone()));
         parts.uploads.apply(listeners).await;
+        parts.tunnels.apply(tunnels);
         drop(starting);
         Ok(Self { parts, admin, stop, tasks })
     }
@@ -89,6 +91,11 @@ impl Gateway {
     /// Where uploads are taken: each listener's name and address.
     pub fn upload_addresses(&self) -> Vec<(String, SocketAddr)> {
         self.parts.uploads.addresses()
+    }
+
+    /// Where tunnels are asked for: each listener's name and address.
+    pub fn tunnel_addresses(&self) -> Vec<(String, SocketAddr)> {
+        self.parts.tunnels.addresses()
     }
 
     /// The state of everything, as on `/status`.
@@ -105,9 +112,12 @@ impl Gateway {
     pub async fn stop(mut self) {
         self.parts.readiness.set("stopping", true);
         self.parts.ingest.stop();
-        step("listeners", self.parts.uploads.stop()).await;
-        step("uploads", self.parts.ingest.idle()).await;
-        step("outputs", self.parts.outputs.stop()).await;
+        let uploads = async {
+            step("listeners", self.parts.uploads.stop()).await;
+            step("uploads", self.parts.ingest.idle()).await;
+            step("outputs", self.parts.outputs.stop()).await;
+        };
+        tokio::join!(uploads, self.parts.tunnels.stop());
         self.stop.cancel();
         step("tasks", async { while self.tasks.join_next().await.is_some() {} }).await;
         self.tasks.shutdown().await;

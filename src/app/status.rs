@@ -34,6 +34,7 @@ pub(super) fn status(parts: &Parts) -> Value {
         "state_dir": config.state_dir,
         "config": parts.config_path,
         "listeners": listeners.iter().map(|(name, address)| json!({"name": name, "address": address})).collect::<Vec<_>>(),
+        "tunnels": parts.tunnels.status(),
         "account": { "inputs": ledger.tallies, "total": ledger.total(), "damaged": ledger.damaged },
         "spool": {
             "first": spool.first,

@@ -68,6 +68,14 @@ impl Uploads {
         Ok(Prepared { fresh, renewed, configs: configs.to_vec() })
     }
 
+    /// Where uploads will be taken once this is applied.
+    pub(super) fn addresses_after(&self, prepared: &Prepared) -> Vec<SocketAddr> {
+        let fresh = prepared.fresh.iter().map(|(_, listener)| listener.address());
+        let stays = |name: &String| !prepared.fresh.iter().any(|(config, _)| config.name == *name);
+        let staying = self.addresses().into_iter().filter(|(name, _)| stays(name)).map(|(_, address)| address);
+        fresh.chain(staying).collect()
+    }
+
     /// Makes the running listeners those of the configuration.
     pub(super) async fn apply(&self, prepared: Prepared) {
         let Prepared { fresh, renewed, configs } = prepared;

@@ -24,6 +24,7 @@ pub struct Args {}
 pub fn run(_: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let config = global.load()?;
     telemetry::init(&config.telemetry)?;
+    raise_descriptors();
     runtime()?.block_on(serve(config, global.config.clone()))
 }
 
@@ -33,6 +34,15 @@ fn runtime() -> anyhow::Result<Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.enable_all().max_blocking_threads(cores + 2).build().context("no runtime can be made")
+}
+
+/// Takes as many file descriptors as the system allows: a tunnel needs two.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
 }
 
 async fn serve(config: Config, path: Option<PathBuf>) -> anyhow::Result<ExitCode> {
@@ -81,6 +91,9 @@ fn announce(gateway: &Gateway, state_dir: &Path, config: Option<&Path>) {
     for (name, address) in gateway.upload_addresses() {
         tracing::info!(listener = name, %address, "uploads are taken");
     }
+    for (name, address) in gateway.tunnel_addresses() {
+        tracing::info!(listener = name, %address, oms_event_id = 101, "tunnels are served");
+    }
     tracing::info!(%admin, state_dir = %state_dir.display(), "ready");
     if !io::stderr().is_terminal() {
         return;
@@ -88,6 +101,9 @@ fn announce(gateway: &Gateway, state_dir: &Path, config: Option<&Path>) {
     let mut text = String::from("\n");
     for (name, address) in gateway.upload_addresses() {
         text += &format!("  uploads ({name})   https://{address}\n");
+    }
+    for (name, address) in gateway.tunnel_addresses() {
+        text += &format!("  tunnels ({name})   http://{address}\n");
     }
     text += &format!("  status            http://{admin}/\n  metrics           http://{admin}/metrics\n");
     text += &format!("  state             {}\n", state_dir.display());

@@ -212,6 +212,31 @@ fn sections_that_do_not_fit_each_other_are_reported() {
 }
 
 #[test]
+fn tunnels_listen_where_nothing_else_does() {
+    let text = "[tunnel]\nvia = \"relay\"\n[[tunnel.listeners]]\nname = \"a\"\nlisten = \"127.0.0.1:8443\"\n\
+                [[tunnel.allow]]\nname = \"x\"\nhosts = [\"a.test\", \"*.com\"]\n";
+    let found = report(text).join("\n");
+    assert!(found.contains("tunnel.via") && found.contains("tunnel.allow[0].hosts[1]"), "{found}");
+    assert!(found.contains("gatepost.toml:2:") && found.contains("gatepost.toml:8:"), "{found}");
+
+    let listener =
+        |name: &str, listen: &str| format!("[[tunnel.listeners]]\nname = \"{name}\"\nlisten = \"{listen}\"\n");
+    let text = format!(
+        "[[listeners]]\n{}{}{}{}",
+        listener("a", "127.0.0.1:8443"),
+        listener("b", "127.0.0.1:9090"),
+        listener("c", "127.0.0.1:8080"),
+        listener("d", "127.0.0.1:8080"),
+    );
+    let found = report(&text);
+    for (n, by) in [(0, "listeners[0]"), (1, "the admin plane"), (3, "tunnel.listeners[2]")] {
+        let expected = format!("tunnel.listeners[{n}].listen");
+        assert!(found.iter().any(|line| line.contains(&expected) && line.contains(by)), "{expected}: {found:?}");
+    }
+    assert_eq!(found.len(), 3, "{found:?}");
+}
+
+#[test]
 fn an_output_takes_its_balancer_and_forward_tables_and_no_unknown_one() {
     let good = "[[outputs]]\nkind = 'file'\nname = 'x'\n[outputs.balancer]\n[outputs.forward]\n";
     let config = parse("f", good, Path::new("."), &env).expect("a good file");

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::load::Sections;
 use crate::spool::dead_letter;
-use crate::{admin, balancer, dedup, filter, forward, ingest, inputs, outputs, spool, telemetry};
+use crate::{admin, balancer, dedup, filter, forward, ingest, inputs, outputs, spool, telemetry, tunnel};
 
 /// Everything that can be configured. Every key has a default: without a file Gatepost listens on loopback, keeps its
 /// state in `./gatepost-state` and writes events to files there.
@@ -30,6 +30,8 @@ pub struct Config {
     pub admin: admin::Config,
     /// Where agents upload events. One table for each listening address. Without any, one on loopback.
     pub listeners: Vec<inputs::Config>,
+    /// Tunnels for agents that only know a proxy.
+    pub tunnel: tunnel::Config,
     /// Admission of uploads.
     pub ingest: ingest::Config,
     /// Which events are kept.
@@ -52,6 +54,7 @@ impl Default for Config {
             telemetry: telemetry::Config::default(),
             admin: admin::Config::default(),
             listeners: vec![inputs::Config::default()],
+            tunnel: tunnel::Config::default(),
             ingest: ingest::Config::default(),
             filter: filter::Config::default(),
             dedup: dedup::Config::default(),
@@ -82,6 +85,7 @@ pub(super) fn read(sections: &mut Sections<'_>) -> Config {
     sections.one("telemetry", &mut config.telemetry, telemetry::Config::problems);
     sections.one("admin", &mut config.admin, admin::Config::problems);
     sections.list("listeners", &mut config.listeners, inputs::Config::problems);
+    sections.one("tunnel", &mut config.tunnel, tunnel::Config::problems);
     sections.one("ingest", &mut config.ingest, none);
     sections.one("filter", &mut config.filter, none);
     sections.one("dedup", &mut config.dedup, none);
@@ -123,6 +127,21 @@ fn compare(config: &Config, sections: &mut Sections<'_>) {
             sections
                 .wrong(format!("listeners[{n}].listen"), "is the address of the admin plane too; choose another port");
         }
+    }
+    tunnel_addresses(config, sections);
+}
+
+/// Tunnels listen where nothing else does.
+fn tunnel_addresses(config: &Config, sections: &mut Sections<'_>) {
+    let mut taken: Vec<_> =
+        config.listeners.iter().enumerate().map(|(n, l)| (l.listen, format!("listeners[{n}]"))).collect();
+    taken.push((config.admin.listen, "the admin plane".to_owned()));
+    for (n, listener) in config.tunnel.listeners.iter().enumerate().filter(|(_, l)| l.listen.port() != 0) {
+        if let Some((_, by)) = taken.iter().find(|(address, _)| *address == listener.listen) {
+            let message = format!("is the address of {by} too; choose another port");
+            sections.wrong(format!("tunnel.listeners[{n}].listen"), message);
+        }
+        taken.push((listener.listen, format!("tunnel.listeners[{n}]")));
     }
 }
 

@@ -14,10 +14,13 @@ pub mod client_hello;
 pub mod clients;
 pub mod config;
 pub mod dial;
+mod plane;
 mod reason;
 pub mod refused;
 pub mod relay;
 pub mod request;
+mod serve;
 
 pub use config::Config;
+pub use plane::{Prepared, StartError, Tunnels};
 pub use reason::Reason;
