@@ -16,6 +16,10 @@ pub mod check;
 pub mod completions;
 pub mod dead_letter;
 pub mod demo;
+pub mod doctor;
+pub mod hosts;
+pub mod import_oms;
+pub mod password;
 pub mod reference;
 pub mod run;
 pub mod send;
@@ -70,18 +74,26 @@ enum Command {
     Demo(demo::Args),
     /// Upload events from .evtx files, NDJSON or XML to a gateway
     Send(send::Args),
+    /// Show what tunnels may reach, explain a decision, or list what was refused
+    Hosts(hosts::Args),
+    /// Turn the settings of an OMS (Log Analytics) gateway, as its cmdlets print them, into a configuration
+    ImportOms(import_oms::Args),
     /// Recompute the account of events from what is on disk
     Audit(audit::Args),
     /// Look inside the spool
     Spool(spool::Args),
     /// List, show, replay or purge dead letters
     DeadLetter(dead_letter::Args),
+    /// Check from here whether everything that tunnels may reach can be reached
+    Doctor(doctor::Args),
     /// Print the reference of the configuration, an example, or the metrics
     Reference(reference::Args),
     /// Print completions for a shell
     Completions(completions::Args),
     /// Make a token, or hash one for the configuration
     Token(token::Args),
+    /// Hash a password for the configuration
+    Password(password::Args),
 }
 
 /// Runs the command given on the command line.
@@ -107,12 +119,16 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(args, global),
         Command::Demo(args) => demo::run(args, global),
         Command::Send(args) => send::run(args, global),
+        Command::Hosts(args) => hosts::run(args, global),
+        Command::ImportOms(args) => import_oms::run(args, global),
         Command::Audit(args) => audit::run(args, global),
         Command::Spool(args) => spool::run(args, global),
         Command::DeadLetter(args) => dead_letter::run(args, global),
+        Command::Doctor(args) => doctor::run(args, global),
         Command::Reference(args) => reference::run(args, global),
         Command::Completions(args) => completions::run(args, global),
         Command::Token(args) => token::run(args, global),
+        Command::Password(args) => password::run(args, global),
     }
 }
 

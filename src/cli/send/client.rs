@@ -100,7 +100,12 @@ impl Client {
 
     /// Gets a page. `timeout` bounds the whole exchange.
     pub async fn get(&self, url: &str, timeout: Duration) -> Result<Answer, SendError> {
-        self.exchange(Method::GET, url, &[], Bytes::new(), timeout).await
+        self.get_with(url, &[], timeout).await
+    }
+
+    /// Gets a page, with headers.
+    pub async fn get_with(&self, url: &str, headers: &[(&str, &str)], timeout: Duration) -> Result<Answer, SendError> {
+        self.exchange(Method::GET, url, headers, Bytes::new(), timeout).await
     }
 
     async fn exchange(
