@@ -2,6 +2,7 @@
 # Installs what the tests and checks need and this machine lacks. Real components, from Debian's packages and crates.io.
 #
 #   scripts/tools.sh test   servers and tools that `make test` starts
+#   scripts/tools.sh bench  the proxies that `make bench` measures Gatepost beside
 #   scripts/tools.sh deny   cargo-deny
 #   scripts/tools.sh fuzz   cargo-fuzz
 set -euo pipefail
@@ -31,13 +32,16 @@ cargo_tool() { # cargo_tool NAME: install a cargo subcommand
 case "${1:-}" in
 test)
     debian curl curl haproxy haproxy promtool prometheus systemd-analyze systemd mkfs.ext4 e2fsprogs openssl openssl \
-        docker-compose docker-compose python3 python3
+        docker-compose docker-compose python3 python3 \
+        squid squid-openssl wget wget git git node nodejs
+    python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install python3-venv
     python3 -c 'import yaml' 2>/dev/null || apt_install python3-yaml
     ;;
+bench) debian squid squid-openssl tinyproxy tinyproxy ;;
 deny) cargo_tool cargo-deny ;;
 fuzz) cargo_tool cargo-fuzz ;;
 *)
-    sed -n '2,7p' "$0"
+    sed -n '2,8p' "$0"
     exit 2
     ;;
 esac

@@ -1,0 +1,21 @@
+//! The tunnel plane from outside: a real process, real clients, a name server and destinations that do what a test
+//! tells them to.
+//!
+//! Tools come from scripts/tools.sh; a test whose tool is missing fails and names its package.
+
+#[path = "../support/dns.rs"]
+mod dns;
+#[path = "../support/gate.rs"]
+mod gate;
+#[path = "../support/mod.rs"]
+mod support;
+#[path = "../support/tools.rs"]
+mod tools;
+
+mod chain;
+mod faults;
+mod https;
+mod limits;
+mod real_clients;
+mod threats;
+mod who;
