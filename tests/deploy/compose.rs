@@ -78,6 +78,10 @@ fn its_gateway_configuration_is_right_and_its_health_check_finds_the_admin_plane
     let printed: Value = serde_json::from_str(&run_well(check.env("GATEPOST_TOKEN_SHA256", HASH))).expect("JSON");
     assert_eq!(printed["admin"]["listen"], "0.0.0.0:9090", "the port that the image's health check asks");
     assert_eq!(printed["state_dir"], "/var/lib/gatepost", "the image's volume");
+    let subnet = &of_file(FILE)["networks"]["default"]["ipam"]["config"][0]["subnet"];
+    let tunnel = &printed["tunnel"];
+    assert_eq!(tunnel["listeners"][0]["proxy_protocol_from"], serde_json::json!([subnet]), "where the balancer is");
+    assert_eq!(tunnel["groups"][0]["networks"], serde_json::json!([subnet]), "where published ports come from");
 }
 
 #[test]

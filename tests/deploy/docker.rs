@@ -85,5 +85,8 @@ fn what_it_runs_is_what_the_binary_takes() {
     assert_eq!(checked.status.code(), Some(1), "{}", both(&checked));
     let said: Value = serde_json::from_slice(&checked.stdout).expect("JSON");
     assert_eq!(said["ready"], false);
-    assert!(arguments(&stage, "EXPOSE")[0].contains("9090"), "the port that it asks");
+    let exposed = arguments(&stage, "EXPOSE")[0];
+    assert!(exposed.contains("9090"), "the port that it asks");
+    let tunnels = gatepost::tunnel::config::Listener::default().listen.port().to_string();
+    assert!(exposed.contains(&tunnels), "{exposed}: not the port of tunnels, {tunnels}");
 }

@@ -1,5 +1,6 @@
 //! Two gateways behind a real HAProxy with the configuration of deploy/: a gateway that drains or dies loses its traffic
-//! to the other, and no event that was acknowledged is lost on the way.
+//! to the other, and no event that was acknowledged is lost on the way. Tunnels keep their clients' addresses, and those
+//! that stand live through the drain.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -11,7 +12,10 @@ use std::time::Duration;
 use gatepost::cli::send::client::Client;
 use gatepost::cli::simulate::collector::{Behaviour, Collector, Memory};
 use gatepost::cli::simulate::events::{Host, Identity, Shape, SimulatedEvent};
-use tokio::time::Instant;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::{Instant, timeout};
 
 use crate::support::{PATH, PATIENCE, Running, Site, free_port, workspace};
 use crate::tools::{both, curl, of_checkout, run, tool};
@@ -22,6 +26,22 @@ const CONFIG: &str = "deploy/haproxy/haproxy.cfg";
 struct Balancer {
     child: Child,
     port: u16,
+    tunnels: u16,
+}
+
+/// Where a gateway is reached.
+#[derive(Clone, Copy)]
+struct Ports {
+    uploads: u16,
+    tunnels: u16,
+    admin: u16,
+}
+
+impl Ports {
+    /// Of a site whose tunnel listener has this port, or has none.
+    fn of(site: &Site, tunnels: u16) -> Self {
+        Self { uploads: site.uploads, tunnels, admin: site.admin }
+    }
 }
 
 impl Drop for Balancer {
@@ -31,32 +51,34 @@ impl Drop for Balancer {
     }
 }
 
-fn haproxy(folder: &Path, port: u16, sites: [(u16, u16); 2]) -> Command {
+fn haproxy(folder: &Path, [uploads, tunnels]: [u16; 2], gateways: [Ports; 2]) -> Command {
     let mut command = Command::new(tool("haproxy", "haproxy"));
     command
         .arg("-f")
         .arg(of_checkout(CONFIG))
         .env("GATEPOST_LB_SOCKET", folder.join("lb.sock"))
-        .env("GATEPOST_LB_LISTEN", format!("127.0.0.1:{port}"));
-    for (number, (uploads, admin)) in (1..).zip(sites) {
-        command.env(format!("GATEPOST_{number}_UPLOADS"), format!("127.0.0.1:{uploads}"));
-        command.env(format!("GATEPOST_{number}_ADMIN_PORT"), admin.to_string());
+        .env("GATEPOST_LB_LISTEN", format!("127.0.0.1:{uploads}"))
+        .env("GATEPOST_LB_TUNNELS", format!("127.0.0.1:{tunnels}"));
+    for (number, ports) in (1..).zip(gateways) {
+        command.env(format!("GATEPOST_{number}_UPLOADS"), format!("127.0.0.1:{}", ports.uploads));
+        command.env(format!("GATEPOST_{number}_TUNNELS"), format!("127.0.0.1:{}", ports.tunnels));
+        command.env(format!("GATEPOST_{number}_ADMIN_PORT"), ports.admin.to_string());
     }
     command
 }
 
 impl Balancer {
-    fn start(folder: &Path, sites: [&Site; 2]) -> Self {
-        let port = free_port();
+    fn start(folder: &Path, gateways: [Ports; 2]) -> Self {
+        let (port, tunnels) = (free_port(), free_port());
         let log = std::fs::File::create(folder.join("lb.log")).expect("a temporary folder");
-        let child = haproxy(folder, port, sites.map(|site| (site.uploads, site.admin)))
+        let child = haproxy(folder, [port, tunnels], gateways)
             .arg("-db")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .expect("haproxy starts");
-        Self { child, port }
+        Self { child, port, tunnels }
     }
 
     /// Fails with its log when it has ended.
@@ -69,8 +91,9 @@ impl Balancer {
 
 #[test]
 fn haproxy_understands_its_configuration() {
+    const GATEWAY: Ports = Ports { uploads: 1, tunnels: 2, admin: 3 };
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let checked = run(haproxy(folder.path(), 18443, [(1, 2), (3, 4)]).arg("-c"), b"");
+    let checked = run(haproxy(folder.path(), [18443, 18080], [GATEWAY; 2]).arg("-c"), b"");
     assert!(checked.status.success(), "{}", both(&checked));
     assert!(!both(&checked).contains("[WARNING]"), "{}", both(&checked));
 }
@@ -143,7 +166,7 @@ async fn traffic_moves_when_a_gateway_drains_or_dies_and_nothing_is_lost() {
     let sites = [&one, &two];
     let mut running: [Option<Running>; 2] = [Some(one.start().await), Some(two.start().await)];
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let mut balancer = Balancer::start(folder.path(), sites);
+    let mut balancer = Balancer::start(folder.path(), sites.map(|site| Ports::of(site, free_port())));
 
     // TLS goes through: agents see the certificate of the gateway.
     let pem = sites.map(|site| std::fs::read(site.state().join("tls/cert.pem")).expect("it was started"));
@@ -186,4 +209,129 @@ async fn traffic_moves_when_a_gateway_drains_or_dies_and_nothing_is_lost() {
     let twice = held.events.values().filter(|times| **times > 1).count();
     assert!(twice <= 3 * 20, "{twice} events came twice");
     println!("{} uploads, {} events owed, {twice} twice", oracle.acknowledged.load(Ordering::Relaxed), owed.len());
+}
+
+/// A site that takes tunnels from HAProxy on this port, to this destination only.
+fn site_with_tunnels(port: u16, destination: u16) -> Site {
+    let tunnel = format!(
+        r#"
+[[tunnel.listeners]]
+listen = "127.0.0.1:{port}"
+proxy_protocol_from = ["127.0.0.1/32"]
+[[tunnel.groups]]
+name = "agents"
+networks = ["127.0.0.9/32"]
+[[tunnel.allow]]
+name = "here"
+hosts = ["127.0.0.1:{destination}"]
+addresses = ["127.0.0.1/32"]
+require_tls = false
+[tunnel.access_log]
+file = "access.log"
+"#
+    );
+    Site::new("", &tunnel)
+}
+
+/// A destination that says everything back.
+async fn echo() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut from, mut to) = stream.split();
+                tokio::io::copy(&mut from, &mut to).await.ok();
+            });
+        }
+    });
+    port
+}
+
+/// Asks the balancer for a tunnel, as an agent at this address; tells the first line of the answer.
+async fn ask(balancer: u16, agent: &str, destination: u16) -> (String, TcpStream) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(format!("{agent}:0").parse().expect("an address")).expect("an address of this machine");
+    let mut stream = socket.connect(([127, 0, 0, 1], balancer).into()).await.expect("HAProxy listens");
+    let target = format!("127.0.0.1:{destination}");
+    stream.write_all(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n").as_bytes()).await.ok();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match timeout(PATIENCE, stream.read_u8()).await.expect("an answer in time") {
+            Ok(byte) => head.push(byte),
+            Err(_) => break,
+        }
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    (head.lines().next().unwrap_or_default().to_owned(), stream)
+}
+
+async fn says_back(stream: &mut TcpStream) -> bool {
+    let mut said = [0; 5];
+    stream.write_all(b"hello").await.is_ok()
+        && timeout(PATIENCE, stream.read_exact(&mut said)).await.expect("in time").is_ok()
+        && said == *b"hello"
+}
+
+async fn open_tunnels(site: &Site) -> f64 {
+    site.metric("gatepost_tunnels_open").await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tunnels_keep_their_clients_addresses_and_live_through_a_drain() {
+    let (destination, ports) = (echo().await, [free_port(), free_port()]);
+    let sites = ports.map(|port| site_with_tunnels(port, destination));
+    let mut running = Vec::new();
+    for site in &sites {
+        running.push(site.start().await);
+    }
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let mut balancer = Balancer::start(folder.path(), [0, 1].map(|n| Ports::of(&sites[n], ports[n])));
+    let until = Instant::now() + PATIENCE;
+    while TcpStream::connect(("127.0.0.1", balancer.tunnels)).await.is_err() {
+        balancer.assert_runs(folder.path());
+        assert!(Instant::now() < until, "HAProxy does not listen");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    // Who may connect is decided by the agent's address, not by the balancer's.
+    let (answer, _) = ask(balancer.tunnels, "127.0.0.1", destination).await;
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    let (answer, mut old) = ask(balancer.tunnels, "127.0.0.9", destination).await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && says_back(&mut old).await, "{answer}");
+    let agent = old.local_addr().expect("it is connected").to_string();
+    let first = usize::from(open_tunnels(&sites[0]).await < 1.0);
+    let second = 1 - first;
+
+    // New tunnels go to the other gateway once the balancer has seen the drain; the old one stands.
+    let drain = format!("http://127.0.0.1:{}/drain", sites[first].admin);
+    assert_eq!(curl(&["-X", "POST", &drain], b"").expect("the admin plane answers").status, 200);
+    let mut in_a_row = Vec::new();
+    let until = Instant::now() + PATIENCE;
+    while in_a_row.len() < 5 {
+        let (answer, stream) = ask(balancer.tunnels, "127.0.0.9", destination).await;
+        match answer.starts_with("HTTP/1.1 200 ") {
+            true => in_a_row.push(stream),
+            false => in_a_row.clear(),
+        }
+        assert!(Instant::now() < until, "new tunnels still go to the gateway that drains: {answer}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(open_tunnels(&sites[second]).await >= 5.0);
+    assert!(says_back(&mut old).await, "the drain cut a tunnel that stood");
+
+    drop((old, in_a_row));
+    let log = || std::fs::read_to_string(sites[first].dir.join("access.log")).unwrap_or_default();
+    let told = |text: &str| -> bool {
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.into_iter().any(|line| line["client"] == agent.as_str() && line["reason"] == "closed")
+    };
+    let until = Instant::now() + PATIENCE;
+    while !told(&log()) {
+        assert!(Instant::now() < until, "no line about {agent}:\n{}", log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for running in running {
+        assert!(running.stop().success());
+    }
 }

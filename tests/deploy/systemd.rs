@@ -1,6 +1,9 @@
 //! The unit is one that systemd understands, and a hardened one.
 
 use std::process::Command;
+use std::time::Duration;
+
+use gatepost::tunnel::config::Limits;
 
 use crate::tools::{both, of_checkout, run, run_well, tool};
 
@@ -41,4 +44,25 @@ fn what_the_unit_starts_is_what_the_binary_takes() {
     let args = args.replace("/etc/gatepost/gatepost.toml", config);
     run_well(Command::new(env!("CARGO_BIN_EXE_gatepost")).args(args.split(' ')));
     assert!(unit.contains("ExecStart=/usr/local/bin/gatepost run --config /etc/gatepost/gatepost.toml\n"));
+}
+
+fn setting(name: &str) -> String {
+    let unit = std::fs::read_to_string(of_checkout(UNIT)).expect("it is there");
+    let value = unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    value.unwrap_or_else(|| panic!("the unit sets no {name}")).to_owned()
+}
+
+#[test]
+fn the_unit_has_room_and_time_for_tunnels() {
+    let limits = Limits::default();
+    let stop: u64 = setting("TimeoutStopSec").trim_end_matches('s').parse().expect("seconds");
+    assert!(Duration::from_secs(stop) >= limits.drain_timeout.get() + Duration::from_secs(40), "{stop} s");
+    let descriptors: usize = setting("LimitNOFILE").parse().expect("a number");
+    assert!(descriptors >= 3 * limits.max_tunnels, "{descriptors}");
+}
+
+#[test]
+fn the_unit_lets_the_gateway_ask_for_its_own_addresses() {
+    // Without netlink it would not know them, and could not keep tunnels from them.
+    assert!(setting("RestrictAddressFamilies").split(' ').any(|family| family == "AF_NETLINK"));
 }

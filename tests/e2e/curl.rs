@@ -1,8 +1,9 @@
-//! The transcripts of the README work as printed.
+//! The transcripts of the documents work as printed.
 //!
 //! Between `<!-- run -->` and `<!-- end -->` each line `$ COMMAND` of a ```` ```console ```` block is run, in order, in
-//! one folder beside a `gatepost run` without a configuration file, and must print what stands below it (`…` matches
-//! anything, across lines too). A command goes on in the next line after a `\`. A `$ gatepost run` among them is not run again, as one runs already.
+//! one folder, and must print what stands below it (`…` matches anything, across lines too). A command goes on in the
+//! next line after a `\`. The block after `<!-- file NAME -->` is a file of that folder. Beside it all runs a gateway: the
+//! `$ gatepost run …` among the commands, or one without a configuration file.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -13,8 +14,11 @@ use tokio::time::Instant;
 use crate::support::PATIENCE;
 use crate::tools::{both, curl, of_checkout, run};
 
-/// The ports of `gatepost run` without a configuration.
+/// The ports of uploads and the admin plane where a configuration names none.
 const PORTS: [u16; 2] = [8443, 9090];
+
+/// What starts the gateway of a transcript that does not start one itself.
+const RUN: &str = "gatepost run";
 
 /// A command and what it prints.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,6 +55,16 @@ fn steps(text: &str) -> Vec<Step> {
     steps
 }
 
+/// The files that the text shows: each with its name.
+fn files(text: &str) -> Vec<(&str, &str)> {
+    let shown = text.split("<!-- file ").skip(1).map(|rest| {
+        let (name, rest) = rest.split_once(" -->\n```").expect("a block follows");
+        let (_, content) = rest.split_once('\n').expect("the block begins");
+        (name, content.split_once("```").expect("the block ends").0)
+    });
+    shown.collect()
+}
+
 /// Whether the output is what was expected, where `…` matches anything.
 fn matches(expected: &str, output: &str) -> bool {
     let clean = |text: &str| text.replace('\r', "").lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
@@ -71,7 +85,7 @@ fn matches(expected: &str, output: &str) -> bool {
     }
 }
 
-/// The gateway of a newcomer: no configuration, default ports, state in the folder.
+/// The gateway of a newcomer: default ports, state in the folder.
 struct Gateway(Child);
 
 impl Drop for Gateway {
@@ -82,14 +96,14 @@ impl Drop for Gateway {
 }
 
 impl Gateway {
-    async fn start(folder: &Path) -> Self {
+    async fn start(folder: &Path, command: &str) -> Self {
         for port in PORTS {
             let free = TcpListener::bind(("127.0.0.1", port));
             assert!(free.is_ok(), "port {port} is taken; this test needs the default ports, as a newcomer does");
         }
         let log = folder.join("log");
         let child = Command::new(env!("CARGO_BIN_EXE_gatepost"))
-            .arg("run")
+            .args(command.split(' ').skip(1))
             .env_remove("GATEPOST_CONFIG")
             .current_dir(folder)
             .stdin(Stdio::null())
@@ -113,14 +127,18 @@ async fn play(text: &str) -> usize {
     let lock = std::fs::File::create(std::env::temp_dir().join("gatepost-default-ports.lock")).expect("a lock file");
     lock.lock().expect("the lock is free some time");
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let _gateway = Gateway::start(folder.path()).await;
+    for (name, content) in files(text) {
+        std::fs::write(folder.path().join(name), content).expect("a temporary folder");
+    }
+    let steps = steps(text);
+    let begin = steps.iter().map(|step| step.command.as_str()).find(|command| command.starts_with(RUN));
+    let _gateway = Gateway::start(folder.path(), begin.unwrap_or(RUN)).await;
     let binary = Path::new(env!("CARGO_BIN_EXE_gatepost")).parent().expect("it is in a folder").to_owned();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(std::iter::once(binary).chain(std::env::split_paths(&path))).expect("plain paths");
-    let steps = steps(text);
     let mut problems = Vec::new();
     for Step { command, expected } in &steps {
-        if command.starts_with("gatepost run") {
+        if command.starts_with(RUN) {
             continue;
         }
         let mut shell = Command::new("bash");
@@ -151,6 +169,12 @@ async fn the_transcripts_of_the_readme_work_as_printed() {
 }
 
 #[tokio::test]
+async fn the_transcript_of_the_page_on_tunnels_works_as_printed() {
+    let page = std::fs::read_to_string(of_checkout("docs/protocols/connect-proxy.md")).expect("it is there");
+    assert!(play(&page).await > 3, "the page shows tunnels that are refused, and how to find out why");
+}
+
+#[tokio::test]
 async fn a_transcript_in_their_form_works_as_printed() {
     let sample = std::fs::read_to_string(of_checkout("tests/e2e/data/transcript.md")).expect("it is there");
     assert_eq!(play(&sample).await, 5);
@@ -162,6 +186,7 @@ fn transcripts_are_read_and_compared_as_people_do() {
         "$ no\n<!-- run -->\n$ no\n```console\n$ a \\\n  b\nout\n\n$ c\n```\n<!-- end -->\n```console\n$ no\n```\n";
     let step = |command: &str, expected: &str| Step { command: command.to_owned(), expected: expected.to_owned() };
     assert_eq!(steps(text), [step("a \\\n  b", "out\n\n"), step("c", "")]);
+    assert_eq!(files("x\n<!-- file a.toml -->\n```toml\na = 1\n```\ny\n"), [("a.toml", "a = 1\n")]);
     for (expected, output) in [("a", "a\r\n"), ("a…c", "abc"), ("…", ""), ("a\n…\nd", "a\nb\nc\nd\n"), ("…c", "abc")]
     {
         assert!(matches(expected, output), "{expected:?} {output:?}");
