@@ -1,12 +1,18 @@
 //! The committed documents say what the code says. `UPDATE=1 cargo test --test reference` writes them anew.
 
+use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gatepost::config::reference;
+use gatepost::tunnel::Reason;
+
+fn of_checkout(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
+}
 
 fn check(file: &str, made: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let path = of_checkout(file);
     if std::env::var_os("UPDATE").is_some() {
         fs::create_dir_all(path.parent().expect("a folder")).expect("make the folder");
         fs::write(&path, made).expect("write the document");
@@ -30,4 +36,69 @@ fn example_configuration() {
 #[test]
 fn metrics_reference() {
     check("docs/metrics.md", &reference::metrics());
+}
+
+/// A document with what stands between `<!-- mark -->` and the next `<!-- end -->` replaced.
+fn filled_in(document: &str, mark: &str, made: &str) -> String {
+    let begin = format!("<!-- {mark} -->\n");
+    let (before, rest) = document.split_once(&begin).unwrap_or_else(|| panic!("there is no {begin}"));
+    let (_, after) = rest.split_once("<!-- end -->").expect("the mark has an end");
+    format!("{before}{begin}{made}<!-- end -->{after}")
+}
+
+fn reasons() -> String {
+    let mut table = "\n| code | status | id | meaning |\n| --- | --- | --- | --- |\n".to_owned();
+    for reason in Reason::ALL {
+        let status = if reason.status == 0 { "–".to_owned() } else { reason.status.to_string() };
+        writeln!(table, "| `{}` | {status} | {} | {} |", reason.code, reason.oms_event_id, reason.text).expect("text");
+    }
+    table + "\n"
+}
+
+#[test]
+fn reasons_of_tunnels() {
+    let file = "docs/protocols/connect-proxy.md";
+    let document = fs::read_to_string(of_checkout(file)).expect("it is there");
+    check(file, &filled_in(&document, "reasons", &reasons()));
+}
+
+#[test]
+fn the_guide_for_people_who_migrate_names_each_reason_beside_its_event() {
+    let guide = fs::read_to_string(of_checkout("docs/migrate-from-oms-gateway.md")).expect("it is there");
+    for Reason { code, status, oms_event_id, .. } in Reason::ALL {
+        let mut rows = guide.lines().filter(|line| line.starts_with(&format!("| {oms_event_id} |")));
+        assert!(rows.any(|row| row.contains(&format!("`{code}`"))), "{code} ({status}) is not at {oms_event_id}");
+    }
+}
+
+#[test]
+fn the_threat_model_names_tests_that_exist() {
+    let model = fs::read_to_string(of_checkout("docs/threat-model.md")).expect("it is there");
+    let mut sources = String::new();
+    read_all(&of_checkout("src"), &mut sources);
+    read_all(&of_checkout("tests"), &mut sources);
+    let mut named = 0;
+    for row in model.lines().filter(|line| line.starts_with('|') && line.matches(" | ").count() == 2) {
+        let proof = row.trim_end_matches('|').rsplit(" | ").next().unwrap_or_default();
+        for name in proof.split('`').skip(1).step_by(2) {
+            named += 1;
+            let places = [format!("src/{name}"), format!("tests/{name}"), format!("tests/{name}.rs"), name.to_owned()];
+            let target = format!("fuzz/fuzz_targets/{name}.rs");
+            let there =
+                places.iter().chain([&target, &format!("src/{name}.rs")]).any(|place| of_checkout(place).exists());
+            assert!(there || sources.contains(&format!("fn {name}()")), "there is no {name}: {row}");
+        }
+    }
+    assert!(named > 30, "only {named} are named");
+}
+
+fn read_all(folder: &Path, into: &mut String) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("a readable folder").path();
+        if path.is_dir() {
+            read_all(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push_str(&fs::read_to_string(path).expect("UTF-8"));
+        }
+    }
 }
