@@ -24,10 +24,12 @@ deny: ## Licences, bans and sources of all dependencies.
 	scripts/tools.sh deny
 	$(CARGO) deny check licenses bans sources
 
-bench: ## Micro-benchmarks, then the end-to-end load run (docs/performance.md).
+bench: ## Micro-benchmarks, the end-to-end load run, tunnels beside Squid and tinyproxy (docs/performance.md).
+	scripts/tools.sh bench
 	$(CARGO) bench --bench micro
 	$(CARGO) bench --bench spool
 	$(CARGO) bench --bench end_to_end
+	$(CARGO) bench --bench tunnel
 
 fuzz: ## Every fuzz target for FUZZ_SECONDS (60).
 	scripts/tools.sh fuzz
