@@ -56,10 +56,11 @@ impl FirstMessage {
                 Err(found) => return found,
             };
             if length == 0 {
-                self.empty_records += 1;
-                if self.empty_records > EMPTY_RECORDS_MAX {
+                // It is not taken, so that the answer stays the same however often somebody asks.
+                if self.empty_records == EMPTY_RECORDS_MAX {
                     return Found::Malformed("too many empty records");
                 }
+                self.empty_records += 1;
             }
             let Some(fragment) = rest.get(RECORD_HEADER..RECORD_HEADER + length) else { return self.more(bytes.len()) };
             if self.taken + RECORD_HEADER + length > WIRE_MAX {

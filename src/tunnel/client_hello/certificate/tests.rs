@@ -184,6 +184,10 @@ fn what_follows_no_rules_is_refused_and_alerts_pass() {
     assert_eq!(fresh().from_server(&[22, 3, 3, 0, 4, 11, 0, 0, 0]), not_tls);
     assert_eq!(fresh().from_server(&[22, 3, 3, 0, 4, 2, 0, 0, 0]), malformed);
     assert_eq!(fresh().from_server(&[21, 3, 3, 0, 2, 2, 40]), Step::Pass);
+    let mut patient = fresh();
+    for record in [[22, 3, 3, 0, 0]; 1_000] {
+        assert_eq!(patient.from_client(&record), Step::More, "empty records before the version is known");
+    }
     assert_eq!(fresh().from_client(&[0; 70_000]), Step::Refuse(Reason::HELLO_TOO_LARGE));
 
     let server_hello = [&[22, 3, 3, 0, 42, 2, 0, 0, 38, 3, 3][..], &[7; 32], &[0, 0xc0, 0x2f, 0]].concat();
