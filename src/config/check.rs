@@ -8,6 +8,9 @@ use super::document::{Finding, join};
 use super::schema::{Schema, Shape, Table, Text, Variant};
 use crate::values::{ByteSize, Span};
 
+/// What a message about a key that nobody knows begins with.
+pub(super) const UNKNOWN: &str = "is not known here";
+
 /// What a walk brought to light.
 #[derive(Default)]
 pub(super) struct Found {
@@ -86,8 +89,8 @@ impl Walk<'_> {
     fn unknown(&mut self, path: String, key: &str, table: &Table) {
         let known: Vec<&str> = table.fields.iter().map(|field| field.name.as_str()).collect();
         let message = match nearest(key, &known) {
-            Some(near) => format!("is not known here; did you mean {near:?}?"),
-            None => format!("is not known here; known are {}", known.join(", ")),
+            Some(near) => format!("{UNKNOWN}; did you mean {near:?}?"),
+            None => format!("{UNKNOWN}; known are {}", known.join(", ")),
         };
         // The value is not shown: it may be a secret under a mistyped name.
         self.found.findings.push(Finding { path, message, show: false });

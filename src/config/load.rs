@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::blame::blame;
-use super::check::check;
+use super::check::{UNKNOWN, check};
 use super::document::{Document, Finding, join};
 use super::expand::Sources;
 use super::problem::{Problem, Problems};
@@ -118,9 +118,25 @@ impl Sections<'_> {
         K: Into<String>,
         M: Into<String>,
     {
-        if self.findings.iter().any(|finding| within(&finding.path, path)) {
+        let found: Vec<&Finding> = self.findings.iter().filter(|finding| within(&finding.path, path)).collect();
+        if !found.is_empty() {
+            // Keys that nobody knows hide nothing else: the section is judged without them, and still not used.
+            let unknown = |finding: &&Finding| finding.message.starts_with(UNKNOWN);
+            if found.iter().all(unknown) {
+                let rest = found.iter().fold(value.clone(), |rest, finding| without(rest, &finding.path[path.len()..]));
+                self.judge(path, &rest, problems);
+            }
             return None;
         }
+        self.judge(path, value, problems)
+    }
+
+    fn judge<T, K, M>(&mut self, path: &str, value: &Value, problems: &impl Fn(&T) -> Vec<(K, M)>) -> Option<T>
+    where
+        T: DeserializeOwned,
+        K: Into<String>,
+        M: Into<String>,
+    {
         let Ok(section) = T::deserialize(value) else {
             for (inner, complaint) in blame::<T>(value) {
                 self.wrong(locate(path, &inner), complaint);
@@ -132,6 +148,24 @@ impl Sections<'_> {
         }
         Some(section)
     }
+}
+
+/// The value without the key at the end of this path, such as `.rules[0].nmae`.
+fn without(mut value: Value, path: &str) -> Value {
+    let mut place = Some(&mut value);
+    let steps: Vec<&str> = path.split(['.', '[', ']']).filter(|step| !step.is_empty()).collect();
+    if let Some((last, way)) = steps.split_last() {
+        for step in way {
+            place = place.and_then(|place| match place {
+                Value::Array(items) => step.parse().ok().and_then(|n: usize| items.get_mut(n)),
+                place => place.get_mut(*step),
+            });
+        }
+        if let Some(map) = place.and_then(Value::as_object_mut) {
+            map.remove(*last);
+        }
+    }
+    value
 }
 
 fn locate(path: &str, inner: &str) -> String {

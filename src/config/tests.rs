@@ -172,6 +172,7 @@ fn mistakes_in_different_sections_are_reported_together_in_the_order_of_the_file
     assert_eq!(
         report(text),
         [
+            "gatepost.toml:2:10: admin.listen = 'nowhere': invalid socket address syntax",
             "gatepost.toml:3:1: admin.tokn: is not known here; did you mean \"token\"?",
             "gatepost.toml:7:10: telemetry.format = 'jsn': must be one of \"auto\", \"human\", \"json\"; did you mean \"json\"?",
         ]
@@ -302,4 +303,15 @@ fn near_names_are_suggested_and_far_ones_are_not() {
     assert_eq!(nearest("max-size", &["max_size", "window"]), Some("max_size"));
     assert_eq!(nearest("widnow", &["max_size", "window"]), Some("window"));
     assert_eq!(nearest("colour", &["max_size", "window"]), None);
+}
+
+#[test]
+fn a_key_that_nobody_knows_hides_no_other_mistake() {
+    let text = "[tunnel]\n[[tunnel.listeners]]\nplain_htp = true\nlisten = \"0.0.0.0:8080\"\n[[tunnel.allow]]\nname = \"a\"\nhosts = [\"*.com\"]\n";
+    let found = super::load::parse("test", text, std::path::Path::new("."), &|_| None).expect_err("it is wrong");
+    let keys: Vec<&str> = found.problems.iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!(keys, ["tunnel.listeners[0].plain_htp", "tunnel.listeners[0].listen", "tunnel.allow[0].hosts[0]"]);
+    let text = text.replace("hosts", "[[tunnel.groups]]\nname = \"g\"\nnetworks = [\"10.0.0.0/33\"]\n#");
+    let found = super::load::parse("test", &text, std::path::Path::new("."), &|_| None).expect_err("it is wrong");
+    assert!(found.problems.iter().any(|problem| problem.key == "tunnel.groups[0].networks[0]"), "{found}");
 }
