@@ -78,3 +78,22 @@ impl AsyncWrite for Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_listener_accepts_notices_a_peer_that_vanished_within_two_minutes() {
+        let listener = crate::net::listen::bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+        watch_peer(&listener);
+        let address = listener.local_addr().expect("bound");
+        let (_client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (accepted, _) = accepted.expect("accepted");
+        assert_eq!(sockopt::socket_keepalive(&accepted), Ok(true));
+        assert_eq!(sockopt::tcp_nodelay(&accepted), Ok(true));
+        assert_eq!(sockopt::tcp_keepidle(&accepted), Ok(PROBE_AFTER));
+        #[cfg(target_os = "linux")]
+        assert_eq!(sockopt::tcp_user_timeout(&accepted), Ok(120_000));
+    }
+}

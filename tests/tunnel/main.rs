@@ -14,6 +14,7 @@ mod tools;
 
 mod chain;
 mod faults;
+mod handshake_threats;
 mod https;
 mod limits;
 mod real_clients;

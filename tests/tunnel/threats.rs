@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, timeout};
+use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
 
 use crate::dns::{A, Answer};
-use crate::gate::{Canary, Gate, PATIENCE, SHORT_LIMITS, client_hello, read_head, read_to_end};
+use crate::gate::{Canary, Gate, PATIENCE, SHORT_LIMITS, read_head};
 
 /// Allows names below `allowed.test` on the canary's port, at loopback addresses.
-fn rules(canary: &Canary, rest: &str) -> String {
+pub(crate) fn rules(canary: &Canary, rest: &str) -> String {
     format!(
         r#"
 [[tunnel.listeners]]
@@ -35,11 +35,11 @@ name = "allowed"
 hosts = ["*.allowed.test"]
 "#;
 
-fn status(answer: &str) -> u16 {
+pub(crate) fn status(answer: &str) -> u16 {
     answer.get(9..12).and_then(|status| status.parse().ok()).unwrap_or(0)
 }
 
-fn connect(target: &str) -> Vec<u8> {
+pub(crate) fn connect(target: &str) -> Vec<u8> {
     format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n").into_bytes()
 }
 
@@ -280,87 +280,6 @@ async fn what_is_pipelined_after_a_refusal_is_not_served() {
 }
 
 #[tokio::test]
-async fn bytes_that_come_with_the_request_reach_the_destination_after_the_answer() {
-    let canary = Canary::start().await;
-    let gate = Gate::start(&rules(&canary, "")).await;
-    gate.dns.addresses("a.allowed.test", 60, &["127.0.0.1"]);
-    let hello = client_hello("a.allowed.test");
-    let request = [connect(&format!("a.allowed.test:{}", canary.port)), hello.clone()].concat();
-    let mut stream = gate.connect().await;
-    stream.write_all(&request).await.expect("sent");
-    assert_eq!(read_head(&mut stream).await, "HTTP/1.1 200 Connection established\r\n\r\n");
-    let mut echo = vec![0; hello.len()];
-    timeout(PATIENCE, stream.read_exact(&mut echo)).await.expect("in time").expect("the tunnel stands");
-    assert_eq!(echo, hello);
-
-    // On a refusal they are dropped.
-    let before = canary.bytes().len();
-    let answer = gate.ask(&[connect("evil.test:443"), hello].concat()).await;
-    assert_eq!((status(&answer), canary.bytes().len()), (403, before));
-}
-
-#[tokio::test]
-async fn fronting_the_hello_must_name_the_host_that_was_asked_for() {
-    let canary = Canary::start().await;
-    let gate = Gate::start(&rules(&canary, "")).await;
-    let target = format!("a.allowed.test:{}", canary.port);
-    gate.dns.addresses("a.allowed.test", 60, &["127.0.0.1"]);
-    let without_name = {
-        let hello = client_hello("127.0.0.1");
-        assert!(!hello.windows(9).any(|bytes| bytes == b"127.0.0.1"));
-        hello
-    };
-    for (hello, reason) in [
-        (client_hello("b.allowed.test"), "sni_differs"),
-        (without_name, "sni_absent"),
-        (b"GET / HTTP/1.1\r\nHost: a.allowed.test\r\n\r\n".to_vec(), "not_tls"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), "not_tls"),
-        (vec![0x80, 0x2e, 0x01, 0x03, 0x01, 0x00, 0x15, 0x00, 0x00], "not_tls"),
-        (vec![0x16, 0x03, 0x01, 0x00, 0x05, 0x02, 0, 0, 1, 0], "hello_malformed"),
-    ] {
-        let (answer, mut stream) = gate.tunnel_to(&target).await;
-        assert_eq!(status(&answer), 200);
-        stream.write_all(&hello).await.expect("sent");
-        let alert = read_to_end(&mut stream).await;
-        assert!(alert.len() <= 16, "{reason}: {alert:?}");
-        let began = Instant::now();
-        loop {
-            let line = gate.logged(&target).await;
-            if line["reason"] == reason {
-                break;
-            }
-            assert!(began.elapsed() < PATIENCE, "{reason}: {line}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-    assert_eq!(canary.bytes(), b"", "bytes reached the destination before the handshake was looked at");
-    // Silence is no handshake either.
-    let (_, mut stream) = gate.tunnel_to(&target).await;
-    let began = Instant::now();
-    read_to_end(&mut stream).await;
-    assert!(began.elapsed() >= Duration::from_secs(1), "closed before its time");
-}
-
-#[tokio::test]
-async fn a_hello_in_one_byte_segments_and_records_passes_whole() {
-    let canary = Canary::start().await;
-    let gate = Gate::start(&rules(&canary, "")).await;
-    gate.dns.addresses("a.allowed.test", 60, &["127.0.0.1"]);
-    let whole = client_hello("a.allowed.test");
-    let in_records: Vec<u8> = whole[5..].iter().flat_map(|byte| [0x16, 3, 1, 0, 1, *byte]).collect();
-    for (hello, piece) in [(whole, 1), (in_records, 97)] {
-        let (_, mut stream) = gate.tunnel_to(&format!("a.allowed.test:{}", canary.port)).await;
-        stream.set_nodelay(true).expect("a socket");
-        for bytes in hello.chunks(piece) {
-            stream.write_all(bytes).await.expect("sent");
-        }
-        let mut echo = vec![0; hello.len()];
-        timeout(PATIENCE, stream.read_exact(&mut echo)).await.expect("in time").expect("the tunnel stands");
-        assert_eq!(echo, hello);
-    }
-}
-
-#[tokio::test]
 async fn no_tunnel_leads_to_the_gateway_itself() {
     let canary = Canary::start().await;
     let gate = Gate::start(
@@ -420,4 +339,54 @@ async fn log_injection_a_line_stays_a_line() {
     assert!(line["user_agent"].as_str().is_some_and(|agent| agent.len() <= 256 && agent.is_ascii()), "{line}");
     let raw = std::fs::read_to_string(gate.site.dir.join("access.log")).expect("the log");
     assert!(raw.bytes().all(|byte| byte == b'\n' || (0x20..0x7f).contains(&byte)), "{raw}");
+}
+
+#[tokio::test]
+async fn upgrades_and_expectations_switch_nothing() {
+    let canary = Canary::start().await;
+    let gate = Gate::start(&rules(&canary, "")).await;
+    gate.dns.addresses("a.allowed.test", 60, &["127.0.0.1"]);
+    let target = format!("a.allowed.test:{}", canary.port);
+    for field in [
+        "Upgrade: websocket\r\nConnection: Upgrade\r\n",
+        "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\nConnection: Upgrade, HTTP2-Settings\r\n",
+        "Expect: 100-continue\r\n",
+    ] {
+        let mut stream = gate.connect().await;
+        let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{field}\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let answer = read_head(&mut stream).await;
+        assert_eq!(answer, "HTTP/1.1 200 Connection established\r\n\r\n", "{field:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_at_its_limit_keeps_nobody_else_out_and_descriptors_return() {
+    let canary = Canary::start().await;
+    let gate = Gate::start(&rules(&canary, "max_tunnels_per_client = 50")).await;
+    gate.dns.addresses("a.allowed.test", 600, &["127.0.0.1"]);
+    let target = format!("a.allowed.test:{}", canary.port);
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", gate.running.id())).expect("it runs").count();
+    drop(gate.tunnel_to(&target).await);
+    let before = open();
+    let mut held = Vec::new();
+    loop {
+        let (answer, stream) = gate.tunnel_to(&target).await;
+        if status(&answer) == 429 {
+            break;
+        }
+        held.push(stream);
+        assert!(held.len() <= 51, "the limit is not felt");
+    }
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.9:0".parse().expect("an address")).expect("bound");
+    let mut other = socket.connect(([127, 0, 0, 1], gate.port).into()).await.expect("the gateway listens");
+    other.write_all(&connect(&target)).await.expect("sent");
+    assert_eq!(status(&read_head(&mut other).await), 200, "another client");
+    drop((held, other));
+    let began = Instant::now();
+    while open() > before + 10 {
+        assert!(began.elapsed() < PATIENCE, "{} descriptors of {before} before", open());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

@@ -95,6 +95,9 @@ async fn a_password_is_asked_for_once_on_the_same_connection_and_never_told() {
         "Proxy-Authorization: Basic\r\n".to_owned(),
         "Proxy-Authorization: Basic !!!\r\n".to_owned(),
         "Proxy-Authorization: Bearer abc\r\n".to_owned(),
+        "Proxy-Authorization: BasicZ29vZA==\r\n".to_owned(),
+        "Proxy-Authorization:\r\n".to_owned(),
+        basic("Plant:s3cret-canary"),
     ] {
         let mut stream = gate.connect().await;
         stream.write_all(&connect(port, &header)).await.expect("sent");
@@ -103,6 +106,10 @@ async fn a_password_is_asked_for_once_on_the_same_connection_and_never_told() {
     }
     assert!(answers[0].starts_with("HTTP/1.1 407 "), "{}", answers[0]);
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
+    let long = format!("Proxy-Authorization: Basic {}\r\n", "QUFB".repeat(262_144));
+    assert!(gate.ask(&connect(port, &long)).await.starts_with("HTTP/1.1 431 "));
+    let behind_a_nul = format!("X: a\0b\r\n{}", basic(CREDENTIALS));
+    assert!(gate.ask(&connect(port, &behind_a_nul)).await.starts_with("HTTP/1.1 400 "));
     let twice = basic(CREDENTIALS) + &basic(CREDENTIALS);
     assert!(gate.ask(&connect(port, &twice)).await.starts_with("HTTP/1.1 400 "));
     assert_eq!(canary.connections(), dialled);
