@@ -148,7 +148,7 @@ impl Tunnels {
         let same_way_out = running.config.dns == config.dns
             && running.config.upstream_proxies == config.upstream_proxies
             && running.config.limits == config.limits
-            && needs_names(&running.config) == needs_names(config)
+            && running.config.goes_direct() == config.goes_direct()
             && config.upstream_proxies.iter().all(|proxies| proxies.ca_file.is_none())
             && running.own_addresses == own_addresses;
         let dialer = match &running.dialer {
@@ -305,11 +305,6 @@ impl Running {
             self.probes = Some(stop);
         }
     }
-}
-
-/// Whether some destination is reached without an upstream proxy, so that names are resolved here.
-fn needs_names(config: &Config) -> bool {
-    config.allow.iter().any(|rule| rule.via.as_deref().unwrap_or(&config.via) == Config::DIRECT)
 }
 
 fn bind(listener: &Listener) -> Result<TcpListener, StartError> {

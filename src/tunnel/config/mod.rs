@@ -63,6 +63,11 @@ impl Default for Config {
 impl Config {
     /// The word for "through no upstream proxy" in `via`.
     pub const DIRECT: &str = "direct";
+
+    /// Whether some destination is reached without an upstream proxy, so that names are resolved here.
+    pub fn goes_direct(&self) -> bool {
+        self.allow.iter().any(|rule| rule.via.as_deref().unwrap_or(&self.via) == Self::DIRECT)
+    }
 }
 
 /// Clients, and the rules that they may use.

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Reason;
 use super::allow_list::Rule;
-use super::config::{self, Config};
+use super::config::Config;
 use super::request::{Authority, Host};
 use crate::balancer::EndpointState;
 use crate::net::dns::{LookupError, Resolver, ResolverError};
@@ -137,8 +137,7 @@ impl Dialer {
     pub fn new(config: &Config, guard: Arc<dyn Guard>, instance: &str) -> Result<Self, DialerError> {
         let upstreams = config.upstream_proxies.iter().map(|table| Upstream::new(table, config.limits.max_tunnels));
         let upstreams: Vec<Upstream> = upstreams.collect::<Result<_, _>>()?;
-        let direct = |rule: &config::Rule| rule.via.as_deref().unwrap_or(&config.via) == Config::DIRECT;
-        let needs_names = config.allow.iter().any(direct) || upstreams.iter().any(Upstream::needs_names);
+        let needs_names = config.goes_direct() || upstreams.iter().any(Upstream::needs_names);
         let resolver = match Resolver::new(&config.dns) {
             Err(_) if !needs_names => Resolver::without_servers(&config.dns),
             resolver => resolver,
