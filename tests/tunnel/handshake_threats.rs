@@ -6,13 +6,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use crate::gate::{Canary, Gate, PATIENCE, SHORT_LIMITS, client_hello, read_head, read_to_end};
-use crate::threats::{connect, rules, status};
+use crate::threats::{allowed, connect, rules, status};
 
 #[tokio::test]
 async fn bytes_that_come_with_the_request_reach_the_destination_after_the_answer() {
-    let canary = Canary::start().await;
-    let gate = Gate::start(&rules(&canary, "")).await;
-    gate.dns.addresses("a.allowed.test", 60, &["127.0.0.1"]);
+    let (canary, gate) = allowed().await;
     let hello = client_hello("a.allowed.test");
     let request = [connect(&format!("a.allowed.test:{}", canary.port)), hello.clone()].concat();
     let mut stream = gate.connect().await;
@@ -72,9 +70,7 @@ async fn fronting_the_hello_must_name_the_host_that_was_asked_for() {
 
 #[tokio::test]
 async fn a_hello_in_one_byte_segments_and_records_passes_whole() {
-    let canary = Canary::start().await;
-    let gate = Gate::start(&rules(&canary, "")).await;
-    gate.dns.addresses("a.allowed.test", 60, &["127.0.0.1"]);
+    let (canary, gate) = allowed().await;
     let whole = client_hello("a.allowed.test");
     let in_records: Vec<u8> = whole[5..].iter().flat_map(|byte| [0x16, 3, 1, 0, 1, *byte]).collect();
     for (hello, piece) in [(whole, 1), (in_records, 97)] {

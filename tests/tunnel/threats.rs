@@ -35,6 +35,14 @@ name = "allowed"
 hosts = ["*.allowed.test"]
 "#;
 
+/// A canary and a gateway that allows `a.allowed.test` on its port.
+pub(crate) async fn allowed() -> (Canary, Gate) {
+    let canary = Canary::start().await;
+    let gate = Gate::start(&rules(&canary, "")).await;
+    gate.dns.addresses("a.allowed.test", 60, &["127.0.0.1"]);
+    (canary, gate)
+}
+
 pub(crate) fn status(answer: &str) -> u16 {
     answer.get(9..12).and_then(|status| status.parse().ok()).unwrap_or(0)
 }
@@ -153,9 +161,7 @@ async fn dns_rebinding_reaches_only_the_address_that_was_checked() {
 
 #[tokio::test]
 async fn ports_are_part_of_the_rule_and_never_wrap() {
-    let canary = Canary::start().await;
-    let gate = Gate::start(&rules(&canary, "")).await;
-    gate.dns.addresses("a.allowed.test", 60, &["127.0.0.1"]);
+    let (canary, gate) = allowed().await;
     for port in ["22", "25", "443"] {
         let answer = gate.ask(&connect(&format!("a.allowed.test:{port}"))).await;
         assert!(status(&answer) == 403 && answer.contains("port_not_allowed"), "{port}: {answer}");
@@ -174,9 +180,7 @@ async fn ports_are_part_of_the_rule_and_never_wrap() {
 
 #[tokio::test]
 async fn target_grammar_is_exact() {
-    let canary = Canary::start().await;
-    let gate = Gate::start(&rules(&canary, "")).await;
-    gate.dns.addresses("a.allowed.test", 60, &["127.0.0.1"]);
+    let (canary, gate) = allowed().await;
     let port = canary.port;
     let long_label = format!("{}.allowed.test:{port}", "x".repeat(64));
     let long_name = format!("{}allowed.test:{port}", "x.".repeat(130));
@@ -212,9 +216,7 @@ async fn target_grammar_is_exact() {
 
 #[tokio::test]
 async fn host_confusion_methods_and_versions() {
-    let canary = Canary::start().await;
-    let gate = Gate::start(&rules(&canary, "")).await;
-    gate.dns.addresses("a.allowed.test", 60, &["127.0.0.1"]);
+    let (canary, gate) = allowed().await;
     let target = format!("a.allowed.test:{}", canary.port);
     for (request, expected) in [
         (format!("CONNECT {target} HTTP/1.1\r\nHost: evil.test:443\r\n\r\n"), 400),
@@ -242,9 +244,7 @@ async fn host_confusion_methods_and_versions() {
 
 #[tokio::test]
 async fn smuggling_before_the_switch_is_refused() {
-    let canary = Canary::start().await;
-    let gate = Gate::start(&rules(&canary, "")).await;
-    gate.dns.addresses("a.allowed.test", 60, &["127.0.0.1"]);
+    let (canary, gate) = allowed().await;
     let target = format!("a.allowed.test:{}", canary.port);
     let head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
     for rest in [
@@ -267,9 +267,7 @@ async fn smuggling_before_the_switch_is_refused() {
 
 #[tokio::test]
 async fn what_is_pipelined_after_a_refusal_is_not_served() {
-    let canary = Canary::start().await;
-    let gate = Gate::start(&rules(&canary, "")).await;
-    gate.dns.addresses("a.allowed.test", 60, &["127.0.0.1"]);
+    let (canary, gate) = allowed().await;
     let allowed = connect(&format!("a.allowed.test:{}", canary.port));
     for second in [allowed.as_slice(), b"GET http://a.allowed.test/ HTTP/1.1\r\nHost: a.allowed.test\r\n\r\n"] {
         let answer = gate.ask(&[&connect("evil.test:443"), second].concat()).await;
@@ -343,9 +341,7 @@ async fn log_injection_a_line_stays_a_line() {
 
 #[tokio::test]
 async fn upgrades_and_expectations_switch_nothing() {
-    let canary = Canary::start().await;
-    let gate = Gate::start(&rules(&canary, "")).await;
-    gate.dns.addresses("a.allowed.test", 60, &["127.0.0.1"]);
+    let (canary, gate) = allowed().await;
     let target = format!("a.allowed.test:{}", canary.port);
     for field in [
         "Upgrade: websocket\r\nConnection: Upgrade\r\n",
