@@ -60,6 +60,7 @@ fn scan_element(xml: &[u8], start: usize) -> Result<(Fields<'_>, usize), XmlErro
             Ok(Some(Token::Text(text))) if text.trim_ascii().is_empty() => {}
             Ok(Some(Token::Open { name: b"System", empty: false, .. })) => {
                 scan_system(&mut tokens, &mut fields)?;
+                fields.system_end = Some(tokens.pos);
                 break;
             }
             Ok(Some(Token::Open { name: b"System", .. })) => break,
@@ -93,7 +94,7 @@ fn scan_system<'a>(tokens: &mut Tokens<'a>, fields: &mut Fields<'a>) -> Result<(
             b"Event" => return Err(XmlError { reason: "another <Event> begins before </Event>", offset: at }),
             _ => {}
         }
-        if !matches!(name, b"EventID" | b"EventRecordID" | b"Level" | b"Channel" | b"Computer") {
+        if !matches!(name, b"EventID" | b"EventRecordID" | b"Level" | b"Keywords" | b"Channel" | b"Computer") {
             tokens.pass(empty)?;
             continue;
         }
@@ -102,11 +103,18 @@ fn scan_system<'a>(tokens: &mut Tokens<'a>, fields: &mut Fields<'a>) -> Result<(
             b"EventID" => fields.event_id = text.trim().parse().ok(),
             b"EventRecordID" => fields.record_id = text.trim().parse().ok(),
             b"Level" => fields.level = text.trim().parse().ok(),
+            b"Keywords" => fields.keywords = keywords(text.trim()),
             b"Channel" => fields.channel = Some(text),
             b"Computer" => fields.computer = Some(text).filter(|name| !name.is_empty()),
             _ => {}
         }
     }
+}
+
+/// Keywords as Windows renders them.
+fn keywords(text: &str) -> Option<u64> {
+    let digits = text.strip_prefix("0x").filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+    u64::from_str_radix(digits, 16).ok()
 }
 
 /// The position after `</Event>`, looking from `pos`, which is inside the element.

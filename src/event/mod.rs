@@ -7,18 +7,20 @@
 //! This module does no I/O and reads no clock.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 pub mod decode;
+pub mod document;
 pub mod from_json;
 pub mod from_xml;
 pub mod key;
 pub mod row;
 pub mod stored;
 pub mod timestamp;
-mod xml;
+pub(crate) mod xml;
 
 pub use decode::{DecodeError, Decoded, Unreadable, decode};
 pub use key::{EventKey, KeyMaker, ScopedKeys};
@@ -75,15 +77,20 @@ pub struct Fields<'a> {
     pub time: Option<Timestamp>,
     /// `System/Level`.
     pub level: Option<u8>,
+    /// `System/Keywords` of an event in XML; `None` when it is not `0x` and hexadecimal digits. JSON has too many ways to
+    /// write it, of which a query's document knows.
+    pub keywords: Option<u64>,
+    /// Where `System` ends in the raw bytes of an event in XML, for those who only want what follows.
+    pub system_end: Option<usize>,
 }
 
 impl Fields<'_> {
     /// The same fields, on their own.
     pub(crate) fn into_owned(self) -> Fields<'static> {
         let owned = |text: Option<Cow<'_, str>>| text.map(|text| Cow::Owned(text.into_owned()));
-        let Self { computer, channel, provider, event_id, record_id, time, level } = self;
+        let Self { computer, channel, provider, event_id, record_id, time, level, keywords, system_end } = self;
         let (computer, channel, provider) = (owned(computer), owned(channel), owned(provider));
-        Fields { computer, channel, provider, event_id, record_id, time, level }
+        Fields { computer, channel, provider, event_id, record_id, time, level, keywords, system_end }
     }
 }
 
@@ -114,11 +121,17 @@ pub struct Upload {
 }
 
 /// Who sent an upload, as far as the listener could tell.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Client {
     /// A name for logs and the status page: a token's name, a certificate's subject, an address.
     pub name: Arc<str>,
     /// The scope of its event keys: events are only compared within one scope, so that a stranger cannot make
     /// someone else's coming event look like a duplicate. Agents that may carry the same events share a group.
     pub scope: Arc<str>,
+    /// The source address; `None` where there is none (files, replays).
+    pub address: Option<IpAddr>,
+    /// The names in its verified certificate, common name first; empty without one.
+    pub identities: Arc<[String]>,
+    /// The agent group that its credentials belong to.
+    pub group: Option<Arc<str>>,
 }

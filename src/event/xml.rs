@@ -20,7 +20,7 @@ pub struct XmlError {
 
 /// One piece of XML.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Token<'a> {
+pub(crate) enum Token<'a> {
     /// A start tag, or an empty element.
     Open {
         /// The element's name as written.
@@ -43,13 +43,13 @@ pub(super) enum Token<'a> {
 
 /// The tokens of a document, from a position on.
 #[derive(Debug, Clone)]
-pub(super) struct Tokens<'a> {
+pub(crate) struct Tokens<'a> {
     pub(super) xml: &'a [u8],
-    pub(super) pos: usize,
+    pub(crate) pos: usize,
 }
 
 impl<'a> Tokens<'a> {
-    pub(super) fn new(xml: &'a [u8], pos: usize) -> Self {
+    pub(crate) fn new(xml: &'a [u8], pos: usize) -> Self {
         Self { xml, pos }
     }
 
@@ -59,7 +59,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// The next token; `None` at the end of the input. Comments and processing instructions are passed over.
-    pub(super) fn next(&mut self) -> Result<Option<Token<'a>>, XmlError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Token<'a>>, XmlError> {
         loop {
             let rest = &self.xml[self.pos..];
             if rest.is_empty() {
@@ -214,11 +214,18 @@ pub(super) fn attributes(raw: &[u8]) -> impl Iterator<Item = (&str, Cow<'_, str>
 }
 
 /// Text with its entities decoded. What is no entity stays as it is: losing it would change the event.
-pub(super) fn unescape(text: &str) -> Cow<'_, str> {
-    let Some(first) = memchr(b'&', text.as_bytes()) else { return Cow::Borrowed(text) };
+pub(crate) fn unescape(text: &str) -> Cow<'_, str> {
+    if memchr(b'&', text.as_bytes()).is_none() {
+        return Cow::Borrowed(text);
+    }
     let mut decoded = String::with_capacity(text.len());
-    decoded.push_str(&text[..first]);
-    let mut rest = &text[first..];
+    unescape_into(text, &mut decoded);
+    Cow::Owned(decoded)
+}
+
+/// The same, appended to a buffer.
+pub(super) fn unescape_into(text: &str, decoded: &mut String) {
+    let mut rest = text;
     while let Some(start) = memchr(b'&', rest.as_bytes()) {
         decoded.push_str(&rest[..start]);
         rest = &rest[start..];
@@ -236,7 +243,6 @@ pub(super) fn unescape(text: &str) -> Cow<'_, str> {
         }
     }
     decoded.push_str(rest);
-    Cow::Owned(decoded)
 }
 
 fn entity(name: &str) -> Option<char> {

@@ -58,7 +58,7 @@ impl Scene {
     fn upload(&self, body: &[u8]) -> JoinHandle<Result<Receipt, Refusal>> {
         tokio::spawn(self.ingest.accept(Upload {
             input: "agents".into(),
-            client: Client { name: "agent".into(), scope: "plant".into() },
+            client: Client { name: "agent".into(), scope: "plant".into(), ..Client::default() },
             stream: "Custom-SecurityEvent".into(),
             syntax: Syntax::JsonArray,
             body: body.to_vec().into(),

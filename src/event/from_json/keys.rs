@@ -31,6 +31,8 @@ pub(super) enum Place {
     Winlog,
     /// Elastic's `event`.
     EcsEvent,
+    /// Elastic's `log`.
+    EcsLog,
     /// A value that is an object because it has attributes: `{"#text": 4624}`, `{"Name": ..}`, `{"#attributes": ..}`.
     Inside(Field, u8),
 }
@@ -76,6 +78,10 @@ pub(super) fn target(place: Place, key: &str) -> Target {
             "code" => (EventId, 2),
             _ => return Target::Nothing,
         },
+        Place::EcsLog => match key {
+            "level" => (Level, 2),
+            _ => return Target::Nothing,
+        },
         Place::Inside(field, rank) => match (key, field) {
             ("#attributes" | "_attributes" | "@attributes" | "attributes" | "$", _) => {
                 return Target::Object(Place::Inside(field, rank));
@@ -98,6 +104,7 @@ fn root_target(key: &str) -> Target {
         "body" => return Target::Body,
         "winlog" => return Target::Object(Place::Winlog),
         "event" => return Target::Object(Place::EcsEvent),
+        "log" => return Target::Object(Place::EcsLog),
         "winlog.computer_name" => (Computer, 8),
         "Computer" => (Computer, 6),
         "computer" => (Computer, 5),
@@ -139,7 +146,22 @@ fn root_target(key: &str) -> Target {
         "Level" => (Level, 6),
         "level_value" => (Level, 5),
         "level" => (Level, 3),
+        "log.level" => (Level, 2),
         _ => return Target::Nothing,
     };
     Target::Value(field, rank)
+}
+
+/// The level that Windows shows as this word.
+pub(super) fn level_of_word(word: &str) -> Option<u8> {
+    const WORDS: [(&str, u8); 7] = [
+        ("LogAlways", 0),
+        ("Critical", 1),
+        ("Error", 2),
+        ("Warning", 3),
+        ("Information", 4),
+        ("Informational", 4),
+        ("Verbose", 5),
+    ];
+    WORDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(_, level)| *level)
 }

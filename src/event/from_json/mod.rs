@@ -3,13 +3,14 @@
 //! Raw bytes are forwarded inside an array, so one record that is no JSON would poison a batch: every byte is checked
 //! against RFC 8259. On the way the fields are taken from the shapes in which agents write Windows events. A shape is
 //! not recognised as such: each known key has a rank, and for each field the usable value of the highest rank counts.
-//! Of equal keys the last usable value counts.
+//! Of equal keys the last usable value counts. A level in words counts only where none stands as a number: Windows shows
+//! level 0 as "Information" as well.
 
 use std::borrow::Cow;
 
 use super::{Fields, MAX_JSON_DEPTH, Timestamp, from_xml};
 use keys::Field::{self, Channel, Computer, EventId, Level, Provider, RecordId, Time};
-use keys::{Place, Target, target};
+use keys::{Place, Target, level_of_word, target};
 
 mod keys;
 
@@ -50,6 +51,7 @@ pub fn scan(text: &str, at: usize) -> Result<Scanned<'_>, JsonError> {
         unpaired: false,
         fields: Fields::default(),
         ranks: [0; 7],
+        level_word: None,
     };
     let is_object = scanner.peek() == Some(b'{');
     if is_object {
@@ -57,7 +59,13 @@ pub fn scan(text: &str, at: usize) -> Result<Scanned<'_>, JsonError> {
     } else {
         scanner.skip()?;
     }
+    scanner.fields.level = scanner.fields.level.or(scanner.level_word.map(|word| word.level));
     Ok(Scanned { fields: scanner.fields, end: scanner.pos, is_object, unpaired_surrogate: scanner.unpaired })
+}
+
+/// Whether a scalar under this key of a flat record is a field, or text that holds fields.
+pub(super) fn is_field(key: &str) -> bool {
+    matches!(target(Place::Root, key), Target::Value(..) | Target::System | Target::Body)
 }
 
 struct Scanner<'a> {
@@ -69,6 +77,13 @@ struct Scanner<'a> {
     fields: Fields<'a>,
     /// The rank of each field's present value; 0 when it has none.
     ranks: [u8; 7],
+    level_word: Option<LevelWord>,
+}
+
+/// A level that was told in words.
+struct LevelWord {
+    rank: u8,
+    level: u8,
 }
 
 type Scan<T = ()> = Result<T, JsonError>;
@@ -188,10 +203,18 @@ impl<'a> Scanner<'a> {
             Channel => replace(&mut self.fields.channel, Some(text)),
             Provider => replace(&mut self.fields.provider, Some(text)),
             Time => replace(&mut self.fields.time, Timestamp::parse(&text)),
-            EventId | RecordId | Level => return self.found_number(field, rank, text.trim()),
+            EventId | RecordId => return self.found_number(field, rank, text.trim()),
+            Level => return self.found_level(rank, text.trim()),
         };
         if usable {
             self.ranks[field as usize] = rank;
+        }
+    }
+
+    fn found_level(&mut self, rank: u8, text: &str) {
+        let Some(level) = level_of_word(text) else { return self.found_number(Level, rank, text) };
+        if self.level_word.as_ref().is_none_or(|known| known.rank <= rank) {
+            self.level_word = Some(LevelWord { rank, level });
         }
     }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::event::{Event, Format, KeyMaker};
 use proptest::prelude::*;
 use serde::de::IgnoredAny;
 
@@ -31,6 +32,37 @@ fn the_more_specific_key_counts_in_any_order() {
         r#"{"EventRecordID":"none","record_id":5,"TimeCreated":"1601-01-01T00:00:00Z","timestamp":1714979289}"#;
     assert_eq!(fields(unusable).record_id, Some(5));
     assert_eq!(fields(unusable).time, Timestamp::from_epoch(1_714_979_289.0));
+}
+
+#[test]
+fn levels_in_words_count_where_there_is_no_number() {
+    for (json, level) in [
+        (r#"{"Level":"LogAlways"}"#, Some(0)),
+        (r#"{"Level":"critical"}"#, Some(1)),
+        (r#"{"Level":" ERROR "}"#, Some(2)),
+        (r#"{"level":"Warning","Level":"Nothing known"}"#, Some(3)),
+        (r#"{"Level":"Information","level":"Error"}"#, Some(4)),
+        (r#"{"log":{"level":"error"},"Level":"Informational"}"#, Some(4)),
+        (r##"{"System":{"Level":{"#text":"Verbose"}},"Level":"Error"}"##, Some(5)),
+        (r#"{"Level":"Information","level_value":0}"#, Some(0)),
+        (r#"{"log.level":"2","EventLevel":"Information"}"#, Some(2)),
+        (r#"{"Level":"Error","Level":"Warning"}"#, Some(3)),
+        (r#"{"Level":"Fehler","log":"error"}"#, None),
+    ] {
+        assert_eq!(fields(json).level, level, "{json}");
+    }
+}
+
+#[test]
+fn the_level_is_no_part_of_the_identity() {
+    let key = |level: &str| {
+        let json = format!(r#"{{"Computer":"a","EventRecordID":1,"TimeCreated":"2024-01-01T00:00:00Z"{level}}}"#);
+        let event = Event { format: Format::Json, raw: json.as_bytes(), fields: fields(&json) };
+        KeyMaker::new(&[7; 32]).for_scope("scope", "stream").key(&event)
+    };
+    for level in [r#","Level":"Error""#, r#","Level":2"#, r#","log.level":"verbose""#] {
+        assert_eq!(key(level), key(""), "{level}");
+    }
 }
 
 #[test]

@@ -105,6 +105,13 @@ pub struct Gate {
 }
 
 impl Config {
+    /// The agent groups that clients can belong to.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        let tokens = self.tokens.iter().map(|token| &token.group);
+        let certificates = self.client_certificates.iter().map(|certificate| &certificate.group);
+        tokens.chain(certificates).chain([&self.group]).flatten().map(String::as_str)
+    }
+
     /// What cannot work, with the key and what would be right. `loopback`: the listener's address is one;
     /// `client_ca`: `tls.client_ca` is set.
     pub fn problems(&self, loopback: bool, client_ca: bool) -> Vec<String> {
@@ -151,6 +158,11 @@ impl Gate {
 
     /// Decides about one request.
     pub fn admit(&self, peer: &Peer, headers: &HeaderMap) -> Result<Client, Denied> {
+        let client = self.known(peer, headers)?;
+        Ok(Client { address: Some(peer.address.to_canonical()), identities: Arc::clone(&peer.certificate), ..client })
+    }
+
+    fn known(&self, peer: &Peer, headers: &HeaderMap) -> Result<Client, Denied> {
         let address = peer.address.to_canonical();
         let by_address = || client(&address.to_string(), self.config.group.as_deref(), "address");
         if self.open {
@@ -216,7 +228,7 @@ fn client(name: &str, group: Option<&str>, kind: &str) -> Client {
         Some(group) => format!("group:{group}"),
         None => format!("{kind}:{name}"),
     };
-    Client { name: name.into(), scope: scope.into() }
+    Client { name: name.into(), scope: scope.into(), group: group.map(Arc::from), ..Client::default() }
 }
 
 fn parse_hex(text: &str) -> Option<[u8; 32]> {
@@ -307,6 +319,26 @@ mod tests {
         assert_eq!(scope(&gate, &peer("10.0.0.1", &["x", "HOST-A.plant"]), &none), Ok("group:plant".to_owned()));
         assert_eq!(scope(&gate, &peer("10.0.0.1", &["host-b"]), &none), Err(Denied::Certificate));
         assert_eq!(config.problems(false, false).len(), 2);
+    }
+
+    #[test]
+    fn a_client_tells_all_that_rules_may_ask_for() {
+        let listed = Certificate { name: "host-a.plant".to_owned(), group: Some("plant".to_owned()) };
+        let gate = Gate::new(&Config { client_certificates: vec![listed], ..Config::default() }, false, true);
+        let named = peer("::ffff:10.1.2.3", &["cn", "host-a.plant"]);
+        let client = gate.admit(&named, &HeaderMap::new()).expect("it is listed");
+        assert_eq!(client.address, Some("10.1.2.3".parse().expect("an address")), "mapped addresses are unmapped");
+        assert_eq!(*client.identities, ["cn".to_owned(), "host-a.plant".to_owned()]);
+        assert_eq!(client.group.as_deref(), Some("plant"));
+
+        let open = Gate::new(&Config { group: Some("lab".to_owned()), ..Config::default() }, true, false);
+        let client = open.admit(&peer("::1", &[]), &HeaderMap::new()).expect("nothing is configured");
+        assert_eq!((client.address, client.group.as_deref()), (Some("::1".parse().expect("an address")), Some("lab")));
+        assert!(client.identities.is_empty());
+
+        let gate = Gate::new(&config(&[("plant", "sesame")], &[], &[]), false, false);
+        let client = gate.admit(&peer("10.0.0.1", &[]), &bearer("sesame")).expect("the token is right");
+        assert_eq!((&*client.name, client.group), ("plant", None));
     }
 
     #[test]
