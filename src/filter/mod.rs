@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::Fields;
 
 mod event_sets;
+pub mod xpath;
 
 pub use event_sets::EventSet;
 
