@@ -7,6 +7,12 @@ use std::time::Duration;
 /// Bytes of a configuration file. Enforced by `config/load.rs` and `app/reload.rs`.
 pub const CONFIG_FILE_MAX_BYTES: u64 = 1 << 20;
 
+/// Bytes of a file with rules. Enforced by `config/rule_files.rs`.
+pub const RULE_FILE_MAX_BYTES: u64 = 4 << 20;
+
+/// Files with rules in one folder. Enforced by `config/rule_files.rs`.
+pub const RULE_FILES_MAX: usize = 1_000;
+
 /// Bytes of a file that a `${file:…}` refers to. Enforced by `config/expand.rs`.
 pub const SECRET_FILE_MAX_BYTES: u64 = 64 << 10;
 
@@ -25,3 +31,27 @@ pub const ADMIN_BODY_MAX_BYTES: usize = 64 << 10;
 
 /// Dead letters in one page of an answer of the admin plane. Enforced by `admin/control.rs`.
 pub const DEAD_LETTER_PAGE_MAX: usize = 1_000;
+
+/// Bytes of a file of data collection rules. Enforced by `filter/dcr/document.rs`.
+pub const DCR_TEXT_MAX_BYTES: usize = 4 << 20;
+
+/// Data collection rules in one file, and in the store. Enforced by `filter/dcr/document.rs` and `app/rule_store`.
+pub const DCR_RULES_MAX: usize = 1_000;
+
+/// Findings that are told of one file; the rest is counted. Enforced by `filter/dcr/findings.rs`.
+pub const DCR_FINDINGS_MAX: usize = 200;
+
+/// Bytes that the expressions of an ARM template may grow to. Enforced by `filter/dcr/template`.
+pub const DCR_TEMPLATE_GROWTH_MAX_BYTES: usize = 16 << 20;
+
+/// Associations in the store. Enforced by `app/rule_store`.
+pub const DCR_ASSOCIATIONS_MAX: usize = 100_000;
+
+/// Bytes of a request body to the interface of Azure Monitor. Enforced by `admin/azure`.
+pub const AZURE_BODY_MAX_BYTES: usize = 1 << 20;
+
+/// Characters of a resource id, and of the description of an association. Enforced by `admin/azure`.
+pub const AZURE_TEXT_MAX_CHARS: usize = 2_048;
+
+/// Resources in one page of a list. Enforced by `admin/azure`.
+pub const AZURE_PAGE_MAX: usize = 200;

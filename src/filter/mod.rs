@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Fields;
 
+pub mod dcr;
 mod event_sets;
 pub mod xpath;
 
