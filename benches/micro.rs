@@ -11,7 +11,7 @@ use divan::counter::{BytesCount, ItemsCount};
 use gatepost::cli::simulate::events::{Host, Shape};
 use gatepost::dedup::memory::MemoryStore;
 use gatepost::dedup::store::Store as _;
-use gatepost::event::stored::{self, StoredUpload};
+use gatepost::event::stored::{self, Routing, StoredUpload};
 use gatepost::event::{EventKey, KeyMaker, Syntax, decode, from_json, from_xml, key, row};
 use gatepost::filter::{Config, EventSet, Rules};
 use gatepost::outputs::output::{OutgoingEvent, Output};
@@ -144,7 +144,7 @@ fn payload() -> Vec<u8> {
     stored::encode(&StoredUpload {
         stream: "Custom-SecurityEvent",
         input: "agents",
-        only_output: None,
+        routing: Routing::default(),
         events: &events,
     })
 }

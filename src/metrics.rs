@@ -76,6 +76,9 @@ metrics! {
     EVENTS_RECEIVED = Counter "gatepost_events_received_total" ["input"];
     /// Events dropped by a rule, by input and reason.
     EVENTS_FILTERED = Counter "gatepost_events_filtered_total" ["input", "reason"];
+    /// Events that a rule took to an output, before duplicates are removed; an event that several rules take to one output
+    /// counts for one of them.
+    RULE_EVENTS = Counter "gatepost_rule_events_total" ["rule", "output"];
     /// Events dropped because they were seen before, by input.
     EVENTS_DUPLICATE = Counter "gatepost_events_duplicate_total" ["input"];
     /// Records set aside as dead letters because they could not be understood, by input.
@@ -113,6 +116,8 @@ metrics! {
     EVENTS_FORWARDED = Counter "gatepost_events_forwarded_total" ["output"];
     /// Events kept as dead letters after an output refused them, by output and reason.
     EVENTS_DEAD_LETTERED = Counter "gatepost_events_dead_lettered_total" ["output", "reason"];
+    /// Events of the spool that were for other outputs only, by output that passed over them.
+    EVENTS_SKIPPED = Counter "gatepost_events_skipped_total" ["output"];
     /// Events in the spool that this output still has to send.
     EVENTS_PENDING = Gauge "gatepost_events_pending" ["output"];
     /// Age in seconds of the oldest event that this output still has to send.

@@ -12,7 +12,7 @@ use super::build::Parts;
 use crate::admin::{Control, ControlError, Page, Selection};
 use crate::config::{self, Config};
 use crate::event::Format;
-use crate::event::stored::{self, StoredUpload};
+use crate::event::stored::{self, Routing, StoredRoute, StoredUpload};
 use crate::filter::Rules;
 use crate::ingest::ledger::{Note, Tally};
 use crate::metrics;
@@ -150,10 +150,11 @@ async fn replay(parts: &Parts, letter: &Letter) -> Result<(), ControlError> {
         return Err(ControlError::Refused(format!("dead letter {} cannot be sent: {why}", letter.id)));
     }
     let format = if letter.format == Format::Xml as u8 { Format::Xml } else { Format::Json };
+    let route = StoredRoute { output: name, stream: Some(&letter.stream) };
     let payload = stored::encode(&StoredUpload {
         stream: &letter.stream,
         input: "replay",
-        only_output: Some(name),
+        routing: Routing { sets: &[vec![route]], of_events: &[1] },
         events: &[(format, &letter.raw)],
     });
     let note = Note::of("replay", Tally { received: 1, spooled: 1, ..Tally::default() }).encode();

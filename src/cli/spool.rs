@@ -4,10 +4,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use comfy_table::Table;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Global, print};
-use crate::event::stored;
+use crate::event::stored::{self, StoredUploadOwned};
 use crate::spool::fs::{Fs, RealFs};
 use crate::spool::inspect::Inspection;
 use crate::spool::{Item, Ordinal};
@@ -23,7 +23,7 @@ pub struct Args {
 enum Command {
     /// List the segments: events, records, bytes, damage
     List,
-    /// Show the events of the spool, one a line
+    /// Show the events of the spool, one a line: position, where it goes (`*`: every output), event
     Inspect {
         /// The first event to show; default: the oldest kept
         #[arg(long)]
@@ -86,21 +86,83 @@ fn inspect(log: &Inspection, from: Option<Ordinal>, count: usize, json: bool) ->
             Some(Item::Record(record)) if record.payload.is_empty() => {}
             Some(Item::Record(record)) => {
                 let upload = stored::decode(record.payload.clone())?;
-                for (ordinal, (_, raw)) in (record.first..).zip(&upload.events) {
+                let routes = Routes::of(&upload);
+                for (ordinal, (at, (_, raw))) in (record.first..).zip(upload.events.iter().enumerate()) {
                     if left == 0 || from.is_some_and(|from| ordinal < from) {
                         continue;
                     }
                     left -= 1;
                     let raw = String::from_utf8_lossy(raw);
                     text += &if json {
-                        let stream = &*upload.stream;
-                        format!("{}\n", json!({ "ordinal": ordinal, "stream": stream, "event": raw }))
+                        let (stream, routes) = (&*upload.stream, routes.as_json(upload.set_of(at)));
+                        format!("{}\n", json!({ "ordinal": ordinal, "stream": stream, "routes": routes, "event": raw }))
                     } else {
-                        format!("{ordinal}\t{}\n", raw.replace(['\n', '\r'], " "))
+                        let routes = routes.as_text(upload.set_of(at));
+                        format!("{ordinal}\t{routes}\t{}\n", raw.replace(['\n', '\r'], " "))
                     };
                 }
             }
         }
     }
     Ok(text)
+}
+
+/// Where the events of one record go, by the number of their set.
+struct Routes {
+    /// Output and stream of each route of the sets 1, 2, …
+    sets: Vec<Vec<(String, String)>>,
+}
+
+impl Routes {
+    fn of(upload: &StoredUploadOwned) -> Self {
+        let sets = upload.sets().map(|set| {
+            let route = |route: stored::StoredRoute<'_>| {
+                (route.output.to_owned(), route.stream.unwrap_or(&upload.stream).to_owned())
+            };
+            set.into_iter().map(route).collect()
+        });
+        Self { sets: sets.collect() }
+    }
+
+    /// `None` for every output.
+    fn set(&self, number: usize) -> Option<&[(String, String)]> {
+        number.checked_sub(1).map(|at| &*self.sets[at])
+    }
+
+    fn as_text(&self, number: usize) -> String {
+        let Some(set) = self.set(number) else { return "*".to_owned() };
+        let route = |(output, stream): &(String, String)| {
+            if stream.is_empty() { output.clone() } else { format!("{output}:{stream}") }
+        };
+        set.iter().map(route).collect::<Vec<_>>().join(",")
+    }
+
+    fn as_json(&self, number: usize) -> Value {
+        let route = |(output, stream): &(String, String)| json!({ "output": output, "stream": stream });
+        self.set(number).map_or(Value::Null, |set| set.iter().map(route).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Format;
+    use crate::event::stored::{Routing, StoredRoute, StoredUpload};
+
+    #[test]
+    fn each_event_tells_where_it_goes() {
+        let route = |output, stream| StoredRoute { output, stream };
+        let sets = [vec![route("siem", None), route("audit", Some("Custom-Audit"))], vec![]];
+        let payload = stored::encode(&StoredUpload {
+            stream: "Custom-Events",
+            input: "agents",
+            routing: Routing { sets: &sets, of_events: &[1, 0, 2] },
+            events: &[(Format::Json, &b"{}"[..]); 3],
+        });
+        let routes = Routes::of(&stored::decode(payload.into()).expect("it was written above"));
+        assert_eq!([1, 0, 2].map(|set| routes.as_text(set)), ["siem:Custom-Events,audit:Custom-Audit", "*", ""]);
+        let siem = json!({ "output": "siem", "stream": "Custom-Events" });
+        let audit = json!({ "output": "audit", "stream": "Custom-Audit" });
+        assert_eq!([1, 0, 2].map(|set| routes.as_json(set)), [json!([siem, audit]), Value::Null, json!([])]);
+    }
 }

@@ -1,13 +1,24 @@
 //! An upload as it is kept: the payload of one record of the spool.
 //!
 //! ```text
-//! payload := version:u8 stream:text input:text only_output:(0 | 1 text) events:varint event*
-//! event   := format:u8 length:varint raw
+//! payload := version:u8 stream:text input:text routes sets events
+//! routes  := count:varint (output:text (0 | 1 stream:text))*     a route without a stream keeps the upload's
+//! sets    := count:varint (count:varint route:varint*)*          routes by their place in the table, from 0
+//! events  := count:varint event*
+//! event   := [set:varint] format:u8 length:varint raw
 //! text    := length:varint UTF-8
 //! ```
 //!
+//! The set of an event is 0 for every output in the upload's stream, else the place of its set, from 1. Without sets no
+//! event tells one, so that who has no rules does not pay for them. The decision is kept with the event because it was
+//! made when the event was acknowledged: a later change of the rules neither takes an event away from a workspace nor
+//! sends it to another one.
+//!
+//! Version 1 is read too: a spool outlives an upgrade. It had `only_output:(0 | 1 text)` in place of routes and sets.
+//!
 //! Reading copies no event: each is a slice of the payload.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,8 +26,15 @@ use bytes::Bytes;
 use super::Format;
 use super::key::codec::{put_varint, take_varint};
 
-/// The version that is written. Others are refused, so that an old gateway never misreads a newer spool.
-const VERSION: u8 = 1;
+/// The version that is written. Later ones are refused, so that an old gateway never misreads a newer spool.
+const VERSION: u8 = 2;
+/// The version before routes.
+const VERSION_WITHOUT_ROUTES: u8 = 1;
+
+/// Most routes of one record.
+pub const MAX_ROUTES: usize = 4096;
+/// Most route sets of one record.
+pub const MAX_SETS: usize = 4096;
 
 /// What is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,10 +43,29 @@ pub struct StoredUpload<'a> {
     pub stream: &'a str,
     /// The input they came by.
     pub input: &'a str,
-    /// The one output they are for (a replay of dead letters); `None` for every output.
-    pub only_output: Option<&'a str>,
+    /// Where they go.
+    pub routing: Routing<'a>,
     /// The events, in order.
     pub events: &'a [(Format, &'a [u8])],
+}
+
+/// Where the events of an upload go. By default each goes to every output, in the stream of the upload.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Routing<'a> {
+    /// The sets 1, 2, …, each with at most one route to an output: [`MAX_SETS`] of them, and [`MAX_ROUTES`] different
+    /// routes in all.
+    pub sets: &'a [Vec<StoredRoute<'a>>],
+    /// The set of each event; 0, also where the list ends too early, is every output in the stream of the upload.
+    pub of_events: &'a [u16],
+}
+
+/// One way out of the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StoredRoute<'a> {
+    /// The output.
+    pub output: &'a str,
+    /// The stream there; `None` for the one that the event was uploaded to.
+    pub stream: Option<&'a str>,
 }
 
 /// What is read back.
@@ -38,17 +75,53 @@ pub struct StoredUploadOwned {
     pub stream: Arc<str>,
     /// The input they came by.
     pub input: Arc<str>,
-    /// The one output they are for; `None` for every output.
-    pub only_output: Option<Arc<str>>,
     /// The events, in order: slices of the payload.
     pub events: Vec<(Format, Bytes)>,
+    routes: Vec<OwnedRoute>,
+    sets: Vec<Box<[u16]>>,
+    /// One for each event, or none at all when there are no sets.
+    set_numbers: Vec<u16>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct OwnedRoute {
+    output: Arc<str>,
+    stream: Option<Arc<str>>,
+}
+
+impl StoredUploadOwned {
+    /// The number of the set of the event at this place; 0 for every output.
+    pub fn set_of(&self, at: usize) -> usize {
+        self.set_numbers.get(at).map_or(0, |number| usize::from(*number))
+    }
+
+    /// The sets 1, 2, … with their routes.
+    pub fn sets(&self) -> impl Iterator<Item = Vec<StoredRoute<'_>>> {
+        self.sets.iter().map(|set| {
+            let routes = set.iter().map(|route| &self.routes[usize::from(*route)]);
+            routes.map(|route| StoredRoute { output: &route.output, stream: route.stream.as_deref() }).collect()
+        })
+    }
+
+    /// What each set, from 0 on, means for one output: the stream in which the events of the set go there, or `None`
+    /// when they do not. Found once for a record, so that an event costs a look into a table.
+    pub fn streams_to(&self, output: &str) -> Vec<Option<Arc<str>>> {
+        let of_sets = self.sets.iter().map(|set| self.stream_to(output, set));
+        std::iter::once(Some(Arc::clone(&self.stream))).chain(of_sets).collect()
+    }
+
+    fn stream_to(&self, output: &str, set: &[u16]) -> Option<Arc<str>> {
+        let mut routes = set.iter().map(|route| &self.routes[usize::from(*route)]);
+        let route = routes.find(|route| &*route.output == output)?;
+        Some(Arc::clone(route.stream.as_ref().unwrap_or(&self.stream)))
+    }
 }
 
 /// Why a payload cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StoredError {
     /// Written by a later version of the gateway.
-    #[error("the stored upload has version {0}; this gateway reads version 1")]
+    #[error("the stored upload has version {0}; this gateway reads the versions 1 and 2")]
     Version(u8),
     /// The bytes are not what [`encode`] writes.
     #[error("the stored upload is corrupt: {0}")]
@@ -57,17 +130,19 @@ pub enum StoredError {
 
 /// Writes an upload.
 pub fn encode(upload: &StoredUpload<'_>) -> Vec<u8> {
-    let size: usize = upload.events.iter().map(|(_, raw)| raw.len() + 4).sum();
+    let size: usize = upload.events.iter().map(|(_, raw)| raw.len() + 6).sum();
     let mut payload = Vec::with_capacity(size + upload.stream.len() + upload.input.len() + 32);
     payload.push(VERSION);
     put_text(&mut payload, upload.stream);
     put_text(&mut payload, upload.input);
-    payload.push(u8::from(upload.only_output.is_some()));
-    if let Some(output) = upload.only_output {
-        put_text(&mut payload, output);
-    }
+    let Routing { sets, of_events } = upload.routing;
+    put_routes_and_sets(&mut payload, sets);
     put_varint(&mut payload, upload.events.len() as u64);
-    for (format, raw) in upload.events {
+    let numbers = of_events.iter().copied().chain(std::iter::repeat(0));
+    for ((format, raw), number) in upload.events.iter().zip(numbers) {
+        if !sets.is_empty() {
+            put_varint(&mut payload, u64::from(number));
+        }
         payload.push(*format as u8);
         put_varint(&mut payload, raw.len() as u64);
         payload.extend_from_slice(raw);
@@ -75,42 +150,71 @@ pub fn encode(upload: &StoredUpload<'_>) -> Vec<u8> {
     payload
 }
 
+fn put_routes_and_sets(payload: &mut Vec<u8>, sets: &[Vec<StoredRoute<'_>>]) {
+    let mut places = HashMap::new();
+    let mut routes = Vec::new();
+    for route in sets.iter().flatten() {
+        places.entry(route).or_insert_with(|| {
+            routes.push(route);
+            routes.len() - 1
+        });
+    }
+    debug_assert!(routes.len() <= MAX_ROUTES && sets.len() <= MAX_SETS, "the caller keeps to the limits of a record");
+    put_varint(payload, routes.len() as u64);
+    for route in routes {
+        put_text(payload, route.output);
+        payload.push(u8::from(route.stream.is_some()));
+        if let Some(stream) = route.stream {
+            put_text(payload, stream);
+        }
+    }
+    put_varint(payload, sets.len() as u64);
+    for set in sets {
+        put_varint(payload, set.len() as u64);
+        for route in set {
+            put_varint(payload, places[route] as u64);
+        }
+    }
+}
+
 /// Reads an upload.
 ///
 /// # Errors
 ///
-/// When the payload is of another version, or not what [`encode`] writes.
+/// When the payload is of a later version, or not what [`encode`] writes.
 pub fn decode(payload: Bytes) -> Result<StoredUploadOwned, StoredError> {
-    let mut input = Input { payload, pos: 0 };
-    let version = input.byte()?;
-    if version != VERSION {
+    let mut bytes = Input { payload, pos: 0 };
+    let version = bytes.byte()?;
+    if !(VERSION_WITHOUT_ROUTES..=VERSION).contains(&version) {
         return Err(StoredError::Version(version));
     }
-    let stream = input.text()?;
-    let name = input.text()?;
-    let only_output = match input.byte()? {
-        0 => None,
-        1 => Some(input.text()?),
-        _ => return Err(StoredError::Corrupt("an unknown mark before the output")),
+    let stream = bytes.text()?;
+    let input = bytes.text()?;
+    let mut upload = StoredUploadOwned {
+        stream,
+        input,
+        events: Vec::new(),
+        routes: Vec::new(),
+        sets: Vec::new(),
+        set_numbers: Vec::new(),
     };
-    let count = input.varint()?;
-    // Two bytes an event at least: this bounds what a corrupt count can allocate.
-    if count > (input.payload.len() - input.pos) / 2 {
-        return Err(StoredError::Corrupt("more events than bytes"));
+    if version == VERSION_WITHOUT_ROUTES {
+        if let Some(output) = bytes.optional_text("an unknown mark before the output")? {
+            upload.routes.push(OwnedRoute { output, stream: None });
+            upload.sets.push(Box::new([0]));
+        }
+        bytes.events(&mut upload, false)?;
+        upload.set_numbers = vec![1; if upload.sets.is_empty() { 0 } else { upload.events.len() }];
+    } else {
+        upload.routes = bytes.routes()?;
+        upload.sets = bytes.sets(upload.routes.len())?;
+        let numbered = !upload.sets.is_empty();
+        bytes.events(&mut upload, numbered)?;
     }
-    let mut events = Vec::with_capacity(count);
-    for _ in 0..count {
-        let format = match input.byte()? {
-            1 => Format::Xml,
-            2 => Format::Json,
-            _ => return Err(StoredError::Corrupt("an event of unknown format")),
-        };
-        events.push((format, input.bytes()?));
-    }
-    if input.pos < input.payload.len() {
+    if bytes.left() > 0 {
         return Err(StoredError::Corrupt("bytes follow the last event"));
     }
-    Ok(StoredUploadOwned { stream, input: name, only_output, events })
+    Ok(upload)
 }
 
 fn put_text(payload: &mut Vec<u8>, text: &str) {
@@ -124,6 +228,10 @@ struct Input {
 }
 
 impl Input {
+    fn left(&self) -> usize {
+        self.payload.len() - self.pos
+    }
+
     fn byte(&mut self) -> Result<u8, StoredError> {
         let byte = self.payload.get(self.pos).copied().ok_or(StoredError::Corrupt("it is cut off"))?;
         self.pos += 1;
@@ -136,9 +244,15 @@ impl Input {
         usize::try_from(number).map_err(|_| StoredError::Corrupt("a length beyond memory"))
     }
 
+    /// How many of something follow. Each takes `least` bytes or more: this bounds what a corrupt count can allocate.
+    fn count(&mut self, least: usize, too_many: &'static str) -> Result<usize, StoredError> {
+        let count = self.varint()?;
+        if count > self.left() / least { Err(StoredError::Corrupt(too_many)) } else { Ok(count) }
+    }
+
     fn bytes(&mut self) -> Result<Bytes, StoredError> {
         let length = self.varint()?;
-        if length > self.payload.len() - self.pos {
+        if length > self.left() {
             return Err(StoredError::Corrupt("it is cut off"));
         }
         self.pos += length;
@@ -149,38 +263,69 @@ impl Input {
         let bytes = self.bytes()?;
         std::str::from_utf8(&bytes).map(Arc::from).map_err(|_| StoredError::Corrupt("a name is not UTF-8"))
     }
+
+    fn optional_text(&mut self, unknown_mark: &'static str) -> Result<Option<Arc<str>>, StoredError> {
+        match self.byte()? {
+            0 => Ok(None),
+            1 => self.text().map(Some),
+            _ => Err(StoredError::Corrupt(unknown_mark)),
+        }
+    }
+
+    fn routes(&mut self) -> Result<Vec<OwnedRoute>, StoredError> {
+        let count = self.count(2, "more routes than bytes")?;
+        if count > MAX_ROUTES {
+            return Err(StoredError::Corrupt("more routes than a record may have"));
+        }
+        let route = |input: &mut Self| {
+            let output = input.text()?;
+            let stream = input.optional_text("an unknown mark before the stream of a route")?;
+            Ok(OwnedRoute { output, stream })
+        };
+        (0..count).map(|_| route(self)).collect()
+    }
+
+    fn sets(&mut self, routes: usize) -> Result<Vec<Box<[u16]>>, StoredError> {
+        let count = self.count(1, "more route sets than bytes")?;
+        if count > MAX_SETS {
+            return Err(StoredError::Corrupt("more route sets than a record may have"));
+        }
+        let set = |input: &mut Self| {
+            let count = input.count(1, "a route set has more routes than bytes")?;
+            (0..count).map(|_| input.number_below(routes, "a route set names a route that is not there")).collect()
+        };
+        (0..count).map(|_| set(self)).collect()
+    }
+
+    fn number_below(&mut self, end: usize, beyond: &'static str) -> Result<u16, StoredError> {
+        let number = self.varint()?;
+        if number >= end {
+            return Err(StoredError::Corrupt(beyond));
+        }
+        u16::try_from(number).map_err(|_| StoredError::Corrupt(beyond))
+    }
+
+    fn events(&mut self, upload: &mut StoredUploadOwned, numbered: bool) -> Result<(), StoredError> {
+        let count = self.count(if numbered { 3 } else { 2 }, "more events than bytes")?;
+        upload.events.reserve_exact(count);
+        upload.set_numbers.reserve_exact(if numbered { count } else { 0 });
+        for _ in 0..count {
+            if numbered {
+                let end = upload.sets.len() + 1;
+                upload.set_numbers.push(self.number_below(end, "an event names a route set that is not there")?);
+            }
+            let format = match self.byte()? {
+                1 => Format::Xml,
+                2 => Format::Json,
+                _ => return Err(StoredError::Corrupt("an event of unknown format")),
+            };
+            let raw = self.bytes()?;
+            upload.events.push((format, raw));
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn reads_back_what_was_written(stream in ".{0,20}", input in ".{0,20}", output in proptest::option::of(".{0,9}"), raws in proptest::collection::vec((any::<bool>(), proptest::collection::vec(any::<u8>(), 0..300)), 0..20)) {
-            let events: Vec<_> = raws.iter().map(|(xml, raw)| (if *xml { Format::Xml } else { Format::Json }, &raw[..])).collect();
-            let upload = StoredUpload { stream: &stream, input: &input, only_output: output.as_deref(), events: &events };
-            let payload = Bytes::from(encode(&upload));
-            let read = decode(payload.clone()).expect("reads back");
-            prop_assert_eq!((&*read.stream, &*read.input, read.only_output.as_deref()), (&*stream, &*input, output.as_deref()));
-            let back: Vec<_> = read.events.iter().map(|(format, raw)| (*format, &raw[..])).collect();
-            prop_assert_eq!(back, events);
-            for (_, raw) in &read.events {
-                prop_assert!(raw.is_empty() || payload.as_ptr_range().contains(&raw.as_ptr()), "events are slices of the payload");
-            }
-            for cut in 0..payload.len() {
-                prop_assert!(decode(payload.slice(..cut)).is_err());
-            }
-        }
-
-        #[test]
-        fn hostile_bytes_are_refused_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
-            let mut payload = vec![VERSION];
-            payload.extend(bytes);
-            if let Ok(read) = decode(Bytes::from(payload.clone())) {
-                prop_assert!(read.events.len() <= payload.len());
-            }
-        }
-    }
-}
+#[path = "stored_tests.rs"]
+mod tests;

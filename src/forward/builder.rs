@@ -4,20 +4,26 @@
 //! crash left unsettled comes first, in exactly the batches in which it was sent, so that a repetition has the id of
 //! the first try. Events that are settled already, that are meant for another output, that the output can never send,
 //! or that are too old never reach a batch: they are reported as [`Aside`] and settled by the caller.
+//!
+//! With several workspaces most events are for another one, so these must cost little: neighbours are one range, however
+//! many records they fill, and a record is asked once where each of its route sets leads.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::batch::{Batch, Positioned};
 use crate::event::stored::{self, StoredUploadOwned};
+use crate::metrics;
 use crate::outputs::output::{BatchLimits, OutgoingEvent, Output, Row};
 use crate::spool::{Item, Ordinal, ReadError, Reader, Record};
 
 /// Events that do not go into a batch, and what becomes of them.
 #[derive(Debug)]
 pub(super) enum Aside {
-    /// Meant for another output.
+    /// Meant for other outputs. Ranges that touch are one.
     Skipped(Range<Ordinal>),
     /// Lost to damage of the spool's files.
     Damaged(Range<Ordinal>),
@@ -34,6 +40,12 @@ pub(super) enum Aside {
     },
 }
 
+impl Aside {
+    fn skipped(&self) -> u64 {
+        if let Self::Skipped(range) = self { range.end - range.start } else { 0 }
+    }
+}
+
 /// Label value: the event waited longer than `max_age`.
 pub(super) const EXPIRED: &str = "expired";
 /// Label value: the output can never send it (it has no form for it, or it is larger than a request may be).
@@ -43,6 +55,9 @@ pub(super) const UNSENDABLE: &str = "unsendable";
 /// a whole spool may have expired.
 const ASIDE_MAX: usize = 2_000;
 const ASIDE_MAX_BYTES: usize = 4 << 20;
+/// One call begins no further record after so many bytes of them: a whole spool for other outputs is one range, and what
+/// was found must be settled, and a stop be heard, on the way through it.
+const UNPACK_MAX_BYTES: usize = 16 << 20;
 
 /// What one call of [`Builder::build`] found.
 #[derive(Debug, Default)]
@@ -67,6 +82,8 @@ pub(super) struct Builder {
     settled: VecDeque<Range<Ordinal>>,
     /// Events that were read and are not in a batch yet.
     queue: VecDeque<Queued>,
+    /// Bytes of the records that this call has unpacked.
+    unpacked: usize,
     /// An unfilled batch that may still grow.
     growing: Growing,
 }
@@ -104,6 +121,7 @@ impl Builder {
             again: again.into(),
             settled: settled.into(),
             queue: VecDeque::new(),
+            unpacked: 0,
             growing: Growing::default(),
         }
     }
@@ -112,15 +130,35 @@ impl Builder {
     /// `flush` says that it has waited long enough. Without a batch and not `unfilled`, it is to be called again at once.
     /// Events spooled before `oldest_ms` have expired.
     pub(super) fn build(&mut self, flush: bool, oldest_ms: u64) -> Result<Built, ReadError> {
+        let built = self.read_on(flush, oldest_ms)?;
+        let skipped: u64 = built.aside.iter().map(Aside::skipped).sum();
+        if skipped > 0 {
+            metrics::EVENTS_SKIPPED.add(&[&self.name], skipped);
+        }
+        Ok(built)
+    }
+
+    fn read_on(&mut self, flush: bool, oldest_ms: u64) -> Result<Built, ReadError> {
         let mut built = Built::default();
         let mut aside_bytes = 0;
+        self.unpacked = 0;
         loop {
-            if built.aside.len() >= ASIDE_MAX || aside_bytes >= ASIDE_MAX_BYTES {
+            if built.aside.len() >= ASIDE_MAX || aside_bytes >= ASIDE_MAX_BYTES || self.has_unpacked_enough() {
+                // A batch of a former process keeps its bounds, however long they take to be read.
+                if flush && self.growing.again.is_none() {
+                    built.batch = self.take();
+                }
                 return Ok(built);
             }
-            let Some(queued) = self.next_queued()? else { break };
+            let queued = match self.next_queued() {
+                Ok(Some(queued)) => queued,
+                Ok(None) => break,
+                Err(error) if built.aside.is_empty() => return Err(error),
+                // What was found is settled first; the next call meets the error again.
+                Err(_) => return Ok(built),
+            };
             match queued {
-                Queued::Aside(aside) => built.aside.push(aside),
+                Queued::Aside(aside) => put_aside(&mut built.aside, aside),
                 Queued::Event { ordinal, event, spooled_at_ms } => {
                     if self.ends_before(ordinal) {
                         self.queue.push_front(Queued::Event { ordinal, event, spooled_at_ms });
@@ -159,6 +197,10 @@ impl Builder {
         !self.growing.events.is_empty()
     }
 
+    fn has_unpacked_enough(&self) -> bool {
+        self.queue.is_empty() && self.unpacked >= UNPACK_MAX_BYTES
+    }
+
     fn next_queued(&mut self) -> Result<Option<Queued>, ReadError> {
         loop {
             if let Some(queued) = self.queue.pop_front() {
@@ -179,6 +221,7 @@ impl Builder {
         if range.is_empty() {
             return;
         }
+        self.unpacked += record.payload.len();
         match stored::decode(record.payload.clone()) {
             Ok(upload) if upload.events.len() == record.items as usize => self.enqueue(upload, &record),
             decoded => {
@@ -192,18 +235,34 @@ impl Builder {
         }
     }
 
-    fn enqueue(&mut self, upload: StoredUploadOwned, record: &Record) {
-        let mine = upload.only_output.as_deref().is_none_or(|only| only == &*self.name);
-        for (ordinal, (format, raw)) in (record.first..).zip(upload.events) {
+    fn enqueue(&mut self, mut upload: StoredUploadOwned, record: &Record) {
+        let streams = upload.streams_to(&self.name);
+        let events = std::mem::take(&mut upload.events);
+        let mine = (0..).zip(&events).filter(|(at, _)| streams[upload.set_of(*at)].is_some());
+        let mine: usize = mine.map(|(_, (_, raw))| raw.len()).sum();
+        // A slice keeps its whole record in memory. Where little of many records is for this output, a batch would keep
+        // all of them.
+        let copied = mine < record.payload.len() / 2;
+        for ((at, (format, raw)), ordinal) in events.into_iter().enumerate().zip(record.first..) {
             if self.is_settled(ordinal) {
                 continue;
             }
-            self.queue.push_back(if mine {
-                let event = OutgoingEvent { format, stream: Arc::clone(&upload.stream), raw };
-                Queued::Event { ordinal, event, spooled_at_ms: record.appended_at_ms }
-            } else {
-                Queued::Aside(Aside::Skipped(ordinal..ordinal + 1))
-            });
+            match &streams[upload.set_of(at)] {
+                Some(stream) => {
+                    let raw = if copied { Bytes::copy_from_slice(&raw) } else { raw };
+                    let event = OutgoingEvent { format, stream: Arc::clone(stream), raw };
+                    self.queue.push_back(Queued::Event { ordinal, event, spooled_at_ms: record.appended_at_ms });
+                }
+                None => self.skip(ordinal),
+            }
+        }
+    }
+
+    /// Queues an event of other outputs: as one with its neighbour before it, if that is another one.
+    fn skip(&mut self, ordinal: Ordinal) {
+        match self.queue.back_mut() {
+            Some(Queued::Aside(Aside::Skipped(range))) if range.end == ordinal => range.end += 1,
+            _ => self.queue.push_back(Queued::Aside(Aside::Skipped(ordinal..ordinal + 1))),
         }
     }
 
@@ -220,14 +279,16 @@ impl Builder {
         if self.growing.again.as_ref().is_some_and(|range| ordinal >= range.end) {
             return true;
         }
+        // Nothing of these is left to send.
+        while self.again.front().is_some_and(|range| range.end <= ordinal) {
+            self.again.pop_front();
+        }
         let Some(range) = self.again.front().filter(|range| ordinal >= range.start).cloned() else { return false };
         if !self.growing.events.is_empty() && self.growing.again.is_none() {
             return true;
         }
         self.again.pop_front();
-        if range.contains(&ordinal) {
-            self.growing.again = Some(range);
-        }
+        self.growing.again = Some(range);
         false
     }
 
@@ -279,3 +340,15 @@ impl Builder {
         (!events.is_empty()).then_some(Batch { events, spooled_at_ms, resent: again.is_some() })
     }
 }
+
+/// Adds what does not go into a batch; skipped events that follow upon skipped ones become one range with them.
+fn put_aside(asides: &mut Vec<Aside>, aside: Aside) {
+    match (asides.last_mut(), aside) {
+        (Some(Aside::Skipped(before)), Aside::Skipped(range)) if before.end == range.start => before.end = range.end,
+        (_, aside) => asides.push(aside),
+    }
+}
+
+#[cfg(test)]
+#[path = "builder_tests.rs"]
+mod tests;

@@ -79,9 +79,7 @@ impl Forwarder {
                 End::Accepted => {
                     self.suspicion().accepted();
                     metrics::EVENTS_FORWARDED.add(&[&self.name], piece.events.len() as u64);
-                    for run in piece.runs() {
-                        self.settle(run, Settlement::Forwarded);
-                    }
+                    self.settle_forwarded(&piece);
                 }
                 End::Narrow(refused) if refused.is_rejection() && self.suspicion().is_on() => {
                     let (output, events) = (&*self.name, piece.events.len());
@@ -114,6 +112,13 @@ impl Forwarder {
         }
         // All its pieces: each half was noted on its own.
         self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner).retain(|start, _| !whole.contains(start));
+    }
+
+    fn settle_forwarded(&self, batch: &Batch) {
+        if let Err(error) = self.cursor().settle_batch(&batch.runs(), Settlement::Forwarded) {
+            let range = batch.range();
+            tracing::warn!(output = &*self.name, ?range, %error, "a settlement cannot be noted; a restart would repeat it");
+        }
     }
 
     fn suspicion(&self) -> MutexGuard<'_, Suspicion> {

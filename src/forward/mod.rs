@@ -195,11 +195,11 @@ impl Forwarder {
                 }
                 continue;
             }
-            if !built.unfilled {
-                continue;
-            }
             if builder.is_growing() && growing_since.is_none() {
                 growing_since = Some(Instant::now());
+            }
+            if !built.unfilled {
+                continue;
             }
             let linger = growing_since.map(|since| since + self.config.linger.get());
             tokio::select! {
@@ -310,6 +310,11 @@ impl Forwarder {
     /// How many events of the spool it still has to send.
     pub fn pending(&self) -> u64 {
         let end = *self.spool.durable_end().borrow();
+        self.cursor().pending(end)
+    }
+
+    /// How many of the events below this position it still has to send.
+    pub fn pending_below(&self, end: Ordinal) -> u64 {
         self.cursor().pending(end)
     }
 

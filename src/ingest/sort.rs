@@ -150,7 +150,7 @@ impl Part {
         stored::encode(&StoredUpload {
             stream: &sorted.stream,
             input: &sorted.input,
-            only_output: None,
+            routing: stored::Routing::default(),
             events: &events,
         })
     }

@@ -241,6 +241,17 @@ impl Cursor {
         self.note(Entry::Settle(range, settlement))
     }
 
+    /// Notes what became of a batch, given as ranges in order. What lies between them is mostly settled already, such as
+    /// items that this output does not want; then one entry tells all of it: a crash finds the whole batch settled or
+    /// nothing of it, so that it keeps its borders, and nothing of it stays begun.
+    pub fn settle_batch(&mut self, runs: &[Range<Ordinal>], settlement: Settlement) -> io::Result<()> {
+        let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return Ok(()) };
+        if runs.windows(2).all(|pair| self.is_settled(pair[0].end..pair[1].start)) {
+            return self.settle(first.start..last.end, settlement);
+        }
+        runs.iter().map(|run| self.settle(run.clone(), settlement)).fold(Ok(()), io::Result::and)
+    }
+
     /// Forgets that a range was begun: it will be sent in another batch.
     pub fn abandon(&mut self, range: Range<Ordinal>) -> io::Result<()> {
         self.note(Entry::Abandon(range))
@@ -359,6 +370,7 @@ impl State {
         self.settled.join(range);
         if let Some(end) = self.settled.take_from(self.low) {
             self.low = end;
+            self.begun.remove(0..end);
         }
     }
 

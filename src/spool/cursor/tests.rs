@@ -45,6 +45,29 @@ fn a_kill_keeps_what_was_begun_and_what_was_settled() {
 }
 
 #[test]
+fn a_batch_around_settled_items_is_settled_by_one_entry() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cursor = open(&dir);
+    cursor.settle(11..13, Settlement::Skipped).unwrap();
+    cursor.begin(10..15).unwrap();
+    let before = cursor.end;
+    cursor.settle_batch(&[10..11, 13..15], Settlement::Forwarded).unwrap();
+    assert_eq!(cursor.end, before + ENTRY_LEN as u64);
+    assert_eq!((cursor.low(), cursor.totals().forwarded, cursor.totals().skipped), (15, 3, 2));
+    assert_eq!(cursor.open_batches(), []);
+}
+
+#[test]
+fn what_lies_open_inside_a_batch_is_not_settled_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cursor = open(&dir);
+    cursor.begin(10..15).unwrap();
+    cursor.settle_batch(&[10..11, 13..15], Settlement::Forwarded).unwrap();
+    assert_eq!(cursor.unsettled(0, 20).collect::<Vec<_>>(), [11..13, 15..20]);
+    assert_eq!((cursor.low(), cursor.totals().forwarded), (11, 3));
+}
+
+#[test]
 fn damage_means_an_older_position_never_a_newer_one() {
     let dir = tempfile::tempdir().unwrap();
     let mut cursor = open(&dir);
