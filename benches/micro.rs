@@ -11,9 +11,11 @@ use divan::counter::{BytesCount, ItemsCount};
 use gatepost::cli::simulate::events::{Host, Shape};
 use gatepost::dedup::memory::MemoryStore;
 use gatepost::dedup::store::Store as _;
+use gatepost::event::document::Document;
 use gatepost::event::stored::{self, Routing, StoredUpload};
-use gatepost::event::{EventKey, KeyMaker, Syntax, decode, from_json, from_xml, key, row};
-use gatepost::filter::{Config, EventSet, Rules};
+use gatepost::event::{Client, Event, EventKey, KeyMaker, Syntax, Timestamp, decode, from_json, from_xml, key, row};
+use gatepost::filter::xpath::{Program, View, xpath};
+use gatepost::filter::{EventSet, Rules};
 use gatepost::outputs::output::{OutgoingEvent, Output};
 use gatepost::outputs::{self, logs_ingestion};
 use gatepost::spool::{Entry, Spool};
@@ -94,10 +96,55 @@ fn xml_to_row(bencher: Bencher<'_, '_>) {
 fn decide_common(bencher: Bencher<'_, '_>) {
     let body = array(Shape::Row);
     let decoded = decode(Syntax::JsonArray, &body).expect("it is sound");
-    let rules = Rules::new(&Config { event_set: EventSet::Common });
-    bencher
-        .counter(ItemsCount::new(EVENTS))
-        .bench_local(|| decoded.events.iter().for_each(|event| _ = black_box(rules.decide(&event.fields))));
+    let rules = Rules::of_event_set(EventSet::Common);
+    let client = Client::default();
+    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
+        let mut session = rules.session(&client, "", Timestamp::from_ticks(0));
+        decoded.events.iter().for_each(|event| _ = black_box(session.decide(event)));
+    });
+}
+
+/// Reads the trees of all events, as far as `read` does.
+fn read_documents(bencher: Bencher<'_, '_>, shape: Shape, read: impl Fn(&mut Document, &Event<'_>)) {
+    let body = events(shape).join(&b'\n');
+    let decoded = decode(Syntax::Lines, &body).expect("it is sound");
+    let mut document = Document::default();
+    bencher.counter(ItemsCount::new(EVENTS)).counter(BytesCount::new(body.len())).bench_local(|| {
+        for event in &decoded.events {
+            document.clear();
+            read(&mut document, event);
+            black_box(&document);
+        }
+    });
+}
+
+#[divan::bench]
+fn document_system(bencher: Bencher<'_, '_>) {
+    read_documents(bencher, Shape::Xml, Document::read_system);
+}
+
+#[divan::bench(args = [Shape::Xml, Shape::Row])]
+fn document_whole(bencher: Bencher<'_, '_>, shape: Shape) {
+    read_documents(bencher, shape, Document::read_all);
+}
+
+/// One query that needs no tree, one that needs `System` and one that needs the event data. Each names ids that many events
+/// have, or the cheap part would decide alone.
+#[divan::bench(args = [
+    "*[System[(EventID=4624 or EventID=4688 or EventID=4672) and Level=0]]",
+    "*[System[band(Keywords,9007199254740992)]]",
+    "*[EventData[Data[@Name='LogonType']='3']]",
+])]
+fn xpath_program(bencher: Bencher<'_, '_>, query: &str) {
+    let body = events(Shape::Xml).join(&b'\n');
+    let decoded = decode(Syntax::Lines, &body).expect("it is sound");
+    let program = Program::compile(&xpath(query).expect("it is sound"));
+    let mut document = Document::default();
+    let now = Timestamp::from_ticks(0);
+    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
+        let taken = |event| program.matches(&mut View::new(event, now, &mut document));
+        decoded.events.iter().map(taken).filter(|taken| *taken).count()
+    });
 }
 
 #[divan::bench]

@@ -192,6 +192,12 @@ impl Network {
     }
 }
 
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl Network {
     /// Whether it is a single address.
     pub fn is_single(&self) -> bool {

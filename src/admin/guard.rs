@@ -25,7 +25,8 @@ struct Rules {
     hosts: Vec<String>,
 }
 
-type Refused = (StatusCode, &'static str);
+/// The status, and the reason.
+pub(super) type Refused = (StatusCode, &'static str);
 
 impl Guard {
     /// A guard for a listener that is bound to this address.
@@ -39,7 +40,8 @@ impl Guard {
         }))
     }
 
-    fn admit(&self, headers: &HeaderMap) -> Result<(), Refused> {
+    /// Whether a request may pass.
+    pub(super) fn admit(&self, headers: &HeaderMap) -> Result<(), Refused> {
         self.host(headers)?;
         self.origin(headers)?;
         self.token(headers)

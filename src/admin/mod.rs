@@ -4,8 +4,9 @@
 //! something or shows events goes through [`guard`]: a token when one is configured, nothing at all beyond loopback
 //! without one, and only under a name of our own, so that a web page in an operator's browser cannot reach it.
 //!
-//! The plane knows nothing of what it shows: `app` hands down a [`StatusSource`] and a [`Control`].
+//! The plane knows nothing of what it shows: `app` hands down a [`StatusSource`], a [`Control`] and an [`azure::RuleBook`].
 
+pub mod azure;
 mod control;
 mod guard;
 mod health;
@@ -36,9 +37,9 @@ pub struct Config {
     /// Address and port. The default is reachable from this machine only. `/livez`, `/readyz`, `/metrics` and `/status`
     /// answer everybody who reaches it.
     pub listen: SocketAddr,
-    /// Bearer token for reload, drain and dead letters. Without one they work only while `listen` is a loopback address.
+    /// Bearer token for reload, drain, dead letters and rules. Without one they work only while `listen` is a loopback address.
     pub token: Option<Secret>,
-    /// Host names, without port, under which reload, drain and dead letters may be called, beside `localhost`,
+    /// Host names, without port, under which reload, drain, dead letters and rules may be called, beside `localhost`,
     /// `127.0.0.1` and `[::1]`. Other names are refused, so that a web page cannot make an operator's browser call them.
     pub allowed_hosts: Vec<String>,
 }
@@ -79,12 +80,15 @@ pub struct Parts {
     pub status: Arc<dyn StatusSource>,
     /// What can be asked of the gateway.
     pub control: Arc<dyn Control>,
+    /// The rules and associations that Azure's interface works on.
+    pub rules: Arc<dyn azure::RuleBook>,
 }
 
 /// Every route. `bound` is the address that the listener really has: it decides what needs a token.
 pub fn router(config: &Config, bound: SocketAddr, parts: Parts) -> Router {
-    Router::new()
-        .merge(control::routes(parts.control, Guard::new(config, bound)))
+    let guard = Guard::new(config, bound);
+    azure::routes(parts.rules, guard.clone())
+        .merge(control::routes(parts.control, guard))
         .merge(health::routes(parts.readiness))
         .merge(scrape::routes(parts.scrape))
         .merge(status::routes(parts.status))

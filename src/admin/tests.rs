@@ -51,6 +51,15 @@ impl Control for Fake {
     }
 }
 
+impl azure::RuleBook for Fake {
+    fn shelf(&self) -> Arc<azure::Shelf> {
+        Arc::default()
+    }
+    fn change(&self, edit: azure::Edit) -> BoxFuture<'_, Result<azure::Answer, azure::Refusal>> {
+        async { edit(&azure::Shelf::default()).map(|plan| plan.answer) }.boxed()
+    }
+}
+
 struct Plane {
     address: SocketAddr,
     readiness: Readiness,
@@ -63,8 +72,13 @@ async fn plane(config: Config, bound: &str) -> Plane {
     let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("bind");
     let address = listener.local_addr().expect("address");
     let (fake, readiness, stop) = (Arc::new(Fake::default()), Readiness::new(), CancellationToken::new());
-    let parts =
-        Parts { readiness: readiness.clone(), scrape: scrape::local().0, status: fake.clone(), control: fake.clone() };
+    let parts = Parts {
+        readiness: readiness.clone(),
+        scrape: scrape::local().0,
+        status: fake.clone(),
+        control: fake.clone(),
+        rules: fake.clone(),
+    };
     tokio::spawn(serve(listener, router(&config, bound.parse().expect("address"), parts), stop.clone()));
     Plane { address, readiness, fake, stop }
 }
@@ -147,6 +161,20 @@ async fn beyond_loopback_control_needs_a_token() {
     ] {
         assert_eq!(closed.ask("POST /drain", &format!("{LOCAL}{header}"), "").await.0, status, "{header}");
     }
+}
+
+#[tokio::test]
+async fn azures_paths_are_answered_and_others_are_not_found() {
+    let token = Some(Secret::new("0123456789abcdef"));
+    let plane = plane(Config { token, ..Config::default() }, "127.0.0.1:9090").await;
+    let list = "GET /subscriptions/s/providers/Microsoft.Insights/dataCollectionRules?api-version=2024-03-11";
+    let (status, answer) = plane.ask(list, LOCAL, "").await;
+    assert_eq!(status, 401);
+    assert!(answer.contains("AuthenticationFailed"), "{answer}");
+    let (status, answer) = plane.ask(list, &format!("{LOCAL}Authorization: Bearer 0123456789abcdef\r\n"), "").await;
+    assert_eq!(status, 200);
+    assert!(answer.ends_with(r#"{"value":[]}"#), "{answer}");
+    assert_eq!(plane.ask("GET /elsewhere", LOCAL, "").await.0, 404);
 }
 
 #[tokio::test]

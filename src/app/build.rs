@@ -9,10 +9,13 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 
 use super::outputs::{Common, Outputs};
+use super::rule_store::{LiveRules, RuleStore};
+use super::rules;
 use super::state::StateDir;
 use super::uploads::{self, Uploads};
 use crate::admin::{Latch, Readiness};
 use crate::config::Config;
+use crate::config::rule_files::Texts;
 use crate::dedup::journal::Journal;
 use crate::dedup::memory::MemoryStore;
 use crate::dedup::store::Store;
@@ -42,7 +45,10 @@ pub(super) struct Parts {
     admin: SocketAddr,
     pub(super) started_at: SystemTime,
     pub(super) config_path: Option<PathBuf>,
-    config: Mutex<Arc<Config>>,
+    config: Arc<ArcSwap<Config>>,
+    /// The files with rules as they were when the configuration came into force.
+    pub(super) rule_texts: Arc<ArcSwap<Texts>>,
+    pub(super) rule_store: Arc<RuleStore>,
     /// Held during a reload: two at a time would start an output twice.
     pub(super) reloading: tokio::sync::Mutex<()>,
 }
@@ -89,7 +95,10 @@ fn open(
     let journal = Journal::open(&state.dir("dedup")?, config.dedup.window.get()).context("the dedup journal")?;
     let books = Bookkeeper::open(state.path(), spool.clone(), Arc::clone(&waiting), journal, &dedup)?;
 
-    let rules = Arc::new(ArcSwap::from_pointee(Rules::new(&config.filter)));
+    let rule_store = RuleStore::open(Arc::clone(&fs), state.dir(rules::FOLDER)?).context("the rules that are kept")?;
+    let texts = Texts::of(&config);
+    let rules = rules::build(&config, &texts, &rule_store.snapshot())?;
+    let rules = Arc::new(ArcSwap::from_pointee(rules));
     let store: Arc<dyn Store> = dedup.clone();
     let ingest = Ingest::new(
         config.ingest.clone(),
@@ -128,7 +137,9 @@ fn open(
         admin,
         started_at: SystemTime::now(),
         config_path,
-        config: Mutex::new(Arc::new(config)),
+        config: Arc::new(ArcSwap::from_pointee(config)),
+        rule_texts: Arc::new(ArcSwap::from_pointee(texts)),
+        rule_store: Arc::new(rule_store),
         reloading: tokio::sync::Mutex::default(),
     })
 }
@@ -136,16 +147,22 @@ fn open(
 impl Parts {
     /// The configuration that is in force.
     pub(super) fn config(&self) -> Arc<Config> {
-        Arc::clone(&self.config_cell())
+        self.config.load_full()
     }
 
     /// Puts another configuration in force.
     pub(super) fn set_config(&self, config: Config) {
-        *self.config_cell() = Arc::new(config);
+        self.config.store(Arc::new(config));
     }
 
-    fn config_cell(&self) -> MutexGuard<'_, Arc<Config>> {
-        self.config.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The rules that are kept over the admin plane, with what puts a change of them in force.
+    pub(super) fn live_rules(&self) -> LiveRules {
+        let activate = rules::Activation {
+            config: Arc::clone(&self.config),
+            texts: Arc::clone(&self.rule_texts),
+            rules: Arc::clone(&self.rules),
+        };
+        LiveRules::new(Arc::clone(&self.rule_store), Arc::new(activate))
     }
 
     /// The dead letters. Their calls block on the disk.

@@ -9,11 +9,12 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::build::Parts;
+use super::rules;
 use crate::admin::{Control, ControlError, Page, Selection};
+use crate::config::rule_files::Texts;
 use crate::config::{self, Config};
 use crate::event::Format;
 use crate::event::stored::{self, Routing, StoredRoute, StoredUpload};
-use crate::filter::Rules;
 use crate::ingest::ledger::{Note, Tally};
 use crate::metrics;
 use crate::spool::Entry;
@@ -179,22 +180,35 @@ pub(super) async fn reload(parts: &Parts) -> anyhow::Result<String> {
 }
 
 async fn apply(parts: &Parts) -> anyhow::Result<String> {
-    let path = parts.config_path.as_deref().context("the gateway runs without a configuration file")?;
-    let wanted = config::load(path)?;
+    let path = parts.config_path.clone().context("the gateway runs without a configuration file")?;
     let current = parts.config();
-    let rules = Rules::new(&wanted.filter);
+    // Until the new configuration is in force, no change of rules may be judged by the old one.
+    let _unchanged = parts.rule_store.hold().await;
+    let kept = parts.rule_store.snapshot();
+    let load = move || -> anyhow::Result<_> {
+        let wanted = config::load(&path)?;
+        let texts = Texts::of(&wanted);
+        let rules = rules::build(&wanted, &texts, &kept)?;
+        Ok((wanted, texts, rules))
+    };
+    let (wanted, texts, rules) =
+        tokio::task::spawn_blocking(load).await.context("reading the configuration ended")??;
     for output in &wanted.outputs {
         crate::outputs::build(&output.output, parts.state.path())?;
     }
     let listeners = parts.uploads.prepare(&wanted.listeners)?;
     let tunnels = parts.tunnels.prepare(&wanted.tunnel, &parts.own_addresses(&listeners))?;
+    // Outputs come before the rules that name them, and go after the last upload that was judged by rules that named them:
+    // an event is never spooled for an output that has no position in the log.
     parts.outputs.apply(&wanted.outputs).await?;
-    parts.rules.store(Arc::new(rules));
+    rules::unused(parts.rules.swap(Arc::new(rules))).await;
+    parts.outputs.end_others(&wanted.outputs).await;
     // Before the uploads: from their first moment on no tunnel leads to new addresses of ours.
     parts.tunnels.apply(tunnels);
     parts.uploads.apply(listeners).await;
     let waits = waits_for_restart(&current, &wanted);
     parts.set_config(wanted);
+    parts.rule_texts.store(Arc::new(texts));
     Ok(if waits.is_empty() {
         "everything is in force".to_owned()
     } else {

@@ -24,6 +24,8 @@ mod housekeeping;
 pub mod listeners;
 mod outputs;
 pub mod reload;
+mod rule_store;
+pub mod rules;
 pub mod state;
 mod status;
 mod uploads;
@@ -65,6 +67,7 @@ impl Gateway {
         let listeners = parts.uploads.prepare(&config.listeners)?;
         let tunnels = parts.tunnels.prepare(&config.tunnel, &parts.own_addresses(&listeners))?;
         parts.outputs.apply(&config.outputs).await?;
+        parts.outputs.end_others(&config.outputs).await;
 
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -73,6 +76,7 @@ impl Gateway {
             scrape: scrape.clone(),
             status: Arc::new(status::Source(Arc::clone(&parts))),
             control: Arc::new(control::Controls(Arc::clone(&parts))),
+            rules: Arc::new(parts.live_rules()),
         };
         tasks.spawn(admin::serve(admin_listener, admin::router(&config.admin, admin, plane), stop.clone()));
         tasks.spawn(scrape.upkeep(stop.clone()));

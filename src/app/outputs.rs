@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::balancer::{Backoff, Balancer, RetryBudget, Spec};
@@ -16,6 +18,9 @@ use crate::spool::cursor::Cursor;
 use crate::spool::dead_letter::DeadLetters;
 use crate::spool::fs::{Access, Fs};
 use crate::spool::{Ordinal, Spool};
+
+/// How long an output that is taken out of the configuration may go on sending what was spooled for it.
+const PARTING: Duration = Duration::from_secs(10);
 
 /// What every output needs.
 pub(super) struct Common {
@@ -48,32 +53,43 @@ impl Outputs {
         Self { common, running: Mutex::default(), needs: Mutex::default() }
     }
 
-    /// Makes the running outputs those of the configuration: starts new ones, stops those that are gone, restarts
-    /// those that changed (at their old position), leaves the rest alone. An output that cannot start fails the whole,
-    /// with its old self running again if there was one. Not to be called twice at a time.
+    /// Makes sure that every output of the configuration runs: starts new ones, restarts those that changed (at their old
+    /// position), leaves the rest alone. Those that are gone go on until [`Outputs::end_others`]. An output that cannot start
+    /// fails the whole, and everything is as before. Not to be called twice at a time.
     pub(super) async fn apply(&self, sections: &[config::Output]) -> anyhow::Result<()> {
-        let leaving: Vec<Running> = {
-            let mut running = self.running();
-            let gone =
-                |name: &String, of: &Running| !sections.iter().any(|s| s.output.name() == name && *s == of.section);
-            let names: Vec<String> =
-                running.iter().filter(|(name, of)| gone(name, of)).map(|(n, _)| n.clone()).collect();
-            names.iter().filter_map(|name| running.remove(name)).collect()
-        };
-        let mut former = Vec::new();
-        for leaving in leaving {
-            former.push(leaving.section.clone());
-            leaving.end().await;
-        }
+        let before: Vec<config::Output> = self.running().values().map(|running| running.section.clone()).collect();
+        let changes = |of: &config::Output| sections.iter().any(|s| s.output.name() == of.output.name() && s != of);
+        self.end(|of| changes(of)).await;
         let result = self.start_missing(sections);
         if result.is_err() {
-            if let Err(error) = self.start_missing(&former) {
+            self.end(|of| !before.contains(of)).await;
+            if let Err(error) = self.start_missing(&before) {
                 tracing::error!(error = format!("{error:#}"), "an output does not run until the next reload");
             }
-            return result;
         }
+        result
+    }
+
+    /// Ends the outputs that are not in the configuration: lets them send what is theirs already, for a while, and gives up the
+    /// rest.
+    pub(super) async fn end_others(&self, sections: &[config::Output]) {
+        let goes = |of: &Arc<Forwarder>| !sections.iter().any(|section| section.output.name() == of.name());
+        let leaving: Vec<Arc<Forwarder>> = self.forwarders().into_iter().filter(goes).collect();
+        let end = *self.common.spool.durable_end().borrow();
+        let until = Instant::now() + PARTING;
+        while leaving.iter().any(|forwarder| forwarder.pending_below(end) > 0) && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.end(|of| !sections.iter().any(|section| section.output.name() == of.output.name())).await;
         self.retire_others(sections);
-        Ok(())
+    }
+
+    async fn end(&self, which: impl Fn(&config::Output) -> bool) {
+        let leaving: Vec<Running> =
+            self.running().extract_if(.., |_, running| which(&running.section)).map(|(_, of)| of).collect();
+        for leaving in leaving {
+            leaving.end().await;
+        }
     }
 
     fn start_missing(&self, sections: &[config::Output]) -> anyhow::Result<()> {

@@ -1,10 +1,11 @@
-//! When to load the configuration again: on SIGHUP, and when the file has changed.
+//! When to load the configuration again: on SIGHUP, and when the file, or a file with rules that it names, has changed.
 //!
-//! The folder is watched, not the file: editors replace files by renaming, and Kubernetes swaps a link beside it. What
-//! the folder reports is only a reason to look. A reload is asked for when the content differs from what was seen last
-//! and nothing moved for [`QUIET`], so that a half-written file is not read. SIGHUP always asks, since files that the
-//! configuration refers to may have changed.
+//! Folders are watched, not files: editors replace files by renaming, and Kubernetes swaps a link beside them. What
+//! a folder reports is only a reason to look. A reload is asked for when the content differs from what was seen last
+//! and nothing moved for [`QUIET`], so that a half-written file is not read. SIGHUP always asks, since other files that the
+//! configuration refers to, such as certificates, may have changed.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::rule_files;
 use crate::limits::CONFIG_FILE_MAX_BYTES;
 
 /// How long the folder must be still before the file is looked at.
@@ -22,12 +24,16 @@ pub const QUIET: Duration = Duration::from_millis(200);
 /// After this long the file is looked at although the folder is not still: a busy log may live beside it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// After this long without a sign the files are looked at all the same: a folder that is gone, or one on another machine, gives
+/// no sign.
+const LOOK_ANYWAY: Duration = Duration::from_secs(15);
+
 /// Why a reload is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     /// SIGHUP.
     Signal,
-    /// The file holds something else than before.
+    /// The file, or one with rules that it names, holds something else than before.
     FileChanged,
 }
 
@@ -62,38 +68,70 @@ pub fn watch(file: Option<&Path>, stop: CancellationToken) -> Result<mpsc::Recei
     });
     if let Some(file) = file {
         let (stirred, stirs) = mpsc::channel(1);
-        let watcher =
-            watch_folder(file, stirred).map_err(|error| WatchError::Folder { path: file.to_owned(), error })?;
-        let file = file.to_owned();
-        let seen = fingerprint(&file);
+        let mut folders =
+            Folders::of(file, stirred).map_err(|error| WatchError::Folder { path: file.to_owned(), error })?;
+        let seen = fingerprint(file);
+        let look = move || {
+            folders.watch_those_of_rules();
+            fingerprint(&folders.file)
+        };
         tokio::spawn(async move {
-            stop.run_until_cancelled(debounce(stirs, seen, move || fingerprint(&file), ask)).await;
-            drop(watcher);
+            stop.run_until_cancelled(debounce(stirs, seen, look, ask)).await;
         });
     }
     Ok(asked)
 }
 
-fn watch_folder(file: &Path, stirred: mpsc::Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Reading is no change, and we read the file ourselves. A full channel means that a look is due anyway.
-        if !event.is_ok_and(|event| event.kind.is_access()) {
-            stirred.try_send(()).ok();
+/// The folders that are watched for a configuration.
+struct Folders {
+    file: PathBuf,
+    watcher: notify::RecommendedWatcher,
+}
+
+impl Folders {
+    /// Watches the folder of the file, and those of the rules that it names.
+    fn of(file: &Path, stirred: mpsc::Sender<()>) -> notify::Result<Self> {
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Reading is no change, and we read the file ourselves. A full channel means that a look is due anyway.
+            if !event.is_ok_and(|event| event.kind.is_access()) {
+                stirred.try_send(()).ok();
+            }
+        })?;
+        let folder = parent(file);
+        watcher.watch(folder, notify::RecursiveMode::NonRecursive)?;
+        let mut folders = Self { file: file.to_owned(), watcher };
+        folders.watch_those_of_rules();
+        Ok(folders)
+    }
+
+    /// The configuration may name other rules than before, and a folder may have been made anew, so all are watched again. One
+    /// that is not there will be looked for later.
+    fn watch_those_of_rules(&mut self) {
+        let folder = |path: PathBuf| if path.is_dir() { path } else { parent(&path).to_owned() };
+        let folders: BTreeSet<PathBuf> = rule_files::named_in(&self.file).into_iter().map(folder).collect();
+        for folder in folders.iter().filter(|folder| **folder != *parent(&self.file)) {
+            if let Err(error) = self.watcher.watch(folder, notify::RecursiveMode::NonRecursive) {
+                tracing::debug!(folder = %folder.display(), %error, "this folder of rules is only looked at now and then");
+            }
         }
-    })?;
-    watcher.watch(folder, notify::RecursiveMode::NonRecursive)?;
-    Ok(watcher)
+    }
+}
+
+fn parent(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Waits for the folder to be still, looks, and asks when what it sees is new. Ends when the watcher is gone.
 async fn debounce(
     mut stirs: mpsc::Receiver<()>,
     mut seen: Option<u64>,
-    look: impl Fn() -> Option<u64>,
+    mut look: impl FnMut() -> Option<u64>,
     ask: mpsc::Sender<Cause>,
 ) {
-    while stirs.recv().await.is_some() {
+    loop {
+        if let Ok(None) = tokio::time::timeout(LOOK_ANYWAY, stirs.recv()).await {
+            return;
+        }
         let latest = tokio::time::Instant::now() + PATIENCE;
         while tokio::time::Instant::now() < latest
             && matches!(tokio::time::timeout(QUIET, stirs.recv()).await, Ok(Some(())))
@@ -112,7 +150,7 @@ fn request(ask: &mpsc::Sender<Cause>, cause: Cause) {
     ask.try_send(cause).ok();
 }
 
-/// What the file holds, as a number; none when it cannot be read.
+/// What the file and its rules hold, as a number; none when it cannot be read.
 fn fingerprint(file: &Path) -> Option<u64> {
     use std::io::Read as _;
 
@@ -120,6 +158,12 @@ fn fingerprint(file: &Path) -> Option<u64> {
     std::fs::File::open(file).ok()?.take(CONFIG_FILE_MAX_BYTES + 1).read_to_end(&mut content).ok()?;
     let mut hasher = DefaultHasher::new();
     content.hash(&mut hasher);
+    for path in rule_files::named_in(file) {
+        match rule_files::read(&path) {
+            Ok(texts) => texts.iter().for_each(|text| (&text.path, &text.text).hash(&mut hasher)),
+            Err(error) => error.to_string().hash(&mut hasher),
+        }
+    }
     Some(hasher.finish())
 }
 
@@ -171,5 +215,33 @@ mod tests {
         assert_eq!(asked.recv().await, Some(Cause::Signal));
         stop.cancel();
         while asked.recv().await.is_some() {}
+    }
+
+    #[tokio::test]
+    async fn a_rule_in_another_folder_asks_also_when_the_configuration_named_it_only_later() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let (file, rules) = (dir.path().join("gatepost.toml"), dir.path().join("rules.d"));
+        std::fs::write(&file, "").expect("write");
+        std::fs::create_dir(&rules).expect("a folder");
+        std::fs::write(rules.join("dmz.json"), "{}").expect("write");
+        let stop = CancellationToken::new();
+        let mut asked = watch(Some(&file), stop.clone()).expect("watch");
+        std::fs::write(&file, "[[filter.rules]]\nfile = \"rules.d\"\n").expect("write");
+        until_file_changed(&mut asked).await;
+        std::fs::write(rules.join("dmz.json"), "{ }").expect("write");
+        until_file_changed(&mut asked).await;
+        std::fs::remove_dir_all(&rules).expect("removed");
+        until_file_changed(&mut asked).await;
+        std::fs::create_dir(&rules).expect("a folder");
+        std::fs::write(rules.join("dmz.json"), "{  }").expect("write");
+        until_file_changed(&mut asked).await;
+        stop.cancel();
+        while asked.recv().await.is_some() {}
+    }
+
+    /// Hangups that another test sends reach every test of this process.
+    async fn until_file_changed(asked: &mut mpsc::Receiver<Cause>) {
+        let noticed = async { while asked.recv().await.expect("still watching") != Cause::FileChanged {} };
+        tokio::time::timeout(Duration::from_secs(60), noticed).await.expect("the change is noticed");
     }
 }

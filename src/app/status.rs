@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::build::Parts;
 use crate::admin::StatusSource;
 use crate::dedup::store::Store as _;
+use crate::filter::rules::Shown;
 use crate::spool::Health;
 
 /// Hands the state to the admin plane.
@@ -35,6 +36,7 @@ pub(super) fn status(parts: &Parts) -> Value {
         "config": parts.config_path,
         "listeners": listeners.iter().map(|(name, address)| json!({"name": name, "address": address})).collect::<Vec<_>>(),
         "tunnels": parts.tunnels.status(),
+        "rules": rules(parts),
         "account": { "inputs": ledger.tallies, "total": ledger.total(), "damaged": ledger.damaged },
         "spool": {
             "first": spool.first,
@@ -68,6 +70,21 @@ pub(super) fn status(parts: &Parts) -> Value {
             })
         }).collect::<Vec<_>>(),
     })
+}
+
+/// The rules, in brief: `gatepost rules show` tells the rest.
+fn rules(parts: &Parts) -> Vec<Value> {
+    let brief = |rule: Shown| {
+        json!({
+            "name": rule.name,
+            "from": rule.origin,
+            "applies_to": rule.applies_to,
+            "outputs": rule.outputs,
+            "queries": rule.queries.len(),
+            "warnings": rule.warnings,
+        })
+    };
+    parts.rules.load().list().into_iter().map(brief).collect()
 }
 
 fn health(health: &Health) -> Value {

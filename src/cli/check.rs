@@ -1,6 +1,7 @@
 //! `gatepost check`: is the configuration right, and what does it come to? With `--ready`: does the running gateway
 //! take uploads?
 
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,7 +11,9 @@ use serde_json::json;
 
 use super::send::client::Client;
 use super::{EXIT_CONFIG, Global, print};
+use crate::app::rules;
 use crate::config::{Config, LoadError, reference};
+use crate::filter::Rules;
 
 /// Shorter than the deadlines that health checks usually have.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -46,11 +49,23 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         }
         Err(error) => return Err(error.into()),
     };
+    // What is kept over the admin plane is no part of the file, but has to fit it.
+    let rules = match rules::look(&config) {
+        Ok(rules) => rules,
+        Err(error) if global.json => {
+            print(&format!("{}\n", json!({ "ok": false, "error": format!("{error:#}") })))?;
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+        Err(error) => {
+            writeln!(std::io::stderr(), "gatepost: {error:#}").ok();
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+    };
     let text = match (args.print, global.json) {
         (true, true) => format!("{}\n", serde_json::to_string_pretty(&config)?),
         (true, false) => reference::effective(&config),
         (false, true) => format!("{}\n", json!({ "ok": true })),
-        (false, false) => summary(&config, global),
+        (false, false) => summary(&config, &rules, global),
     };
     print(&text)?;
     Ok(ExitCode::SUCCESS)
@@ -96,10 +111,18 @@ pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-fn summary(config: &Config, global: &Global) -> String {
+fn summary(config: &Config, rules: &Rules, global: &Global) -> String {
     let file = global.config.as_ref().map_or("defaults (no file given)".to_owned(), |file| file.display().to_string());
     let (listeners, outputs) = (config.listeners.len(), config.outputs.len());
-    format!("{file}: right (listeners: {listeners}, outputs: {outputs}, state in {})\n", config.state_dir.display())
+    let warnings = match rules.warnings().count() {
+        0 => String::new(),
+        n => format!(" with {n} warnings, see gatepost rules check"),
+    };
+    format!(
+        "{file}: right (listeners: {listeners}, outputs: {outputs}, rules: {}{warnings}, state in {})\n",
+        rules.count(),
+        config.state_dir.display()
+    )
 }
 
 fn problems(error: &LoadError) -> serde_json::Value {

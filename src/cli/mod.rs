@@ -17,15 +17,18 @@ pub mod completions;
 pub mod dead_letter;
 pub mod demo;
 pub mod doctor;
+mod event_files;
 pub mod hosts;
 pub mod import_oms;
 pub mod password;
 pub mod reference;
+pub mod rules;
 pub mod run;
 pub mod send;
 pub mod simulate;
 pub mod spool;
 pub mod token;
+pub mod xpath;
 
 /// `EX_CONFIG` of sysexits.h: service managers need not restart on it.
 const EXIT_CONFIG: u8 = 78;
@@ -76,8 +79,12 @@ enum Command {
     Send(send::Args),
     /// Show what tunnels may reach, explain a decision, or list what was refused
     Hosts(hosts::Args),
+    /// Show which events a query takes, or what it asks
+    Xpath(xpath::Args),
     /// Turn the settings of an OMS (Log Analytics) gateway, as its cmdlets print them, into a configuration
     ImportOms(import_oms::Args),
+    /// Check, list and try rules, or say what a change of them would do
+    Rules(rules::Args),
     /// Recompute the account of events from what is on disk
     Audit(audit::Args),
     /// Look inside the spool
@@ -120,7 +127,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args, global),
         Command::Send(args) => send::run(args, global),
         Command::Hosts(args) => hosts::run(args, global),
+        Command::Xpath(args) => xpath::run(args, global),
         Command::ImportOms(args) => import_oms::run(args, global),
+        Command::Rules(args) => rules::run(args, global),
         Command::Audit(args) => audit::run(args, global),
         Command::Spool(args) => spool::run(args, global),
         Command::DeadLetter(args) => dead_letter::run(args, global),

@@ -13,6 +13,7 @@ use super::check::{UNKNOWN, check};
 use super::document::{Document, Finding, join};
 use super::expand::Sources;
 use super::problem::{Problem, Problems};
+use super::rule_files;
 use super::schema::Schema;
 use super::tree::{self, Config};
 use crate::limits::CONFIG_FILE_MAX_BYTES;
@@ -60,7 +61,11 @@ pub fn parse(file: &str, text: &str, folder: &Path, env: &dyn Fn(&str) -> Option
     document.hidden.extend(found.hidden);
     let mut sections = Sections { findings: std::mem::take(&mut document.findings), value: &document.value };
     sections.findings.extend(found.findings);
-    let config = tree::read(&mut sections);
+    let mut config = tree::read(&mut sections);
+    config.find_rule_files(folder);
+    if sections.sound_in("outputs") {
+        rule_files::check(&config, &mut sections);
+    }
     if sections.findings.is_empty() {
         return Ok(config);
     }
@@ -110,6 +115,11 @@ impl Sections<'_> {
     /// Whether nothing was found so far, so that sections can be compared with each other.
     pub(super) fn sound(&self) -> bool {
         self.findings.is_empty()
+    }
+
+    /// Whether nothing was found in this section so far.
+    pub(super) fn sound_in(&self, section: &str) -> bool {
+        !self.findings.iter().any(|finding| within(&finding.path, section))
     }
 
     fn section<T, K, M>(&mut self, path: &str, value: &Value, problems: &impl Fn(&T) -> Vec<(K, M)>) -> Option<T>

@@ -4,6 +4,7 @@
 //!   section.
 //! - [`load`]: text → values → [`Config`]. Every mistake is reported, in one report, where it stands in the file.
 //! - [`reference`]: the same types as documents: the reference, a commented example, the list of metrics.
+//! - [`rule_files`]: the rules that the configuration names, read and checked with it.
 //!
 //! The checks are driven by the JSON schemas of the components (`schema.rs`, `check.rs`), because deserialising stops
 //! at the first mistake, and an operator wants all of them. The very same schemas make the reference, so that a key
@@ -16,6 +17,7 @@ mod expand;
 pub mod load;
 pub mod problem;
 pub mod reference;
+pub mod rule_files;
 mod schema;
 pub mod tree;
 

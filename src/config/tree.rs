@@ -34,7 +34,7 @@ pub struct Config {
     pub tunnel: tunnel::Config,
     /// Admission of uploads.
     pub ingest: ingest::Config,
-    /// Which events are kept.
+    /// Which events are kept, and which outputs get them.
     pub filter: filter::Config,
     /// Which events count as seen before.
     pub dedup: dedup::Config,
@@ -42,8 +42,8 @@ pub struct Config {
     pub spool: spool::Config,
     /// What no endpoint takes, kept for a person.
     pub dead_letters: dead_letter::Config,
-    /// Where events go. Each output gets every kept event and has a read position of its own. Without any, files in
-    /// the state folder.
+    /// Where events go. Each output gets every kept event, or what rules of `filter` route to it, and has a read position of
+    /// its own. Without any, files in the state folder.
     pub outputs: Vec<Output>,
 }
 
@@ -87,7 +87,7 @@ pub(super) fn read(sections: &mut Sections<'_>) -> Config {
     sections.list("listeners", &mut config.listeners, inputs::Config::problems);
     sections.one("tunnel", &mut config.tunnel, tunnel::Config::problems);
     sections.one("ingest", &mut config.ingest, none);
-    sections.one("filter", &mut config.filter, none);
+    sections.one("filter", &mut config.filter, filter::Config::problems);
     sections.one("dedup", &mut config.dedup, none);
     sections.one("spool", &mut config.spool, spool_problems);
     sections.one("dead_letters", &mut config.dead_letters, none);
@@ -129,6 +129,24 @@ fn compare(config: &Config, sections: &mut Sections<'_>) {
         }
     }
     tunnel_addresses(config, sections);
+    groups_of_rules(config, sections);
+}
+
+/// A rule for a group that no client can belong to would wait for ever.
+fn groups_of_rules(config: &Config, sections: &mut Sections<'_>) {
+    let groups: Vec<&str> = config.listeners.iter().flat_map(|listener| listener.auth.groups()).collect();
+    for (n, rule) in config.filter.rules.iter().enumerate() {
+        for (m, group) in rule.groups.iter().enumerate().filter(|(_, group)| !groups.contains(&group.as_str())) {
+            let known: Vec<String> = groups.iter().map(|group| format!("{group:?}")).collect();
+            let there = if known.is_empty() {
+                "none has a group yet".to_owned()
+            } else {
+                format!("there are {}", known.join(", "))
+            };
+            let message = format!("{group:?} is not the group of any token, certificate or listener; {there}");
+            sections.wrong(format!("filter.rules[{n}].groups[{m}]"), message);
+        }
+    }
 }
 
 /// Tunnels listen where nothing else does.

@@ -1,8 +1,8 @@
-//! The event sets of the Security events connector, as pairs of a channel and an id.
+//! The event sets of the Security events connector, as the queries that Sentinel makes for them.
 //!
 //! Source: Microsoft's Windows security event id reference and the rules that Sentinel generates from it. Those list
-//! the AppLocker ids 8001 to 8007 under the Security channel too, where no such events exist; so do these tables, to
-//! decide exactly as those rules do.
+//! the AppLocker ids 8001 to 8007 of the common set under the Security channel too, where no such events exist; so does this
+//! table, to make exactly those rules.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -41,38 +41,35 @@ static COMMON: [u32; 143] = [
 ];
 
 #[rustfmt::skip]
-static MINIMAL: [u32; 39] = [
+static MINIMAL: [u32; 32] = [
     1102, 4624, 4625, 4657, 4663, 4688, 4700, 4702, 4719, 4720, 4722, 4723, 4724, 4727, 4728, 4732, 4735, 4737, 4739,
-    4740, 4754, 4755, 4756, 4767, 4799, 4825, 4946, 4948, 4956, 5024, 5033, 8001, 8002, 8003, 8004, 8005, 8006, 8007,
-    8222,
+    4740, 4754, 4755, 4756, 4767, 4799, 4825, 4946, 4948, 4956, 5024, 5033, 8222,
 ];
 
+/// Ids in one query: Sentinel cuts its lists so, and Windows refuses queries with more than some twenty.
+const IDS_IN_QUERY: usize = 15;
+
 impl EventSet {
-    /// Whether an event of this channel with this id is in the set. Channels compare without regard to letter case.
-    pub fn holds(self, channel: Option<&str>, event_id: Option<u32>) -> bool {
+    /// The queries of the rule that Sentinel makes for this set, as `Channel!XPath`. None for [`EventSet::None`]; and none for
+    /// [`EventSet::Everything`], which no query can say.
+    pub fn queries(self) -> Vec<String> {
         match self {
-            Self::Everything => true,
-            Self::None => false,
-            Self::All => channel.is_some_and(|channel| {
-                [SECURITY, APPLOCKER_EXE, APPLOCKER_SCRIPT].iter().any(|known| known.eq_ignore_ascii_case(channel))
-            }),
-            Self::Common => holds_id(&COMMON, channel, event_id),
-            Self::Minimal => holds_id(&MINIMAL, channel, event_id),
+            Self::Everything | Self::None => Vec::new(),
+            Self::All => [SECURITY, APPLOCKER_EXE, APPLOCKER_SCRIPT].map(|channel| format!("{channel}!*")).to_vec(),
+            Self::Common => with_applocker(&COMMON),
+            Self::Minimal => with_applocker(&MINIMAL),
         }
     }
 }
 
-fn holds_id(security: &[u32], channel: Option<&str>, event_id: Option<u32>) -> bool {
-    let (Some(channel), Some(id)) = (channel, event_id) else { return false };
-    if channel.eq_ignore_ascii_case(SECURITY) {
-        security.binary_search(&id).is_ok()
-    } else if channel.eq_ignore_ascii_case(APPLOCKER_EXE) {
-        (8001..=8004).contains(&id)
-    } else if channel.eq_ignore_ascii_case(APPLOCKER_SCRIPT) {
-        (8005..=8007).contains(&id)
-    } else {
-        false
-    }
+fn with_applocker(security: &[u32]) -> Vec<String> {
+    let query = |channel: &str, ids: &[u32]| {
+        let ids: Vec<String> = ids.iter().map(|id| format!("(EventID={id})")).collect();
+        format!("{channel}!*[System[{}]]", ids.join(" or "))
+    };
+    let security = security.chunks(IDS_IN_QUERY).map(|ids| query(SECURITY, ids));
+    let applocker = [query(APPLOCKER_EXE, &[8001, 8002, 8003, 8004]), query(APPLOCKER_SCRIPT, &[8005, 8006, 8007])];
+    security.chain(applocker).collect()
 }
 
 #[cfg(test)]
@@ -87,24 +84,15 @@ mod tests {
     }
 
     #[test]
-    fn an_id_counts_only_in_its_channel() {
-        let sysmon = Some("Microsoft-Windows-Sysmon/Operational");
-        for set in [EventSet::All, EventSet::Common, EventSet::Minimal] {
-            assert!(set.holds(Some("security"), Some(4624)), "{set:?}");
-            assert!(!set.holds(sysmon, Some(4624)) && !set.holds(sysmon, Some(1)), "{set:?}");
-            assert!(set.holds(Some("MICROSOFT-WINDOWS-APPLOCKER/EXE AND DLL"), Some(8004)), "{set:?}");
-            assert!(!set.holds(None, Some(4624)) && !set.holds(Some(""), Some(4624)), "{set:?}");
-        }
-        assert!(EventSet::Common.holds(Some("Security"), Some(1)));
-        assert!(!EventSet::Common.holds(Some(APPLOCKER_EXE), Some(8005)));
-        assert!(!EventSet::Minimal.holds(Some("Security"), Some(4634)));
-        assert!(EventSet::All.holds(Some("Security"), None));
-        assert!(!EventSet::Common.holds(Some("Security"), None));
-    }
-
-    #[test]
-    fn everything_keeps_records_that_are_no_events_and_none_keeps_nothing() {
-        assert!(EventSet::Everything.holds(None, None));
-        assert!(!EventSet::None.holds(Some("Security"), Some(4624)));
+    fn the_queries_are_those_of_sentinels_rules() {
+        let common = EventSet::Common.queries();
+        assert_eq!(common.len(), 12, "ten for the Security channel, two for AppLocker");
+        assert_eq!(
+            common[9],
+            "Security!*[System[(EventID=8003) or (EventID=8004) or (EventID=8005) or (EventID=8006) or (EventID=8007) or (EventID=8222) or (EventID=26401) or (EventID=30004)]]"
+        );
+        assert_eq!(EventSet::Minimal.queries().len(), 5, "three for the Security channel, two for AppLocker");
+        assert_eq!(EventSet::All.queries()[1], "Microsoft-Windows-AppLocker/EXE and DLL!*");
+        assert_eq!(EventSet::None.queries(), Vec::<String>::new());
     }
 }

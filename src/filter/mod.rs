@@ -1,60 +1,32 @@
-//! Which events are kept.
+//! Which events are kept, and where they go.
 //!
-//! Event sets are pairs of a channel and an event id, never bare ids: id 1 of the Security channel is in the common set, id 1
-//! of Sysmon is not. [`Rules`] is the only entry: rules by XPath and data collection rules will be decided behind it.
+//! [`Rules`] is the only entry: it is made of event sets, queries, and Azure's data collection rules, and decides about one
+//! event after the other. Event sets are pairs of a channel and an event id, never bare ids: id 1 of the Security channel is
+//! in the common set, id 1 of Sysmon is not.
+//!
+//! Nothing here reads a file or a clock: what rules are made of is handed in, and the time comes with the upload.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use crate::event::Fields;
-
+mod config;
 pub mod dcr;
 mod event_sets;
+pub mod rules;
 pub mod xpath;
 
+pub use config::{Config, Rule, Workspace};
 pub use event_sets::EventSet;
+pub use rules::{Outcome, Route, RouteSet, Rules, Session, Taken};
 
-/// The reason for a record that is outside the configured event set.
+/// The reason for a record of a host without rules that is outside the configured event set.
 pub const NOT_IN_EVENT_SET: &str = "not_in_event_set";
 
-/// What to keep.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// The events to keep: `"Everything"` (all records, also those that are no Windows events), or one of the sets of the
-    /// Security events connector: `"All"`, `"Common"`, `"Minimal"`, `"None"`. The sets hold events of the Security channel
-    /// and of the two AppLocker channels; everything else is dropped and counted. The default is `"Everything"`: what to
-    /// leave out is a decision, not an accident.
-    pub event_set: EventSet,
-}
+/// The reason for a record that none of its host's rules takes.
+pub const NOT_SELECTED: &str = "not_selected";
 
 /// What is to be done with an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// Keep it.
-    Keep,
+    /// Keep it, for the outputs of this set.
+    Keep(RouteSet),
     /// Drop it, for this reason: a label value of the metric.
     Drop(&'static str),
-}
-
-/// The rules, ready to use: deciding allocates nothing.
-#[derive(Debug, Clone)]
-pub struct Rules {
-    event_set: EventSet,
-}
-
-impl Rules {
-    /// Rules as configured.
-    pub fn new(config: &Config) -> Self {
-        Self { event_set: config.event_set }
-    }
-
-    /// Whether to keep an event with these fields.
-    pub fn decide(&self, fields: &Fields<'_>) -> Decision {
-        if self.event_set.holds(fields.channel.as_deref(), fields.event_id) {
-            Decision::Keep
-        } else {
-            Decision::Drop(NOT_IN_EVENT_SET)
-        }
-    }
 }

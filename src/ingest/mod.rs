@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::dedup::store::{Claim, Store, Verdict};
 use crate::event::{EventKey, KeyMaker, Upload};
-use crate::filter::Rules;
+use crate::filter::{Rules, Taken};
 use crate::metrics;
 use crate::spool::dead_letter::{DeadLetters, Letter, Source};
 use crate::spool::{AppendError, Entry, Spool};
@@ -109,10 +109,12 @@ impl Inner {
     async fn accept(self: Arc<Self>, upload: Upload) -> Result<Receipt, Refusal> {
         self.check_spool()?;
         let mut admitted = self.admission.admit(upload.body.len()).await?;
+        // Held until its events are durable: whoever changes the rules can wait for the last upload of the old ones.
+        let rules = self.parts.rules.load_full();
         let sorted = {
             // More at a time would be no faster and take more memory: a record takes most while it is decoded.
             let _turn = self.sorting.acquire().await.expect("this semaphore is never closed");
-            let sorted = Arc::clone(&self).sort(upload).await?;
+            let sorted = Arc::clone(&self).sort(upload, Arc::clone(&rules)).await?;
             self.admission.widen(&mut admitted, sorted.memory()).await?;
             sorted
         };
@@ -124,7 +126,7 @@ impl Inner {
         }
         if let Some(filtered) = filtered {
             self.parts.waiting.leave(&sorted.input, &filtered);
-            count_filtered(&sorted);
+            count_rules(&sorted);
         }
         Ok(total.receipt())
     }
@@ -139,19 +141,16 @@ impl Inner {
     }
 
     /// Decodes, filters and makes keys: CPU work, off the async runtime.
-    async fn sort(self: Arc<Self>, upload: Upload) -> Result<Sorted, Refusal> {
-        let work = move || {
-            let rules = self.parts.rules.load();
-            sort::sort(upload, &rules, &self.parts.keys, self.config.record_max.as_usize())
-        };
+    async fn sort(self: Arc<Self>, upload: Upload, rules: Arc<Rules>) -> Result<Sorted, Refusal> {
+        let work = move || sort::sort(upload, &rules, &self.parts.keys, self.config.record_max.as_usize());
         tokio::task::spawn_blocking(work)
             .await
             .unwrap_or_else(|ended| Err(Refusal::SpoolFailed(format!("decoding ended: {ended}"))))
     }
 
     /// Makes one part of an upload durable. Events that another upload is making durable right now are waited for; if
-    /// that upload fails, they are this one's to keep. The first record takes `filtered` along: what the rules dropped
-    /// is counted if and only if something of the upload is kept.
+    /// that upload fails, they are this one's to keep. The first record takes `filtered` along: what the rules did is
+    /// counted if and only if something of the upload is kept.
     async fn keep(&self, sorted: &Sorted, part: &Part, filtered: &mut Option<Tally>) -> Result<Tally, Refusal> {
         let mut tally = Tally { received: part.len() as u64, ..Tally::default() };
         let mut open: Vec<usize> = (0..part.len()).collect();
@@ -227,7 +226,7 @@ impl Inner {
                 boarded.arrived();
                 count(sorted, &share);
                 if filtered.take().is_some() {
-                    count_filtered(sorted);
+                    count_rules(sorted);
                 }
                 claim.confirm();
                 metrics::SPOOL_APPEND_SECONDS.observe(&[], began.elapsed().as_secs_f64());
@@ -273,11 +272,15 @@ fn count(sorted: &Sorted, share: &Tally) {
     metrics::EVENTS_SPOOLED.add(&[input], share.spooled);
 }
 
-fn count_filtered(sorted: &Sorted) {
+/// Counts what the rules did with an upload that is kept.
+fn count_rules(sorted: &Sorted) {
     let input = &*sorted.input;
     metrics::EVENTS_RECEIVED.add(&[input], sorted.filtered.received);
     for (reason, events) in &sorted.dropped {
         metrics::EVENTS_FILTERED.add(&[input, reason], *events);
+    }
+    for Taken { rule, output, events } in &sorted.taken {
+        metrics::RULE_EVENTS.add(&[rule, output], *events);
     }
 }
 

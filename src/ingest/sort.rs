@@ -1,17 +1,19 @@
 //! An upload, sorted: what the rules drop, and what is to be kept, cut into parts that fit a record of the spool.
+//!
+//! Which outputs an event goes to is decided here, once, and kept with it: a record of the spool tells its events' routes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
 use super::accept::Refusal;
 use super::ledger::Tally;
-use crate::event::stored::{self, StoredUpload};
-use crate::event::{EventKey, Format, KeyMaker, Upload, decode, key};
-use crate::filter::{Decision, Rules};
+use crate::event::stored::{self, MAX_ROUTES, MAX_SETS, Routing, StoredRoute, StoredUpload};
+use crate::event::{EventKey, Format, KeyMaker, Timestamp, Upload, decode, key};
+use crate::filter::{Decision, Outcome, Route, RouteSet, Rules, Taken};
 use crate::spool::dead_letter::Letter;
 
 /// An upload after decoding and filtering.
@@ -23,15 +25,17 @@ pub(super) struct Sorted {
     pub(super) filtered: Tally,
     /// The same, by reason.
     pub(super) dropped: BTreeMap<&'static str, u64>,
+    /// What the rules took to outputs.
+    pub(super) taken: Vec<Taken>,
     pub(super) parts: Vec<Part>,
+    /// The route sets 1, 2, …
+    sets: Vec<Vec<Route>>,
     body: Bytes,
 }
 
 /// Records of one upload that go into one record of the spool.
-#[derive(Default)]
 pub(super) struct Part {
     records: Vec<Record>,
-    bytes: usize,
 }
 
 struct Record {
@@ -41,23 +45,26 @@ struct Record {
 }
 
 enum Kind {
-    Event(Format),
+    Event(Format, RouteSet),
     Unreadable(String),
 }
 
 /// Bytes of memory that an event takes on its way to the spool beside its own: its place here, key, verdict, index.
-const EVENT_COST: usize = 384;
+const EVENT_COST: usize = 392;
 /// The same for a record that becomes a dead letter, with its names and its reason.
 const UNREADABLE_COST: usize = 1024;
+/// The same for a route in a set: its place here, and twice in the making of a record. The names are the rules' own.
+const ROUTE_COST: usize = 192;
 
 impl Sorted {
     /// About how much memory it takes while it is made durable.
     pub(super) fn memory(&self) -> usize {
         let cost = |record: &Record| match record.kind {
-            Kind::Event(_) => EVENT_COST,
+            Kind::Event(..) => EVENT_COST,
             Kind::Unreadable(_) => UNREADABLE_COST,
         };
-        self.parts.iter().flat_map(|part| &part.records).map(cost).sum()
+        let records: usize = self.parts.iter().flat_map(|part| &part.records).map(cost).sum();
+        records + self.sets.iter().map(|set| (set.len() + 1) * ROUTE_COST).sum::<usize>()
     }
 }
 
@@ -65,29 +72,28 @@ impl Sorted {
 pub(super) fn sort(upload: Upload, rules: &Rules, keys: &KeyMaker, part_max: usize) -> Result<Sorted, Refusal> {
     let Upload { input, client, stream, syntax, body } = upload;
     let decoded = decode(syntax, &body)?;
+    let now = Timestamp::from_ticks(i64::try_from(since_1970().as_nanos() / 100).unwrap_or(i64::MAX));
     let mut keys = keys.for_scope(&client.scope, &stream);
+    let mut session = rules.session(&client, &stream, now);
     let mut dropped = BTreeMap::new();
-    let mut parts = vec![Part::default()];
+    let mut records = Vec::new();
 
     for event in &decoded.events {
-        match rules.decide(&event.fields) {
+        match session.decide(event) {
             Decision::Drop(reason) => *dropped.entry(reason).or_insert(0) += 1,
-            Decision::Keep => {
-                let key = keys.key(event);
-                push(
-                    &mut parts,
-                    part_max,
-                    Record { key, span: span(&body, event.raw), kind: Kind::Event(event.format) },
-                );
+            Decision::Keep(set) => {
+                let kind = Kind::Event(event.format, set);
+                records.push(Record { key: keys.key(event), span: span(&body, event.raw), kind });
             }
         }
     }
     for record in decoded.unreadable {
         let key = keys.unreadable_key(record.raw);
         let kind = Kind::Unreadable(record.reason);
-        push(&mut parts, part_max, Record { key, span: span(&body, record.raw), kind });
+        records.push(Record { key, span: span(&body, record.raw), kind });
     }
 
+    let Outcome { sets, taken } = session.finish();
     let filtered = dropped.values().sum();
     Ok(Sorted {
         input,
@@ -95,19 +101,69 @@ pub(super) fn sort(upload: Upload, rules: &Rules, keys: &KeyMaker, part_max: usi
         stream,
         filtered: Tally { received: filtered, filtered, ..Tally::default() },
         dropped,
-        parts,
+        taken,
+        parts: cut(records, part_max, &sets),
+        sets,
         body,
     })
 }
 
-fn push(parts: &mut Vec<Part>, part_max: usize, record: Record) {
-    let bytes = record.span.len();
-    if parts.last().is_none_or(|part| part.bytes > 0 && part.bytes + bytes > part_max) {
-        parts.push(Part::default());
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// Cuts where a record of the spool would be too large: in bytes, or in route sets. At least one part, be it empty.
+fn cut(mut records: Vec<Record>, part_max: usize, sets: &[Vec<Route>]) -> Vec<Part> {
+    let mut starts = Vec::new();
+    let mut load = Load::default();
+    for (at, record) in records.iter().enumerate() {
+        if !load.takes(record, part_max, sets) {
+            starts.push(at);
+            load = Load::default();
+        }
+        load.add(record, sets);
     }
-    let part = parts.last_mut().expect("one was pushed above if there was none");
-    part.bytes += bytes;
-    part.records.push(record);
+    // From the back, so that what there mostly is, one part, is not moved.
+    let behind: Vec<Part> = starts.into_iter().rev().map(|at| Part { records: records.split_off(at) }).collect();
+    std::iter::once(Part { records }).chain(behind.into_iter().rev()).collect()
+}
+
+/// What a part holds so far.
+#[derive(Default)]
+struct Load {
+    bytes: usize,
+    sets: HashSet<RouteSet>,
+    /// Of all its sets together: never less than there are different ones.
+    routes: usize,
+}
+
+impl Load {
+    fn takes(&self, record: &Record, part_max: usize, sets: &[Vec<Route>]) -> bool {
+        let room_for = |set| self.sets.len() < MAX_SETS && self.routes + routes_of(set, sets).len() <= MAX_ROUTES;
+        let fits = self.bytes + record.span.len() <= part_max && self.new_set(record).is_none_or(room_for);
+        self.bytes == 0 || fits
+    }
+
+    fn add(&mut self, record: &Record, sets: &[Vec<Route>]) {
+        self.bytes += record.span.len();
+        if let Some(set) = self.new_set(record) {
+            self.routes += routes_of(set, sets).len();
+            self.sets.insert(set);
+        }
+    }
+
+    /// The set of a record that no earlier one has; that of every output is no set.
+    fn new_set(&self, record: &Record) -> Option<RouteSet> {
+        match record.kind {
+            Kind::Event(_, set) if set != RouteSet::EVERYWHERE && !self.sets.contains(&set) => Some(set),
+            _ => None,
+        }
+    }
+}
+
+/// The routes of a set that is not [`RouteSet::EVERYWHERE`].
+fn routes_of(set: RouteSet, sets: &[Vec<Route>]) -> &[Route] {
+    &sets[set.0 as usize - 1]
 }
 
 /// Where `raw`, a slice of `body`, stands in it.
@@ -127,7 +183,7 @@ impl Part {
 
     /// How many of these records are events for the spool, and how many are set aside.
     pub(super) fn split(&self, records: &[usize]) -> Tally {
-        let events = records.iter().filter(|&&at| matches!(self.records[at].kind, Kind::Event(_))).count() as u64;
+        let events = records.iter().filter(|&&at| matches!(self.records[at].kind, Kind::Event(..))).count() as u64;
         Tally { spooled: events, set_aside: records.len() as u64 - events, ..Tally::default() }
     }
 
@@ -139,29 +195,51 @@ impl Part {
 
     /// The events among these records, as they stand in the spool.
     pub(super) fn payload(&self, sorted: &Sorted, records: &[usize]) -> Vec<u8> {
-        let events = records.iter().filter_map(|&at| {
-            let record = &self.records[at];
-            match record.kind {
-                Kind::Event(format) => Some((format, &sorted.body[record.span.clone()])),
-                Kind::Unreadable(_) => None,
+        let mut used = UsedSets::default();
+        let mut events = Vec::with_capacity(records.len());
+        let mut of_events = Vec::new();
+        for record in records.iter().map(|&at| &self.records[at]) {
+            if let Kind::Event(format, set) = record.kind {
+                events.push((format, &sorted.body[record.span.clone()]));
+                of_events.push(used.number(set, &sorted.sets));
             }
-        });
-        let events: Vec<_> = events.collect();
-        stored::encode(&StoredUpload {
-            stream: &sorted.stream,
-            input: &sorted.input,
-            routing: stored::Routing::default(),
-            events: &events,
-        })
+        }
+        let routing = Routing { sets: &used.sets, of_events: &of_events };
+        stored::encode(&StoredUpload { stream: &sorted.stream, input: &sorted.input, routing, events: &events })
     }
 
     /// The unreadable ones among these records, as dead letters.
     pub(super) fn letters(&self, sorted: &Sorted, records: &[usize]) -> Vec<Letter> {
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let now_ms = since_1970().as_millis() as u64;
         let unreadable = records.iter().filter_map(|&at| match &self.records[at].kind {
             Kind::Unreadable(reason) => Some((reason.clone(), &sorted.body[self.records[at].span.clone()])),
-            Kind::Event(_) => None,
+            Kind::Event(..) => None,
         });
         unreadable.map(|(reason, raw)| super::letter(sorted, reason, raw, now_ms)).collect()
     }
 }
+
+/// The route sets that a record of the spool names, numbered by it alone.
+#[derive(Default)]
+struct UsedSets<'s> {
+    sets: Vec<Vec<StoredRoute<'s>>>,
+    numbers: HashMap<RouteSet, u16>,
+}
+
+impl<'s> UsedSets<'s> {
+    /// The number that a set has in this record.
+    fn number(&mut self, set: RouteSet, sets: &'s [Vec<Route>]) -> u16 {
+        if set == RouteSet::EVERYWHERE {
+            return 0;
+        }
+        *self.numbers.entry(set).or_insert_with(|| {
+            let stored = |route: &'s Route| StoredRoute { output: &route.output, stream: route.stream.as_deref() };
+            self.sets.push(routes_of(set, sets).iter().map(stored).collect());
+            u16::try_from(self.sets.len()).expect("a part is cut before it has so many sets")
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "sort_tests.rs"]
+mod tests;

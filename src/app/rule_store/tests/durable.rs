@@ -1,0 +1,228 @@
+//! What is answered is on the disk and in force; what failed has changed nothing.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+use crate::spool::fs::faulty::FaultyFs;
+use crate::spool::fs::{Access, DirEntry, File};
+
+/// A file system whose n-th sync of a directory from now fails; 0 for none.
+#[derive(Debug, Default)]
+struct FailingDirs(AtomicU64);
+
+impl FailingDirs {
+    fn fail(&self, nth: u64) {
+        self.0.store(nth, Ordering::SeqCst);
+    }
+}
+
+impl Fs for FailingDirs {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        RealFs.create_dir(dir)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        RealFs.list(dir)
+    }
+    fn create(&self, path: &Path, size: u64) -> io::Result<Arc<dyn File>> {
+        RealFs.create(path, size)
+    }
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>> {
+        RealFs.open(path, access)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealFs.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealFs.remove(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let left = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| Some(left.saturating_sub(1)));
+        if left == Ok(1) { Err(io::Error::other("the disk is gone")) } else { RealFs.sync_dir(dir) }
+    }
+    fn free_space(&self, dir: &Path) -> io::Result<u64> {
+        RealFs.free_space(dir)
+    }
+}
+
+fn files(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn what_was_answered_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let plane = Plane::open(dir.path());
+    assert_eq!(plane.put_rule("b").await.status, 201);
+    assert_eq!(plane.put_rule("A").await.status, 201);
+    assert_eq!(plane.associate("web-%2A", "b").await.status, 201);
+    let before = plane.in_force.last();
+    let again = Plane::open(dir.path());
+    assert_eq!(again.store.snapshot(), before);
+    let ids: Vec<&str> = before.rules.iter().map(|(id, _)| id.as_str()).collect();
+    assert_eq!(ids, [rule("A"), rule("b")]);
+    let association = &before.associations[0];
+    assert_eq!((association.host.as_str(), &association.rule_id), ("web-*", &rule("b")));
+    assert!(association.resource_uri.ends_with("/machines/web-*"));
+    let old = plane.ask(&format!("GET {}?{VERSION}", rule("b")), "", "").await.body;
+    assert_eq!(again.ask(&format!("GET {}?{VERSION}", rule("B")), "", "").await.body, old);
+}
+
+#[tokio::test]
+async fn a_change_that_is_refused_whole_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let plane = Plane::open(dir.path());
+    *plane.in_force.refuses.lock().unwrap() = Some("no output serves this workspace");
+    let answered = plane.put_rule("a").await;
+    assert_eq!(answered.status, 400);
+    assert_eq!(answered.body["error"]["details"][0]["message"], "no output serves this workspace");
+    assert_eq!(plane.in_force.changes(), 0);
+    assert!(files(dir.path()).is_empty());
+    assert!(plane.store.snapshot().rules.is_empty());
+}
+
+/// A rule and an association, and what must still be there after a change has failed.
+struct Before {
+    dir: tempfile::TempDir,
+    plane: Plane,
+    files: Vec<String>,
+    snapshot: Snapshot,
+}
+
+impl Before {
+    async fn on(fs: Arc<dyn Fs>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let plane = Plane::new(fs, dir.path(), &admin::Config::default());
+        plane.put_rule("a").await;
+        plane.associate("host", "a").await;
+        Self { files: files(dir.path()), snapshot: plane.store.snapshot(), plane, dir }
+    }
+
+    async fn fails(&self, line: &str, body: String) {
+        let answered = self.plane.ask(&format!("{line}?{VERSION}"), "", body).await;
+        assert_eq!((answered.status, &answered.body["error"]["code"]), (500, &json!("InternalServerError")), "{line}");
+        assert_eq!(files(self.dir.path()), self.files, "{line}");
+        assert_eq!(self.plane.store.snapshot(), self.snapshot, "{line}");
+        let again = RuleStore::open(Arc::new(RealFs), self.dir.path().to_owned()).unwrap();
+        assert_eq!(again.snapshot(), self.snapshot, "{line}");
+        assert_eq!(self.plane.in_force.changes(), 2, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_written_changes_nothing() {
+    let (fs, faults) = FaultyFs::new(Arc::new(RealFs));
+    let before = Before::on(fs).await;
+    for name in ["a", "b"] {
+        let line = format!("PUT {}", rule(name));
+        faults.disk_full(true);
+        before.fails(&line, body(&["System!*"]).to_string()).await;
+        faults.disk_full(false);
+        faults.fail_syncs(1, 1);
+        before.fails(&line, body(&["System!*"]).to_string()).await;
+    }
+    assert_eq!(before.plane.put_rule("b").await.status, 201, "and it works again");
+}
+
+#[tokio::test]
+async fn a_change_whose_name_is_not_durable_is_undone() {
+    let fs = Arc::new(FailingDirs::default());
+    let before = Before::on(Arc::clone(&fs) as Arc<dyn Fs>).await;
+    for name in ["a", "b"] {
+        fs.fail(1);
+        before.fails(&format!("PUT {}", rule(name)), body(&["System!*"]).to_string()).await;
+    }
+    fs.fail(1);
+    before.fails(&format!("DELETE {}", association("host", "a")), String::new()).await;
+    assert_eq!(before.plane.put_rule("b").await.status, 201, "and it works again");
+}
+
+#[tokio::test]
+async fn a_removal_that_breaks_off_leaves_what_is_on_the_disk_in_force() {
+    let fs = Arc::new(FailingDirs::default());
+    let before = Before::on(Arc::clone(&fs) as Arc<dyn Fs>).await;
+    before.plane.associate("host-2", "a").await;
+    fs.fail(2);
+    let line = format!("DELETE {}?deleteAssociations=true&{VERSION}", rule("a"));
+    assert_eq!(before.plane.ask(&line, "", "").await.status, 500);
+    let left = before.plane.in_force.last();
+    assert_eq!((left.rules.len(), left.associations.len()), (1, 1));
+    assert_eq!(RuleStore::open(Arc::new(RealFs), before.dir.path().to_owned()).unwrap().snapshot(), left);
+}
+
+#[tokio::test]
+async fn leftovers_go_and_damage_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let plane = Plane::open(dir.path());
+    plane.put_rule("a").await;
+    plane.associate("host", "a").await;
+    let names = files(dir.path());
+    std::fs::write(dir.path().join(&names[0]).with_extension("new"), "half a fi").unwrap();
+    let open = || RuleStore::open(Arc::new(RealFs), dir.path().to_owned()).map(|store| store.snapshot());
+    assert_eq!(open().unwrap(), plane.store.snapshot());
+    assert_eq!(files(dir.path()), names, "what a crash left unfinished is removed");
+
+    for name in &names {
+        let path = dir.path().join(name);
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let other = whole.replace("myResourceGroup", "otherGroup");
+        for damage in ["", &whole[..whole.len() / 2], "{}", other.as_str()] {
+            std::fs::write(&path, damage).unwrap();
+            let error = format!("{:#}", open().unwrap_err());
+            assert!(error.contains(name.as_str()) && error.contains("is damaged"), "{damage}: {error}");
+        }
+        std::fs::write(&path, whole).unwrap();
+    }
+    let rule = names.iter().find(|name| !std::fs::read_to_string(dir.path().join(name)).unwrap().contains("machines"));
+    std::fs::remove_file(dir.path().join(rule.unwrap())).unwrap();
+    let error = format!("{:#}", open().unwrap_err());
+    assert!(error.contains("of which there is no file"), "{error}");
+}
+
+#[tokio::test]
+async fn a_rule_is_deleted_while_no_gateway_works() {
+    let dir = tempfile::tempdir().unwrap();
+    let plane = Plane::open(dir.path());
+    plane.put_rule("a").await;
+    plane.put_rule("b").await;
+    for (host, name) in [("host", "a"), ("host-2", "a"), ("host", "b")] {
+        plane.associate(host, name).await;
+    }
+    drop(plane);
+    let fs = Arc::new(FailingDirs::default());
+    let delete = |id: &str| RuleStore::delete_kept(Arc::clone(&fs) as Arc<dyn Fs>, dir.path().to_owned(), id);
+    let kept = || RuleStore::look(Arc::new(RealFs), dir.path().to_owned()).unwrap();
+    let before = kept();
+    for none in [rule("c"), association("host", "a"), String::new()] {
+        assert!(!delete(&none).unwrap(), "{none}");
+    }
+    assert_eq!(kept(), before);
+
+    let id = rule("a").to_uppercase();
+    fs.fail(2);
+    assert!(format!("{:#}", delete(&id).unwrap_err()).ends_with("cannot be removed: the disk is gone"));
+    assert_eq!((kept().rules.len(), kept().associations.len()), (2, 2), "the rule goes last");
+    assert!(delete(&id).unwrap());
+    let left = kept();
+    assert_eq!(left.rules.iter().map(|(id, _)| id).collect::<Vec<_>>(), [&rule("b")]);
+    assert_eq!(left.associations.iter().map(|left| &left.rule_id).collect::<Vec<_>>(), [&rule("b")]);
+    assert!(!delete(&id).unwrap(), "it is gone already");
+    assert_eq!(files(dir.path()).len(), 2);
+}
+
+#[tokio::test]
+async fn nothing_changes_while_somebody_holds_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let plane = Plane::open(dir.path());
+    let held = plane.store.hold().await;
+    let line = format!("PUT {}?{VERSION}", rule("a"));
+    let content = body(&["Security!*"]).to_string();
+    let mut waiting = Box::pin(plane.ask(&line, "", content));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    assert_eq!(plane.in_force.changes(), 0);
+    drop(held);
+    assert_eq!(waiting.await.status, 201);
+}

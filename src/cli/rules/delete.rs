@@ -1,0 +1,26 @@
+//! `gatepost rules delete`: takes away a rule that keeps a gateway from starting.
+//!
+//! A rule that is kept over the admin plane may name an output that the configuration no longer has. The gateway then does not
+//! start, since the events of that rule would go nowhere, and without it the admin plane cannot be asked.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+use super::super::{Global, print};
+use crate::app::rules;
+
+/// Delete a rule that came over the admin plane while no gateway runs.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The rule's resource id, `/subscriptions/…/dataCollectionRules/NAME`
+    id: String,
+}
+
+pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
+    if !rules::delete(&global.load()?, &args.id)? {
+        bail!("no rule {:?} is kept over the admin plane; rules of the configuration are deleted there", args.id);
+    }
+    print("deleted, with its associations\n")?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,131 @@
+//! The files in which rules stand: found from the configuration's folder, read, and checked with it.
+//!
+//! A configuration is right only if the rules that it names are, so they are made once here and thrown away; the gateway
+//! makes them again, together with those that are kept over the admin plane.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::document::Document;
+use super::expand::Sources;
+use super::load::Sections;
+use super::tree::Config;
+use crate::filter::Rules;
+use crate::filter::rules::{Managed, Material, Place, Problem, Text};
+use crate::limits::{RULE_FILE_MAX_BYTES, RULE_FILES_MAX};
+
+/// Reads a file, or every `.json` file of a folder in the order of their names.
+///
+/// # Errors
+///
+/// When something cannot be read, is too large, or is no text; when a folder holds no such file, or too many.
+pub fn read(path: &Path) -> io::Result<Vec<Text>> {
+    if !path.is_dir() {
+        return Ok(vec![read_file(path)?]);
+    }
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let file = entry?.path();
+        if file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
+            files.push(file);
+        }
+    }
+    if files.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the folder holds no .json file"));
+    }
+    if files.len() > RULE_FILES_MAX {
+        let text = format!("the folder holds {} files; {RULE_FILES_MAX} are the limit", files.len());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    files.sort();
+    let named = |file: &Path, error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
+    files.iter().map(|file| read_file(file).map_err(|error| named(file, error))).collect()
+}
+
+fn read_file(path: &Path) -> io::Result<Text> {
+    let mut text = String::new();
+    File::open(path)?.take(RULE_FILE_MAX_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > RULE_FILE_MAX_BYTES {
+        let text = format!("it is larger than {RULE_FILE_MAX_BYTES} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Text { path: path.display().to_string(), stem, text })
+}
+
+/// The files with rules that a configuration names, as they were read.
+///
+/// What is in force must not change because somebody edits a file: rules that change one by one are made again from these
+/// until a reload reads the files anew.
+#[derive(Debug, Default)]
+pub struct Texts(HashMap<PathBuf, io::Result<Vec<Text>>>);
+
+impl Texts {
+    /// Reads all of them.
+    pub fn of(config: &Config) -> Self {
+        Self(config.rule_files().map(|path| (path.to_owned(), read(path))).collect())
+    }
+
+    fn get(&self, path: &Path) -> io::Result<Vec<Text>> {
+        match self.0.get(path) {
+            Some(Ok(texts)) => Ok(texts.clone()),
+            Some(Err(error)) => Err(io::Error::new(error.kind(), error.to_string())),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+/// The files and folders with rules that a configuration names, also one that is wrong: what makes it wrong may be mended
+/// in one of them.
+pub fn named_in(config: &Path) -> Vec<PathBuf> {
+    let folder = config.parent().unwrap_or(Path::new("."));
+    let sources = Sources { env: &|name| std::env::var(name).ok(), folder };
+    let text = std::fs::read_to_string(config).unwrap_or_default();
+    let Ok(document) = Document::parse(&text, &sources) else { return Vec::new() };
+    let rules = document.value.pointer("/filter/rules").and_then(Value::as_array);
+    let named = rules.into_iter().flatten().flat_map(|rule| [rule.get("file"), rule.get("query_list")]);
+    named.flatten().filter_map(Value::as_str).map(|path| folder.join(path)).collect()
+}
+
+impl Config {
+    /// The files and folders in which rules stand.
+    pub fn rule_files(&self) -> impl Iterator<Item = &Path> {
+        self.filter.rules.iter().flat_map(|rule| rule.file.iter().chain(&rule.query_list)).map(PathBuf::as_path)
+    }
+
+    /// The names of the outputs.
+    pub fn output_names(&self) -> Vec<String> {
+        self.outputs.iter().map(|output| output.output.name().to_owned()).collect()
+    }
+
+    /// Makes the rules of this configuration and of what is kept over the admin plane, or says everything that is wrong.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rules::build`].
+    pub fn rules(&self, texts: &Texts, managed: &Managed) -> Result<Rules, Vec<Problem>> {
+        let read = |path: &Path| texts.get(path);
+        Rules::build(&Material { config: &self.filter, outputs: &self.output_names(), read: &read, managed })
+    }
+
+    /// Lets relative paths of rule files start at `folder`.
+    pub(super) fn find_rule_files(&mut self, folder: &Path) {
+        let rules = self.filter.rules.iter_mut();
+        rules
+            .flat_map(|rule| rule.file.iter_mut().chain(&mut rule.query_list))
+            .for_each(|path| *path = folder.join(&*path));
+    }
+}
+
+/// Reports what is wrong with the rules.
+pub(super) fn check(config: &Config, sections: &mut Sections<'_>) {
+    for problem in config.rules(&Texts::of(config), &Managed::default()).err().unwrap_or_default() {
+        if let Place::Key(key) = problem.place {
+            sections.wrong(format!("filter.{key}"), problem.message);
+        }
+    }
+}
