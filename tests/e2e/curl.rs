@@ -175,6 +175,12 @@ async fn the_transcript_of_the_page_on_tunnels_works_as_printed() {
 }
 
 #[tokio::test]
+async fn the_transcript_of_the_page_on_rules_works_as_printed() {
+    let page = std::fs::read_to_string(of_checkout("docs/rules.md")).expect("it is there");
+    assert!(play(&page).await > 15, "the page shows rules that are checked, tried, in force and changed");
+}
+
+#[tokio::test]
 async fn a_transcript_in_their_form_works_as_printed() {
     let sample = std::fs::read_to_string(of_checkout("tests/e2e/data/transcript.md")).expect("it is there");
     assert_eq!(play(&sample).await, 5);

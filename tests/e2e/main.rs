@@ -16,4 +16,5 @@ mod front_door;
 mod metrics;
 mod raw;
 mod ready;
+mod rules_cli;
 mod send;
