@@ -27,6 +27,27 @@ use tokio::time::Instant;
 /// Different scopes: the same bodies are new events again under another token, so that a long run needs no generator.
 const SCOPES: usize = 256;
 
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum RulesKind {
+    Lookup,
+    Body,
+}
+
+impl RulesKind {
+    fn toml(self) -> &'static str {
+        match self {
+            Self::Lookup => {
+                "[[filter.rules]]\nname = \"common\"\nevent_set = \"Common\"\noutputs = [\"workspace\"]\n\
+                 [[filter.rules]]\nname = \"rest\"\nqueries = [\"Security!*\", \"System!*\"]\noutputs = [\"workspace\"]\n"
+            }
+            Self::Body => {
+                "[[filter.rules]]\nname = \"body\"\nqueries = [\"Security!*[EventData[Data[@Name='none'] or Data] or UserData or System]\", \
+                 \"System!*[EventData[Data[@Name='none'] or Data] or UserData or System]\"]\noutputs = [\"workspace\"]\n"
+            }
+        }
+    }
+}
+
 #[derive(Parser)]
 struct Args {
     /// Scenarios: throughput, rate, backlog. All when none is named.
@@ -49,6 +70,9 @@ struct Args {
     /// Events of the backlog scenario.
     #[arg(long, default_value_t = 1_000_000)]
     backlog: u64,
+    /// Rules that keep every event: by channel and id, or by looking into it.
+    #[arg(long)]
+    rules: Option<RulesKind>,
     /// Given by `cargo bench`; means nothing here.
     #[arg(long, hide = true)]
     bench: bool,
@@ -115,13 +139,13 @@ struct Gateway {
 }
 
 impl Gateway {
-    async fn start(collectors: &[Collector]) -> Result<Self> {
+    async fn start(collectors: &[Collector], args: &Args) -> Result<Self> {
         let binary = binary()?;
         let dir =
             tempfile::Builder::new().prefix("gatepost-bench").tempdir_in(std::env::current_dir()?.join("target"))?;
         let (port, admin) = (free_port()?, free_port()?);
         let config = dir.path().join("gatepost.toml");
-        std::fs::write(&config, configuration(dir.path(), port, admin, collectors))?;
+        std::fs::write(&config, configuration(dir.path(), port, admin, collectors, args))?;
         let log = std::fs::File::create(dir.path().join("log"))?;
         let child = Command::new(binary)
             .args(["run", "--config"])
@@ -184,7 +208,7 @@ fn free_port() -> Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-fn configuration(dir: &Path, port: u16, admin: u16, collectors: &[Collector]) -> String {
+fn configuration(dir: &Path, port: u16, admin: u16, collectors: &[Collector], args: &Args) -> String {
     let endpoints: Vec<String> = collectors
         .iter()
         .enumerate()
@@ -207,10 +231,11 @@ name = "workspace"
 dcr = "dcr-00000000000000000000000000000000"
 stream = "Custom-SecurityEvent"
 endpoints = [{endpoints}]
-"#,
+{rules}"#,
         state = dir.join("state").display(),
         tokens = tokens.join(", "),
         endpoints = endpoints.join(", "),
+        rules = args.rules.map_or("", RulesKind::toml),
     )
 }
 
@@ -343,7 +368,7 @@ async fn collectors(count: usize) -> Result<Vec<Collector>> {
 
 async fn throughput(args: &Args, bodies: &Arc<Bodies>) -> Result<()> {
     let collectors = collectors(args.collectors).await?;
-    let gateway = Gateway::start(&collectors).await?;
+    let gateway = Gateway::start(&collectors, args).await?;
     let load = Load::new(bodies, args);
     let clients = load.clients(&gateway, args.clients)?;
     load.run(&clients, Stop::after(2)).await?;
@@ -386,7 +411,7 @@ async fn sample_rss(gateway: &Gateway) -> Result<f64> {
 
 async fn rate(args: &Args, bodies: &Arc<Bodies>) -> Result<()> {
     let collectors = collectors(args.collectors).await?;
-    let gateway = Gateway::start(&collectors).await?;
+    let gateway = Gateway::start(&collectors, args).await?;
     let load = Load::new(bodies, args);
     let pace = Duration::from_secs_f64(args.batch as f64 / args.rate as f64);
     let fsync = fsync_p99(gateway.dir.path())?;
@@ -435,7 +460,7 @@ fn fsync_p99(dir: &Path) -> Result<(f64, f64)> {
 /// Intake with an empty spool, then with a backlog that nobody drains, then the drain.
 async fn backlog(args: &Args, bodies: &Arc<Bodies>) -> Result<()> {
     let collectors = collectors(args.collectors).await?;
-    let gateway = Gateway::start(&collectors).await?;
+    let gateway = Gateway::start(&collectors, args).await?;
     for collector in &collectors {
         collector.set(Behaviour { fault: Some(Fault::Down), ..Behaviour::default() });
     }
