@@ -27,6 +27,7 @@ deny: ## Licences, bans and sources of all dependencies.
 bench: ## Micro-benchmarks, the end-to-end load run, tunnels beside Squid and tinyproxy (docs/performance.md).
 	scripts/tools.sh bench
 	$(CARGO) bench --bench micro
+	$(CARGO) bench --bench rules
 	$(CARGO) bench --bench spool
 	$(CARGO) bench --bench end_to_end
 	$(CARGO) bench --bench tunnel
