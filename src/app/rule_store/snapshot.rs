@@ -1,13 +1,14 @@
 //! What is kept, in the form in which it is compiled.
 
 use super::{Meaning, Shelf};
-use crate::filter::dcr::{DataCollectionRule, Finding};
+use crate::filter::dcr::Finding;
+use crate::filter::rules::ManagedRule;
 
 /// Rules and associations at one moment, both sorted by id.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(in crate::app) struct Snapshot {
-    /// Each rule with its id.
-    pub(in crate::app) rules: Vec<(String, DataCollectionRule)>,
+    /// The rules, with what is to be said about them.
+    pub(in crate::app) rules: Vec<ManagedRule>,
     /// Which hosts they are for.
     pub(in crate::app) associations: Vec<Association>,
 }
@@ -39,7 +40,11 @@ impl Snapshot {
         let mut snapshot = Self::default();
         for entry in shelf.rules.values().chain(shelf.associations.values()) {
             match &entry.meaning {
-                Meaning::Rule { rule, .. } => snapshot.rules.push((entry.id.clone(), rule.clone())),
+                Meaning::Rule { rule, warnings } => snapshot.rules.push(ManagedRule {
+                    id: entry.id.clone(),
+                    rule: rule.clone(),
+                    warnings: warnings.clone(),
+                }),
                 Meaning::Association { resource_uri, rule_id } => snapshot.associations.push(Association {
                     id: entry.id.clone(),
                     resource_uri: resource_uri.clone(),
@@ -48,7 +53,7 @@ impl Snapshot {
                 }),
             }
         }
-        snapshot.rules.sort_by(|a, b| a.0.cmp(&b.0));
+        snapshot.rules.sort_by(|a, b| a.id.cmp(&b.id));
         snapshot.associations.sort_by(|a, b| a.id.cmp(&b.id));
         snapshot
     }

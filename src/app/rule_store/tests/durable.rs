@@ -62,7 +62,7 @@ async fn what_was_answered_is_there_after_a_restart() {
     let before = plane.in_force.last();
     let again = Plane::open(dir.path());
     assert_eq!(again.store.snapshot(), before);
-    let ids: Vec<&str> = before.rules.iter().map(|(id, _)| id.as_str()).collect();
+    let ids: Vec<&str> = before.rules.iter().map(|kept| kept.id.as_str()).collect();
     assert_eq!(ids, [rule("A"), rule("b")]);
     let association = &before.associations[0];
     assert_eq!((association.host.as_str(), &association.rule_id), ("web-*", &rule("b")));
@@ -207,7 +207,7 @@ async fn a_rule_is_deleted_while_no_gateway_works() {
     assert_eq!((kept().rules.len(), kept().associations.len()), (2, 2), "the rule goes last");
     assert!(delete(&id).unwrap());
     let left = kept();
-    assert_eq!(left.rules.iter().map(|(id, _)| id).collect::<Vec<_>>(), [&rule("b")]);
+    assert_eq!(left.rules.iter().map(|kept| &kept.id).collect::<Vec<_>>(), [&rule("b")]);
     assert_eq!(left.associations.iter().map(|left| &left.rule_id).collect::<Vec<_>>(), [&rule("b")]);
     assert!(!delete(&id).unwrap(), "it is gone already");
     assert_eq!(files(dir.path()).len(), 2);

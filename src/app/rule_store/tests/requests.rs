@@ -29,7 +29,7 @@ async fn the_sample_of_microsofts_page_is_refused_with_a_hint_and_taken_when_fil
     let filled = SAMPLE.replace("EventID=)", "EventID=4625)");
     let taken = plane.ask(&line, "", body(&[&filled]).to_string()).await;
     assert_eq!((taken.status, &taken.body["name"]), (201, &json!("myCollectionRule")));
-    assert_eq!(plane.in_force.last().rules[0].1.sources[0].queries[0].0, filled);
+    assert_eq!(plane.in_force.last().rules[0].rule.sources[0].queries[0].0, filled);
 }
 
 #[tokio::test]

@@ -39,11 +39,22 @@ pub struct Text {
     pub text: String,
 }
 
+/// A rule that is kept over the admin plane.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ManagedRule {
+    /// Its resource id.
+    pub id: String,
+    /// What it says.
+    pub rule: DataCollectionRule,
+    /// What was said when it was read.
+    pub warnings: Vec<String>,
+}
+
 /// Rules and associations that are kept over the admin plane.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Managed {
-    /// Each with its resource id.
-    pub rules: Vec<(String, DataCollectionRule)>,
+    /// In order of their ids.
+    pub rules: Vec<ManagedRule>,
     /// Each with the host name pattern and the resource id of its rule.
     pub associations: Vec<(String, String)>,
 }
@@ -118,7 +129,7 @@ pub(in crate::filter::rules) fn drafts(material: &Material<'_>, problems: &mut V
         let association = Association { hosts: vec![host.clone()], ..Association::default() };
         hosts_of.entry(rule.to_ascii_lowercase()).or_default().push(association);
     }
-    for (id, rule) in &material.managed.rules {
+    for ManagedRule { id, rule, warnings } in &material.managed.rules {
         let associations = hosts_of.remove(&id.to_ascii_lowercase()).unwrap_or_default();
         let mut findings = Vec::new();
         let mut draft = from_azure(material, rule, &mut namesakes, &mut findings);
@@ -128,6 +139,7 @@ pub(in crate::filter::rules) fn drafts(material: &Material<'_>, problems: &mut V
             .unwrap_or_else(|| id.clone());
         draft.origin = Origin::Managed { id: id.clone() };
         draft.associations = associations;
+        draft.warnings.splice(0..0, warnings.iter().cloned());
         for Finding { severity, code, target, message } in findings {
             match severity {
                 Severity::Warning => draft.warnings.push(format!("{target}: {message}")),
