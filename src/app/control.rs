@@ -164,8 +164,14 @@ async fn replay(parts: &Parts, letter: &Letter) -> Result<(), ControlError> {
     Ok(())
 }
 
-/// Reads the configuration again and applies it, or refuses it whole.
-pub(super) async fn reload(parts: &Parts) -> anyhow::Result<String> {
+/// Reads the configuration again and applies it, or refuses it whole. A task of its own: whoever asked may hang up, and half
+/// of a configuration must not stay in force.
+pub(super) async fn reload(parts: &Arc<Parts>) -> anyhow::Result<String> {
+    let parts = Arc::clone(parts);
+    tokio::spawn(async move { apply_alone(&parts).await }).await.context("the reload ended")?
+}
+
+async fn apply_alone(parts: &Parts) -> anyhow::Result<String> {
     let _alone = parts.reloading.lock().await;
     let result = apply(parts).await;
     let label = if result.is_ok() { "applied" } else { "refused" };

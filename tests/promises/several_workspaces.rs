@@ -4,6 +4,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use gatepost::admin::Scrape;
+use gatepost::app::Gateway;
 use gatepost::cli::send::client::Client;
 use gatepost::cli::simulate::collector::{Behaviour, Collector, Fault, Memory};
 use gatepost::cli::simulate::events::{Host, Identity, Shape, SimulatedEvent};
@@ -229,4 +231,27 @@ async fn an_output_that_is_replaced_under_load_loses_no_acknowledged_event() {
     assert_each_once(&agent.owed, &[&old, &new]);
     assert!(running.stop().success());
     site.assert_audit_balances();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_is_brought_to_its_end_when_whoever_asked_for_it_hangs_up() {
+    let (kept, old) =
+        (Collector::start(Memory::Identities).await.unwrap(), Collector::start(Memory::Identities).await.unwrap());
+    old.set(Behaviour { fault: Some(Fault::Hang), ..Behaviour::default() });
+    let site = Site::new(&(workspace("kept", &[&kept]) + &workspace("old", &[&old])), SMALL_SPOOL);
+    // In this process, where nothing but the test asks for a reload.
+    let config = gatepost::config::load(&site.config_path()).unwrap();
+    let gateway = Gateway::start(config, Some(site.config_path()), Scrape::install().unwrap()).await.unwrap();
+    let mut agent = crate::load::Agent::new(&site, "A.example", 9);
+    agent.upload(&site, 20).await;
+    // The output that goes has something to send and cannot: the reload waits for it.
+    site.configure(&site.config().replace(&workspace("old", &[&old]), ""));
+    let hung_up = tokio::time::timeout(Duration::from_millis(300), gateway.reload()).await;
+    assert!(hung_up.is_err(), "the reload was over before anybody could hang up: {hung_up:?}");
+    crate::load::until(&site, "the reload is done", async || {
+        site.metric("gatepost_config_reloads_total{result=\"applied\"}").await > 0.0
+    })
+    .await;
+    assert_eq!(site.status().await["outputs"].as_array().unwrap().len(), 1);
+    gateway.stop().await;
 }
