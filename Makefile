@@ -9,8 +9,7 @@ help: ## This list.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: ## Build and run the demo: a gateway, three collectors, forty hosts, the account.
-	$(CARGO) build --bin gatepost
-	target/debug/gatepost demo
+	$(CARGO) run --bin gatepost -- demo
 
 test: ## Run every test, with the real components they need.
 	scripts/tools.sh test
