@@ -11,6 +11,7 @@ use crate::filter::rules::Origin;
 pub(super) fn from_azure(
     material: &Material<'_>,
     rule: &DataCollectionRule,
+    origin: Origin,
     namesakes: &mut Namesakes,
     findings: &mut Vec<Finding>,
 ) -> Draft {
@@ -37,7 +38,7 @@ pub(super) fn from_azure(
     Draft {
         name: rule.id.as_deref().map_or_else(|| rule.name.clone(), group_and_name),
         section: None,
-        origin: Origin::Config,
+        origin,
         queries,
         associations: Vec::new(),
         default: false,

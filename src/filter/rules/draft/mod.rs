@@ -132,12 +132,12 @@ pub(in crate::filter::rules) fn drafts(material: &Material<'_>, problems: &mut V
     for ManagedRule { id, rule, warnings } in &material.managed.rules {
         let associations = hosts_of.remove(&id.to_ascii_lowercase()).unwrap_or_default();
         let mut findings = Vec::new();
-        let mut draft = from_azure(material, rule, &mut namesakes, &mut findings);
+        let origin = Origin::Managed { id: id.clone() };
+        let mut draft = from_azure(material, rule, origin, &mut namesakes, &mut findings);
         // Names repeat over subscriptions; metrics must tell them apart.
         draft.name = Some(group_and_name(id))
             .filter(|name| drafts.iter().all(|other| other.name != *name))
             .unwrap_or_else(|| id.clone());
-        draft.origin = Origin::Managed { id: id.clone() };
         draft.associations = associations;
         draft.warnings.splice(0..0, warnings.iter().cloned());
         for Finding { severity, code, target, message } in findings {
@@ -183,9 +183,9 @@ fn from_file(
     let mut drafts: Vec<Draft> = Vec::new();
     for azure in &rules {
         let mut findings = Vec::new();
-        let mut draft = from_azure(material, azure, namesakes, &mut findings);
+        let origin = Origin::File { path: text.path.clone() };
+        let mut draft = from_azure(material, azure, origin, namesakes, &mut findings);
         findings.into_iter().for_each(|finding| sort(finding, &mut draft.warnings));
-        draft.origin = Origin::File { path: text.path.clone() };
         draft.associations = vec![association(rule)];
         draft.default = rule.default;
         drafts.push(draft);
