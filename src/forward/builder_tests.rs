@@ -94,8 +94,7 @@ impl Log {
     /// An output as its forwarder begins it.
     fn output(&self, name: &str, max_events: usize) -> Simulated {
         let cursor = Cursor::open(Arc::new(RealFs), &self.dir.path().join(name), 0).unwrap();
-        let settled =
-            super::super::settled_between(cursor.low(), self.end(), cursor.unsettled(cursor.low(), self.end()));
+        let settled = super::super::settled_below(self.end(), cursor.unsettled(cursor.low(), self.end()));
         let (reader, again) = (self.spool.reader(cursor.low()).unwrap(), cursor.open_batches());
         let builder = Builder::new(name.into(), Arc::new(Stub { max_events }), reader, settled, again);
         Simulated { builder, cursor, on_the_way: Vec::new(), end: self.end() }
@@ -157,6 +156,22 @@ fn numbered(at: usize) -> Vec<u8> {
 /// Position and stream of each event.
 fn shape(batch: &Batch) -> Vec<(Ordinal, &str)> {
     batch.events.iter().map(|event| (event.ordinal, &*event.event.stream)).collect()
+}
+
+#[tokio::test]
+async fn a_record_whose_first_events_were_sent_is_not_sent_from_its_beginning_after_a_restart() {
+    let log = Log::new();
+    log.append(&[0; 5], |n| format!("{{\"n\":{n}}}").into_bytes()).await;
+    let mut before = log.output("a", 3);
+    assert!(before.build());
+    let sent = before.on_the_way.pop().unwrap().range();
+    assert_eq!(sent, 0..3, "the batch ends inside of the record");
+    before.settle(sent, Settlement::Forwarded);
+    drop(before);
+
+    let mut after = log.output("a", 3);
+    assert!(after.build());
+    assert_eq!(after.on_the_way[0].range(), 3..5);
 }
 
 #[tokio::test]

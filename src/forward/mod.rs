@@ -246,7 +246,7 @@ impl Forwarder {
         let end = *self.spool.durable_end().borrow();
         let reader = self.spool.reader(cursor.low())?;
         let again = cursor.open_batches();
-        let settled = settled_between(cursor.low(), end, cursor.unsettled(cursor.low(), end));
+        let settled = settled_below(end, cursor.unsettled(cursor.low(), end));
         if !again.is_empty() {
             tracing::info!(output = &*self.name, batches = again.len(), "batches without an answer are sent again");
         }
@@ -366,9 +366,11 @@ fn delivered(ended: Option<Result<(), JoinError>>) {
     }
 }
 
-fn settled_between(low: Ordinal, end: Ordinal, gaps: impl Iterator<Item = Range<Ordinal>>) -> Vec<Range<Ordinal>> {
+/// What is settled below `end`, where `gaps` is not. From the beginning on, because a batch may end inside of a record: the
+/// reader starts with that record, and its first events were sent.
+fn settled_below(end: Ordinal, gaps: impl Iterator<Item = Range<Ordinal>>) -> Vec<Range<Ordinal>> {
     let mut settled = Vec::new();
-    let mut from = low;
+    let mut from = 0;
     for gap in gaps {
         if from < gap.start {
             settled.push(from..gap.start);
