@@ -191,6 +191,9 @@ fn payload() -> Vec<u8> {
     stored::encode(&StoredUpload {
         stream: "Custom-SecurityEvent",
         input: "agents",
+        client: None,
+        first_seen_ms: 0,
+        tries: 0,
         routing: Routing::default(),
         events: &events,
     })

@@ -2,6 +2,7 @@
 # Installs what the tests and checks need and this machine lacks. Real components, from Debian's packages and crates.io.
 #
 #   scripts/tools.sh test   servers and tools that `make test` starts
+#   scripts/tools.sh clients  Azure's client libraries, from PyPI and npm; part of test
 #   scripts/tools.sh bench  the proxies that `make bench` measures Gatepost beside
 #   scripts/tools.sh deny   cargo-deny
 #   scripts/tools.sh fuzz   cargo-fuzz
@@ -29,6 +30,21 @@ cargo_tool() { # cargo_tool NAME: install a cargo subcommand
     command -v "$1" >/dev/null 2>&1 || cargo install --locked "$1"
 }
 
+# Azure's client libraries in a folder of their own, which is kept: tests/clients runs them against the gateway.
+client_libraries() {
+    local home=${GATEPOST_CLIENTS:-$HOME/.cache/gatepost/clients}
+    local python=(azure-monitor-ingestion==1.1.0 azure-identity==1.27.0 msal==1.39.0)
+    local npm=(@azure/monitor-ingestion@1.2.0 @azure/identity@4.13.1)
+    local wanted="${python[*]} ${npm[*]}"
+    [ "$(cat "$home/installed" 2>/dev/null)" = "$wanted" ] && return
+    echo "installing into $home: $wanted"
+    mkdir -p "$home/js"
+    [ -x "$home/python/bin/python" ] || python3 -m venv "$home/python"
+    "$home/python/bin/pip" install -q --disable-pip-version-check "${python[@]}"
+    npm install --prefix "$home/js" --no-audit --no-fund --silent "${npm[@]}"
+    echo "$wanted" >"$home/installed"
+}
+
 case "${1:-}" in
 test)
     debian curl curl haproxy haproxy promtool prometheus systemd-analyze systemd mkfs.ext4 e2fsprogs openssl openssl \
@@ -36,12 +52,14 @@ test)
         squid squid-openssl wget wget git git node nodejs npm npm
     python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install python3-venv
     python3 -c 'import yaml' 2>/dev/null || apt_install python3-yaml
+    client_libraries
     ;;
+clients) client_libraries ;;
 bench) debian squid squid-openssl tinyproxy tinyproxy ;;
 deny) cargo_tool cargo-deny ;;
 fuzz) cargo_tool cargo-fuzz ;;
 *)
-    sed -n '2,8p' "$0"
+    sed -n '2,9p' "$0"
     exit 2
     ;;
 esac

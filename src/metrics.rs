@@ -69,6 +69,8 @@ metrics! {
     INPUT_REQUESTS = Counter "gatepost_input_requests_total" ["input", "status"];
     /// Seconds from the first byte of a request to its answer, by input.
     INPUT_REQUEST_SECONDS = Histogram "gatepost_input_request_seconds" ["input"] SECONDS;
+    /// Requests for a token of the local Entra, by input and result.
+    ENTRA_TOKENS = Counter "gatepost_entra_tokens_total" ["input", "result"];
     /// Bytes of upload bodies, by input and whether counted on the wire or decompressed.
     INPUT_BYTES = Counter "gatepost_input_bytes_total" ["input", "counted"];
 
@@ -83,6 +85,9 @@ metrics! {
     EVENTS_DUPLICATE = Counter "gatepost_events_duplicate_total" ["input"];
     /// Records set aside as dead letters because they could not be understood, by input.
     EVENTS_SET_ASIDE = Counter "gatepost_events_set_aside_total" ["input"];
+    /// Events that named a computer or resource that is not their sender's, by input and whether their upload was refused or
+    /// they were kept and tagged.
+    EVENTS_FOREIGN = Counter "gatepost_events_foreign_total" ["input", "action"];
     /// Events appended to the spool, by input.
     EVENTS_SPOOLED = Counter "gatepost_events_spooled_total" ["input"];
     /// Uploads refused because of load, by reason.
@@ -116,6 +121,11 @@ metrics! {
     EVENTS_FORWARDED = Counter "gatepost_events_forwarded_total" ["output"];
     /// Events kept as dead letters after an output refused them, by output and reason.
     EVENTS_DEAD_LETTERED = Counter "gatepost_events_dead_lettered_total" ["output", "reason"];
+    /// Events that an output took with long texts cut, because they fit into no request otherwise, by output.
+    EVENTS_SHORTENED = Counter "gatepost_events_shortened_total" ["output"];
+    /// Events that an output took whose time it does not keep: Azure puts the time of arrival in the place of a
+    /// `TimeGenerated` more than two days back or one day ahead. Their own time is in `original_time_column`.
+    EVENTS_RESTAMPED = Counter "gatepost_events_restamped_total" ["output"];
     /// Events of the spool that were for other outputs only, by output that passed over them.
     EVENTS_SKIPPED = Counter "gatepost_events_skipped_total" ["output"];
     /// Events in the spool that this output still has to send.
@@ -163,8 +173,14 @@ metrics! {
     /// Lines of the access log that were lost because they came faster than they could be written.
     ACCESS_LOG_LOST = Counter "gatepost_access_log_lost_total" [];
 
+    /// Requests for tokens, by kind of identity and outcome: "fetched", "failed" (time may mend it) or "refused" (a person
+    /// must).
+    TOKEN_REQUESTS = Counter "gatepost_token_requests_total" ["kind", "outcome"];
+
     /// Dead letters kept now.
     DEAD_LETTERS = Gauge "gatepost_dead_letters" [];
+    /// Dead letters kept now, by the output or input that they come from and the reason.
+    DEAD_LETTERS_BY_REASON = Gauge "gatepost_dead_letters_by_reason" ["source", "reason"];
     /// Bytes of disk that dead letters take.
     DEAD_LETTER_BYTES = Gauge "gatepost_dead_letter_bytes" [];
 }

@@ -155,6 +155,9 @@ async fn replay(parts: &Parts, letter: &Letter) -> Result<(), ControlError> {
     let payload = stored::encode(&StoredUpload {
         stream: &letter.stream,
         input: "replay",
+        client: None,
+        first_seen_ms: letter.first_seen_ms,
+        tries: 0,
         routing: Routing { sets: &[vec![route]], of_events: &[1] },
         events: &[(format, &letter.raw)],
     });

@@ -20,6 +20,7 @@ use tower::ServiceExt as _;
 use super::listeners::{self, BindError, Listener};
 use crate::ingest::Accept;
 use crate::inputs;
+use crate::inputs::entra::Issuer;
 use crate::net::tls_server::{self, Mode, ServerTls};
 
 /// The listeners that run, by name.
@@ -34,6 +35,7 @@ struct Running {
     address: SocketAddr,
     tls: Option<Arc<ServerTls>>,
     router: Arc<ArcSwap<Router>>,
+    issuer: Option<Arc<Issuer>>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -43,6 +45,8 @@ pub(super) struct Prepared {
     fresh: Vec<(inputs::Config, Listener)>,
     /// What staying listeners will use for TLS, by name: certificates may have changed, or where they are.
     renewed: BTreeMap<String, ServerTls>,
+    /// The local Entras, by listener.
+    issuers: BTreeMap<String, Arc<Issuer>>,
     configs: Vec<inputs::Config>,
 }
 
@@ -55,8 +59,12 @@ impl Uploads {
     pub(super) fn prepare(&self, configs: &[inputs::Config]) -> Result<Prepared, BindError> {
         let mut fresh = Vec::new();
         let mut renewed = BTreeMap::new();
+        let mut issuers = BTreeMap::new();
         for config in configs {
             let name = &config.name;
+            if config.entra.enabled {
+                issuers.insert(name.clone(), self.issuer(config)?);
+            }
             let stays = self.running().get(name).is_some_and(|running| same_socket(&running.config, config));
             if !stays {
                 fresh.push((config.clone(), Listener::bind(config, &self.state_dir)?));
@@ -65,7 +73,14 @@ impl Uploads {
                 renewed.insert(name.clone(), tls.map_err(|source| BindError::Tls { name: name.clone(), source })?);
             }
         }
-        Ok(Prepared { fresh, renewed, configs: configs.to_vec() })
+        Ok(Prepared { fresh, renewed, issuers, configs: configs.to_vec() })
+    }
+
+    /// The local Entra of a listener, which remembers what the running one does.
+    fn issuer(&self, config: &inputs::Config) -> Result<Arc<Issuer>, BindError> {
+        let before = self.running().get(&config.name).and_then(|running| running.issuer.clone());
+        let opened = Issuer::open(&config.entra, &config.name, &self.state_dir, before.as_deref());
+        opened.map(Arc::new).map_err(|source| BindError::Entra { name: config.name.clone(), source })
     }
 
     /// Where uploads will be taken once this is applied.
@@ -78,7 +93,8 @@ impl Uploads {
 
     /// Makes the running listeners those of the configuration.
     pub(super) async fn apply(&self, prepared: Prepared) {
-        let Prepared { fresh, renewed, configs } = prepared;
+        let Prepared { fresh, renewed, mut issuers, configs } = prepared;
+        issuers.values().for_each(|issuer| issuer.tend());
         let leaving: Vec<Running> = {
             let mut running = self.running();
             let gone =
@@ -88,7 +104,9 @@ impl Uploads {
         };
         for config in &configs {
             if let Some(running) = self.running().get_mut(&config.name) {
-                running.router.store(Arc::new(inputs::router(config, Arc::clone(&self.accept))));
+                running.issuer = issuers.remove(&config.name);
+                let router = inputs::router(config, Arc::clone(&self.accept), running.issuer.clone());
+                running.router.store(Arc::new(router));
                 if let (Some(tls), Some(renewed)) = (&running.tls, renewed.get(&config.name)) {
                     tls.replace_with(renewed);
                 }
@@ -96,7 +114,8 @@ impl Uploads {
             }
         }
         for (config, listener) in fresh {
-            let running = self.serve(config, listener);
+            let issuer = issuers.remove(&config.name);
+            let running = self.serve(config, listener, issuer);
             self.running().insert(running.config.name.clone(), running);
         }
         for leaving in leaving {
@@ -106,13 +125,14 @@ impl Uploads {
         }
     }
 
-    fn serve(&self, config: inputs::Config, listener: Listener) -> Running {
-        let router = Arc::new(ArcSwap::from_pointee(inputs::router(&config, Arc::clone(&self.accept))));
+    fn serve(&self, config: inputs::Config, listener: Listener, issuer: Option<Arc<Issuer>>) -> Running {
+        let router = inputs::router(&config, Arc::clone(&self.accept), issuer.clone());
+        let router = Arc::new(ArcSwap::from_pointee(router));
         let stop = CancellationToken::new();
         let (address, tls) = (listener.address(), listener.tls());
         let current = Router::new().fallback(with_current).with_state(Arc::clone(&router));
         let task = tokio::spawn(listeners::serve(listener, current, stop.clone()));
-        Running { config, address, tls, router, stop, task }
+        Running { config, address, tls, router, issuer, stop, task }
     }
 
     /// Stops all of them: no new connections; resolves when the open ones have drained.

@@ -156,6 +156,9 @@ mod tests {
         let payload = stored::encode(&StoredUpload {
             stream: "Custom-Events",
             input: "agents",
+            client: None,
+            first_seen_ms: 0,
+            tries: 0,
             routing: Routing { sets: &sets, of_events: &[1, 0, 2] },
             events: &[(Format::Json, &b"{}"[..]); 3],
         });

@@ -20,6 +20,9 @@ pub struct Args {
     /// Hash the token on the first line of standard input instead of making one (an argument would show in `ps`)
     #[arg(long)]
     hash: bool,
+    /// Print the entry of a client of the local Entra, with a fresh secret
+    #[arg(long, value_name = "ID", conflicts_with = "hash")]
+    for_client: Option<String>,
 }
 
 /// Runs the command.
@@ -35,6 +38,18 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     }
     let token = fresh()?;
     let hash = sha256(&token);
+    if let Some(id) = &args.for_client {
+        print(&if global.json {
+            format!("{}\n", json!({ "client_id": id, "client_secret": token, "sha256": hash }))
+        } else {
+            let quoted = toml::Value::String(id.clone());
+            format!(
+                "client_secret  {token}\n\nGive the secret to the client; the configuration needs only this:\n\n\
+                 [[listeners.entra.clients]]\nid = {quoted}\nsecrets = [{{ sha256 = \"{hash}\" }}]\n"
+            )
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    }
     print(&if global.json {
         format!("{}\n", json!({ "token": token, "sha256": hash }))
     } else {

@@ -134,7 +134,7 @@ fn compare(config: &Config, sections: &mut Sections<'_>) {
 
 /// A rule for a group that no client can belong to would wait for ever.
 fn groups_of_rules(config: &Config, sections: &mut Sections<'_>) {
-    let groups: Vec<&str> = config.listeners.iter().flat_map(|listener| listener.auth.groups()).collect();
+    let groups: Vec<&str> = config.listeners.iter().flat_map(inputs::Config::groups).collect();
     for (n, rule) in config.filter.rules.iter().enumerate() {
         for (m, group) in rule.groups.iter().enumerate().filter(|(_, group)| !groups.contains(&group.as_str())) {
             let known: Vec<String> = groups.iter().map(|group| format!("{group:?}")).collect();

@@ -134,31 +134,39 @@ fn decode_lines(body: &[u8], mut pos: usize) -> Result<Decoded<'_>, DecodeError>
         decoded.check_count(pos)?;
         pos = match body[pos] {
             b'<' => take_xml(&mut decoded, body, pos),
-            _ => take_line(&mut decoded, body, pos),
+            _ => take_line(&mut decoded, body, pos)?,
         };
     }
 }
 
-/// Takes one line of JSON; returns the position after it.
-fn take_line<'a>(decoded: &mut Decoded<'a>, body: &'a [u8], pos: usize) -> usize {
+/// Takes one line of JSON; returns the position after it. Objects may stand back to back on it, as streams write them.
+fn take_line<'a>(decoded: &mut Decoded<'a>, body: &'a [u8], pos: usize) -> Result<usize, DecodeError> {
     let end = line_end(body, pos);
     let raw = body[pos..end].trim_ascii_end();
-    if raw.len() > MAX_RECORD_BYTES {
-        decoded.set_aside(raw, "the record is larger than 1 MiB");
-        return end;
-    }
     let Ok(text) = std::str::from_utf8(raw) else {
         decoded.set_aside(raw, "the line is not UTF-8");
-        return end;
+        return Ok(end);
     };
-    match from_json::scan(text, 0) {
-        Err(error) => decoded.set_aside(raw, format!("the line is no valid JSON and no <Event>: {error}")),
-        Ok(scanned) if scanned.end < raw.len() => {
-            decoded.set_aside(raw, format!("something follows the JSON value, at byte {}", scanned.end));
+    let mut at = 0;
+    while at < raw.len() {
+        decoded.check_count(pos + at)?;
+        let scanned = match from_json::scan(text, at) {
+            Ok(scanned) => scanned,
+            Err(error) => {
+                decoded.set_aside(&raw[at..], format!("the line is no valid JSON and no <Event>: {error}"));
+                break;
+            }
+        };
+        let after = scanned.end;
+        let next = skip_json_blank(raw, after);
+        if raw.get(next).is_some_and(|byte| *byte != b'{') {
+            decoded.set_aside(&raw[at..], format!("something follows the JSON value, at byte {after}"));
+            break;
         }
-        Ok(scanned) => decoded.take_json(raw, scanned),
+        decoded.take_json(&raw[at..after], scanned);
+        at = next;
     }
-    end
+    Ok(end)
 }
 
 /// Takes one `<Event>`, or passes over the tags of an `<Events>` wrapper; returns the position after it.

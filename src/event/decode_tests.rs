@@ -57,13 +57,13 @@ const MAX_DEPTH: usize = crate::event::MAX_JSON_DEPTH;
 #[test]
 fn lines_may_be_json_and_xml_mixed_and_bad_ones_are_set_aside() {
     let decoded = sniff(
-        "{\"EventID\":1}\r\n\n<Event><System><EventID>2</EventID></System></Event>\nnonsense\n{\"EventID\":3} {}\n[1]\n<Event>\n<System>\n\
+        "{\"EventID\":1}\r\n\n<Event><System><EventID>2</EventID></System></Event>\nnonsense\n{\"EventID\":3} 4\n[1]\n<Event>\n<System>\n\
          <EventID>4</EventID></System>\n</Event><Event/><x>\n{\"EventID\":5}",
     );
     let ids: Vec<_> = decoded.events.iter().map(|event| event.fields.event_id).collect();
     assert_eq!(ids, [Some(1), Some(2), Some(4), None, Some(5)]);
     let aside: Vec<_> = decoded.unreadable.iter().map(|u| std::str::from_utf8(u.raw).expect("UTF-8")).collect();
-    assert_eq!(aside, ["nonsense", "{\"EventID\":3} {}", "[1]", "<x>"]);
+    assert_eq!(aside, ["nonsense", "{\"EventID\":3} 4", "[1]", "<x>"]);
 }
 
 #[test]
@@ -96,6 +96,14 @@ fn large_and_undecodable_records_are_set_aside() {
     }
     let decoded = decode(Syntax::Sniff, b"{\"a\":\"\xff\"}\n<Event><a>\xff</a></Event>\n{}").expect("decodes");
     assert_eq!((raws(&decoded), decoded.unreadable.len()), (vec!["{}"], 2));
+}
+
+#[test]
+fn objects_may_stand_back_to_back_on_a_line() {
+    let decoded = sniff("{\"a\":1}{\"b\":2} {\"c\":3}\n{\"d\":4}x");
+    assert_eq!(raws(&decoded), ["{\"a\":1}", "{\"b\":2}", "{\"c\":3}"]);
+    assert_eq!(decoded.unreadable.len(), 1, "{:?}", decoded.unreadable);
+    assert!(refusal(Syntax::Lines, "{}".repeat(MAX_EVENTS + 1).as_bytes()).message.contains("several"));
 }
 
 #[test]

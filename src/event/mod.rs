@@ -7,21 +7,24 @@
 //! This module does no I/O and reads no clock.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub mod client;
+mod computers;
 pub mod decode;
 pub mod document;
 pub mod from_json;
 pub mod from_xml;
 pub mod key;
+pub mod names;
 pub mod row;
 pub mod stored;
 pub mod timestamp;
 pub(crate) mod xml;
 
+pub use client::{Binding, Client, IdentityPolicy};
 pub use decode::{DecodeError, Decoded, Unreadable, decode};
 pub use key::{EventKey, KeyMaker, ScopedKeys};
 pub use timestamp::Timestamp;
@@ -99,7 +102,7 @@ impl Fields<'_> {
 pub enum Syntax {
     /// One JSON array of objects (the Logs Ingestion API).
     JsonArray,
-    /// One record a line: a JSON object, or an `<Event>` element (which may also span lines or stand back to back).
+    /// One record a line: a JSON object (several may stand back to back on one), or an `<Event>` element (which may also span lines or stand back to back).
     Lines,
     /// Decided by the first byte that is not white space: `[` is [`Syntax::JsonArray`], else [`Syntax::Lines`].
     Sniff,
@@ -118,20 +121,4 @@ pub struct Upload {
     pub syntax: Syntax,
     /// The decompressed body.
     pub body: Bytes,
-}
-
-/// Who sent an upload, as far as the listener could tell.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Client {
-    /// A name for logs and the status page: a token's name, a certificate's subject, an address.
-    pub name: Arc<str>,
-    /// The scope of its event keys: events are only compared within one scope, so that a stranger cannot make
-    /// someone else's coming event look like a duplicate. Agents that may carry the same events share a group.
-    pub scope: Arc<str>,
-    /// The source address; `None` where there is none (files, replays).
-    pub address: Option<IpAddr>,
-    /// The names in its verified certificate, common name first; empty without one.
-    pub identities: Arc<[String]>,
-    /// The agent group that its credentials belong to.
-    pub group: Option<Arc<str>>,
 }

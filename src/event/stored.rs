@@ -1,7 +1,8 @@
 //! An upload as it is kept: the payload of one record of the spool.
 //!
 //! ```text
-//! payload := version:u8 stream:text input:text routes sets events
+//! payload := version:u8 stream:text input:text client:(0 | 1 text) first_seen_ms:varint tries:varint
+//!            routes sets events
 //! routes  := count:varint (output:text (0 | 1 stream:text))*     a route without a stream keeps the upload's
 //! sets    := count:varint (count:varint route:varint*)*          routes by their place in the table, from 0
 //! events  := count:varint event*
@@ -14,7 +15,8 @@
 //! made when the event was acknowledged: a later change of the rules neither takes an event away from a workspace nor
 //! sends it to another one.
 //!
-//! Version 1 is read too: a spool outlives an upgrade. It had `only_output:(0 | 1 text)` in place of routes and sets.
+//! Versions 1 and 2 are read too: a spool outlives an upgrade. Neither had `client`, `first_seen_ms` and `tries`; version 1 had
+//! `only_output:(0 | 1 text)` in place of routes and sets.
 //!
 //! Reading copies no event: each is a slice of the payload.
 
@@ -27,7 +29,9 @@ use super::Format;
 use super::key::codec::{put_varint, take_varint};
 
 /// The version that is written. Later ones are refused, so that an old gateway never misreads a newer spool.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+/// The version before clients.
+const VERSION_WITHOUT_CLIENT: u8 = 2;
 /// The version before routes.
 const VERSION_WITHOUT_ROUTES: u8 = 1;
 
@@ -43,6 +47,12 @@ pub struct StoredUpload<'a> {
     pub stream: &'a str,
     /// The input they came by.
     pub input: &'a str,
+    /// Who uploaded them, where the input's policy wants that kept.
+    pub client: Option<&'a str>,
+    /// When they were first seen, in milliseconds since 1970, for those that were dead letters in between; else 0.
+    pub first_seen_ms: u64,
+    /// How often they were dead letters; else 0.
+    pub tries: u32,
     /// Where they go.
     pub routing: Routing<'a>,
     /// The events, in order.
@@ -75,6 +85,12 @@ pub struct StoredUploadOwned {
     pub stream: Arc<str>,
     /// The input they came by.
     pub input: Arc<str>,
+    /// Who uploaded them, where the input's policy wanted that kept.
+    pub client: Option<Arc<str>>,
+    /// When they were first seen, in milliseconds since 1970, for those that were dead letters in between; else 0.
+    pub first_seen_ms: u64,
+    /// How often they were dead letters; else 0.
+    pub tries: u32,
     /// The events, in order: slices of the payload.
     pub events: Vec<(Format, Bytes)>,
     routes: Vec<OwnedRoute>,
@@ -121,7 +137,7 @@ impl StoredUploadOwned {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StoredError {
     /// Written by a later version of the gateway.
-    #[error("the stored upload has version {0}; this gateway reads the versions 1 and 2")]
+    #[error("the stored upload has version {0}; this gateway reads the versions 1 to 3")]
     Version(u8),
     /// The bytes are not what [`encode`] writes.
     #[error("the stored upload is corrupt: {0}")]
@@ -135,6 +151,12 @@ pub fn encode(upload: &StoredUpload<'_>) -> Vec<u8> {
     payload.push(VERSION);
     put_text(&mut payload, upload.stream);
     put_text(&mut payload, upload.input);
+    payload.push(u8::from(upload.client.is_some()));
+    if let Some(client) = upload.client {
+        put_text(&mut payload, client);
+    }
+    put_varint(&mut payload, upload.first_seen_ms);
+    put_varint(&mut payload, u64::from(upload.tries));
     let Routing { sets, of_events } = upload.routing;
     put_routes_and_sets(&mut payload, sets);
     put_varint(&mut payload, upload.events.len() as u64);
@@ -193,11 +215,19 @@ pub fn decode(payload: Bytes) -> Result<StoredUploadOwned, StoredError> {
     let mut upload = StoredUploadOwned {
         stream,
         input,
+        client: None,
+        first_seen_ms: 0,
+        tries: 0,
         events: Vec::new(),
         routes: Vec::new(),
         sets: Vec::new(),
         set_numbers: Vec::new(),
     };
+    if version > VERSION_WITHOUT_CLIENT {
+        upload.client = bytes.optional_text("an unknown mark before the client")?;
+        upload.first_seen_ms = bytes.varint()? as u64;
+        upload.tries = u32::try_from(bytes.varint()?).map_err(|_| StoredError::Corrupt("too many tries"))?;
+    }
     if version == VERSION_WITHOUT_ROUTES {
         if let Some(output) = bytes.optional_text("an unknown mark before the output")? {
             upload.routes.push(OwnedRoute { output, stream: None });

@@ -6,7 +6,7 @@ const SIEM: StoredRoute<'static> = StoredRoute { output: "siem", stream: None };
 const AUDIT: StoredRoute<'static> = StoredRoute { output: "audit", stream: Some("Custom-Audit") };
 
 fn stored(routing: Routing<'_>, events: &[(Format, &[u8])]) -> Vec<u8> {
-    encode(&StoredUpload { stream: "S", input: "in", routing, events })
+    encode(&StoredUpload { stream: "S", input: "in", client: None, first_seen_ms: 0, tries: 0, routing, events })
 }
 
 fn read(payload: &[u8]) -> Result<StoredUploadOwned, StoredError> {
@@ -42,10 +42,11 @@ proptest! {
             raws.iter().map(|(_, xml, raw)| (if *xml { Format::Xml } else { Format::Json }, &raw[..])).collect();
         let of_events: Vec<u16> = raws.iter().map(|(set, ..)| *set).collect();
         let routing = Routing { sets: &sets, of_events: &of_events };
-        let payload = Bytes::from(encode(&StoredUpload { stream: &stream, input: &input, routing, events: &events }));
+        let payload = Bytes::from(encode(&StoredUpload { stream: &stream, input: &input, client: Some(&input), first_seen_ms: 7, tries: 3, routing, events: &events }));
 
         let read = decode(payload.clone()).expect("reads back");
         prop_assert_eq!((&*read.stream, &*read.input), (&*stream, &*input));
+        prop_assert_eq!((read.client.as_deref(), read.first_seen_ms), (Some(&*input), 7));
         let back: Vec<_> = read.events.iter().map(|(format, raw)| (*format, &raw[..])).collect();
         prop_assert_eq!(back, events);
         prop_assert_eq!(read.sets().collect::<Vec<_>>(), sets);
@@ -84,16 +85,16 @@ fn an_event_goes_to_the_outputs_of_its_set_in_the_stream_of_its_route() {
 }
 
 #[test]
-fn who_has_no_rules_pays_two_bytes_a_record_and_none_an_event() {
+fn who_has_no_rules_and_no_clients_pays_five_bytes_a_record_and_none_an_event() {
     let events = [(Format::Json, &b"{}"[..]), (Format::Xml, b"<Event/>")];
-    assert_eq!(stored(Routing::default(), &events), *b"\x02\x01S\x02in\0\0\x02\x02\x02{}\x01\x08<Event/>");
+    assert_eq!(stored(Routing::default(), &events), *b"\x03\x01S\x02in\0\0\0\0\0\x02\x02\x02{}\x01\x08<Event/>");
 }
 
 #[test]
 fn a_route_of_several_sets_is_written_once() {
     let routed = Routing { sets: &[vec![SIEM, AUDIT], vec![AUDIT]], of_events: &[2] };
     let expected =
-        b"\x02\x01S\x02in\x02\x04siem\0\x05audit\x01\x0cCustom-Audit\x02\x02\0\x01\x01\x01\x01\x02\x02\x02{}";
+        b"\x03\x01S\x02in\0\0\0\x02\x04siem\0\x05audit\x01\x0cCustom-Audit\x02\x02\0\x01\x01\x01\x01\x02\x02\x02{}";
     assert_eq!(stored(routed, &[(Format::Json, b"{}")]), *expected);
 }
 
@@ -103,6 +104,15 @@ fn a_record_of_version_1_for_every_output_is_still_read() {
     assert_eq!((&*upload.stream, &*upload.input), ("S", "in"));
     assert_eq!(upload.events, [(Format::Json, Bytes::from("{}")), (Format::Xml, Bytes::from("<Event/>"))]);
     assert_eq!(streams(&upload, "anybody"), [Some("S".to_owned()), Some("S".to_owned())]);
+}
+
+#[test]
+fn a_record_of_version_2_is_still_read_with_its_routes_and_without_a_client() {
+    let upload =
+        read(b"\x02\x01S\x02in\x01\x04siem\0\x01\x01\0\x01\x01\x02\x02{}").expect("a spool of the former version");
+    assert_eq!((upload.client.as_deref(), upload.first_seen_ms), (None, 0));
+    assert_eq!(upload.sets().collect::<Vec<_>>(), [[SIEM]]);
+    assert_eq!(streams(&upload, "siem"), [Some("S".to_owned())]);
 }
 
 #[test]
@@ -117,7 +127,8 @@ fn a_dead_letter_that_version_1_replayed_still_goes_to_its_output_alone() {
 fn what_is_never_written_is_refused_by_name() {
     let huge = |head: &[u8], tail: &[u8]| [head, tail, &[0; 20_000]].concat();
     for (payload, error) in [
-        (b"\x03\0\0".to_vec(), StoredError::Version(3)),
+        (b"\x04\0\0".to_vec(), StoredError::Version(4)),
+        (b"\x03\0\0\x02\0".to_vec(), StoredError::Corrupt("an unknown mark before the client")),
         (b"\0\0\0".to_vec(), StoredError::Version(0)),
         (b"\x01\0\0\x02\0".to_vec(), StoredError::Corrupt("an unknown mark before the output")),
         (b"\x02\0\0\x01\x01a\x02".to_vec(), StoredError::Corrupt("an unknown mark before the stream of a route")),

@@ -5,6 +5,7 @@
 //! every event passes it; property tests check it against the `time` crate.
 
 use std::fmt;
+use std::time::SystemTime;
 
 /// Ticks of 100 ns in a second.
 const TICKS: i64 = 10_000_000;
@@ -20,6 +21,20 @@ impl Timestamp {
     /// The point this many 100 ns ticks after 1970-01-01 UTC.
     pub const fn from_ticks(ticks: i64) -> Self {
         Self(ticks)
+    }
+
+    /// A point in time of the system's clock.
+    pub fn of(time: SystemTime) -> Self {
+        let ticks = |span: std::time::Duration| i64::try_from(span.as_nanos() / 100).unwrap_or(i64::MAX);
+        match time.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => Self(ticks(since)),
+            Err(before) => Self(-ticks(before.duration())),
+        }
+    }
+
+    /// This many seconds later; earlier when negative.
+    pub const fn plus_seconds(self, seconds: i64) -> Self {
+        Self(self.0.saturating_add(seconds.saturating_mul(TICKS)))
     }
 
     /// 100 ns ticks since 1970-01-01 UTC.

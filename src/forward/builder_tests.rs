@@ -76,7 +76,15 @@ impl Log {
         let events: Vec<_> = raws.iter().map(|raw| (Format::Json, &raw[..])).collect();
         let sets = [vec![A], vec![B], vec![A, B]];
         let routing = Routing { sets: &sets, of_events };
-        let payload = stored::encode(&StoredUpload { stream: "Custom-Upload", input: "in", routing, events: &events });
+        let payload = stored::encode(&StoredUpload {
+            stream: "Custom-Upload",
+            input: "in",
+            client: None,
+            first_seen_ms: 0,
+            tries: 0,
+            routing,
+            events: &events,
+        });
         let items = u32::try_from(events.len()).unwrap();
         let entry = Entry { items, note: Vec::new(), index: Vec::new(), payload };
         self.spool.append(self.spool.pack(entry)).await.unwrap();

@@ -32,6 +32,9 @@ pub enum Refusal {
     /// An event is larger than the spool takes: it will never fit.
     #[error("an event is larger than the gateway can keep")]
     TooLarge,
+    /// An event is not its sender's to send, or nobody said whose events the sender may send.
+    #[error("{0}")]
+    Foreign(String),
     /// Too much work is waiting.
     #[error("the gateway is busy: {reason}")]
     Busy {

@@ -30,6 +30,7 @@ pub mod accept;
 pub mod admission;
 pub mod bookkeeper;
 mod config;
+mod identity;
 pub mod ledger;
 mod reserve;
 mod sort;

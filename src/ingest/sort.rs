@@ -10,9 +10,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use super::accept::Refusal;
+use super::identity;
 use super::ledger::Tally;
 use crate::event::stored::{self, MAX_ROUTES, MAX_SETS, Routing, StoredRoute, StoredUpload};
-use crate::event::{EventKey, Format, KeyMaker, Timestamp, Upload, decode, key};
+use crate::event::{EventKey, Format, IdentityPolicy, KeyMaker, Timestamp, Upload, decode, key};
 use crate::filter::{Decision, Outcome, Route, RouteSet, Rules, Taken};
 use crate::spool::dead_letter::Letter;
 
@@ -20,6 +21,8 @@ use crate::spool::dead_letter::Letter;
 pub(super) struct Sorted {
     pub(super) input: Arc<str>,
     pub(super) client: Arc<str>,
+    /// Whether the client's name is kept with its events.
+    keeps_client: bool,
     pub(super) stream: Arc<str>,
     /// The share of the account that is settled already: what the rules dropped.
     pub(super) filtered: Tally,
@@ -72,6 +75,7 @@ impl Sorted {
 pub(super) fn sort(upload: Upload, rules: &Rules, keys: &KeyMaker, part_max: usize) -> Result<Sorted, Refusal> {
     let Upload { input, client, stream, syntax, body } = upload;
     let decoded = decode(syntax, &body)?;
+    identity::check(&input, &client, &decoded.events)?;
     let now = Timestamp::from_ticks(i64::try_from(since_1970().as_nanos() / 100).unwrap_or(i64::MAX));
     let mut keys = keys.for_scope(&client.scope, &stream);
     let mut session = rules.session(&client, &stream, now);
@@ -97,6 +101,7 @@ pub(super) fn sort(upload: Upload, rules: &Rules, keys: &KeyMaker, part_max: usi
     let filtered = dropped.values().sum();
     Ok(Sorted {
         input,
+        keeps_client: client.policy != IdentityPolicy::Off,
         client: client.name,
         stream,
         filtered: Tally { received: filtered, filtered, ..Tally::default() },
@@ -205,7 +210,15 @@ impl Part {
             }
         }
         let routing = Routing { sets: &used.sets, of_events: &of_events };
-        stored::encode(&StoredUpload { stream: &sorted.stream, input: &sorted.input, routing, events: &events })
+        stored::encode(&StoredUpload {
+            stream: &sorted.stream,
+            input: &sorted.input,
+            client: sorted.keeps_client.then_some(&*sorted.client),
+            first_seen_ms: 0,
+            tries: 0,
+            routing,
+            events: &events,
+        })
     }
 
     /// The unreadable ones among these records, as dead letters.

@@ -22,6 +22,7 @@ fn sorted(records: Vec<Record>, part_max: usize, sets: Vec<Vec<Route>>) -> Sorte
     Sorted {
         input: "in".into(),
         client: "host".into(),
+        keeps_client: false,
         stream: "Custom-Upload".into(),
         filtered: Tally::default(),
         dropped: BTreeMap::new(),
@@ -68,7 +69,15 @@ fn without_rules_a_record_names_no_route() {
     let sorted = sorted(vec![event(0), event(0)], 1000, Vec::new());
     let events = [(Format::Json, &b"{}"[..]); 2];
     let routing = Routing::default();
-    let plain = stored::encode(&StoredUpload { stream: "Custom-Upload", input: "in", routing, events: &events });
+    let plain = stored::encode(&StoredUpload {
+        stream: "Custom-Upload",
+        input: "in",
+        client: None,
+        first_seen_ms: 0,
+        tries: 0,
+        routing,
+        events: &events,
+    });
     assert_eq!(sorted.parts[0].payload(&sorted, &[0, 1]), plain);
 }
 
@@ -135,4 +144,24 @@ fn an_upload_is_decoded_filtered_and_cut() {
     let split = sorted.parts[0].split(&[0, 1]);
     assert_eq!((sorted.parts.len(), split.spooled, split.set_aside), (1, 1, 1));
     assert_eq!(ways(sorted.parts[0].payload(&sorted, &[0, 1])), [None]);
+}
+
+#[test]
+fn who_sent_it_is_kept_where_the_policy_wants_that() {
+    for (policy, kept) in
+        [(IdentityPolicy::Off, None), (IdentityPolicy::Tag, Some("host")), (IdentityPolicy::Enforce, Some("host"))]
+    {
+        let binding = crate::event::Binding { hosts: ["web01".to_owned()].into(), ..Default::default() };
+        let upload = Upload {
+            input: "in".into(),
+            client: Client { name: "host".into(), policy, binding, ..Client::default() },
+            stream: "Custom-Upload".into(),
+            syntax: Syntax::JsonArray,
+            body: Bytes::from_static(br#"[{"Computer":"web01","Channel":"Security","EventID":4624}]"#),
+        };
+        let rules = Rules::of_event_set(crate::filter::EventSet::All);
+        let sorted = sort(upload, &rules, &KeyMaker::new(&[0; 32]), 1000).expect("the computer is its own");
+        let stored = stored::decode(sorted.parts[0].payload(&sorted, &[0]).into()).expect("it was just written");
+        assert_eq!(stored.client.as_deref(), kept, "{policy:?}");
+    }
 }

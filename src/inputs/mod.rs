@@ -6,8 +6,10 @@
 //! Connections, TLS and the strict HTTP/1 front door are the business of whoever serves [`router`]; it must put a
 //! [`Peer`] into the extensions of each request. A request without one is denied.
 
+pub mod entra;
 pub mod events;
 pub mod http;
+pub mod identity;
 pub mod logs_ingestion;
 mod routes;
 pub mod target;
@@ -38,6 +40,10 @@ pub struct Config {
     pub tls: tls_server::Config,
     /// Who may upload.
     pub auth: http::auth::Config,
+    /// Whose events a client may send.
+    pub identity: identity::Config,
+    /// A local Entra.
+    pub entra: entra::Config,
     /// Sizes, times and numbers.
     pub limits: http::limits::Config,
     /// The Logs Ingestion API of Azure Monitor.
@@ -53,6 +59,8 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8443)),
             tls: tls_server::Config::default(),
             auth: http::auth::Config::default(),
+            identity: identity::Config::default(),
+            entra: entra::Config::default(),
             limits: http::limits::Config::default(),
             logs_ingestion: logs_ingestion::Config::default(),
             events: events::Config::default(),
@@ -93,10 +101,17 @@ impl Config {
             !self.logs_ingestion.enabled && !self.events.enabled,
             "nothing is enabled here; enable logs_ingestion or events, or remove the listener",
         );
-        problems.extend(self.auth.problems(loopback, client_ca));
+        problems.extend(self.auth.problems(loopback, client_ca, self.entra.issues()));
+        problems.extend(self.entra.problems());
+        problems.extend(self.identity.problems(&self.auth, &self.entra, client_ca));
         problems.extend(self.limits.problems());
         problems.extend(self.logs_ingestion.problems());
         problems.into_iter().map(keyed).collect()
+    }
+
+    /// The agent groups that clients can belong to.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.auth.groups().chain(self.entra.groups())
     }
 
     fn asks_client_certificates(&self) -> bool {
@@ -141,6 +156,8 @@ mod tests {
             ("events.enabled = false\nlogs_ingestion.enabled = false", "logs_ingestion"),
             ("auth.tokens = [{ name = \"plant\", sha256 = \"secret\" }]", "sha256sum"),
             ("auth.require = [\"network\"]", "auth.networks"),
+            ("entra.enabled = true", "entra.clients"),
+            ("identity.policy = \"enforce\"", "identity.policy"),
             ("limits.memory_max = \"1 MiB\"", "limits.memory_max"),
             ("limits.max_connections = 0", "limits.max_connections"),
             ("logs_ingestion.streams = [\"a/b\"]", "logs_ingestion.streams"),

@@ -12,14 +12,17 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout};
 
-use super::http::auth::{Denied, Gate, Peer};
+use super::entra::{self, Issuer};
+use super::http::auth::{Admitted, Denied, Gate, Peer};
 use super::http::body::{Memory, NoMemory, Share, collect};
 use super::http::decompress::{DecompressError, Encoding, decompress};
+use super::http::limits;
 use super::http::reply::{self, Failure, Ids};
 use super::{Config, events, target};
 use crate::event::{Client, Syntax, Upload};
 use crate::ingest::accept::{Accept, Receipt, Refusal};
 use crate::metrics;
+use crate::values::ByteSize;
 
 /// How long the rest of a refused body is read and thrown away before the answer, over HTTP/2.
 const DISCARD_TIME: Duration = Duration::from_secs(2);
@@ -28,22 +31,27 @@ struct Door {
     config: Config,
     name: Arc<str>,
     gate: Gate,
+    issuer: Option<Arc<Issuer>>,
+    /// The limits of a request for a token.
+    token_limits: limits::Config,
     memory: Memory,
     accept: Arc<dyn Accept>,
 }
 
 /// Where an upload goes and how its answer looks.
 enum Route {
-    LogsIngestion(Result<Arc<str>, Failure>),
+    LogsIngestion { rule: String, stream: Result<Arc<str>, Failure> },
     Events,
 }
 
-/// The service of one listener.
-pub fn router(config: &Config, accept: Arc<dyn Accept>) -> Router {
+/// The service of one listener. `issuer` is its local Entra, where that is enabled.
+pub fn router(config: &Config, accept: Arc<dyn Accept>, issuer: Option<Arc<Issuer>>) -> Router {
     let loopback = config.listen.ip().to_canonical().is_loopback();
     let door = Door {
         name: config.name.as_str().into(),
-        gate: Gate::new(&config.auth, loopback, config.asks_client_certificates()),
+        gate: Gate::new(&config.auth, loopback, config.asks_client_certificates(), issuer.clone()),
+        issuer,
+        token_limits: limits::Config { wire_max: ByteSize::bytes(entra::request::BODY_MAX), ..config.limits.clone() },
         memory: Memory::new(config.limits.memory_max.as_u64()),
         accept,
         config: config.clone(),
@@ -85,30 +93,66 @@ async fn discard(mut body: Body) {
 impl Door {
     /// Route, admit, collect, decompress, accept. `whole` becomes true once the body was read to its end.
     async fn answer(&self, parts: &Parts, body: &mut Body, whole: &mut bool) -> Result<Response<Body>, Failure> {
-        let route = self.route(parts.uri.path(), parts.uri.query().unwrap_or_default())?;
         let peer = parts.extensions.get::<Peer>().ok_or(Denied::Network)?;
-        let client = self.gate.admit(peer, &parts.headers)?;
+        if let Some(issuer) = &self.issuer
+            && let Some(asked) = entra::asked(&target::segments(parts.uri.path()))
+        {
+            return self.ask(issuer, asked, peer, parts, body, whole).await;
+        }
+        let route = self.route(parts.uri.path(), parts.uri.query().unwrap_or_default())?;
+        let Admitted { client, grant } = self.gate.admit(peer, &parts.headers)?;
         if parts.method != Method::POST {
             return Err(Failure::method("POST"));
         }
         let (stream, syntax) = match &route {
-            Route::LogsIngestion(stream) => (stream.clone()?, Syntax::JsonArray),
+            Route::LogsIngestion { stream, .. } => (stream.clone()?, Syntax::JsonArray),
             Route::Events => (Arc::from(""), Syntax::Sniff),
         };
+        if let Some(grant) = &grant {
+            let rule = if let Route::LogsIngestion { rule, .. } = &route { rule } else { "" };
+            grant.allows(rule, &stream)?;
+            grant.take_request()?;
+        }
         Encoding::of(&parts.headers, &[])?;
 
         let mut share = self.memory.share();
         let wire = collect(body, content_length(&parts.headers), &self.config.limits, &mut share).await?;
         *whole = true;
+        if let Some(grant) = &grant {
+            grant.take_bytes(wire.len())?;
+        }
         metrics::INPUT_BYTES.add(&[&self.name, "wire"], wire.len() as u64);
         let encoding = Encoding::of(&parts.headers, &wire)?;
         let (body, share) = self.decompress(encoding, wire, share).await?;
         metrics::INPUT_BYTES.add(&[&self.name, "decompressed"], body.len() as u64);
+        if matches!(route, Route::Events) {
+            events::check_format(&parts.headers, &body)?;
+        }
         let receipt = self.accepted(self.upload(client, stream, syntax, body), share).await?;
         Ok(match route {
-            Route::LogsIngestion(_) => reply::no_content(),
+            Route::LogsIngestion { .. } => reply::no_content(),
             Route::Events => reply::json(&events::Body::from(receipt)),
         })
+    }
+
+    /// The way to a token: nothing has to be shown for it beside what the form holds, but the address must be right.
+    async fn ask(
+        &self,
+        issuer: &Arc<Issuer>,
+        asked: entra::Asked,
+        peer: &Peer,
+        parts: &Parts,
+        body: &mut Body,
+        whole: &mut bool,
+    ) -> Result<Response<Body>, Failure> {
+        self.gate.admit_to_issuer(peer)?;
+        if parts.method != asked.method() {
+            return Err(Failure::method(if asked.method() == Method::POST { "POST" } else { "GET" }));
+        }
+        let mut share = self.memory.share();
+        let form = collect(body, content_length(&parts.headers), &self.token_limits, &mut share).await?;
+        *whole = true;
+        Ok(issuer.answer(asked, parts, form, peer.address.to_canonical()).await)
     }
 
     fn route(&self, path: &str, query: &str) -> Result<Route, Failure> {
@@ -117,8 +161,11 @@ impl Door {
             return Ok(Route::Events);
         }
         let ours = self.config.logs_ingestion.enabled.then(|| self.config.logs_ingestion.stream(&path, query));
-        let nothing = || Failure::new(StatusCode::NOT_FOUND, "NotFound", "there is nothing at this path");
-        ours.flatten().map(Route::LogsIngestion).ok_or_else(nothing)
+        let nothing =
+            || Failure::new(StatusCode::NOT_FOUND, "NotFound", "there is nothing at this path, and nothing was kept");
+        let stream = ours.flatten().ok_or_else(nothing)?;
+        let rule = path.get(1).and_then(|rule| target::decode(rule)).unwrap_or_default().into_owned();
+        Ok(Route::LogsIngestion { rule, stream })
     }
 
     async fn decompress(
@@ -149,6 +196,7 @@ impl Door {
     }
 
     fn upload(&self, client: Client, stream: Arc<str>, syntax: Syntax, body: bytes::Bytes) -> Upload {
+        let client = Client { policy: self.config.identity.policy, ..client };
         Upload { input: Arc::clone(&self.name), client, stream, syntax, body }
     }
 }

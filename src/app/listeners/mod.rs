@@ -65,6 +65,14 @@ pub enum BindError {
         /// What is wrong.
         source: TlsError,
     },
+    /// Its local Entra cannot start.
+    #[error("listener {name:?}: {source}")]
+    Entra {
+        /// The listener's name.
+        name: String,
+        /// What is wrong.
+        source: inputs::entra::IssuerError,
+    },
     /// It would speak plain HTTP where that was not allowed.
     #[error("listener {name:?}: plain HTTP on {address} needs tls.allow_plain_http = true")]
     PlainHttp {

@@ -4,7 +4,7 @@
 //! last the general ones, such as `@timestamp`, which agents also use for the time of reading.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Field {
+pub(in crate::event) enum Field {
     Computer,
     Channel,
     Provider,
@@ -18,7 +18,7 @@ use Field::{Channel, Computer, EventId, Level, Provider, RecordId, Time};
 
 /// What the keys of an object mean.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Place {
+pub(in crate::event) enum Place {
     /// Nothing to us.
     Elsewhere,
     /// The record itself, or the `body` that OpenTelemetry wraps it in.
@@ -38,7 +38,7 @@ pub(super) enum Place {
 }
 
 /// What a key in a place leads to.
-pub(super) enum Target {
+pub(in crate::event) enum Target {
     Value(Field, u8),
     Object(Place),
     /// An object of the nested shape, or XML as text.
@@ -48,7 +48,7 @@ pub(super) enum Target {
     Nothing,
 }
 
-pub(super) fn target(place: Place, key: &str) -> Target {
+pub(in crate::event) fn target(place: Place, key: &str) -> Target {
     let (field, rank) = match place {
         Place::Elsewhere => return Target::Nothing,
         Place::Root => return root_target(key),
@@ -153,7 +153,7 @@ fn root_target(key: &str) -> Target {
 }
 
 /// The level that Windows shows as this word.
-pub(super) fn level_of_word(word: &str) -> Option<u8> {
+pub(in crate::event) fn level_of_word(word: &str) -> Option<u8> {
     const WORDS: [(&str, u8); 7] = [
         ("LogAlways", 0),
         ("Critical", 1),

@@ -8,11 +8,15 @@
 
 use std::borrow::Cow;
 
+use super::computers::Computers;
 use super::{Fields, MAX_JSON_DEPTH, Timestamp, from_xml};
 use keys::Field::{self, Channel, Computer, EventId, Level, Provider, RecordId, Time};
 use keys::{Place, Target, level_of_word, target};
 
-mod keys;
+pub(super) mod keys;
+mod naming;
+
+pub(super) use naming::computers;
 
 /// Why bytes are no JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -43,16 +47,7 @@ pub struct Scanned<'a> {
 ///
 /// When there is no JSON value at `at`, or it is nested deeper than [`MAX_JSON_DEPTH`].
 pub fn scan(text: &str, at: usize) -> Result<Scanned<'_>, JsonError> {
-    let mut scanner = Scanner {
-        text,
-        bytes: text.as_bytes(),
-        pos: at,
-        depth: 0,
-        unpaired: false,
-        fields: Fields::default(),
-        ranks: [0; 7],
-        level_word: None,
-    };
+    let mut scanner = Scanner::new(text, at);
     let is_object = scanner.peek() == Some(b'{');
     if is_object {
         scanner.object(Place::Root)?;
@@ -78,6 +73,8 @@ struct Scanner<'a> {
     /// The rank of each field's present value; 0 when it has none.
     ranks: [u8; 7],
     level_word: Option<LevelWord>,
+    /// Every computer that is named, where somebody asks for them.
+    computers: Option<Computers<'a>>,
 }
 
 /// A level that was told in words.
@@ -89,6 +86,20 @@ struct LevelWord {
 type Scan<T = ()> = Result<T, JsonError>;
 
 impl<'a> Scanner<'a> {
+    fn new(text: &'a str, at: usize) -> Self {
+        Self {
+            text,
+            bytes: text.as_bytes(),
+            pos: at,
+            depth: 0,
+            unpaired: false,
+            fields: Fields::default(),
+            ranks: [0; 7],
+            level_word: None,
+            computers: None,
+        }
+    }
+
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.pos).copied()
     }
@@ -155,6 +166,9 @@ impl<'a> Scanner<'a> {
     }
 
     fn member(&mut self, place: Place, key: &str) -> Scan {
+        if self.computers.is_some() {
+            self.note(place, key)?;
+        }
         match (target(place, key), self.peek()) {
             (Target::Value(field, rank), Some(b'{')) => self.object(Place::Inside(field, rank)),
             (Target::Value(field, rank), _) => self.value(field, rank),

@@ -211,6 +211,14 @@ proptest! {
     }
 
     #[test]
+    fn the_computer_that_counts_is_among_all_that_are_named(value in any_json()) {
+        let text = value.to_string();
+        let counts = scan(&text, 0).expect("is JSON").fields.computer;
+        let all = naming::computers(&text).expect("is JSON").names;
+        prop_assert!(counts.is_none_or(|name| all.contains(&name)), "{}", text);
+    }
+
+    #[test]
     fn accepts_what_a_real_parser_accepts(value in any_json(), pretty in any::<bool>()) {
         let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.expect("writes");
         prop_assert!(is_json(&text));

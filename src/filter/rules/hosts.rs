@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use crate::event::Client;
+use crate::event::names::{first_label, fits, host_fits};
 use crate::values::Network;
 
 /// One association: what a host must fit. What is empty is not asked for.
@@ -174,45 +175,6 @@ impl Sender {
             self.mask.copy(&hosts.rest);
         }
     }
-}
-
-fn first_label(name: &str) -> &str {
-    name.split_once('.').map_or(name, |(label, _)| label)
-}
-
-/// Whether a computer has this name; without a dot the name may be the first part of the computer's.
-fn host_fits(pattern: &str, computer: &str) -> bool {
-    fits(pattern, computer) || (!pattern.contains('.') && fits(pattern, first_label(computer)))
-}
-
-/// Whether a text is what a pattern says, without regard to ASCII letter case; `*` stands for any part. Linear in the
-/// product of both lengths at worst, and both are short.
-pub(super) fn fits(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
-    let (mut at, mut pos) = (0, 0);
-    // Where the last star stands, and how much it has taken so far.
-    let mut star = None;
-    while pos < text.len() {
-        match pattern.get(at) {
-            Some(b'*') => {
-                star = Some((at, pos));
-                at += 1;
-            }
-            Some(wanted) if wanted.eq_ignore_ascii_case(&text[pos]) => {
-                at += 1;
-                pos += 1;
-            }
-            _ => match star {
-                Some((star_at, taken)) => {
-                    star = Some((star_at, taken + 1));
-                    at = star_at + 1;
-                    pos = taken + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[at..].iter().all(|byte| *byte == b'*')
 }
 
 #[cfg(test)]

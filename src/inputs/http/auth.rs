@@ -12,7 +12,8 @@ use http::{HeaderMap, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::event::Client;
+use crate::event::{Binding, Client};
+use crate::inputs::entra::{Grant, Issuer};
 use crate::values::Network;
 
 /// Who may use a listener. With nothing configured, only clients of a listener on a loopback address are let in.
@@ -47,6 +48,12 @@ pub struct Token {
     /// Clients of one group share duplicate detection. Default: each token is on its own.
     #[serde(default)]
     pub group: Option<String>,
+    /// Computers that it may speak for, with `*` for any part; see `identity.policy`.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// Azure resource ids that it may name, with `*` for any part; see `identity.policy`.
+    #[serde(default)]
+    pub resource_ids: Vec<String>,
 }
 
 /// A client certificate that is let in.
@@ -58,6 +65,12 @@ pub struct Certificate {
     /// Clients of one group share duplicate detection. Default: each certificate name is on its own.
     #[serde(default)]
     pub group: Option<String>,
+    /// Computers that it may speak for, with `*` for any part; see `identity.policy`. Default: the names in the certificate.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// Azure resource ids that it may name, with `*` for any part; see `identity.policy`.
+    #[serde(default)]
+    pub resource_ids: Vec<String>,
 }
 
 /// What a request can show.
@@ -87,6 +100,9 @@ pub enum Denied {
     /// No token, or one that is not known: 401.
     #[error("a known bearer token is needed in the Authorization header")]
     Token,
+    /// A token in the form of an issued one that is not to be taken, and why: 401.
+    #[error("{0}; ask for another one")]
+    Issued(&'static str),
     /// No certificate, or one that is not named: 403.
     #[error("a client certificate that this gateway knows is needed")]
     Certificate,
@@ -95,11 +111,21 @@ pub enum Denied {
     Network,
 }
 
+/// Who is let in.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    /// Who it is.
+    pub client: Client,
+    /// What it may do, if it showed an issued token.
+    pub grant: Option<Grant>,
+}
+
 /// A listener's `auth`, ready to decide.
 #[derive(Debug)]
 pub struct Gate {
     config: Config,
     tokens: Vec<[u8; 32]>,
+    issuer: Option<Arc<Issuer>>,
     asks_certificates: bool,
     open: bool,
 }
@@ -113,8 +139,8 @@ impl Config {
     }
 
     /// What cannot work, with the key and what would be right. `loopback`: the listener's address is one;
-    /// `client_ca`: `tls.client_ca` is set.
-    pub fn problems(&self, loopback: bool, client_ca: bool) -> Vec<String> {
+    /// `client_ca`: `tls.client_ca` is set; `issues`: the listener's `entra` gives tokens.
+    pub fn problems(&self, loopback: bool, client_ca: bool, issues: bool) -> Vec<String> {
         let mut problems: Vec<String> = self
             .tokens
             .iter()
@@ -125,7 +151,10 @@ impl Config {
             })
             .collect();
         let missing = |kind| match kind {
-            Kind::Token => self.tokens.is_empty().then_some("auth.require names \"token\"; add auth.tokens"),
+            Kind::Token => {
+                let none = self.tokens.is_empty() && !issues;
+                none.then_some("auth.require names \"token\"; add auth.tokens or entra.clients")
+            }
             Kind::Certificate => (!client_ca).then_some("auth.require names \"certificate\"; set tls.client_ca"),
             Kind::Network => self.networks.is_empty().then_some("auth.require names \"network\"; add auth.networks"),
         };
@@ -134,10 +163,10 @@ impl Config {
             problems
                 .push("auth.client_certificates needs the authority that signed them; set tls.client_ca".to_owned());
         }
-        if !loopback && self.tokens.is_empty() && self.networks.is_empty() && !client_ca {
+        if !loopback && !issues && self.tokens.is_empty() && self.networks.is_empty() && !client_ca {
             problems.push(
                 "auth names no token, certificate authority or network, so nobody could upload; \
-                 add auth.tokens, tls.client_ca or auth.networks, or listen on a loopback address"
+                 add auth.tokens, entra.clients, tls.client_ca or auth.networks, or listen on a loopback address"
                     .to_owned(),
             );
         }
@@ -146,42 +175,70 @@ impl Config {
 }
 
 impl Gate {
-    /// From a configuration without problems; a token whose hash cannot be read lets nobody in.
-    pub fn new(config: &Config, loopback: bool, client_ca: bool) -> Self {
-        let nothing = config.tokens.is_empty() && config.networks.is_empty() && !client_ca;
+    /// From a configuration without problems; a token whose hash cannot be read lets nobody in. Tokens of `issuer` are taken
+    /// beside those of the configuration.
+    pub fn new(config: &Config, loopback: bool, client_ca: bool, issuer: Option<Arc<Issuer>>) -> Self {
+        let nothing = config.tokens.is_empty() && config.networks.is_empty() && !client_ca && issuer.is_none();
         let mut config = config.clone();
         config.tokens.retain(|token| parse_hex(&token.sha256).is_some());
         let tokens = config.tokens.iter().filter_map(|token| parse_hex(&token.sha256)).collect();
         let open = nothing && loopback && config.require.is_empty();
-        Self { config, tokens, asks_certificates: client_ca, open }
+        Self { config, tokens, issuer, asks_certificates: client_ca, open }
     }
 
     /// Decides about one request.
-    pub fn admit(&self, peer: &Peer, headers: &HeaderMap) -> Result<Client, Denied> {
-        let client = self.known(peer, headers)?;
-        Ok(Client { address: Some(peer.address.to_canonical()), identities: Arc::clone(&peer.certificate), ..client })
+    pub fn admit(&self, peer: &Peer, headers: &HeaderMap) -> Result<Admitted, Denied> {
+        // Nothing that a stranger's address sends is looked at.
+        let network = self.network(peer)?;
+        let grant = self.issued(headers);
+        let client = self.known(peer, headers, grant.as_ref(), network)?;
+        let address = Some(peer.address.to_canonical());
+        let client = Client { address, identities: Arc::clone(&peer.certificate), ..client };
+        Ok(Admitted { client, grant: grant.and_then(Result::ok) })
     }
 
-    fn known(&self, peer: &Peer, headers: &HeaderMap) -> Result<Client, Denied> {
+    /// Whether an address may ask for a token: it has nothing else to show yet.
+    pub fn admit_to_issuer(&self, peer: &Peer) -> Result<(), Denied> {
+        self.network(peer).map(drop)
+    }
+
+    /// Whether an address is in one of the networks; an error when it must be and is not.
+    fn network(&self, peer: &Peer) -> Result<bool, Denied> {
+        let networks = &self.config.networks;
+        let address = peer.address.to_canonical();
+        let inside = networks.iter().any(|network| network.contains(address));
+        let must = !networks.is_empty() || self.config.require.contains(&Kind::Network);
+        if inside || !must { Ok(inside) } else { Err(Denied::Network) }
+    }
+
+    fn known(
+        &self,
+        peer: &Peer,
+        headers: &HeaderMap,
+        grant: Option<&Result<Grant, &'static str>>,
+        network: bool,
+    ) -> Result<Client, Denied> {
         let address = peer.address.to_canonical();
         let by_address = || client(&address.to_string(), self.config.group.as_deref(), "address");
         if self.open {
             return Ok(by_address());
         }
         let wants = |kind| self.config.require.contains(&kind);
-        let network = self.config.networks.iter().any(|network| network.contains(address));
-        if !network && (wants(Kind::Network) || !self.config.networks.is_empty()) {
-            return Err(Denied::Network);
+        if let Some(Err(reason)) = grant {
+            return Err(Denied::Issued(reason));
         }
-        let (token, certificate) = (self.token(headers), self.certificate(peer));
-        let asks_tokens = !self.config.tokens.is_empty();
+        let issued = grant.and_then(|grant| grant.as_ref().ok()).map(Grant::client);
+        let is_issued = issued.is_some();
+        let (token, certificate) = (issued.or_else(|| self.token(headers)), self.certificate(peer));
+        let asks_tokens = !self.config.tokens.is_empty() || self.issuer.is_some();
         if wants(Kind::Token) && token.is_none() {
             return Err(Denied::Token);
         }
         if wants(Kind::Certificate) && certificate.is_none() {
             return Err(Denied::Certificate);
         }
-        match certificate.or(token) {
+        // What an issued token restricts must not be undone by a certificate beside it.
+        match if is_issued { token } else { certificate.or(token) } {
             Some(known) => Ok(known),
             None if self.config.require == [Kind::Network] => Ok(by_address()),
             None if asks_tokens => Err(Denied::Token),
@@ -191,19 +248,23 @@ impl Gate {
         }
     }
 
-    /// Compares with every token in constant time, so that timing tells nothing about any of them.
-    fn token(&self, headers: &HeaderMap) -> Option<Client> {
-        let mut values = headers.get_all(header::AUTHORIZATION).iter();
-        let (Some(value), None) = (values.next(), values.next()) else { return None };
-        let (scheme, shown) = value.to_str().ok()?.split_once(' ')?;
-        if !scheme.eq_ignore_ascii_case("bearer") {
+    /// The owner of an issued token; a token of the configuration may have the form of one, too.
+    fn issued(&self, headers: &HeaderMap) -> Option<Result<Grant, &'static str>> {
+        let issuer = self.issuer.as_ref()?;
+        if self.token(headers).is_some() {
             return None;
         }
-        let shown = digest::digest(&digest::SHA256, shown.trim().as_bytes());
+        issuer.known(bearer(headers)?)
+    }
+
+    /// Compares with every token in constant time, so that timing tells nothing about any of them.
+    fn token(&self, headers: &HeaderMap) -> Option<Client> {
+        let shown = digest::digest(&digest::SHA256, bearer(headers)?.as_bytes());
         let mut found = None;
         for (token, hash) in self.config.tokens.iter().zip(&self.tokens) {
             if constant_time::verify_slices_are_equal(shown.as_ref(), hash).is_ok() {
-                found = Some(client(&token.name, token.group.as_deref(), "token"));
+                let known = client(&token.name, token.group.as_deref(), "token");
+                found = Some(Client { binding: binding(&token.hosts, &token.resource_ids), ..known });
             }
         }
         found
@@ -215,15 +276,31 @@ impl Gate {
         }
         let listed = &self.config.client_certificates;
         if listed.is_empty() {
-            return peer.certificate.first().map(|name| client(name, None, "certificate"));
+            let binding = binding(&peer.certificate, &[]);
+            return peer.certificate.first().map(|name| Client { binding, ..client(name, None, "certificate") });
         }
         let known = |name: &String| listed.iter().find(|entry| entry.name.eq_ignore_ascii_case(name));
         let entry = peer.certificate.iter().find_map(known)?;
-        Some(client(&entry.name, entry.group.as_deref(), "certificate"))
+        let hosts = if entry.hosts.is_empty() { &*peer.certificate } else { &*entry.hosts };
+        let binding = binding(hosts, &entry.resource_ids);
+        Some(Client { binding, ..client(&entry.name, entry.group.as_deref(), "certificate") })
     }
 }
 
-fn client(name: &str, group: Option<&str>, kind: &str) -> Client {
+/// The one bearer token of a request.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (scheme, shown) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| shown.trim())
+}
+
+fn binding(hosts: &[String], resource_ids: &[String]) -> Binding {
+    Binding { hosts: hosts.into(), resource_ids: resource_ids.into() }
+}
+
+/// A client by the kind of what it showed; without a group it is its own scope.
+pub(in crate::inputs) fn client(name: &str, group: Option<&str>, kind: &str) -> Client {
     let scope = match group {
         Some(group) => format!("group:{group}"),
         None => format!("{kind}:{name}"),
@@ -231,7 +308,8 @@ fn client(name: &str, group: Option<&str>, kind: &str) -> Client {
     Client { name: name.into(), scope: scope.into(), group: group.map(Arc::from), ..Client::default() }
 }
 
-fn parse_hex(text: &str) -> Option<[u8; 32]> {
+/// The 32 bytes of a SHA-256 in hexadecimal.
+pub(in crate::inputs) fn parse_hex(text: &str) -> Option<[u8; 32]> {
     let mut hash = [0; 32];
     let digits = text.as_bytes();
     if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
@@ -244,110 +322,5 @@ fn parse_hex(text: &str) -> Option<[u8; 32]> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sha256_hex(text: &str) -> String {
-        digest::digest(&digest::SHA256, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    fn peer(address: &str, certificate: &[&str]) -> Peer {
-        Peer {
-            address: address.parse().expect("an address"),
-            certificate: certificate.iter().map(|name| (*name).to_owned()).collect(),
-        }
-    }
-
-    fn bearer(token: &str) -> HeaderMap {
-        HeaderMap::from_iter([(header::AUTHORIZATION, format!("Bearer {token}").parse().expect("a header"))])
-    }
-
-    fn config(tokens: &[(&str, &str)], networks: &[&str], require: &[Kind]) -> Config {
-        let token =
-            |(name, token): &(&str, &str)| Token { name: (*name).to_owned(), sha256: sha256_hex(token), group: None };
-        Config {
-            tokens: tokens.iter().map(token).collect(),
-            networks: networks.iter().map(|text| Network::try_from((*text).to_owned()).expect("a network")).collect(),
-            require: require.to_vec(),
-            ..Config::default()
-        }
-    }
-
-    fn scope(gate: &Gate, peer: &Peer, headers: &HeaderMap) -> Result<String, Denied> {
-        gate.admit(peer, headers).map(|client| client.scope.to_string())
-    }
-
-    #[test]
-    fn nothing_configured_lets_in_only_on_loopback() {
-        let nothing = Config::default();
-        let here = peer("127.0.0.1", &[]);
-        let open = Gate::new(&nothing, true, false);
-        assert_eq!(scope(&open, &here, &HeaderMap::new()), Ok("address:127.0.0.1".to_owned()));
-        let closed = Gate::new(&nothing, false, false);
-        assert_eq!(scope(&closed, &here, &HeaderMap::new()), Err(Denied::Network));
-        assert_eq!(nothing.problems(false, false).len(), 1);
-        assert!(nothing.problems(true, false).is_empty());
-    }
-
-    #[test]
-    fn a_token_or_a_certificate_is_enough_but_the_network_must_match() {
-        let gate = Gate::new(&config(&[("plant", "sesame")], &["10.0.0.0/8"], &[]), false, true);
-        let inside = peer("::ffff:10.1.2.3", &[]);
-        assert_eq!(scope(&gate, &inside, &bearer("sesame")), Ok("token:plant".to_owned()));
-        assert_eq!(scope(&gate, &inside, &bearer("Sesame")), Err(Denied::Token));
-        assert_eq!(scope(&gate, &inside, &HeaderMap::new()), Err(Denied::Token));
-        let with_certificate = peer("10.1.2.3", &["host-a"]);
-        assert_eq!(scope(&gate, &with_certificate, &HeaderMap::new()), Ok("certificate:host-a".to_owned()));
-        assert_eq!(scope(&gate, &peer("192.0.2.1", &["host-a"]), &bearer("sesame")), Err(Denied::Network));
-    }
-
-    #[test]
-    fn require_asks_for_each_kind() {
-        let both = [Kind::Token, Kind::Certificate];
-        let gate = Gate::new(&config(&[("plant", "sesame")], &[], &both), false, true);
-        assert_eq!(scope(&gate, &peer("10.0.0.1", &[]), &bearer("sesame")), Err(Denied::Certificate));
-        assert_eq!(scope(&gate, &peer("10.0.0.1", &["a"]), &HeaderMap::new()), Err(Denied::Token));
-        assert!(scope(&gate, &peer("10.0.0.1", &["a"]), &bearer("sesame")).is_ok());
-    }
-
-    #[test]
-    fn only_listed_certificates_pass_and_a_group_is_the_scope() {
-        let listed = Certificate { name: "host-a.plant".to_owned(), group: Some("plant".to_owned()) };
-        let config = Config { client_certificates: vec![listed], ..Config::default() };
-        let gate = Gate::new(&config, false, true);
-        let none = HeaderMap::new();
-        assert_eq!(scope(&gate, &peer("10.0.0.1", &["x", "HOST-A.plant"]), &none), Ok("group:plant".to_owned()));
-        assert_eq!(scope(&gate, &peer("10.0.0.1", &["host-b"]), &none), Err(Denied::Certificate));
-        assert_eq!(config.problems(false, false).len(), 2);
-    }
-
-    #[test]
-    fn a_client_tells_all_that_rules_may_ask_for() {
-        let listed = Certificate { name: "host-a.plant".to_owned(), group: Some("plant".to_owned()) };
-        let gate = Gate::new(&Config { client_certificates: vec![listed], ..Config::default() }, false, true);
-        let named = peer("::ffff:10.1.2.3", &["cn", "host-a.plant"]);
-        let client = gate.admit(&named, &HeaderMap::new()).expect("it is listed");
-        assert_eq!(client.address, Some("10.1.2.3".parse().expect("an address")), "mapped addresses are unmapped");
-        assert_eq!(*client.identities, ["cn".to_owned(), "host-a.plant".to_owned()]);
-        assert_eq!(client.group.as_deref(), Some("plant"));
-
-        let open = Gate::new(&Config { group: Some("lab".to_owned()), ..Config::default() }, true, false);
-        let client = open.admit(&peer("::1", &[]), &HeaderMap::new()).expect("nothing is configured");
-        assert_eq!((client.address, client.group.as_deref()), (Some("::1".parse().expect("an address")), Some("lab")));
-        assert!(client.identities.is_empty());
-
-        let gate = Gate::new(&config(&[("plant", "sesame")], &[], &[]), false, false);
-        let client = gate.admit(&peer("10.0.0.1", &[]), &bearer("sesame")).expect("the token is right");
-        assert_eq!((&*client.name, client.group), ("plant", None));
-    }
-
-    #[test]
-    fn hashes_must_be_hashes_and_repeated_headers_are_no_token() {
-        assert!(parse_hex(&sha256_hex("sesame")).is_some());
-        assert!(parse_hex("+1".repeat(32).as_str()).is_none());
-        let gate = Gate::new(&config(&[("plant", "sesame")], &[], &[]), false, false);
-        let mut twice = bearer("sesame");
-        twice.append(header::AUTHORIZATION, "Bearer other".parse().expect("a header"));
-        assert_eq!(scope(&gate, &peer("10.0.0.1", &[]), &twice), Err(Denied::Token));
-    }
-}
+#[path = "auth_tests.rs"]
+mod tests;

@@ -28,15 +28,18 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// The methods that would do; only with 405.
     pub allow: Option<&'static str>,
+    /// What to show instead; only with 401.
+    pub challenge: &'static str,
 }
 
 impl Failure {
     /// A failure with nothing but its code and message.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), retry_after: None, allow: None }
+        Self { status, code, message: message.into(), retry_after: None, allow: None, challenge: "Bearer" }
     }
 
-    fn later(status: StatusCode, code: &'static str, message: impl Into<String>, after: Duration) -> Self {
+    /// A failure that passes by itself, and when.
+    pub fn later(status: StatusCode, code: &'static str, message: impl Into<String>, after: Duration) -> Self {
         Self { retry_after: Some(after), ..Self::new(status, code, message) }
     }
 
@@ -58,6 +61,10 @@ impl From<Denied> for Failure {
     fn from(denied: Denied) -> Self {
         match denied {
             Denied::Token => Self::new(StatusCode::UNAUTHORIZED, "AuthenticationFailed", denied.to_string()),
+            Denied::Issued(_) => Self {
+                challenge: "Bearer error=\"invalid_token\"",
+                ..Self::new(StatusCode::UNAUTHORIZED, "InvalidAuthenticationToken", denied.to_string())
+            },
             Denied::Certificate => Self::new(StatusCode::FORBIDDEN, "CertificateNotAllowed", denied.to_string()),
             Denied::Network => Self::new(StatusCode::FORBIDDEN, "AddressNotAllowed", denied.to_string()),
         }
@@ -108,6 +115,7 @@ impl From<Refusal> for Failure {
         match refusal {
             Refusal::Malformed(_) => Self::new(StatusCode::BAD_REQUEST, "InvalidPayload", message),
             Refusal::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "ContentLengthLimitExceeded", message),
+            Refusal::Foreign(_) => Self::new(StatusCode::FORBIDDEN, "OperationFailed", message),
             Refusal::Busy { retry_after, .. } => {
                 Self::later(StatusCode::TOO_MANY_REQUESTS, "ServerBusy", message, retry_after)
             }
@@ -149,7 +157,7 @@ impl Ids {
 }
 
 /// A random UUID. It only has to be unlike others, not hard to guess.
-fn request_id() -> HeaderValue {
+pub(crate) fn request_id() -> HeaderValue {
     let bits = (fastrand::u128(..) & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
     let hex = format!("{bits:032x}");
     let text = format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
@@ -199,7 +207,7 @@ pub fn failure(failure: &Failure) -> Response<Body> {
         headers.insert(header::ALLOW, HeaderValue::from_static(allow));
     }
     if failure.status == StatusCode::UNAUTHORIZED {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(failure.challenge));
     }
     response
 }

@@ -80,7 +80,8 @@ fn listed<'a>(list: &'a [String], name: &'a str) -> Option<&'a str> {
     list.iter().find(|entry| entry.eq_ignore_ascii_case(name)).map(String::as_str)
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether a text can be the name of a rule, a stream or a client.
+pub(super) fn is_name(name: &str) -> bool {
     (1..=128).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }

@@ -101,7 +101,12 @@ async fn a_client_certificate_names_its_client_and_a_missing_one_is_a_readable_4
     std::fs::write(&path, authority).expect("written");
     let mut config = inputs::Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..inputs::Config::default() };
     config.tls.client_ca = Some(path);
-    config.auth.client_certificates = vec![auth::Certificate { name: "host-a.plant".to_owned(), group: None }];
+    config.auth.client_certificates = vec![auth::Certificate {
+        name: "host-a.plant".to_owned(),
+        group: None,
+        hosts: Vec::new(),
+        resource_ids: Vec::new(),
+    }];
     let gate = start_in(&config, state.path());
     let known = connector(state.path(), b"h2", Some(&identity));
     assert_eq!(h2_post(&gate, &known, b"[]").await.status(), 204);

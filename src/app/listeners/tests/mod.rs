@@ -57,7 +57,7 @@ fn start(config: &inputs::Config) -> Running {
 fn start_in(config: &inputs::Config, state_dir: &Path) -> Running {
     let listener = Listener::bind(config, state_dir).expect("the listener starts");
     let (address, shutdown, accept) = (listener.address(), CancellationToken::new(), Arc::<Scripted>::default());
-    let router = inputs::router(config, Arc::clone(&accept) as Arc<dyn Accept>);
+    let router = inputs::router(config, Arc::clone(&accept) as Arc<dyn Accept>, None);
     let task = tokio::spawn(serve(listener, router, shutdown.clone()));
     Running { address, accept, shutdown, task }
 }
@@ -198,7 +198,13 @@ async fn strangers_are_denied_before_their_body_is_read() {
     let mut config = plain();
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"sesame");
     let sha256 = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    config.auth.tokens = vec![auth::Token { name: "plant".to_owned(), sha256, group: None }];
+    config.auth.tokens = vec![auth::Token {
+        name: "plant".to_owned(),
+        sha256,
+        group: None,
+        hosts: Vec::new(),
+        resource_ids: Vec::new(),
+    }];
     let gate = start(&config);
     let denied = gate.post(PATH, "Authorization: Bearer wrong\r\n", b"[]").await;
     assert!(status(&denied) == "401" && denied.contains("www-authenticate: Bearer"), "{denied}");

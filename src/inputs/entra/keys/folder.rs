@@ -1,0 +1,162 @@
+//! The folder of the keys on the disk: whoever else could read it could make tokens, and whoever could write it, too.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_lc_rs::rsa::KeyPair;
+
+use super::Key;
+
+/// Longer files are no keys.
+const FILE_MAX: u64 = 16 << 10;
+
+/// More keys than anybody needs: others are left alone.
+const KEYS_MAX: usize = 256;
+
+/// What files with keys end with.
+const KEPT: &str = "key";
+
+/// Where keys are kept.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    /// Files that are no keys and have been told once.
+    left_alone: Mutex<HashSet<OsString>>,
+}
+
+impl Folder {
+    /// The folder, which is made if it is not there, for its owner alone.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made or seen, or others may use it.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        check_private(path, "700")?;
+        Ok(Self { path: path.to_owned(), left_alone: Mutex::default() })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Every key, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be read, or others may use one of the files.
+    pub(super) fn read_strictly(&self) -> io::Result<Vec<Arc<Key>>> {
+        for path in self.files()? {
+            check_private(&path, "600")?;
+        }
+        self.read(&[])
+    }
+
+    /// Every key, the oldest first; those that are known already are not read again. A file that is none, or that others may
+    /// use, is left alone, and told once.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be read.
+    pub(super) fn read(&self, known: &[Arc<Key>]) -> io::Result<Vec<Arc<Key>>> {
+        let mut keys = Vec::new();
+        for path in self.files()? {
+            let same = known.iter().find(|key| path.file_name().is_some_and(|name| *name == *file_name(key)));
+            match same.map_or_else(|| read_one(&path).map(Arc::new), |key| Ok(Arc::clone(key))) {
+                Ok(key) => keys.push(key),
+                Err(reason) => self.leave_alone(&path, &reason),
+            }
+        }
+        keys.sort_by(|a, b| (a.made, &a.id).cmp(&(b.made, &b.id)));
+        Ok(keys)
+    }
+
+    /// Writes a key durably. Nothing is left of one that could not be written.
+    ///
+    /// # Errors
+    ///
+    /// When that fails.
+    pub(super) fn keep(&self, key: &Key, der: &[u8]) -> io::Result<()> {
+        let path = self.path.join(file_name(key));
+        let unfinished = path.with_extension("unfinished");
+        let written = write(&unfinished, der).and_then(|()| fs::rename(&unfinished, &path));
+        if written.is_err() {
+            // It may never have been there, and what matters is why it could not be written.
+            fs::remove_file(&unfinished).ok();
+        }
+        written?;
+        fs::File::open(&self.path)?.sync_all()
+    }
+
+    /// Removes a key. Another gateway may have been faster.
+    ///
+    /// # Errors
+    ///
+    /// When it is still there.
+    pub(super) fn remove(&self, key: &Key) -> io::Result<()> {
+        match fs::remove_file(self.path.join(file_name(key))) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn files(&self) -> io::Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.path)?.take(4 * KEYS_MAX) {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == KEPT) && found.len() < KEYS_MAX {
+                found.push(path);
+            }
+        }
+        Ok(found)
+    }
+
+    fn leave_alone(&self, path: &Path, reason: &io::Error) {
+        let mut told = self.left_alone.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = path.file_name().unwrap_or_default().to_owned();
+        if told.len() < KEYS_MAX && told.insert(name) {
+            tracing::warn!(file = %path.display(), %reason, "this file is left alone: it is no key of tokens");
+        }
+    }
+}
+
+/// Refuses what others than its owner may read, write or search.
+fn check_private(path: &Path, right: &str) -> io::Result<()> {
+    let mode = fs::metadata(path)?.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let shown = path.display();
+    Err(io::Error::other(format!(
+        "others may use {shown} (mode {mode:o}), and could make tokens: chmod {right} {shown}"
+    )))
+}
+
+fn file_name(key: &Key) -> String {
+    format!("{:012}-{}.{KEPT}", key.made, key.id)
+}
+
+fn write(path: &Path, der: &[u8]) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(der)?;
+    file.sync_all()
+}
+
+fn read_one(path: &Path) -> io::Result<Key> {
+    check_private(path, "600")?;
+    if fs::metadata(path)?.len() > FILE_MAX {
+        return Err(io::Error::other("it is too long"));
+    }
+    let bytes = fs::read(path)?;
+    let parse = || {
+        let (made, id) = path.file_stem()?.to_str()?.split_once('-')?;
+        let key = Key::new(KeyPair::from_pkcs8(&bytes).ok()?, made.parse().ok()?)?;
+        (key.id == id).then_some(key)
+    };
+    parse().ok_or_else(|| io::Error::other("it holds no RSA key, or not the one of its name"))
+}

@@ -1,0 +1,290 @@
+//! What the issuer remembers between requests: failures, assertions that were used, how much each client has sent.
+//!
+//! All of it is bounded, and all of it outlives a reload of the configuration: nobody gets a second chance by one.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Failures that one client has free at one address, and how many are forgiven in a second.
+const FAILURES: Limit = Limit { size: 20.0, per_second: 1.0 / 3.0 };
+
+/// The same for a whole address, whoever it says to be. Far wider: many hosts may stand behind it.
+const FAILURES_OF_ADDRESS: Limit = Limit { size: 1000.0, per_second: 10.0 };
+
+/// Addresses and clients at them whose failures are remembered; at the limit those that failed longest ago are forgotten.
+const FAILED_MAX: usize = 8192;
+
+/// Credentials that are remembered as good at an address; at the limit those that came longest ago are forgotten.
+const PROVEN_MAX: usize = 16_384;
+
+/// Assertions of one client that are remembered until they end. Who is beyond it must come back later: forgetting one would
+/// let it be used again. Other clients do not notice.
+const ASSERTIONS_MAX: usize = 10_000;
+
+/// How long a client may send the very same assertion from the same address again: its first answer may have been lost.
+const REPEAT: Duration = Duration::from_secs(60);
+
+/// What is remembered.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// By address and client; every failure counts for both the client and the address.
+    failures: Mutex<HashMap<(IpAddr, Whose), Bucket>>,
+    /// Credentials that were right at an address, and when.
+    proven: Mutex<HashMap<(IpAddr, [u8; 32]), Instant>>,
+    assertions: Mutex<HashMap<String, HashMap<[u8; 32], Used>>>,
+    rates: Mutex<HashMap<(String, Rate), Bucket>>,
+}
+
+/// Whose failures are counted. Ids that are not known are one, so that no stranger decides how much is remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Whose {
+    All,
+    Unknown,
+    Client(String),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Limit {
+    size: f64,
+    per_second: f64,
+}
+
+/// What of a client is limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Rate {
+    Requests,
+    Bytes,
+}
+
+#[derive(Debug)]
+struct Used {
+    address: IpAddr,
+    first: Instant,
+    ends: u64,
+}
+
+/// Whether an assertion may be used.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    Fine,
+    Replayed,
+    /// Nothing more can be remembered.
+    Full,
+}
+
+/// What is left of something that fills up with time. It may go below nothing: who took too much at once waits longer.
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    left: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    fn full(size: f64) -> Self {
+        Self { left: size, at: Instant::now() }
+    }
+
+    fn fill(&mut self, size: f64, per_second: f64) {
+        let now = Instant::now();
+        self.left = size.min(self.left + (now - self.at).as_secs_f64() * per_second);
+        self.at = now;
+    }
+
+    /// How long until there is as much as `wanted`.
+    fn wait(&self, wanted: f64, per_second: f64) -> Result<(), Duration> {
+        let missing = wanted - self.left;
+        if missing <= 0.0 { Ok(()) } else { Err(Duration::from_secs_f64((missing / per_second).min(3600.0))) }
+    }
+}
+
+impl Memory {
+    /// Whether a client at an address has failures free; else when. `client` is its id, if that is known.
+    pub(super) fn may_fail(&self, address: IpAddr, client: Option<&str>) -> Result<(), Duration> {
+        let mut failures = lock(&self.failures);
+        for (key, limit) in counted(address, client) {
+            if let Some(bucket) = failures.get_mut(&key) {
+                bucket.fill(limit.size, limit.per_second);
+                bucket.wait(1.0, limit.per_second)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A client at an address failed.
+    pub(super) fn failed(&self, address: IpAddr, client: Option<&str>) {
+        let mut failures = lock(&self.failures);
+        for (key, limit) in counted(address, client) {
+            if failures.len() >= FAILED_MAX {
+                let over = Duration::from_secs_f64(limit.size / limit.per_second);
+                failures.retain(|_, bucket| bucket.at.elapsed() < over);
+            }
+            if failures.len() >= FAILED_MAX {
+                forget_oldest(&mut failures, |bucket| bucket.at);
+            }
+            let bucket = failures.entry(key).or_insert_with(|| Bucket::full(limit.size));
+            bucket.fill(limit.size, limit.per_second);
+            bucket.left -= 1.0;
+        }
+    }
+
+    /// Whether a credential was right at this address before. Whoever shows it again pays for nobody's failures.
+    pub(super) fn was_proven(&self, address: IpAddr, credential: [u8; 32]) -> bool {
+        lock(&self.proven).contains_key(&(network(address), credential))
+    }
+
+    /// A credential was right at this address.
+    pub(super) fn proved(&self, address: IpAddr, credential: [u8; 32]) {
+        let mut proven = lock(&self.proven);
+        let key = (network(address), credential);
+        if proven.len() >= PROVEN_MAX && !proven.contains_key(&key) {
+            forget_oldest(&mut proven, |at| *at);
+        }
+        proven.insert(key, Instant::now());
+    }
+
+    /// Notes that an assertion of a client was used, unless it was used before. `ends` and `now` are seconds since 1970.
+    pub(super) fn use_once(&self, client: &str, id: [u8; 32], address: IpAddr, ends: u64, now: u64) -> Use {
+        let mut assertions = lock(&self.assertions);
+        let own = assertions.entry(client.to_ascii_lowercase()).or_default();
+        if let Some(used) = own.get(&id) {
+            let again = used.address == address && used.first.elapsed() < REPEAT;
+            return if again { Use::Fine } else { Use::Replayed };
+        }
+        if own.len() >= ASSERTIONS_MAX {
+            own.retain(|_, used| used.ends >= now);
+        }
+        if own.len() >= ASSERTIONS_MAX {
+            return Use::Full;
+        }
+        own.insert(id, Used { address, first: Instant::now(), ends });
+        Use::Fine
+    }
+
+    /// Takes so much of what a client may use; else tells when there is something again. Taking 0 only asks.
+    pub(super) fn take(&self, client: &str, rate: Rate, size: f64, per_second: f64, much: f64) -> Result<(), Duration> {
+        let mut rates = lock(&self.rates);
+        let bucket = rates.entry((client.to_owned(), rate)).or_insert_with(|| Bucket::full(size));
+        bucket.fill(size, per_second);
+        bucket.wait(1.0, per_second)?;
+        bucket.left -= much;
+        Ok(())
+    }
+
+    /// Forgets the rates of clients that are no more, and their assertions once all have ended: they may come back.
+    pub(super) fn keep_clients(&self, now: u64, is_client: impl Fn(&str) -> bool) {
+        lock(&self.rates).retain(|(client, _), _| is_client(client));
+        let open = |used: &HashMap<_, Used>| used.values().any(|used| used.ends >= now);
+        lock(&self.assertions).retain(|client, used| is_client(client) || open(used));
+    }
+}
+
+/// What one failure counts against.
+fn counted(address: IpAddr, client: Option<&str>) -> [((IpAddr, Whose), Limit); 2] {
+    let network = network(address);
+    let whose = client.map_or(Whose::Unknown, |id| Whose::Client(id.to_ascii_lowercase()));
+    [((network, whose), FAILURES), ((network, Whose::All), FAILURES_OF_ADDRESS)]
+}
+
+fn forget_oldest<K: Clone + Eq + Hash, V>(map: &mut HashMap<K, V>, at: impl Fn(&V) -> Instant) {
+    let oldest = map.iter().min_by_key(|(_, value)| at(value)).map(|(key, _)| key.clone());
+    if let Some(oldest) = oldest {
+        map.remove(&oldest);
+    }
+}
+
+/// One household of addresses: of IPv6 the /64.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+        v4 => v4,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+    const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
+
+    #[tokio::test(start_paused = true)]
+    async fn who_keeps_failing_waits_and_is_forgiven_and_others_at_the_address_do_not_notice() {
+        let memory = Memory::default();
+        for _ in 0..20 {
+            assert_eq!(memory.may_fail(HERE, Some("bad")), Ok(()));
+            memory.failed(HERE, Some("bad"));
+        }
+        let wait = memory.may_fail(HERE, Some("BAD")).expect_err("it failed too often");
+        for (address, client) in [(HERE, Some("good")), (HERE, None), (THERE, Some("bad"))] {
+            assert_eq!(memory.may_fail(address, client), Ok(()));
+        }
+        tokio::time::advance(wait + Duration::from_millis(1)).await;
+        assert_eq!(memory.may_fail(HERE, Some("bad")), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_cannot_fail_without_end_by_saying_to_be_many() {
+        let memory = Memory::default();
+        for n in 0..1000 {
+            memory.failed(HERE, Some(&n.to_string()));
+        }
+        assert!(memory.may_fail(HERE, Some("good")).is_err());
+        memory.proved(HERE, [1; 32]);
+        assert!(memory.was_proven(HERE, [1; 32]) && !memory.was_proven(THERE, [1; 32]));
+        for n in 0..FAILED_MAX as u32 + 10 {
+            memory.failed(IpAddr::from(n.to_be_bytes()), None);
+        }
+        assert!(lock(&memory.failures).len() <= FAILED_MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_assertion_is_good_once_or_again_at_once_for_a_lost_answer() {
+        let memory = Memory::default();
+        assert_eq!(memory.use_once("plant", [1; 32], HERE, 700, 100), Use::Fine);
+        assert_eq!(memory.use_once("PLANT", [1; 32], HERE, 700, 100), Use::Fine);
+        assert_eq!(memory.use_once("plant", [1; 32], THERE, 700, 100), Use::Replayed);
+        tokio::time::advance(REPEAT).await;
+        assert_eq!(memory.use_once("plant", [1; 32], HERE, 700, 160), Use::Replayed);
+        memory.keep_clients(160, |_| false);
+        assert_eq!(memory.use_once("plant", [1; 32], HERE, 700, 160), Use::Replayed, "it may have come back");
+    }
+
+    #[test]
+    fn one_client_cannot_fill_the_memory_of_others() {
+        let memory = Memory::default();
+        let id = |n: usize| {
+            let mut id = [0; 32];
+            id[..8].copy_from_slice(&n.to_be_bytes());
+            id
+        };
+        for n in 0..ASSERTIONS_MAX {
+            assert_eq!(memory.use_once("greedy", id(n), HERE, 700, 100), Use::Fine);
+        }
+        assert_eq!(memory.use_once("greedy", [9; 32], HERE, 700, 100), Use::Full);
+        assert_eq!(memory.use_once("other", [9; 32], HERE, 700, 100), Use::Fine);
+        assert_eq!(memory.use_once("greedy", [9; 32], HERE, 1400, 701), Use::Fine, "the others have ended");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_gets_what_its_rate_gives_and_a_large_upload_is_paid_for_later() {
+        let memory = Memory::default();
+        let take = |much| memory.take("plant", Rate::Bytes, 100.0, 10.0, much);
+        assert_eq!(take(300.0), Ok(()));
+        let wait = take(1.0).expect_err("it owes 200");
+        assert_eq!(wait.as_secs(), 20);
+        tokio::time::advance(wait).await;
+        assert_eq!(take(1.0), Ok(()));
+        assert_eq!(memory.take("other", Rate::Bytes, 100.0, 10.0, 1.0), Ok(()));
+        memory.keep_clients(0, |client| client == "other");
+        assert_eq!(take(100.0), Ok(()), "who comes again begins anew");
+    }
+}

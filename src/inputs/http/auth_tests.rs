@@ -1,0 +1,120 @@
+use super::*;
+
+fn sha256_hex(text: &str) -> String {
+    digest::digest(&digest::SHA256, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn peer(address: &str, certificate: &[&str]) -> Peer {
+    Peer {
+        address: address.parse().expect("an address"),
+        certificate: certificate.iter().map(|name| (*name).to_owned()).collect(),
+    }
+}
+
+fn bearer(token: &str) -> HeaderMap {
+    HeaderMap::from_iter([(header::AUTHORIZATION, format!("Bearer {token}").parse().expect("a header"))])
+}
+
+fn config(tokens: &[(&str, &str)], networks: &[&str], require: &[Kind]) -> Config {
+    let token = |(name, token): &(&str, &str)| Token {
+        name: (*name).to_owned(),
+        sha256: sha256_hex(token),
+        group: None,
+        hosts: Vec::new(),
+        resource_ids: Vec::new(),
+    };
+    Config {
+        tokens: tokens.iter().map(token).collect(),
+        networks: networks.iter().map(|text| Network::try_from((*text).to_owned()).expect("a network")).collect(),
+        require: require.to_vec(),
+        ..Config::default()
+    }
+}
+
+fn scope(gate: &Gate, peer: &Peer, headers: &HeaderMap) -> Result<String, Denied> {
+    gate.admit(peer, headers).map(|admitted| admitted.client.scope.to_string())
+}
+
+#[test]
+fn nothing_configured_lets_in_only_on_loopback() {
+    let nothing = Config::default();
+    let here = peer("127.0.0.1", &[]);
+    let open = Gate::new(&nothing, true, false, None);
+    assert_eq!(scope(&open, &here, &HeaderMap::new()), Ok("address:127.0.0.1".to_owned()));
+    let closed = Gate::new(&nothing, false, false, None);
+    assert_eq!(scope(&closed, &here, &HeaderMap::new()), Err(Denied::Network));
+    assert_eq!(nothing.problems(false, false, false).len(), 1);
+    assert!(nothing.problems(true, false, false).is_empty());
+}
+
+#[test]
+fn a_token_or_a_certificate_is_enough_but_the_network_must_match() {
+    let gate = Gate::new(&config(&[("plant", "sesame")], &["10.0.0.0/8"], &[]), false, true, None);
+    let inside = peer("::ffff:10.1.2.3", &[]);
+    assert_eq!(scope(&gate, &inside, &bearer("sesame")), Ok("token:plant".to_owned()));
+    assert_eq!(scope(&gate, &inside, &bearer("Sesame")), Err(Denied::Token));
+    assert_eq!(scope(&gate, &inside, &HeaderMap::new()), Err(Denied::Token));
+    let with_certificate = peer("10.1.2.3", &["host-a"]);
+    assert_eq!(scope(&gate, &with_certificate, &HeaderMap::new()), Ok("certificate:host-a".to_owned()));
+    assert_eq!(scope(&gate, &peer("192.0.2.1", &["host-a"]), &bearer("sesame")), Err(Denied::Network));
+}
+
+#[test]
+fn require_asks_for_each_kind() {
+    let both = [Kind::Token, Kind::Certificate];
+    let gate = Gate::new(&config(&[("plant", "sesame")], &[], &both), false, true, None);
+    assert_eq!(scope(&gate, &peer("10.0.0.1", &[]), &bearer("sesame")), Err(Denied::Certificate));
+    assert_eq!(scope(&gate, &peer("10.0.0.1", &["a"]), &HeaderMap::new()), Err(Denied::Token));
+    assert!(scope(&gate, &peer("10.0.0.1", &["a"]), &bearer("sesame")).is_ok());
+}
+
+#[test]
+fn only_listed_certificates_pass_and_a_group_is_the_scope() {
+    let listed = Certificate {
+        name: "host-a.plant".to_owned(),
+        group: Some("plant".to_owned()),
+        hosts: Vec::new(),
+        resource_ids: Vec::new(),
+    };
+    let config = Config { client_certificates: vec![listed], ..Config::default() };
+    let gate = Gate::new(&config, false, true, None);
+    let none = HeaderMap::new();
+    assert_eq!(scope(&gate, &peer("10.0.0.1", &["x", "HOST-A.plant"]), &none), Ok("group:plant".to_owned()));
+    assert_eq!(scope(&gate, &peer("10.0.0.1", &["host-b"]), &none), Err(Denied::Certificate));
+    assert_eq!(config.problems(false, false, false).len(), 2);
+}
+
+#[test]
+fn a_client_tells_all_that_rules_may_ask_for() {
+    let listed = Certificate {
+        name: "host-a.plant".to_owned(),
+        group: Some("plant".to_owned()),
+        hosts: Vec::new(),
+        resource_ids: Vec::new(),
+    };
+    let gate = Gate::new(&Config { client_certificates: vec![listed], ..Config::default() }, false, true, None);
+    let named = peer("::ffff:10.1.2.3", &["cn", "host-a.plant"]);
+    let client = gate.admit(&named, &HeaderMap::new()).expect("it is listed").client;
+    assert_eq!(client.address, Some("10.1.2.3".parse().expect("an address")), "mapped addresses are unmapped");
+    assert_eq!(*client.identities, ["cn".to_owned(), "host-a.plant".to_owned()]);
+    assert_eq!(client.group.as_deref(), Some("plant"));
+
+    let open = Gate::new(&Config { group: Some("lab".to_owned()), ..Config::default() }, true, false, None);
+    let client = open.admit(&peer("::1", &[]), &HeaderMap::new()).expect("nothing is configured").client;
+    assert_eq!((client.address, client.group.as_deref()), (Some("::1".parse().expect("an address")), Some("lab")));
+    assert!(client.identities.is_empty());
+
+    let gate = Gate::new(&config(&[("plant", "sesame")], &[], &[]), false, false, None);
+    let client = gate.admit(&peer("10.0.0.1", &[]), &bearer("sesame")).expect("the token is right").client;
+    assert_eq!((&*client.name, client.group), ("plant", None));
+}
+
+#[test]
+fn hashes_must_be_hashes_and_repeated_headers_are_no_token() {
+    assert!(parse_hex(&sha256_hex("sesame")).is_some());
+    assert!(parse_hex("+1".repeat(32).as_str()).is_none());
+    let gate = Gate::new(&config(&[("plant", "sesame")], &[], &[]), false, false, None);
+    let mut twice = bearer("sesame");
+    twice.append(header::AUTHORIZATION, "Bearer other".parse().expect("a header"));
+    assert_eq!(scope(&gate, &peer("10.0.0.1", &[]), &twice), Err(Denied::Token));
+}
