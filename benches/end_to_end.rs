@@ -109,8 +109,12 @@ impl Bodies {
         let mut gzip = Compressor::new(CompressionLvl::default());
         let mut plain_bytes = 0;
         let count = 40 * args.clients.max(1);
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
         let gz = (0..count).map(|at| {
-            let mut host = Host::new(format!("SRV-{at:04}.plant.example"), at as u64).with_system_share(0.0);
+            // Events of now: old ones get their time into a column of its own, which is not what an ordinary day costs.
+            let name = format!("SRV-{at:04}.plant.example");
+            let mut host = Host::new(name, at as u64).starting_at(now).with_system_share(0.0);
             let mut plain = vec![b'['];
             for event in 0..args.batch {
                 if event > 0 {
@@ -226,7 +230,7 @@ name = "uploads"
 listen = "127.0.0.1:{port}"
 auth.tokens = [{tokens}]
 [[outputs]]
-kind = "logs_ingestion"
+kind = "workspace"
 name = "workspace"
 dcr = "dcr-00000000000000000000000000000000"
 stream = "Custom-SecurityEvent"

@@ -11,13 +11,14 @@ use divan::counter::{BytesCount, ItemsCount};
 use gatepost::cli::simulate::events::{Host, Shape};
 use gatepost::dedup::memory::MemoryStore;
 use gatepost::dedup::store::Store as _;
+use gatepost::event::columns::{self, Extras, Source, Table};
 use gatepost::event::document::Document;
 use gatepost::event::stored::{self, Routing, StoredUpload};
-use gatepost::event::{Client, Event, EventKey, KeyMaker, Syntax, Timestamp, decode, from_json, from_xml, key, row};
+use gatepost::event::{Client, Event, EventKey, Format, KeyMaker, Syntax, Timestamp, decode, from_json, from_xml, key};
 use gatepost::filter::xpath::{Program, View, xpath};
 use gatepost::filter::{EventSet, Rules};
-use gatepost::outputs::output::{OutgoingEvent, Output};
-use gatepost::outputs::{self, logs_ingestion};
+use gatepost::outputs::output::{OutgoingEvent, Output, Row};
+use gatepost::outputs::{self, workspace};
 use gatepost::spool::{Entry, Spool};
 use libdeflater::{CompressionLvl, Compressor, Decompressor};
 
@@ -84,12 +85,32 @@ fn scan_json(bencher: Bencher<'_, '_>) {
     });
 }
 
-#[divan::bench]
-fn xml_to_row(bencher: Bencher<'_, '_>) {
-    let events = events(Shape::Xml);
+/// Makes rows of all events, with all extras.
+fn rows(bencher: Bencher<'_, '_>, (shape, format): (Shape, Format), table: Table) {
+    let events: Vec<Bytes> = events(shape).into_iter().map(Bytes::from).collect();
+    let extras = Extras {
+        original_time: "EventTime_CF".to_owned(),
+        event_key: "EventKey_CF".to_owned(),
+        client: "Client_CF".to_owned(),
+    };
     bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
-        events.iter().map(|xml| row::windows_event_row(black_box(xml)).expect("it is sound").len()).sum::<usize>()
+        let row = |raw: &Bytes| {
+            let source = Source { format, raw: black_box(raw), client: Some("host") };
+            columns::row(Some(table), source, &extras, Timestamp::from_ticks(i64::MAX)).expect("it is sound").0.len()
+        };
+        events.iter().map(row).sum::<usize>()
     });
+}
+
+#[divan::bench(args = Table::ALL)]
+fn columns_xml(bencher: Bencher<'_, '_>, table: Table) {
+    rows(bencher, (Shape::Xml, Format::Xml), table);
+}
+
+/// The rows are of `SecurityEvent` already, so that this table's go out as they came.
+#[divan::bench(args = Table::ALL)]
+fn columns_json(bencher: Bencher<'_, '_>, table: Table) {
+    rows(bencher, (Shape::Row, Format::Json), table);
 }
 
 #[divan::bench]
@@ -224,26 +245,32 @@ fn unpack_stored(bencher: Bencher<'_, '_>) {
 fn workspace() -> Arc<dyn Output> {
     let endpoint =
         outputs::config::Endpoint { url: "http://127.0.0.1:9".to_owned(), ..outputs::config::Endpoint::default() };
-    let config = logs_ingestion::Config {
+    let config = workspace::Config {
         name: "workspace".to_owned(),
         dcr: format!("dcr-{}", "0".repeat(32)),
         stream: "Custom-SecurityEvent".to_owned(),
         endpoints: vec![endpoint],
-        ..logs_ingestion::Config::default()
+        ..workspace::Config::default()
     };
-    outputs::build(&outputs::Config::LogsIngestion(config), std::path::Path::new(".")).expect("it is sound")
+    outputs::build(&outputs::Config::Workspace(Box::new(config)), &outputs::Shared::new(std::path::Path::new(".")))
+        .expect("it is sound")
 }
 
 #[divan::bench]
 fn encode_batch(bencher: Bencher<'_, '_>) {
     let output = workspace();
-    let rows: Vec<Bytes> = events(Shape::Row)
+    let rows: Vec<Row> = events(Shape::Row)
         .into_iter()
-        .map(|raw| OutgoingEvent { format: gatepost::event::Format::Json, stream: "s".into(), raw: raw.into() })
+        .map(|raw| OutgoingEvent {
+            format: gatepost::event::Format::Json,
+            stream: "s".into(),
+            client: None,
+            raw: raw.into(),
+        })
         .map(|event| output.row(&event).expect("it is a row"))
         .collect();
     bencher
         .counter(ItemsCount::new(EVENTS))
-        .counter(BytesCount::new(rows.iter().map(Bytes::len).sum::<usize>()))
+        .counter(BytesCount::new(rows.iter().map(|row| row.bytes.len()).sum::<usize>()))
         .bench_local(|| output.encode("id".to_owned(), black_box(&rows)).body.len());
 }

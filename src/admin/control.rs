@@ -22,13 +22,19 @@ pub struct Page {
     pub after: Option<u64>,
     /// Only those of the output or input of this name.
     pub source: Option<String>,
+    /// Only those for this reason; `not_understood` for those of inputs.
+    pub reason: Option<String>,
+    /// Only those that were first set aside at this time or later, in milliseconds since 1970.
+    pub since_ms: Option<u64>,
+    /// Only those that were first set aside before this time.
+    pub before_ms: Option<u64>,
     /// Most of them in one answer; capped at [`DEAD_LETTER_PAGE_MAX`].
     pub limit: usize,
 }
 
 impl Default for Page {
     fn default() -> Self {
-        Self { after: None, source: None, limit: 100 }
+        Self { after: None, source: None, reason: None, since_ms: None, before_ms: None, limit: 100 }
     }
 }
 
@@ -38,10 +44,16 @@ impl Default for Page {
 pub struct Selection {
     /// These.
     pub ids: Vec<u64>,
-    /// Every one, or every one of `source`.
+    /// Every one that the filters below let through.
     pub all: bool,
     /// With `all`: only those of the output or input of this name.
     pub source: Option<String>,
+    /// With `all`: only those for this reason; `not_understood` for those of inputs.
+    pub reason: Option<String>,
+    /// With `all`: only those that were first set aside at this time or later, in milliseconds since 1970.
+    pub since_ms: Option<u64>,
+    /// With `all`: only those that were first set aside before this time.
+    pub before_ms: Option<u64>,
 }
 
 /// Why something was not done.
@@ -120,9 +132,12 @@ async fn purge(State(control): Controls, Json(selection): Json<Selection>) -> Re
 /// An empty selection must not mean everything, nor may a typing slip.
 fn ambiguous(selection: &Selection) -> Option<Response> {
     let one = selection.all == selection.ids.is_empty();
-    let source_fits = selection.source.is_none() || selection.all;
-    let error = "write either {\"ids\": [1, 2]} or {\"all\": true}, the latter also with a \"source\"";
-    (!one || !source_fits).then(|| (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response())
+    let Selection { source, reason, since_ms, before_ms, .. } = selection;
+    let filtered = source.is_some() || reason.is_some() || since_ms.is_some() || before_ms.is_some();
+    let error = "write either {\"ids\": [1, 2]} or {\"all\": true}, the latter also with \"source\", \"reason\", \
+                 \"since_ms\" and \"before_ms\"";
+    (!one || (filtered && !selection.all))
+        .then(|| (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response())
 }
 
 fn answer(result: Result<Value, ControlError>) -> Response {

@@ -183,7 +183,7 @@ async fn dead_letters_are_chosen_without_guessing() {
     assert_eq!(plane.ask("GET /dead-letters?limit=999999", LOCAL, "").await.0, 200);
     assert_eq!(plane.ask("POST /dead-letters/replay", LOCAL, r#"{"ids":[3]}"#).await.0, 200);
     assert_eq!(plane.ask("POST /dead-letters/purge", LOCAL, r#"{"all":true}"#).await.0, 200);
-    for body in ["{}", r#"{"ids":[1],"all":true}"#, r#"{"ids":[1],"source":"x"}"#] {
+    for body in ["{}", r#"{"ids":[1],"all":true}"#, r#"{"ids":[1],"source":"x"}"#, r#"{"ids":[1],"before_ms":9}"#] {
         assert_eq!(plane.ask("POST /dead-letters/purge", LOCAL, body).await.0, 400, "{body}");
     }
     assert_eq!(*plane.fake.0.lock().expect("no panic"), ["list 1000", "replay [3]", "purge all=true"]);

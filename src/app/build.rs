@@ -51,6 +51,8 @@ pub(super) struct Parts {
     pub(super) rule_store: Arc<RuleStore>,
     /// Held during a reload: two at a time would start an output twice.
     pub(super) reloading: tokio::sync::Mutex<()>,
+    /// Held during a replay of dead letters: two at a time would send the same ones.
+    pub(super) replaying: tokio::sync::Mutex<()>,
 }
 
 /// Opens the state directory and builds the parts; nothing runs yet but the spool's committer.
@@ -113,7 +115,7 @@ fn open(
         },
     );
     let outputs = Outputs::new(Common {
-        state_dir: state.path().to_owned(),
+        shared: crate::outputs::Shared::new(state.path()),
         cursors: state.dir("outputs")?,
         secret,
         spool: spool.clone(),
@@ -141,6 +143,7 @@ fn open(
         rule_texts: Arc::new(ArcSwap::from_pointee(texts)),
         rule_store: Arc::new(rule_store),
         reloading: tokio::sync::Mutex::default(),
+        replaying: tokio::sync::Mutex::default(),
     })
 }
 

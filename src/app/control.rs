@@ -3,22 +3,15 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::build::Parts;
-use super::rules;
+use super::{dead_letters, rules};
 use crate::admin::{Control, ControlError, Page, Selection};
 use crate::config::rule_files::Texts;
 use crate::config::{self, Config};
-use crate::event::Format;
-use crate::event::stored::{self, Routing, StoredRoute, StoredUpload};
-use crate::ingest::ledger::{Note, Tally};
 use crate::metrics;
-use crate::spool::Entry;
-use crate::spool::dead_letter::{self, Filter, Letter, Source};
 
 /// Hands the controls to the admin plane.
 pub(super) struct Controls(pub(super) Arc<Parts>);
@@ -46,125 +39,16 @@ impl Control for Controls {
     }
 
     fn dead_letters(&self, page: Page) -> BoxFuture<'_, Result<Value, ControlError>> {
-        Box::pin(async move {
-            let letters = off_the_runtime(&self.0, move |parts| letters(parts, &page)).await?;
-            Ok(json!({ "dead_letters": letters.iter().map(shown).collect::<Vec<_>>() }))
-        })
+        Box::pin(dead_letters::list(&self.0, page))
     }
 
     fn replay(&self, selection: Selection) -> BoxFuture<'_, Result<Value, ControlError>> {
-        Box::pin(async move {
-            let all = selection.all;
-            let mut chosen = off_the_runtime(&self.0, move |parts| chosen(parts, &selection)).await?;
-            if all {
-                // What could not be understood has no output to be sent to; only who names it is told.
-                chosen.retain(|letter| matches!(letter.source, Source::Output { .. }));
-            }
-            let mut replayed = Vec::new();
-            let mut result = Ok(());
-            for letter in chosen {
-                result = replay(&self.0, &letter).await;
-                if result.is_err() {
-                    break;
-                }
-                replayed.push(letter.id);
-            }
-            // All at once: removing writes whole files anew. What went before an error must go too, or it goes twice.
-            let count = replayed.len();
-            let removed = off_the_runtime(&self.0, move |parts| parts.dead_letters().remove(&replayed).map_err(failed));
-            removed.await?;
-            result?;
-            Ok(json!({ "replayed": count }))
-        })
+        Box::pin(dead_letters::replay(&self.0, selection))
     }
 
     fn purge(&self, selection: Selection) -> BoxFuture<'_, Result<Value, ControlError>> {
-        Box::pin(async move {
-            let purge = move |parts: &Parts| {
-                let ids: Vec<u64> = chosen(parts, &selection)?.iter().map(|letter| letter.id).collect();
-                parts.dead_letters().remove(&ids).map_err(failed)
-            };
-            let purged = off_the_runtime(&self.0, purge).await?;
-            Ok(json!({ "purged": purged }))
-        })
+        Box::pin(dead_letters::purge(&self.0, selection))
     }
-}
-
-fn failed(error: impl std::fmt::Display) -> ControlError {
-    ControlError::Failed(error.to_string())
-}
-
-/// Dead letters are read from and written to the disk.
-async fn off_the_runtime<T: Send + 'static>(
-    parts: &Arc<Parts>,
-    work: impl FnOnce(&Parts) -> Result<T, ControlError> + Send + 'static,
-) -> Result<T, ControlError> {
-    let parts = Arc::clone(parts);
-    tokio::task::spawn_blocking(move || work(&parts)).await.map_err(failed)?
-}
-
-fn letters(parts: &Parts, page: &Page) -> Result<Vec<Letter>, ControlError> {
-    let filter = Filter { source: page.source.clone(), ..Filter::default() };
-    let page = dead_letter::Page { after: page.after.unwrap_or(0), limit: page.limit };
-    parts.dead_letters().list(&filter, page).map_err(failed)
-}
-
-fn chosen(parts: &Parts, selection: &Selection) -> Result<Vec<Letter>, ControlError> {
-    let mut chosen = Vec::new();
-    if selection.all {
-        let mut page = Page { source: selection.source.clone(), ..Page::default() };
-        loop {
-            let more = letters(parts, &page)?;
-            let Some(last) = more.last() else { return Ok(chosen) };
-            page.after = Some(last.id);
-            chosen.extend(more);
-        }
-    }
-    for id in &selection.ids {
-        let letter = parts.dead_letters().get(*id).map_err(failed)?;
-        chosen.push(letter.ok_or_else(|| ControlError::Refused(format!("there is no dead letter {id}")))?);
-    }
-    Ok(chosen)
-}
-
-/// A dead letter as the admin plane shows it: the event as text where it is text.
-pub fn shown(letter: &Letter) -> Value {
-    let mut value = serde_json::to_value(letter).unwrap_or_default();
-    if let Some(map) = value.as_object_mut() {
-        match std::str::from_utf8(&letter.raw) {
-            Ok(text) => map.insert("raw".to_owned(), Value::from(text)),
-            Err(_) => map.insert("raw_base64".to_owned(), Value::from(STANDARD.encode(&letter.raw))),
-        };
-    }
-    value
-}
-
-/// Sends a dead letter again: past dedup, which remembers it, and to the one output that refused it. Its event is durable
-/// in the spool when this returns; only then may the letter go.
-async fn replay(parts: &Parts, letter: &Letter) -> Result<(), ControlError> {
-    let Source::Output { name } = &letter.source else {
-        let why = "it could not be understood when it came; purge it, and upload it again corrected";
-        return Err(ControlError::Refused(format!("dead letter {} cannot be sent: {why}", letter.id)));
-    };
-    if !parts.outputs.forwarders().iter().any(|forwarder| forwarder.name() == name) {
-        let why = format!("its output {name:?} is not configured; nobody would send it");
-        return Err(ControlError::Refused(format!("dead letter {} cannot be sent: {why}", letter.id)));
-    }
-    let format = if letter.format == Format::Xml as u8 { Format::Xml } else { Format::Json };
-    let route = StoredRoute { output: name, stream: Some(&letter.stream) };
-    let payload = stored::encode(&StoredUpload {
-        stream: &letter.stream,
-        input: "replay",
-        client: None,
-        first_seen_ms: letter.first_seen_ms,
-        tries: 0,
-        routing: Routing { sets: &[vec![route]], of_events: &[1] },
-        events: &[(format, &letter.raw)],
-    });
-    let note = Note::of("replay", Tally { received: 1, spooled: 1, ..Tally::default() }).encode();
-    let entry = Entry { items: 1, note, index: Vec::new(), payload };
-    parts.spool.append(parts.spool.pack(entry)).await.map_err(failed)?;
-    Ok(())
 }
 
 /// Reads the configuration again and applies it, or refuses it whole. A task of its own: whoever asked may hang up, and half
@@ -202,8 +86,9 @@ async fn apply(parts: &Parts) -> anyhow::Result<String> {
     };
     let (wanted, texts, rules) =
         tokio::task::spawn_blocking(load).await.context("reading the configuration ended")??;
+    let shared = crate::outputs::Shared::new(parts.state.path());
     for output in &wanted.outputs {
-        crate::outputs::build(&output.output, parts.state.path())?;
+        crate::outputs::build(&output.output, &shared)?;
     }
     let listeners = parts.uploads.prepare(&wanted.listeners)?;
     let tunnels = parts.tunnels.prepare(&wanted.tunnel, &parts.own_addresses(&listeners))?;

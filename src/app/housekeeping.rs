@@ -87,7 +87,13 @@ fn show(parts: &Parts, seen: &mut Seen) {
     metrics::DEDUP_EVICTED.add(&[], remembered.evicted - seen.evicted);
     seen.evicted = remembered.evicted;
 
-    let dead = parts.dead_letters().totals();
+    let (dead, waiting) = {
+        let letters = parts.dead_letters();
+        (letters.totals(), letters.waiting().clone())
+    };
+    for ((source, reason), count) in &waiting {
+        metrics::DEAD_LETTERS_BY_REASON.set(&[source, reason], *count as f64);
+    }
     metrics::DEAD_LETTERS.set(&[], dead.count as f64);
     metrics::DEAD_LETTER_BYTES.set(&[], dead.bytes as f64);
 

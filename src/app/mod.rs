@@ -20,6 +20,7 @@ use crate::spool::fs::Fs;
 pub mod audit;
 mod build;
 mod control;
+mod dead_letters;
 mod housekeeping;
 pub mod listeners;
 mod outputs;
@@ -31,7 +32,7 @@ mod status;
 mod uploads;
 
 use build::Parts;
-pub use control::shown as shown_dead_letter;
+pub use dead_letters::shown as shown_dead_letter;
 
 /// A gateway that runs.
 pub struct Gateway {

@@ -24,7 +24,7 @@ const PARTING: Duration = Duration::from_secs(10);
 
 /// What every output needs.
 pub(super) struct Common {
-    pub(super) state_dir: PathBuf,
+    pub(super) shared: crate::outputs::Shared,
     pub(super) cursors: PathBuf,
     pub(super) secret: [u8; 32],
     pub(super) spool: Spool,
@@ -87,9 +87,7 @@ impl Outputs {
     async fn end(&self, which: impl Fn(&config::Output) -> bool) {
         let leaving: Vec<Running> =
             self.running().extract_if(.., |_, running| which(&running.section)).map(|(_, of)| of).collect();
-        for leaving in leaving {
-            leaving.end().await;
-        }
+        end_all(leaving).await;
     }
 
     fn start_missing(&self, sections: &[config::Output]) -> anyhow::Result<()> {
@@ -160,7 +158,7 @@ impl Outputs {
     fn start(&self, section: &config::Output) -> anyhow::Result<Running> {
         let common = &self.common;
         let name = section.output.name();
-        let output = crate::outputs::build(&section.output, &common.state_dir)?;
+        let output = crate::outputs::build(&section.output, &common.shared)?;
         let specs = output.endpoints().iter().map(spec).collect();
         let cursor = self.open_cursor(name)?;
         self.needs().insert(name.to_owned(), cursor.durable_low());
@@ -190,9 +188,7 @@ impl Outputs {
     /// Stops all of them; resolves when their last requests have their answers.
     pub(super) async fn stop(&self) {
         let running = std::mem::take(&mut *self.running());
-        for (_, running) in running {
-            running.end().await;
-        }
+        end_all(running.into_values().collect()).await;
     }
 
     /// The forwarders that run.
@@ -223,6 +219,11 @@ impl Outputs {
     fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Ends all of them together: the slowest answer is waited for once.
+async fn end_all(leaving: Vec<Running>) {
+    futures_util::future::join_all(leaving.into_iter().map(Running::end)).await;
 }
 
 impl Running {

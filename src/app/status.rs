@@ -66,6 +66,7 @@ pub(super) fn status(parts: &Parts) -> Value {
                 "damaged": totals.damaged,
                 "skipped": totals.skipped,
                 "last_error": forwarder.last_error(),
+                "details": forwarder.output_status(),
                 "endpoints": forwarder.balancer().snapshot(),
             })
         }).collect::<Vec<_>>(),

@@ -14,6 +14,7 @@ use super::{EXIT_CONFIG, Global, print};
 use crate::app::rules;
 use crate::config::{Config, LoadError, reference};
 use crate::filter::Rules;
+use crate::outputs::{self, BuildError, Shared};
 
 /// Shorter than the deadlines that health checks usually have.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -61,6 +62,15 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
+    if let Err(error) = files(&config) {
+        let error = error.to_string();
+        if global.json {
+            print(&format!("{}\n", json!({ "ok": false, "error": error })))?;
+        } else {
+            writeln!(std::io::stderr(), "gatepost: {error}").ok();
+        }
+        return Ok(ExitCode::from(EXIT_CONFIG));
+    }
     let text = match (args.print, global.json) {
         (true, true) => format!("{}\n", serde_json::to_string_pretty(&config)?),
         (true, false) => reference::effective(&config),
@@ -69,6 +79,12 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     };
     print(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether the files that outputs name (authorities, certificates, keys) can be used.
+fn files(config: &Config) -> Result<(), BuildError> {
+    let shared = Shared::new(&config.state_dir);
+    config.outputs.iter().try_for_each(|output| outputs::build(&output.output, &shared).map(drop))
 }
 
 /// What `/readyz` says, or why it says nothing.

@@ -271,11 +271,16 @@ impl Example<'_> {
     fn table(&mut self, path: &str, header: &str, schema: &Value) {
         match self.schema.shape(schema) {
             Shape::Tagged { tag, variants } => {
-                for variant in variants {
+                let is_one = !header.starts_with("[[");
+                for (n, variant) in variants.into_iter().enumerate() {
+                    let begin = self.out.len();
                     self.comment(&description(&self.schema.resolve(&variant.schema)));
                     put(self.out, format_args!("#{header}\n#{tag} = \"{}\"\n", variant.name));
                     let Shape::Table(table) = self.schema.shape(&variant.schema) else { continue };
                     self.fields(path, table.fields.into_iter().filter(|field| field.name != tag).collect());
+                    if n > 0 && is_one {
+                        self.quote_from(begin);
+                    }
                 }
             }
             Shape::Table(table) => {
@@ -313,6 +318,17 @@ impl Example<'_> {
             self.in_list |= header.starts_with("[[");
             self.table(&join(path, &field.name), &header, &field.schema);
             self.in_list = outside;
+        }
+    }
+
+    /// Makes settings comments of comments: a table can be there only once, and its other kinds are to be read.
+    fn quote_from(&mut self, begin: usize) {
+        let quoted = self.out.split_off(begin);
+        for line in quoted.lines() {
+            match line.strip_prefix('#') {
+                Some(setting) if !setting.starts_with(' ') => put(self.out, format_args!("#   {setting}\n")),
+                _ => put(self.out, format_args!("{line}\n")),
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub mod client;
+pub mod columns;
 mod computers;
 pub mod decode;
 pub mod document;
@@ -19,7 +20,6 @@ pub mod from_json;
 pub mod from_xml;
 pub mod key;
 pub mod names;
-pub mod row;
 pub mod stored;
 pub mod timestamp;
 pub(crate) mod xml;

@@ -28,6 +28,17 @@ pub struct Positioned {
     pub event: OutgoingEvent,
     /// As the output sends it.
     pub row: Row,
+    /// What it was before, if it was a dead letter.
+    pub earlier: Earlier,
+}
+
+/// What is known of an event that was a dead letter and was replayed; zeros for any other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Earlier {
+    /// When it was first set aside, in milliseconds since 1970.
+    pub first_seen_ms: u64,
+    /// How often it was set aside.
+    pub tries: u32,
 }
 
 impl Batch {

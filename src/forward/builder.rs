@@ -14,11 +14,22 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::batch::{Batch, Positioned};
-use crate::event::stored::{self, StoredUploadOwned};
+use super::batch::{Batch, Earlier, Positioned};
+use crate::event::stored::{self, StoredError, StoredUploadOwned};
 use crate::metrics;
 use crate::outputs::output::{BatchLimits, OutgoingEvent, Output, Row};
 use crate::spool::{Item, Ordinal, ReadError, Reader, Record};
+
+/// Why an output cannot go on from where it stands. Nothing is settled by it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Stuck {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] ReadError),
+    /// A later Gatepost wrote what comes next. It is whole, and must wait for that one.
+    #[error("{0}; start the gateway that wrote it, or a later one")]
+    Newer(StoredError),
+}
 
 /// Events that do not go into a batch, and what becomes of them.
 #[derive(Debug)]
@@ -89,7 +100,7 @@ pub(super) struct Builder {
 }
 
 enum Queued {
-    Event { ordinal: Ordinal, event: OutgoingEvent, spooled_at_ms: u64 },
+    Event { ordinal: Ordinal, event: OutgoingEvent, spooled_at_ms: u64, earlier: Earlier },
     Aside(Aside),
 }
 
@@ -129,7 +140,7 @@ impl Builder {
     /// Reads on until a batch is full or the log ends. An unfilled batch is kept and grows with the next call, unless
     /// `flush` says that it has waited long enough. Without a batch and not `unfilled`, it is to be called again at once.
     /// Events spooled before `oldest_ms` have expired.
-    pub(super) fn build(&mut self, flush: bool, oldest_ms: u64) -> Result<Built, ReadError> {
+    pub(super) fn build(&mut self, flush: bool, oldest_ms: u64) -> Result<Built, Stuck> {
         let built = self.read_on(flush, oldest_ms)?;
         let skipped: u64 = built.aside.iter().map(Aside::skipped).sum();
         if skipped > 0 {
@@ -138,8 +149,11 @@ impl Builder {
         Ok(built)
     }
 
-    fn read_on(&mut self, flush: bool, oldest_ms: u64) -> Result<Built, ReadError> {
+    fn read_on(&mut self, flush: bool, oldest_ms: u64) -> Result<Built, Stuck> {
         let mut built = Built::default();
+        if self.growing.events.is_empty() {
+            self.limits = self.output.limits();
+        }
         let mut aside_bytes = 0;
         self.unpacked = 0;
         loop {
@@ -159,13 +173,13 @@ impl Builder {
             };
             match queued {
                 Queued::Aside(aside) => put_aside(&mut built.aside, aside),
-                Queued::Event { ordinal, event, spooled_at_ms } => {
+                Queued::Event { ordinal, event, spooled_at_ms, earlier } => {
                     if self.ends_before(ordinal) {
-                        self.queue.push_front(Queued::Event { ordinal, event, spooled_at_ms });
+                        self.queue.push_front(Queued::Event { ordinal, event, spooled_at_ms, earlier });
                         built.batch = self.take();
                         return Ok(built);
                     }
-                    match self.prepare(ordinal, event, spooled_at_ms, oldest_ms) {
+                    match self.prepare(ordinal, event, spooled_at_ms, earlier, oldest_ms) {
                         Err(aside) => {
                             if let Aside::DeadLetter { event, .. } = &*aside {
                                 aside_bytes += event.event.raw.len();
@@ -174,8 +188,8 @@ impl Builder {
                         }
                         Ok(event) => {
                             if !self.fits(&event) {
-                                let Positioned { ordinal, event, .. } = event;
-                                self.queue.push_front(Queued::Event { ordinal, event, spooled_at_ms });
+                                let Positioned { ordinal, event, earlier, .. } = event;
+                                self.queue.push_front(Queued::Event { ordinal, event, spooled_at_ms, earlier });
                                 built.batch = self.take();
                                 return Ok(built);
                             }
@@ -201,7 +215,7 @@ impl Builder {
         self.queue.is_empty() && self.unpacked >= UNPACK_MAX_BYTES
     }
 
-    fn next_queued(&mut self) -> Result<Option<Queued>, ReadError> {
+    fn next_queued(&mut self) -> Result<Option<Queued>, Stuck> {
         loop {
             if let Some(queued) = self.queue.pop_front() {
                 return Ok(Some(queued));
@@ -211,19 +225,20 @@ impl Builder {
                 Some(Item::Damaged { first, until, .. }) => {
                     return Ok(Some(Queued::Aside(Aside::Damaged(first..until))));
                 }
-                Some(Item::Record(record)) => self.unpack(record),
+                Some(Item::Record(record)) => self.unpack(record)?,
             }
         }
     }
 
-    fn unpack(&mut self, record: Record) {
+    fn unpack(&mut self, record: Record) -> Result<(), Stuck> {
         let range = record.first..record.first + Ordinal::from(record.items);
         if range.is_empty() {
-            return;
+            return Ok(());
         }
         self.unpacked += record.payload.len();
         match stored::decode(record.payload.clone()) {
             Ok(upload) if upload.events.len() == record.items as usize => self.enqueue(upload, &record),
+            Err(error @ StoredError::Version(_)) => return Err(Stuck::Newer(error)),
             decoded => {
                 let detail = match decoded {
                     Err(error) => error.to_string(),
@@ -233,11 +248,13 @@ impl Builder {
                 self.queue.push_back(Queued::Aside(Aside::Damaged(range)));
             }
         }
+        Ok(())
     }
 
     fn enqueue(&mut self, mut upload: StoredUploadOwned, record: &Record) {
         let streams = upload.streams_to(&self.name);
         let events = std::mem::take(&mut upload.events);
+        let earlier = Earlier { first_seen_ms: upload.first_seen_ms, tries: upload.tries };
         let mine = (0..).zip(&events).filter(|(at, _)| streams[upload.set_of(*at)].is_some());
         let mine: usize = mine.map(|(_, (_, raw))| raw.len()).sum();
         // A slice keeps its whole record in memory. Where little of many records is for this output, a batch would keep
@@ -250,8 +267,10 @@ impl Builder {
             match &streams[upload.set_of(at)] {
                 Some(stream) => {
                     let raw = if copied { Bytes::copy_from_slice(&raw) } else { raw };
-                    let event = OutgoingEvent { format, stream: Arc::clone(stream), raw };
-                    self.queue.push_back(Queued::Event { ordinal, event, spooled_at_ms: record.appended_at_ms });
+                    let event =
+                        OutgoingEvent { format, stream: Arc::clone(stream), client: upload.client.clone(), raw };
+                    let spooled_at_ms = record.appended_at_ms;
+                    self.queue.push_back(Queued::Event { ordinal, event, spooled_at_ms, earlier });
                 }
                 None => self.skip(ordinal),
             }
@@ -297,23 +316,36 @@ impl Builder {
         ordinal: Ordinal,
         event: OutgoingEvent,
         spooled_at_ms: u64,
+        earlier: Earlier,
         oldest_ms: u64,
     ) -> Result<Positioned, Box<Aside>> {
         let dead = |event, row, reason, detail| {
-            let event = Positioned { ordinal, event, row };
+            let event = Positioned { ordinal, event, row, earlier };
             Err(Box::new(Aside::DeadLetter { event, reason, detail, spooled_at_ms }))
         };
         if spooled_at_ms < oldest_ms {
-            return dead(event, Row::new(), EXPIRED, "it waited longer than max_age".to_owned());
+            return dead(event, Row::default(), EXPIRED, "it waited longer than max_age".to_owned());
         }
         match self.output.row(&event) {
-            Err(detail) => dead(event, Row::new(), UNSENDABLE, detail),
-            Ok(row) if row.len() + self.limits.frame_bytes > self.limits.max_bytes => {
-                let detail = format!("{} bytes; a request holds at most {}", row.len(), self.limits.max_bytes);
-                dead(event, row, UNSENDABLE, detail)
-            }
-            Ok(row) => Ok(Positioned { ordinal, event, row }),
+            Err(detail) => dead(event, Row::default(), UNSENDABLE, detail),
+            Ok(row) => match self.fitting(row) {
+                Ok(row) => Ok(Positioned { ordinal, event, row, earlier }),
+                Err(row) => {
+                    let detail =
+                        format!("{} bytes; a request holds at most {}", row.bytes.len(), self.limits.max_bytes);
+                    dead(event, row, UNSENDABLE, detail)
+                }
+            },
         }
+    }
+
+    /// The row if it fits into a request alone, or what the output can make of it so that it does.
+    fn fitting(&self, row: Row) -> Result<Row, Row> {
+        let fits = |row: &Row| row.bytes.len() + self.limits.frame_bytes <= self.limits.max_bytes;
+        if fits(&row) {
+            return Ok(row);
+        }
+        self.output.shorten(&row).filter(fits).ok_or(row)
     }
 
     fn fits(&self, event: &Positioned) -> bool {
@@ -321,7 +353,7 @@ impl Builder {
         if self.growing.again.is_some() || self.growing.events.is_empty() {
             return true;
         }
-        let bytes = self.growing.bytes + self.limits.separator_bytes + event.row.len() + self.limits.frame_bytes;
+        let bytes = self.growing.bytes + self.limits.separator_bytes + event.row.bytes.len() + self.limits.frame_bytes;
         bytes <= self.limits.max_bytes && self.growing.events.len() < self.limits.max_events
     }
 
@@ -331,7 +363,7 @@ impl Builder {
         } else {
             self.growing.bytes += self.limits.separator_bytes;
         }
-        self.growing.bytes += event.row.len();
+        self.growing.bytes += event.row.bytes.len();
         self.growing.events.push(event);
     }
 

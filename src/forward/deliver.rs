@@ -9,15 +9,16 @@
 //! in a rule does not turn the whole spool into dead letters; after [`SUSPICION_MAX`] it is taken at its word.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::batch::Batch;
+use super::batch::{Batch, Positioned};
 use super::settle::Refused;
 use super::{Forwarder, LastError, now_ms, pause};
 use crate::balancer::{Lease, Verdict};
+use crate::event::Timestamp;
 use crate::metrics;
 use crate::outputs::output::{Outcome, Request, RetryReason};
 use crate::spool::cursor::Settlement;
@@ -79,6 +80,7 @@ impl Forwarder {
                 End::Accepted => {
                     self.suspicion().accepted();
                     metrics::EVENTS_FORWARDED.add(&[&self.name], piece.events.len() as u64);
+                    self.count_changed(&piece);
                     self.settle_forwarded(&piece);
                 }
                 End::Narrow(refused) if refused.is_rejection() && self.suspicion().is_on() => {
@@ -91,6 +93,12 @@ impl Forwarder {
                     pieces.push(piece);
                 }
                 End::Narrow(refused) if piece.events.len() == 1 => {
+                    if !refused.is_rejection()
+                        && let Some(shorter) = self.shortened(&piece)
+                    {
+                        pieces.push(shorter);
+                        continue;
+                    }
                     if refused.is_rejection() {
                         self.suspicion().rejected();
                     }
@@ -114,6 +122,27 @@ impl Forwarder {
         self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner).retain(|start, _| !whole.contains(start));
     }
 
+    /// The only event of a batch with its longest texts cut; `None` when nothing can be cut.
+    fn shortened(&self, batch: &Batch) -> Option<Batch> {
+        let [event] = &*batch.events else { return None };
+        let row = self.output.shorten(&event.row)?;
+        Some(Batch { events: vec![Positioned { row, ..event.clone() }], resent: false, ..*batch })
+    }
+
+    /// Counts what did not arrive as it was.
+    fn count_changed(&self, batch: &Batch) {
+        let shortened = batch.events.iter().filter(|event| event.row.is_shortened).count();
+        if shortened > 0 {
+            metrics::EVENTS_SHORTENED.add(&[&self.name], shortened as u64);
+        }
+        let now = Timestamp::of(SystemTime::now());
+        let times = batch.events.iter().filter_map(|event| event.row.time);
+        let restamped = times.filter(|time| !self.output.keeps_time(*time, now)).count();
+        if restamped > 0 {
+            metrics::EVENTS_RESTAMPED.add(&[&self.name], restamped as u64);
+        }
+    }
+
     fn settle_forwarded(&self, batch: &Batch) {
         if let Err(error) = self.cursor().settle_batch(&batch.runs(), Settlement::Forwarded) {
             let range = batch.range();
@@ -131,14 +160,21 @@ impl Forwarder {
         let mut tries = 0;
         // Where the batch may already be, and until when only that endpoint is asked.
         let mut asked: Option<(usize, Instant)> = None;
+        let mut may_be_there = batch.resent;
         loop {
             let only = asked.filter(|(_, until)| Instant::now() < *until).map(|(endpoint, _)| endpoint);
-            let Some(lease) = self.lease(request.events, only, stop).await else { return End::Stopped };
+            if stop.run_until_cancelled(self.output.admit(&request)).await.is_none() {
+                return self.stopped(batch, may_be_there);
+            }
+            let Some(lease) = self.lease(request.events, only, stop).await else {
+                return self.stopped(batch, may_be_there);
+            };
             let endpoint = lease.endpoint;
             let began = Instant::now();
             let outcome = self.output.send(endpoint, &request).await;
             self.count(endpoint, &request, &outcome, began.elapsed());
             lease.finish(verdict(&outcome));
+            may_be_there |= leaves_doubt(&outcome);
             match outcome {
                 Outcome::Accepted => return End::Accepted,
                 Outcome::Split { detail } => return End::Narrow(Refused::too_large(detail)),
@@ -155,6 +191,14 @@ impl Forwarder {
                 pause(self.wait_before(tries), stop).await;
             }
         }
+    }
+
+    /// A batch that no endpoint can have taken is as if it had not begun: the next run need not count it as ambiguous.
+    fn stopped(&self, batch: &Batch, may_be_there: bool) -> End {
+        if !may_be_there && let Err(error) = self.cursor().abandon(batch.range()) {
+            tracing::warn!(output = &*self.name, %error, "that a batch was not sent cannot be noted");
+        }
+        End::Stopped
     }
 
     async fn encode(self: &Arc<Self>, batch: &Batch) -> Request {
@@ -199,9 +243,19 @@ impl Forwarder {
             let batch = request.batch_id.as_str();
             tracing::info!(output = &*self.name, endpoint = name, batch, outcome = label(outcome), detail, "not taken");
         }
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) =
-            detail.map(|detail| LastError { at_ms: now_ms(), endpoint: name.to_owned(), detail: detail.clone() });
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = detail.map(|detail| LastError {
+            at_ms: now_ms(),
+            endpoint: name.to_owned(),
+            outcome: label(outcome),
+            detail: detail.clone(),
+            advice: self.output.advise(outcome),
+        });
     }
+}
+
+/// Whether an endpoint may have taken the batch after all: it gave no answer, or failed with the batch in its hands.
+fn leaves_doubt(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Ambiguous { .. } | Outcome::Retry { reason: RetryReason::Failed, .. })
 }
 
 /// What an outcome means for the endpoint.
@@ -212,8 +266,12 @@ fn verdict(outcome: &Outcome) -> Verdict {
         Outcome::Split { .. } | Outcome::Rejected { .. } => Verdict::Neutral,
         Outcome::Ambiguous { .. } => Verdict::Failure,
         Outcome::Retry { after, reason, .. } => match reason {
-            RetryReason::Refused => Verdict::RetryAfter(after.unwrap_or(REFUSED_PAUSE)),
-            RetryReason::Throttled | RetryReason::Connect | RetryReason::Failed => {
+            RetryReason::Unauthorized | RetryReason::Forbidden | RetryReason::NotFound | RetryReason::Refused => {
+                Verdict::RetryAfter(after.unwrap_or(REFUSED_PAUSE))
+            }
+            // Nothing was sent: it says nothing about the endpoint.
+            RetryReason::Token => Verdict::Neutral,
+            RetryReason::Throttled | RetryReason::Busy | RetryReason::Connect | RetryReason::Failed => {
                 after.map_or(Verdict::Failure, Verdict::RetryAfter)
             }
         },
@@ -229,7 +287,12 @@ fn label(outcome: &Outcome) -> &'static str {
         Outcome::Retry { reason, .. } => match reason {
             RetryReason::Connect => "retry_connect",
             RetryReason::Throttled => "retry_throttled",
+            RetryReason::Busy => "retry_busy",
             RetryReason::Failed => "retry_failed",
+            RetryReason::Token => "retry_token",
+            RetryReason::Unauthorized => "retry_unauthorized",
+            RetryReason::Forbidden => "retry_forbidden",
+            RetryReason::NotFound => "retry_not_found",
             RetryReason::Refused => "retry_refused",
         },
     }

@@ -38,7 +38,7 @@ mod settle;
 pub use config::Config;
 
 use batch::{Batch, Identity};
-use builder::{Builder, Built};
+use builder::{Builder, Built, Stuck};
 
 /// How long to wait before an output begins anew.
 const BEGIN_AGAIN: Duration = Duration::from_secs(1);
@@ -99,8 +99,12 @@ pub struct LastError {
     pub at_ms: u64,
     /// Which endpoint.
     pub endpoint: String,
+    /// What became of the request, as in the metrics.
+    pub outcome: &'static str,
     /// What it said.
     pub detail: String,
+    /// What to do about it, when waiting is not enough.
+    pub advice: Option<String>,
 }
 
 impl Forwarder {
@@ -171,7 +175,7 @@ impl Forwarder {
             (builder, built) = self.build(builder, flush).await;
             let built = match built {
                 Ok(built) => built,
-                Err(error @ (ReadError::Released | ReadError::BehindEnd { .. })) => {
+                Err(error @ (Stuck::Newer(_) | Stuck::Log(ReadError::Released | ReadError::BehindEnd { .. }))) => {
                     tracing::error!(output = &*self.name, %error, "the spool cannot be read");
                     break;
                 }
@@ -254,7 +258,7 @@ impl Forwarder {
     }
 
     /// Builds off the async runtime; the builder goes there and comes back.
-    async fn build(&self, mut builder: Builder, flush: bool) -> (Builder, Result<Built, ReadError>) {
+    async fn build(&self, mut builder: Builder, flush: bool) -> (Builder, Result<Built, Stuck>) {
         let max_age = self.config.max_age.get().as_millis() as u64;
         let oldest = now_ms().saturating_sub(max_age);
         let work = move || {
@@ -349,6 +353,11 @@ impl Forwarder {
     /// Its balancer, to look at.
     pub fn balancer(&self) -> &Balancer {
         &self.balancer
+    }
+
+    /// What its destination shows of itself on the status page, beyond its endpoints.
+    pub fn output_status(&self) -> Option<serde_json::Value> {
+        self.output.status()
     }
 
     /// Its destination's kind, for the status page.

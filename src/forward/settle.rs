@@ -14,6 +14,8 @@ use crate::spool::dead_letter::{Letter, Source};
 
 /// Label value: an endpoint will never take it.
 const REJECTED: &str = "rejected";
+/// Most bytes of a dead letter's detail; the whole answer stands beside it.
+const DETAIL_MAX: usize = 400;
 /// How long to wait before a dead letter that could not be kept is tried again.
 const KEEP_AGAIN: Duration = Duration::from_secs(5);
 
@@ -22,6 +24,8 @@ pub(super) struct Refused {
     reason: &'static str,
     status: Option<u16>,
     detail: String,
+    /// The body of the endpoint's answer.
+    answer: Option<String>,
 }
 
 /// An event that becomes a dead letter.
@@ -33,7 +37,7 @@ struct Dead {
 
 impl Refused {
     pub(super) fn too_large(detail: String) -> Self {
-        Self { reason: UNSENDABLE, status: Some(413), detail }
+        Self { reason: UNSENDABLE, status: Some(413), answer: body_of(&detail), detail }
     }
 
     /// Whether an endpoint rejected it, rather than its size being wrong.
@@ -41,8 +45,10 @@ impl Refused {
         self.reason == REJECTED
     }
 
-    pub(super) fn rejected(status: Option<u16>, detail: String) -> Self {
-        Self { reason: REJECTED, status, detail }
+    pub(super) fn rejected(status: Option<u16>, mut detail: String) -> Self {
+        let answer = status.and_then(|_| body_of(&detail));
+        detail.truncate(detail.floor_char_boundary(DETAIL_MAX));
+        Self { reason: REJECTED, status, detail, answer }
     }
 }
 
@@ -62,7 +68,11 @@ impl Forwarder {
                 Aside::Skipped(range) => self.settle(range, Settlement::Skipped),
                 Aside::Damaged(range) => self.settle(range, Settlement::Damaged),
                 Aside::DeadLetter { event, reason, detail, spooled_at_ms } => {
-                    dead.push(Dead { event, refused: Refused { reason, status: None, detail }, spooled_at_ms });
+                    dead.push(Dead {
+                        event,
+                        refused: Refused { reason, status: None, detail, answer: None },
+                        spooled_at_ms,
+                    });
                 }
             }
         }
@@ -74,9 +84,9 @@ impl Forwarder {
 
     async fn keep_dead(self: &Arc<Self>, dead: Vec<Dead>, stop: &CancellationToken) -> bool {
         if let [first, ..] = &*dead {
-            let Refused { reason, status, detail } = &first.refused;
+            let Refused { reason, status, detail, .. } = &first.refused;
             let (ordinal, events) = (first.event.ordinal, dead.len());
-            tracing::warn!(output = &*self.name, events, ordinal, reason, ?status, detail, "kept as dead letters");
+            tracing::warn!(output = &*self.name, events, ordinal, reason, status, detail, "kept as dead letters");
         }
         let letters: Vec<Letter> = dead.iter().map(|dead| self.letter(dead)).collect();
         loop {
@@ -108,16 +118,31 @@ impl Forwarder {
 
     fn letter(&self, dead: &Dead) -> Letter {
         let Dead { event, refused, spooled_at_ms } = dead;
+        let now = now_ms();
         Letter {
             id: 0,
-            first_seen_ms: if *spooled_at_ms == 0 { now_ms() } else { *spooled_at_ms },
+            first_seen_ms: first_of([event.earlier.first_seen_ms, *spooled_at_ms, now]),
+            last_seen_ms: now,
+            tries: event.earlier.tries.saturating_add(1),
             source: Source::Output { name: self.name.to_string() },
             reason: refused.reason.to_owned(),
             status: refused.status,
             detail: refused.detail.clone(),
+            answer: refused.answer.clone(),
             format: event.event.format as u8,
             stream: event.event.stream.to_string(),
+            client: event.event.client.as_deref().map(str::to_owned),
             raw: event.event.raw.to_vec(),
         }
     }
+}
+
+/// What followed the status and the code in what an output says of an answer: `400 InvalidPayload: {"error": …}`.
+fn body_of(detail: &str) -> Option<String> {
+    detail.split_once(": ").map(|(_, body)| body.to_owned())
+}
+
+/// The first time that is known; 0 is none.
+fn first_of(times: [u64; 3]) -> u64 {
+    times.into_iter().find(|time| *time > 0).unwrap_or_default()
 }

@@ -289,6 +289,10 @@ fn letter(sorted: &Sorted, reason: String, raw: &[u8], now_ms: u64) -> Letter {
     Letter {
         id: 0,
         first_seen_ms: now_ms,
+        last_seen_ms: now_ms,
+        tries: 1,
+        answer: None,
+        client: None,
         source: Source::Input { name: sorted.input.to_string() },
         reason,
         status: None,

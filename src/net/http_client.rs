@@ -8,6 +8,7 @@
 //! Redirects are not followed, and nothing is retried: that is the balancer's and the forwarder's work.
 
 use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,6 +32,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
+use super::http_proxy::{self, Proxy};
 use super::tls_client::{Trust, TrustError, client_config};
 
 /// Most bytes kept of an answer's body; the rest is not read. Enough for any error text.
@@ -44,6 +46,7 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 const POOL_IDLE: Duration = Duration::from_secs(4);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type Way = BoxCloneSyncService<Uri, TokioIo<TcpStream>, io::Error>;
 type Connector = BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BoxError>;
 
 /// What came back.
@@ -81,21 +84,43 @@ impl HttpClient {
     ///
     /// Reads certificate files; call it at start-up.
     pub fn new(trust: &Trust, connect_timeout: Duration) -> Result<Self, TrustError> {
+        Self::through(None, trust, connect_timeout)
+    }
+
+    /// The same through an HTTP proxy, if there is one: each connection is a tunnel (CONNECT), also for `http` URLs, and
+    /// TLS is with the endpoint, not with the proxy. A tunnel that does not come about is a [`SendError::Connect`].
+    pub fn through(
+        proxy: Option<&http_proxy::Config>,
+        trust: &Trust,
+        connect_timeout: Duration,
+    ) -> Result<Self, TrustError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
+        let proxy = proxy.map(|config| Arc::new(Proxy::new(config)));
+        let by = proxy.clone();
+        let way = tower::service_fn(move |uri: Uri| {
+            let (tcp, proxy) = (tcp.clone(), by.clone());
+            async move {
+                match proxy {
+                    Some(proxy) => proxy.tunnel(tcp, &uri).await.map_err(io::Error::other),
+                    None => tcp.oneshot(uri).await.map_err(io::Error::other),
+                }
+            }
+        });
         let tls = HttpsConnectorBuilder::new()
             .with_tls_config(client_config(trust)?)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(tcp);
+            .wrap_connector(Way::new(way));
+        let late = match &proxy {
+            Some(proxy) => format!("no connection within {connect_timeout:?} through the proxy {}", proxy.url()),
+            None => format!("no connection within {connect_timeout:?}"),
+        };
         let connector = tower::service_fn(move |uri: Uri| {
             let connecting = tls.clone().oneshot(uri);
-            async move {
-                timeout(connect_timeout, connecting)
-                    .await
-                    .unwrap_or_else(|_| Err(format!("no connection within {connect_timeout:?}").into()))
-            }
+            let late = late.clone();
+            async move { timeout(connect_timeout, connecting).await.unwrap_or_else(|_| Err(late.into())) }
         });
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())

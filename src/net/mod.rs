@@ -4,6 +4,7 @@
 pub mod dns;
 pub mod http1_guard;
 pub mod http_client;
+pub mod http_proxy;
 pub mod listen;
 pub mod proxy_protocol;
 pub mod stream;

@@ -42,13 +42,13 @@ impl Shape {
             Self::JsonArray => (b"[", b',', b']'),
             Self::Ndjson => (b"", b'\n', b'\n'),
         };
-        let mut joined = Vec::with_capacity(2 + rows.iter().map(|row| row.len() + 1).sum::<usize>());
+        let mut joined = Vec::with_capacity(2 + rows.iter().map(|row| row.bytes.len() + 1).sum::<usize>());
         joined.extend_from_slice(open);
         for (at, row) in rows.iter().enumerate() {
             if at > 0 {
                 joined.push(separator);
             }
-            joined.extend_from_slice(row);
+            joined.extend_from_slice(&row.bytes);
         }
         joined.push(close);
         joined
@@ -135,7 +135,10 @@ mod tests {
     use super::*;
 
     fn rows() -> Vec<Row> {
-        ["{\"a\":1}", "{\"b\":2}", "{}"].into_iter().map(|row| Bytes::from_static(row.as_bytes())).collect()
+        ["{\"a\":1}", "{\"b\":2}", "{}"]
+            .into_iter()
+            .map(|row| Row::timeless(Bytes::from_static(row.as_bytes())))
+            .collect()
     }
 
     #[test]
@@ -145,7 +148,7 @@ mod tests {
                 let rows = &rows()[..count];
                 let limits = shape.limits(1000, 10);
                 let told = limits.frame_bytes
-                    + rows.iter().map(Bytes::len).sum::<usize>()
+                    + rows.iter().map(|row| row.bytes.len()).sum::<usize>()
                     + limits.separator_bytes * (count - 1);
                 assert_eq!(shape.join(rows).len(), told, "{shape:?} {count}");
             }

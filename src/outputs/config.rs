@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::body::Compression;
 use super::output::EndpointSpec;
-use super::{file, http, logs_ingestion};
+use super::{file, http, workspace};
 use crate::net::tls_client::Trust;
 
 /// A configuration key (`endpoints[1].url`) and what is wrong with its value, with what would be right.
@@ -20,7 +20,7 @@ pub type Problem = (String, String);
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Config {
     /// A Log Analytics or Sentinel workspace, through the Logs Ingestion API.
-    LogsIngestion(logs_ingestion::Config),
+    Workspace(Box<workspace::Config>),
     /// Any collector that takes events by HTTP POST.
     Http(http::Config),
     /// Files of NDJSON in a directory.
@@ -38,7 +38,7 @@ impl Config {
     /// The output's name: in metrics, logs, and the name of its read position in the spool.
     pub fn name(&self) -> &str {
         match self {
-            Self::LogsIngestion(config) => &config.name,
+            Self::Workspace(config) => &config.name,
             Self::Http(config) => &config.name,
             Self::File(config) => &config.name,
         }
@@ -49,7 +49,7 @@ impl Config {
         let mut problems = Problems::default();
         problems.check("name", is_plain(self.name()), || "must be letters, digits, '-' and '_' (1 to 64)".to_owned());
         match self {
-            Self::LogsIngestion(config) => config.find_problems(&mut problems),
+            Self::Workspace(config) => config.find_problems(&mut problems),
             Self::Http(config) => config.find_problems(&mut problems),
             Self::File(config) => config.find_problems(&mut problems),
         }
@@ -95,6 +95,11 @@ impl Endpoint {
         let fits =
             matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none() && !authority.contains('@');
         fits.then_some(uri)
+    }
+
+    /// Its host in lower case; empty when the URL has none.
+    pub(super) fn host(&self) -> String {
+        self.uri().and_then(|uri| uri.host().map(str::to_ascii_lowercase)).unwrap_or_default()
     }
 
     fn shown_name(&self) -> String {
@@ -212,10 +217,10 @@ mod tests {
 
     const WORKSPACE: &str = r#"
         name = "sentinel"
-        kind = "logs_ingestion"
+        kind = "workspace"
         dcr = "dcr-00000000000000000000000000000000"
         stream = "Custom-SecurityEvent"
-        token = "canary"
+        identity = { kind = "token", token = "canary" }
         max_batch = "1 MB"
         endpoints = [{ url = "https://a.example", weight = 1, events_per_second = 8500 }, { url = "https://b.example" }]
     "#;
@@ -229,7 +234,7 @@ mod tests {
         let error = read(&format!("{WORKSPACE}\n directory = \"x\"")).unwrap_err().to_string();
         assert!(error.contains("directory"), "{error}");
         let error = read("name = \"x\"\nkind = \"carrier_pigeon\"").unwrap_err().to_string();
-        assert!(error.contains("logs_ingestion") && error.contains("file"), "{error}");
+        assert!(error.contains("workspace") && error.contains("file"), "{error}");
         assert_eq!(read("name = \"local\"\nkind = \"file\"").unwrap().problems(), []);
     }
 
@@ -245,7 +250,7 @@ mod tests {
         let config = read(
             r#"
             name = "two words"
-            kind = "logs_ingestion"
+            kind = "workspace"
             stream = "a/b"
             max_batch = "1 B"
             compression_level = 13

@@ -1,13 +1,12 @@
 //! The outputs: destinations with their protocols. One folder each, with the same files inside.
 //!
-//! - [`logs_ingestion`]: a Log Analytics or Sentinel workspace, through a data collection endpoint and rule;
+//! - [`workspace`]: a Log Analytics or Sentinel workspace, through a data collection endpoint and rule;
 //! - [`http`]: any collector that takes a JSON array or NDJSON by POST;
 //! - [`file`]: rotated NDJSON files in a directory, for a gateway without any cloud.
 //!
 //! What they share: [`row`] turns an event into a row, [`body`] rows into a body, [`sender`] posts it, [`outcome`] says
 //! what the answer means. All pass one suite, `conformance`.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::net::tls_client::TrustError;
@@ -16,11 +15,13 @@ mod body;
 pub mod config;
 pub mod file;
 pub mod http;
-pub mod logs_ingestion;
+pub mod identity;
 mod outcome;
 pub mod output;
 mod row;
 mod sender;
+mod shared;
+pub mod workspace;
 
 #[cfg(test)]
 mod collector;
@@ -29,6 +30,7 @@ mod conformance;
 
 pub use config::Config;
 pub use output::Output;
+pub use shared::Shared;
 
 /// Why an output cannot be built from its configuration.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +45,14 @@ pub enum BuildError {
         /// What is wrong and what would be right.
         message: String,
     },
+    /// The identity cannot be used.
+    #[error("output {output}: {source}")]
+    Identity {
+        /// The output's name.
+        output: String,
+        /// What is wrong with it.
+        source: identity::IdentityError,
+    },
     /// The trusted certificates cannot be loaded.
     #[error("output {output}: {source}")]
     Trust {
@@ -53,18 +63,18 @@ pub enum BuildError {
     },
 }
 
-/// The output that `config` describes. Relative directories of file outputs are below `state_dir`.
+/// The output that `config` describes, with what it shares with others.
 ///
 /// Reads certificate files, sends nothing and creates nothing: a file output opens its directory with its first batch.
-pub fn build(config: &Config, state_dir: &Path) -> Result<Arc<dyn Output>, BuildError> {
+pub fn build(config: &Config, shared: &Shared) -> Result<Arc<dyn Output>, BuildError> {
     let output = || config.name().to_owned();
     if let Some((key, message)) = config.problems().into_iter().next() {
         return Err(BuildError::Invalid { output: output(), key, message });
     }
     let trust = |source| BuildError::Trust { output: output(), source };
     Ok(match config {
-        Config::LogsIngestion(config) => Arc::new(logs_ingestion::LogsIngestion::new(config).map_err(trust)?),
+        Config::Workspace(config) => Arc::new(workspace::Workspace::new(config, shared)?),
         Config::Http(config) => Arc::new(http::Http::new(config).map_err(trust)?),
-        Config::File(config) => Arc::new(file::File::new(config, state_dir)),
+        Config::File(config) => Arc::new(file::File::new(config, shared.state_dir())),
     })
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use crate::event::Format;
+use crate::event::{Format, Timestamp};
 
 /// One event on its way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct OutgoingEvent {
     pub format: Format,
     /// The stream it was uploaded to; empty when the input has no streams.
     pub stream: std::sync::Arc<str>,
+    /// Who uploaded it, where the input's policy keeps that with the event.
+    pub client: Option<std::sync::Arc<str>>,
     /// The event as it was uploaded.
     pub raw: Bytes,
 }
@@ -35,7 +37,22 @@ pub struct BatchLimits {
 }
 
 /// One event in the form in which the output sends it: a JSON row for most. Encoded once; batches are made of these.
-pub type Row = Bytes;
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Row {
+    /// What is sent.
+    pub bytes: Bytes,
+    /// When the event happened, if the output looked for it.
+    pub time: Option<Timestamp>,
+    /// Whether long texts were cut so that it fits.
+    pub is_shortened: bool,
+}
+
+impl Row {
+    /// A row of an output that does not ask for the event's time.
+    pub fn timeless(bytes: Bytes) -> Self {
+        Self { bytes, time: None, is_shortened: false }
+    }
+}
 
 /// A batch, encoded and ready to send, again and again if need be: the bytes and the id never change.
 #[derive(Debug, Clone)]
@@ -88,12 +105,29 @@ pub enum Outcome {
 pub enum RetryReason {
     /// No connection could be made; nothing was sent.
     Connect,
-    /// The endpoint is busy or over quota (429, 503).
+    /// More than we may send (429).
     Throttled,
+    /// The endpoint is busy (503).
+    Busy,
     /// The endpoint failed (other 5xx, disk full for the file output).
     Failed,
-    /// The endpoint does not know us (401, 403) or our rule (404): a person has to act; the events are kept.
+    /// No token could be had: nothing was sent.
+    Token,
+    /// The endpoint does not take our token, even a fresh one (401): a person has to act; the events are kept.
+    Unauthorized,
+    /// The endpoint knows us and does not let us (403): a role is missing, or not propagated yet.
+    Forbidden,
+    /// The endpoint does not know our rule or stream (404).
+    NotFound,
+    /// The endpoint does not want our requests for another reason (redirects, 405, 407, 415): a person has to act.
     Refused,
+}
+
+impl RetryReason {
+    /// Whether waiting alone will hardly help.
+    pub fn needs_a_person(self) -> bool {
+        matches!(self, Self::Token | Self::Unauthorized | Self::Forbidden | Self::NotFound | Self::Refused)
+    }
 }
 
 /// One address of an output, as configured.
@@ -113,24 +147,50 @@ pub struct EndpointSpec {
 
 /// A destination with its protocol and its endpoints.
 pub trait Output: Send + Sync + 'static {
-    /// The kind, as in the configuration: `logs_ingestion`, `http`, `file`.
+    /// The kind, as in the configuration: `workspace`, `http`, `file`.
     fn kind(&self) -> &'static str;
 
     /// Its endpoints, in configuration order; never empty.
     fn endpoints(&self) -> &[EndpointSpec];
 
-    /// What one batch may hold.
+    /// What the next batch may hold. Asked again for each: an output may learn what its endpoints take.
     fn limits(&self) -> BatchLimits;
 
     /// One event as it will be sent. Errors when this event can never be sent by this output; the text says why.
     fn row(&self, event: &OutgoingEvent) -> Result<Row, String>;
 
+    /// The same row in fewer bytes, with marks where something was cut, for a row that is too large alone. `None` when
+    /// nothing can be cut.
+    fn shorten(&self, _row: &Row) -> Option<Row> {
+        None
+    }
+
+    /// Whether an event of this time keeps it when it is sent `now`. Azure puts the time of arrival in place of old ones.
+    fn keeps_time(&self, _time: Timestamp, _now: Timestamp) -> bool {
+        true
+    }
+
     /// Rows as one request. CPU-heavy (compression): called off the async runtime.
     fn encode(&self, batch_id: String, rows: &[Row]) -> Request;
+
+    /// Resolves when the output's own quotas let this request pass. Safe to drop at any time.
+    fn admit<'a>(&'a self, _request: &'a Request) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
 
     /// Sends a request to the endpoint at this index of [`Output::endpoints`]. Bounded in time by the output.
     fn send<'a>(&'a self, endpoint: usize, request: &'a Request) -> BoxFuture<'a, Outcome>;
 
     /// Asks the endpoint whether it is there, without sending events. `Ok` when it would take a batch.
     fn probe<'a>(&'a self, endpoint: usize) -> BoxFuture<'a, Result<(), String>>;
+
+    /// What an operator should do about an outcome; `None` when waiting is enough.
+    fn advise(&self, _outcome: &Outcome) -> Option<String> {
+        None
+    }
+
+    /// What the status page shows of it beyond its endpoints: token, quota. Never a secret.
+    fn status(&self) -> Option<serde_json::Value> {
+        None
+    }
 }

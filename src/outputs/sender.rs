@@ -8,7 +8,7 @@ use http::Uri;
 use http::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
 
 use super::body::Compression;
-use super::outcome;
+use super::outcome::{self, Success};
 use super::output::{Outcome, Request, RetryReason};
 use crate::net::http_client::{Answer, HttpClient, SendError};
 
@@ -24,6 +24,7 @@ pub(super) struct Sender {
     targets: Vec<Target>,
     compression: Compression,
     timeout: Duration,
+    success: Success,
 }
 
 struct Target {
@@ -34,9 +35,15 @@ struct Target {
 
 impl Sender {
     /// `urls` in the order of the endpoints; `compression` is what the requests come in.
-    pub(super) fn new(client: HttpClient, urls: Vec<Uri>, compression: Compression, timeout: Duration) -> Self {
+    pub(super) fn new(
+        client: HttpClient,
+        urls: Vec<Uri>,
+        compression: Compression,
+        timeout: Duration,
+        success: Success,
+    ) -> Self {
         let targets = urls.into_iter().map(|url| Target { url, plain_only: AtomicBool::new(false) }).collect();
-        Self { client, targets, compression, timeout }
+        Self { client, targets, compression, timeout, success }
     }
 
     /// The client, for probes.
@@ -56,14 +63,14 @@ impl Sender {
         if self.compression != Compression::None && !target.plain_only.load(Ordering::Relaxed) {
             let answer = self.post(target, headers.clone(), self.compression, request.body.clone()).await;
             if !outcome::dislikes_compression(&answer) {
-                return outcome::of(answer);
+                return outcome::of(answer, self.success);
             }
         }
         let plain = match self.plain(request).await {
             Ok(plain) => plain,
             Err(detail) => return Outcome::Retry { after: None, reason: RetryReason::Failed, detail },
         };
-        let outcome = outcome::of(self.post(target, headers, Compression::None, plain).await);
+        let outcome = outcome::of(self.post(target, headers, Compression::None, plain).await, self.success);
         if outcome == Outcome::Accepted {
             target.plain_only.store(true, Ordering::Relaxed);
         }
@@ -91,10 +98,10 @@ impl Sender {
     }
 }
 
-/// `Ok` for a 2xx answer, else what came instead.
-pub(super) fn well(result: Result<Answer, SendError>) -> Result<(), String> {
+/// `Ok` for an answer that means success, else what came instead.
+pub(super) fn well(result: Result<Answer, SendError>, success: Success) -> Result<(), String> {
     match result {
-        Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
+        Ok(answer) if success.is(answer.status) => Ok(()),
         Ok(answer) => Err(outcome::detail(&answer, 400)),
         Err(error) => Err(error.to_string()),
     }

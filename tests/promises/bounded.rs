@@ -150,11 +150,11 @@ async fn a_growing_backlog_does_not_grow_memory() {
         running.memory()
     };
     // The output fills its requests in flight, the allocator its pools; from then on only the disk grows.
-    let warm = load(20).await;
+    let warm = load(60).await;
     let after = load(40).await;
     let pending = site.status().await["outputs"][0]["pending"].as_u64().unwrap();
-    assert_eq!(pending, 30_000);
-    println!("{} MiB with 10,000 events waiting, {} MiB with 30,000", warm / MIB, after / MIB);
+    assert_eq!(pending, 50_000);
+    println!("{} MiB with 30,000 events waiting, {} MiB with 50,000", warm / MIB, after / MIB);
     assert!(after < warm + 12 * MIB, "20,000 events of about 1 KB took {} KiB of memory", (after - warm) >> 10);
     drop(running);
 }

@@ -242,7 +242,7 @@ pub fn workspace(name: &str, collectors: &[&Collector]) -> String {
         .collect();
     format!(
         r#"[[outputs]]
-kind = "logs_ingestion"
+kind = "workspace"
 name = "{name}"
 dcr = "dcr-00000000000000000000000000000000"
 stream = "Custom-SecurityEvent"

@@ -29,7 +29,7 @@ name = "agents"
 listen = "127.0.0.1:0"
 
 [[outputs]]
-kind = "logs_ingestion"
+kind = "workspace"
 name = "workspace"
 dcr = "dcr-00000000000000000000000000000000"
 stream = "Custom-SecurityEvent"

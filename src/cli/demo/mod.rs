@@ -61,7 +61,7 @@ pub struct Args {
 }
 
 /// What the demo wants of a gateway: one listener on loopback with both doors and no authentication, the event set
-/// `All`, and one `logs_ingestion` output over these collectors.
+/// `All`, and one `workspace` output over these collectors.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// An empty directory for its state.

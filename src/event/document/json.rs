@@ -8,10 +8,16 @@
 //! - an event as XML text under the other names that agents use for it; its `System` is not read;
 //! - else every scalar of a flat record is a `Data` of its name, except for those that can only be part of
 //!   `System`.
+//!
+//! Each value that the tree tells whole is noted as used. The rest of the record is not in the tree: queries know nothing of
+//! it, but rows keep it.
 
-use serde_json::{Map, Value};
+use std::borrow::Cow;
 
-use super::{Document, xml};
+use serde_json::Number;
+
+use super::record::{Json, Kind, Member, member};
+use super::{Document, json_told, xml};
 use crate::event::{Event, from_json, from_xml};
 
 /// Where the parts of an event may be, the more specific first.
@@ -32,42 +38,76 @@ const DOTTED_DATA: &str = "winlog.event_data.";
 impl Document {
     /// Reads the whole record; JSON has no order that would let a part of it do.
     pub(super) fn read_json(&mut self, event: &Event<'_>) {
-        let record: Value = serde_json::from_slice(event.raw).unwrap_or_default();
-        match whole_event(&record) {
-            Some(xml) => self.read_xml(xml.as_bytes(), 0, xml::Until::End),
+        match std::str::from_utf8(event.raw).ok().and_then(Json::read) {
+            Some(record) => self.tree_of(event, &record),
+            None => {
+                self.left_out = true;
+                self.tree_of(event, &Json::null());
+            }
+        }
+    }
+
+    /// Reads an event of which the record has been read already, in place of any other. All numbers stay as they are written.
+    pub fn read_record(&mut self, event: &Event<'_>, record: &Json<'_>) {
+        self.clear();
+        self.begin();
+        self.as_written = true;
+        self.tree_of(event, record);
+    }
+
+    fn tree_of(&mut self, event: &Event<'_>, record: &Json<'_>) {
+        json_told::note(record, &event.fields);
+        match whole_event(record) {
+            Some((xml, value)) => {
+                value.set_used();
+                self.read_xml(xml.as_bytes(), 0, xml::Until::End);
+            }
             None => {
                 self.open("Event");
-                self.system_of(&record, &event.fields);
-                self.data_of(&record);
+                self.system_of(record, &event.fields);
+                self.data_of(record);
                 self.finish();
             }
         }
     }
 
-    fn data_of(&mut self, record: &Value) {
+    fn data_of(&mut self, record: &Json<'_>) {
         let user_data = part(record, &USER_DATA);
         if let Some(value) = user_data {
-            self.section("UserData", value);
+            self.noted(value, |document| document.section("UserData", value));
         }
         if let Some(value) = part(record, &EVENT_DATA) {
-            self.section("EventData", value);
+            self.noted(value, |document| document.section("EventData", value));
         } else if user_data.is_none() {
-            match RAW_EVENT.iter().find_map(|path| record.pointer(path)?.as_str()).filter(|text| is_xml(text)) {
-                Some(xml) => self.read_fragment(xml),
+            let mut texts = RAW_EVENT
+                .iter()
+                .filter_map(|path| record.pointer(path))
+                .filter_map(|value| Some((value, value.as_str()?)));
+            match texts.next().filter(|(_, text)| is_xml(text)) {
+                Some((value, xml)) => self.noted(value, |document| document.read_fragment(xml)),
                 None => self.flat_data(record),
             }
         }
     }
 
+    /// Reads a value, and notes that it has been used if the tree tells all of it.
+    fn noted(&mut self, value: &Json<'_>, read: impl FnOnce(&mut Self)) {
+        self.untold = false;
+        read(self);
+        if !self.untold {
+            value.set_used();
+        }
+    }
+
     /// `EventData` or `UserData`, in whatever form.
-    fn section(&mut self, name: &str, value: &Value) {
-        match value {
-            Value::String(text) if is_xml(text) => self.xml_section(name, text),
-            Value::String(text) if text.trim_ascii_start().starts_with('{') => match serde_json::from_str(text) {
-                Ok(inner @ Value::Object(_)) => self.section(name, &inner),
-                _ => self.element(name, value),
+    fn section(&mut self, name: &str, value: &Json<'_>) {
+        match &value.kind {
+            Kind::String(text) if is_xml(text) => self.xml_section(name, text),
+            Kind::String(text) if text.trim_ascii_start().starts_with('{') => match Json::read_unknown(text) {
+                Some(inner) => self.section(name, &inner),
+                None => self.element(name, value),
             },
-            Value::Object(members) if name == "EventData" => {
+            Kind::Object(members) if name == "EventData" => {
                 self.open(name);
                 self.attributes_of(members);
                 for (name, value) in members.iter().filter(|(name, _)| !is_attributes(name)) {
@@ -75,7 +115,7 @@ impl Document {
                 }
                 self.close();
             }
-            Value::Object(_) => self.element(name, value),
+            Kind::Object(_) => self.element(name, value),
             _ => {
                 self.open(name);
                 self.datum("Data", value);
@@ -97,30 +137,38 @@ impl Document {
     }
 
     /// A member of `EventData`.
-    fn datum(&mut self, name: &str, value: &Value) {
-        match (name, value) {
-            (_, Value::Array(values)) => values.iter().for_each(|value| self.datum(name, value)),
+    fn datum(&mut self, name: &str, value: &Json<'_>) {
+        match (name, &value.kind) {
+            (_, Kind::Array(values)) => values.iter().for_each(|value| self.datum(name, value)),
             ("Binary", _) => self.element(name, value),
-            ("Data" | "#text", Value::Object(members)) => self.listed_datum(members),
+            ("Data" | "#text", Kind::Object(members)) => self.listed_datum(members),
             ("Data" | "#text", _) => self.named_datum(None, value),
             _ => self.named_datum(Some(name), value),
         }
     }
 
     /// A `Data` that tells its name inside: `{"#attributes": {"Name": ..}, "#text": ..}`, `{"Name": .., "Value": ..}`.
-    fn listed_datum(&mut self, members: &Map<String, Value>) {
+    fn listed_datum(&mut self, members: &[Member<'_>]) {
         let attributes = members.iter().find(|(name, _)| is_attributes(name)).map(|(_, value)| value);
-        let first = |names: &[&str]| names.iter().find_map(|name| members.get(*name));
-        let name = attributes.and_then(|inner| inner.get("Name")).or_else(|| first(&["Name", "@Name", "name"]));
-        match first(&["#text", "_text", "Text", "text", "Value", "value", "content"]) {
-            Some(Value::Array(values)) => values.iter().for_each(|value| self.named_datum(scalar(name), value)),
-            Some(value) => self.named_datum(scalar(name), value),
-            None if name.is_some() || members.is_empty() => self.named_datum(scalar(name), &Value::Null),
-            None => members.iter().for_each(|(name, value)| self.datum(name, value)),
+        let first = |names: &[&str]| names.iter().find_map(|name| member(members, name));
+        let named = attributes.and_then(|inner| inner.get("Name")).or_else(|| first(&["Name", "@Name", "name"]));
+        let value = first(&["#text", "_text", "Text", "text", "Value", "value", "content"]);
+        let name = named.and_then(Json::as_str);
+        match value.map(|value| (value, &value.kind)) {
+            None if named.is_none() && !members.is_empty() => {
+                return members.iter().for_each(|(name, value)| self.datum(name, value));
+            }
+            None => self.named_datum(name, &Json::null()),
+            Some((_, Kind::Array(values))) => values.iter().for_each(|value| self.named_datum(name, value)),
+            Some((value, _)) => self.named_datum(name, value),
         }
+        // An empty list is no value, so that its name is not told.
+        let told = usize::from(name.is_some()) + usize::from(value.is_some());
+        let beside = attributes.and_then(Json::as_object).is_some_and(|inner| inner.len() > 1);
+        self.untold |= told < members.len() || beside;
     }
 
-    fn named_datum(&mut self, name: Option<&str>, value: &Value) {
+    fn named_datum(&mut self, name: Option<&str>, value: &Json<'_>) {
         if !self.has_room() || self.is_too_deep() {
             return;
         }
@@ -128,37 +176,45 @@ impl Document {
         if let Some(name) = name {
             self.attribute("Name", name);
         }
+        self.untold |= value.as_object().into_iter().flatten().any(|(name, _)| is_attribute(name));
         self.inside(value);
         self.close();
     }
 
     /// An element with attributes, elements and text as XML-to-JSON tools write them.
-    pub(super) fn element(&mut self, name: &str, value: &Value) {
-        if let Value::Array(values) = value {
+    pub(super) fn element(&mut self, name: &str, value: &Json<'_>) {
+        if let Kind::Array(values) = &value.kind {
             return values.iter().for_each(|value| self.element(name, value));
         }
         if !self.has_room() || self.is_too_deep() {
             return;
         }
         self.open(name);
-        if let Value::Object(members) = value {
+        if let Kind::Object(members) = &value.kind {
             self.attributes_of(members);
         }
         self.inside(value);
         self.close();
     }
 
-    fn inside(&mut self, value: &Value) {
-        match value {
-            Value::Null => {}
-            Value::Bool(truth) => self.text(if *truth { "true" } else { "false" }),
-            Value::Number(number) => self.text(&number.to_string()),
-            Value::String(text) => self.text(text),
-            Value::Array(values) => values.iter().for_each(|value| self.inside(value)),
-            Value::Object(members) => {
-                for (name, value) in members.iter().filter(|(name, _)| !is_attributes(name) && !name.starts_with('@')) {
-                    match name.as_str() {
-                        "#text" | "_text" | "$t" => self.inside(value),
+    /// Text, and elements without the attributes of what they stand in.
+    fn inside(&mut self, value: &Json<'_>) {
+        match &value.kind {
+            Kind::Null => {}
+            Kind::Bool(truth) => self.text(if *truth { "true" } else { "false" }),
+            Kind::Number(digits) => self.text(&self.number(digits)),
+            Kind::String(text) => self.text(text),
+            Kind::Array(values) => {
+                self.untold |= values.iter().any(|value| value.as_object().is_some());
+                values.iter().for_each(|value| self.inside(value));
+            }
+            Kind::Object(members) => {
+                for (name, value) in members.iter().filter(|(name, _)| !is_attribute(name)) {
+                    match name.as_ref() {
+                        "#text" | "_text" | "$t" => {
+                            self.untold |= value.as_object().is_some();
+                            self.inside(value);
+                        }
                         _ => self.element(name, value),
                     }
                 }
@@ -167,63 +223,74 @@ impl Document {
     }
 
     /// The attributes among an object's members.
-    pub(super) fn attributes_of(&mut self, members: &Map<String, Value>) {
+    pub(super) fn attributes_of(&mut self, members: &[Member<'_>]) {
         for (name, value) in members {
             if is_attributes(name) {
                 value.as_object().into_iter().flatten().for_each(|(name, value)| self.attribute_of(name, value));
+                self.untold |= value.as_object().is_none() && !value.is_null();
             } else if let Some(name) = name.strip_prefix('@') {
                 self.attribute_of(name, value);
             }
         }
     }
 
-    pub(super) fn attribute_of(&mut self, name: &str, value: &Value) {
-        match value {
-            _ if name == "xmlns" || name.starts_with("xmlns:") => {}
-            Value::String(text) => self.attribute(name, text),
-            Value::Number(_) | Value::Bool(_) => self.attribute(name, &value.to_string()),
-            _ => {}
+    pub(super) fn attribute_of(&mut self, name: &str, value: &Json<'_>) {
+        if name == "xmlns" || name.starts_with("xmlns:") {
+            return;
+        }
+        match (&value.kind, value.scalar()) {
+            (Kind::Number(digits), _) => self.attribute(name, &self.number(digits)),
+            (_, Some(text)) => self.attribute(name, text),
+            (_, None) => self.untold |= !value.is_null(),
         }
     }
 
-    fn flat_data(&mut self, record: &Value) {
+    /// A number as text. Queries do not read exponents.
+    fn number<'t>(&self, digits: &'t str) -> Cow<'t, str> {
+        let has_exponent = digits.bytes().any(|byte| matches!(byte, b'e' | b'E'));
+        let plain = if has_exponent && !self.as_written { serde_json::from_str::<Number>(digits).ok() } else { None };
+        plain.map_or(Cow::Borrowed(digits), |number| Cow::Owned(number.to_string()))
+    }
+
+    fn flat_data(&mut self, record: &Json<'_>) {
         let Some(members) = record.as_object() else { return };
-        let is_data = |name: &str, value: &Value| {
-            !value.is_object()
-                && !value.is_array()
+        let is_data = |name: &str, value: &Json<'_>| {
+            (value.scalar().is_some() || value.is_null())
                 && !from_json::is_field(name)
                 && !super::json_system::is_only_part(name)
         };
         self.open("EventData");
         for (name, value) in members.iter().filter(|(name, value)| is_data(name, value)) {
             self.named_datum(Some(name.strip_prefix(DOTTED_DATA).unwrap_or(name)), value);
+            value.set_used();
         }
         self.close();
     }
 }
 
-/// The event as XML text, where the field scanner takes its fields from it.
-fn whole_event(record: &Value) -> Option<&str> {
-    let texts =
-        ["/body", "/System", "/body/System", "/body/body"].iter().filter_map(|path| record.pointer(path)?.as_str());
-    texts.map(str::trim_ascii_start).find(|text| is_xml(text) && from_xml::scan(text.as_bytes()).is_ok())
+/// The event as XML text, where the field scanner takes its fields from it, and the value that this is the text of.
+fn whole_event<'v>(record: &'v Json<'_>) -> Option<(&'v str, &'v Json<'v>)> {
+    let places = ["/body", "/System", "/body/System", "/body/body"].iter().filter_map(|path| record.pointer(path));
+    let mut texts = places.filter_map(|value| Some((value.as_str()?.trim_ascii_start(), value)));
+    texts.find(|(text, _)| is_xml(text) && from_xml::scan(text.as_bytes()).is_ok())
 }
 
 /// The first part of one of these names that is there.
-fn part<'v>(record: &'v Value, names: &[&str]) -> Option<&'v Value> {
-    let places = PLACES.iter().filter_map(|place| record.pointer(place)?.as_object());
-    places.flat_map(|place| names.iter().filter_map(|name| place.get(*name))).find(|value| match value {
-        Value::String(text) => !text.is_empty(),
-        value => !value.is_null(),
+fn part<'v>(record: &'v Json<'_>, names: &[&str]) -> Option<&'v Json<'v>> {
+    let places = PLACES.iter().filter_map(|place| record.pointer(place));
+    places.flat_map(|place| names.iter().filter_map(|name| place.get(name))).find(|value| match &value.kind {
+        Kind::String(text) => !text.is_empty(),
+        kind => !matches!(kind, Kind::Null),
     })
-}
-
-fn scalar(value: Option<&Value>) -> Option<&str> {
-    value.and_then(Value::as_str)
 }
 
 fn is_attributes(name: &str) -> bool {
     matches!(name, "#attributes" | "_attributes" | "@attributes" | "attributes" | "$") || name.ends_with("_attributes")
+}
+
+/// Whether a member holds attributes, or is one.
+fn is_attribute(name: &str) -> bool {
+    is_attributes(name) || name.starts_with('@')
 }
 
 fn is_xml(text: &str) -> bool {

@@ -5,7 +5,7 @@
 
 use std::ops::BitOr;
 
-use serde_json::Value;
+use super::record::{Json, Kind};
 
 /// The words that Windows shows, with the bits of the events that it shows them for.
 const WORDS: [(&str, u64); 3] = [
@@ -16,17 +16,17 @@ const WORDS: [(&str, u64); 3] = [
 
 /// The form in XML; `None` for what is neither a whole number (a float has lost bits) nor has a known word. Unknown words
 /// beside known ones do not count.
-pub(super) fn hexadecimal(value: &Value) -> Option<String> {
+pub(super) fn hexadecimal(value: &Json<'_>) -> Option<String> {
     bits(value).map(|bits| format!("{bits:#x}"))
 }
 
-fn bits(value: &Value) -> Option<u64> {
-    match value {
-        Value::Number(number) => number.as_i128().and_then(bits_of),
-        Value::String(text) => bits_of_text(text.trim()),
-        Value::Array(values) => values.iter().filter_map(bits).reduce(BitOr::bitor),
-        Value::Object(members) => ["#text", "_text", "$t"].iter().find_map(|name| bits(members.get(*name)?)),
-        Value::Null | Value::Bool(_) => None,
+fn bits(value: &Json<'_>) -> Option<u64> {
+    match &value.kind {
+        Kind::Number(digits) => digits.parse().ok().and_then(bits_of),
+        Kind::String(text) => bits_of_text(text.trim()),
+        Kind::Array(values) => values.iter().filter_map(bits).reduce(BitOr::bitor),
+        Kind::Object(_) => ["#text", "_text", "$t"].iter().find_map(|name| bits(value.get(name)?)),
+        Kind::Null | Kind::Bool(_) => None,
     }
 }
 

@@ -1,7 +1,6 @@
 //! `System` of an event in JSON: what the field scanner found, and the parts that only queries ask for.
 
-use serde_json::{Map, Value};
-
+use super::record::{Json, Kind, Member, member};
 use super::{Document, holder, json_keywords};
 use crate::event::Fields;
 
@@ -41,6 +40,11 @@ const PARTS: [Part; 8] = [
     attribute("Security", "UserID", &["SystemUserId", "UserID", "user_id", "winlog.user.identifier"]),
 ];
 
+/// Whether an element of `System` has a column, or stands for nothing that a row of an agent has.
+pub(super) fn is_part(element: &str) -> bool {
+    PARTS.iter().any(|part| part.element == element)
+}
+
 /// Names of parts that are names of event data as well: nothing in a flat record tells which of both is meant, so they count
 /// as both.
 const ALSO_DATA: [&str; 7] = ["Version", "Task", "Opcode", "ActivityID", "ProcessID", "ThreadID", "UserID"];
@@ -52,7 +56,7 @@ pub(super) fn is_only_part(name: &str) -> bool {
 
 impl Document {
     /// `System`: the fields exactly as they are, then what else is known.
-    pub(super) fn system_of(&mut self, record: &Value, fields: &Fields<'_>) {
+    pub(super) fn system_of(&mut self, record: &Json<'_>, fields: &Fields<'_>) {
         let places = ["/Event/System", "/System", "/body/Event/System", "/body/System"];
         let nested = places.iter().find_map(|path| record.pointer(path)?.as_object());
         self.open("System");
@@ -64,7 +68,7 @@ impl Document {
         self.close();
     }
 
-    fn fields_of(&mut self, nested: Option<&Map<String, Value>>, fields: &Fields<'_>) {
+    fn fields_of(&mut self, nested: Option<&[Member<'_>]>, fields: &Fields<'_>) {
         let number = |number: Option<u64>| number.map(|number| number.to_string());
         self.field("Provider", nested, fields.provider.as_deref());
         self.field("EventID", nested, number(fields.event_id.map(u64::from)).as_deref());
@@ -76,17 +80,17 @@ impl Document {
     }
 
     /// One field, with the other attributes that its element has.
-    fn field(&mut self, name: &str, nested: Option<&Map<String, Value>>, value: Option<&str>) {
+    fn field(&mut self, name: &str, nested: Option<&[Member<'_>]>, value: Option<&str>) {
         let Some(value) = value else { return };
         let holder = holder(name);
         self.open(name);
         if let Some(holder) = holder {
             self.attribute(holder, value);
         }
-        let own = nested.and_then(|members| members.get(name)?.as_object());
-        let beside = nested.and_then(|members| members.get(&format!("{name}_attributes"))?.as_object());
-        let lists = own.into_iter().flat_map(|own| own.values()).filter_map(Value::as_object).chain(beside);
-        for (attribute, value) in lists.flatten().filter(|(attribute, _)| Some(attribute.as_str()) != holder) {
+        let own = nested.and_then(|members| member(members, name)?.as_object());
+        let beside = nested.and_then(|members| member(members, &format!("{name}_attributes"))?.as_object());
+        let lists = own.into_iter().flatten().filter_map(|(_, value)| value.as_object()).chain(beside);
+        for (attribute, value) in lists.flatten().filter(|(attribute, _)| Some(attribute.as_ref()) != holder) {
             self.attribute_of(attribute, value);
         }
         if holder.is_none() {
@@ -95,10 +99,10 @@ impl Document {
         self.close();
     }
 
-    fn other_members(&mut self, members: &Map<String, Value>) {
+    fn other_members(&mut self, members: &[Member<'_>]) {
         for (name, value) in members.iter().filter(|(name, _)| !is_taken(name)) {
-            match (name.strip_suffix("_attributes"), value) {
-                (Some(element), Value::Object(attributes)) if !members.contains_key(element) => {
+            match (name.strip_suffix("_attributes"), &value.kind) {
+                (Some(element), Kind::Object(attributes)) if member(members, element).is_none() => {
                     if self.has_room() && !is_taken(element) {
                         self.open(element);
                         attributes.iter().for_each(|(name, value)| self.attribute_of(name, value));
@@ -106,20 +110,28 @@ impl Document {
                     }
                 }
                 (Some(_), _) => {}
-                (None, value) => self.part(name, value),
+                (None, _) => self.part(name, value),
             }
         }
     }
 
-    fn flat_parts(&mut self, record: &Value) {
+    fn flat_parts(&mut self, record: &Json<'_>) {
         for (index, part) in PARTS.iter().enumerate() {
             // Keywords come as a list of words as well.
-            let is_usable = |value: &Value| match value {
-                Value::String(_) | Value::Number(_) => true,
-                value => value.is_array() && part.element == "Keywords",
+            let is_usable = |value: &Json<'_>| match value.kind {
+                Kind::String(_) | Kind::Number(_) => true,
+                Kind::Array(_) => part.element == "Keywords",
+                _ => false,
             };
             let mut values = part.names.iter().filter_map(|name| flat(record, name));
             let Some(value) = values.find(|value| is_usable(value)) else { continue };
+            // The same under another of its names is no news.
+            let members =
+                [Some(record), record.get("body")].into_iter().flatten().filter_map(Json::as_object).flatten();
+            let is_name = |name: &str| part.names.contains(&name) || name.eq_ignore_ascii_case(part.element);
+            let same = members.filter(|(name, other)| is_name(name) && other.raw() == value.raw());
+            same.for_each(|(_, other)| other.set_used());
+            value.set_used();
             let Some(attribute) = part.attribute else {
                 self.part(part.element, value);
                 continue;
@@ -134,10 +146,10 @@ impl Document {
     }
 
     /// A part that is an element.
-    fn part(&mut self, name: &str, value: &Value) {
+    fn part(&mut self, name: &str, value: &Json<'_>) {
         let keywords = if name == "Keywords" { json_keywords::hexadecimal(value) } else { None };
         match keywords {
-            Some(bits) => self.element(name, &Value::String(bits)),
+            Some(bits) => self.element(name, &Json::text(&bits)),
             None => self.element(name, value),
         }
     }
@@ -152,9 +164,8 @@ impl Document {
 }
 
 /// A member of a flat record; dotted names are also looked for as objects in objects.
-fn flat<'v>(record: &'v Value, name: &str) -> Option<&'v Value> {
-    let places = [record, &record["body"]];
-    let direct = places.iter().find_map(|place| place.get(name));
+fn flat<'v>(record: &'v Json<'_>, name: &str) -> Option<&'v Json<'v>> {
+    let direct = record.get(name).or_else(|| record.get("body")?.get(name));
     direct.or_else(|| name.split('.').try_fold(record, |at, key| at.get(key)))
 }
 

@@ -3,7 +3,7 @@
 //! - **One memory.** Nodes are numbers into one list and all text lies in one buffer in document order, so the text of any
 //!   element, with all that is inside it, is one piece of that buffer. The next event uses the same memory: once it has
 //!   its size, reading an event in XML allocates nothing (but for entities inside attributes, which are rare). JSON goes
-//!   through `serde_json` and allocates.
+//!   through a tree of its own ([`record`]) and allocates.
 //! - **As far as needed.** [`Document::read_system`] stops at the end of `System`, [`Document::read_all`] goes on from there.
 //! - **An answer about every event.** There are no errors. Of damaged XML counts what was read up to the damage; what is
 //!   nested deeper than [`MAX_DEPTH`] or comes after [`MAX_NODES`] nodes is left out.
@@ -20,6 +20,8 @@ use super::{Event, Format};
 mod json;
 mod json_keywords;
 mod json_system;
+mod json_told;
+pub mod record;
 mod xml;
 
 /// Deepest nesting. Event shapes need 6.
@@ -68,6 +70,12 @@ pub struct Document {
     open: Vec<u32>,
     /// Where each of [`FIELDS`] stands.
     fields: [Option<u32>; FIELDS.len()],
+    /// Whether something of the event is not here.
+    left_out: bool,
+    /// Whether something of the value in JSON that is being read is not here.
+    untold: bool,
+    /// Whether numbers in JSON stand here as they are written, for rows, or as queries can compare them.
+    as_written: bool,
     progress: Progress,
 }
 
@@ -128,6 +136,8 @@ impl Document {
         self.text.clear();
         self.open.clear();
         self.fields = Default::default();
+        self.left_out = false;
+        self.as_written = false;
         self.progress = Progress::Nothing;
     }
 
@@ -164,6 +174,11 @@ impl Document {
             }
             _ => self.read_all(event),
         }
+    }
+
+    /// Whether all that was read is here: nothing was damaged, too deep or too much.
+    pub fn is_whole(&self) -> bool {
+        !self.left_out
     }
 
     /// The elements and texts inside a node, in order.
@@ -227,12 +242,16 @@ impl Document {
     }
 
     /// Whether another node may be made.
-    fn has_room(&self) -> bool {
-        self.nodes.len() + self.attributes.len() < MAX_NODES
+    fn has_room(&mut self) -> bool {
+        let has_room = self.nodes.len() + self.attributes.len() < MAX_NODES;
+        self.left_out |= !has_room;
+        has_room
     }
 
-    fn is_too_deep(&self) -> bool {
-        self.open.len() > MAX_DEPTH
+    fn is_too_deep(&mut self) -> bool {
+        let is_too_deep = self.open.len() > MAX_DEPTH;
+        self.left_out |= is_too_deep;
+        is_too_deep
     }
 
     /// Begins an element inside the one that is open. Its attributes have to follow at once.

@@ -247,6 +247,22 @@ fn json_keywords_are_written_as_windows_does() {
 }
 
 #[test]
+fn queries_see_numbers_that_they_can_compare_and_rows_see_them_as_written() {
+    let raw = r#"{"EventData":{"a":1e3,"b":12345678901234567890123,"c":1.50}}"#;
+    let data = |a: &str| {
+        let rest = "<Data Name='b'>12345678901234567890123</Data><Data Name='c'>1.50</Data>";
+        format!("<Event><System></System><EventData><Data Name='a'>{a}</Data>{rest}</EventData></Event>")
+    };
+    let event = json(raw);
+    let mut document = Document::default();
+    document.read_record(&event, &record::Json::read(raw).expect("JSON"));
+    assert_eq!(shown(&document), data("1e3"));
+    document.clear();
+    document.read_all(&event);
+    assert_eq!(shown(&document), data("1000.0"));
+}
+
+#[test]
 fn system_holds_the_fields_exactly() {
     let raw = r#"{"System":{"EventID":"none","TimeCreated":"yesterday"},"EventId":7,"timestamp":1714979289,"Computer":"a<b"}"#;
     assert_eq!(

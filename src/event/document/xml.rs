@@ -72,19 +72,31 @@ impl Document {
         }
         let mut reader = Reader { tokens, text: Some(xml), has_system: true, system_end: None, outside };
         while matches!(self.step(&mut reader), Step::Go) {}
+        // What follows on an end tag without a start tag.
+        self.left_out |= !xml[reader.tokens.pos.min(xml.len())..].trim_ascii().is_empty();
         while self.open.len() > outside {
             self.close();
         }
     }
 
     fn step(&mut self, reader: &mut Reader<'_>) -> Step {
-        let Ok(Some(token)) = reader.tokens.next() else { return Step::End };
+        let token = match reader.tokens.next() {
+            Ok(Some(token)) => token,
+            Ok(None) => return Step::End,
+            Err(_) => {
+                self.left_out = true;
+                return Step::End;
+            }
+        };
         match token {
             Token::Open { .. } if !self.has_room() => return Step::End,
             Token::Open { name: written, attributes, empty } => {
                 let name = local(written);
                 let is_system = self.open.len() == 2 && name == b"System";
                 let is_second_system = is_system && reader.has_system;
+                // A fragment tells of its event's data only; of a whole event a second one has no place anywhere.
+                self.left_out |= is_second_system && reader.outside == 1;
+                self.untold |= is_second_system;
                 if is_second_system || self.is_too_deep() || self.is_in_field() || self.has_field_of(written, name) {
                     return if reader.tokens.pass(empty).is_ok() { Step::Go } else { Step::End };
                 }

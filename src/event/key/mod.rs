@@ -140,7 +140,7 @@ fn write(hasher: &mut SipHasher13, part: &[u8]) {
     hasher.write(part);
 }
 
-fn lower(text: &str) -> Cow<'_, str> {
+pub(super) fn lower(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Cow::Owned(text.to_ascii_lowercase());
@@ -152,7 +152,7 @@ fn lower(text: &str) -> Cow<'_, str> {
 
 /// JSON with its keys sorted, without white space, strings escaped in one way. Numbers stay as they are written: read
 /// as floats, two different ones could become equal, and an event would be taken for a duplicate.
-fn canonical(raw: &[u8]) -> Option<String> {
+pub(super) fn canonical(raw: &[u8]) -> Option<String> {
     let mut text = String::with_capacity(raw.len());
     append_canonical(std::str::from_utf8(raw).ok()?.trim_ascii(), &mut text)?;
     Some(text)

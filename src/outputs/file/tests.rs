@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::writer::{WriteError, Writer};
 use super::{Config, File};
-use crate::outputs::output::{Outcome, Output, RetryReason};
+use crate::outputs::output::{Outcome, Output, RetryReason, Row};
 
 /// Everything in the directory, in the order of the files.
 fn content(directory: &Path) -> String {
@@ -120,7 +120,7 @@ async fn a_full_disk_is_a_reason_to_try_again() {
     let dir = tempfile::tempdir().unwrap();
     let room = Arc::new(AtomicUsize::new(3));
     let output = File::with_writer(&Config::default(), failing_writer(dir.path(), Arc::clone(&room)));
-    let batch = output.encode("a".to_owned(), &["{\"n\":1}".into()]);
+    let batch = output.encode("a".to_owned(), &[Row::timeless("{\"n\":1}".into())]);
     let outcome = output.send(0, &batch).await;
     assert!(matches!(outcome, Outcome::Retry { after: None, reason: RetryReason::Failed, .. }), "{outcome:?}");
     room.store(usize::MAX, Ordering::Relaxed);

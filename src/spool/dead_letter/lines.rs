@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::Letter;
+use super::{Letter, Waiting, kind};
 
 /// Adds a letter as one line.
 pub(super) fn push(out: &mut Vec<u8>, letter: &Letter) {
@@ -17,18 +17,24 @@ pub(super) fn whole_len(bytes: &[u8]) -> u64 {
 
 /// The letters of the lines that can be read.
 pub(super) fn letters(bytes: &[u8]) -> impl Iterator<Item = Letter> + '_ {
-    bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
+    bytes.split(|byte| *byte == b'\n').filter_map(letter)
 }
 
-/// The whole lines but those of these ids, and how many went.
-pub(super) fn without(bytes: &[u8], ids: &HashSet<u64>) -> (Vec<u8>, u64) {
+/// A former version did not write when a letter was set aside last: then it was so once.
+fn letter(line: &[u8]) -> Option<Letter> {
+    let mut letter: Letter = serde_json::from_slice(line).ok()?;
+    letter.last_seen_ms = letter.last_seen_ms.max(letter.first_seen_ms);
+    Some(letter)
+}
+
+/// The whole lines but those of these ids, and how many went, by kind.
+pub(super) fn without(bytes: &[u8], ids: &HashSet<u64>) -> (Vec<u8>, Waiting) {
     let mut kept = Vec::new();
-    let mut gone = 0;
+    let mut gone = Waiting::new();
     for line in bytes[..whole_len(bytes) as usize].split_inclusive(|byte| *byte == b'\n') {
-        if serde_json::from_slice::<Letter>(line).is_ok_and(|letter| ids.contains(&letter.id)) {
-            gone += 1;
-        } else {
-            kept.extend_from_slice(line);
+        match letter(line) {
+            Some(letter) if ids.contains(&letter.id) => *gone.entry(kind(&letter)).or_default() += 1,
+            _ => kept.extend_from_slice(line),
         }
     }
     (kept, gone)

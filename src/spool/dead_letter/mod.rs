@@ -4,6 +4,7 @@
 //! letters are durable. Removing rewrites a file beside the old one and renames it. A line that cannot be read is
 //! left where it is and passed over; a torn last line is what a crash left of a write that was not acknowledged.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +19,12 @@ mod lines;
 mod tests;
 
 pub use config::Config;
+
+/// The reason of a letter of an input, whose own is a whole sentence, among the reasons of outputs.
+pub const NOT_UNDERSTOOD: &str = "not_understood";
+
+/// How many letters are kept, by the name of their source and their reason in one word.
+pub type Waiting = BTreeMap<(String, String), u64>;
 
 /// A new file is begun when the last one is longer.
 const ROLL_AT: u64 = 8 << 20;
@@ -56,12 +63,24 @@ pub struct Letter {
     pub first_seen_ms: u64,
     /// Where it comes from.
     pub source: Source,
-    /// Why, as a short word for metrics.
+    /// When it was last set aside: later than first when it was replayed and refused again.
+    #[serde(default)]
+    pub last_seen_ms: u64,
+    /// How often it was set aside.
+    #[serde(default = "once")]
+    pub tries: u32,
+    /// Why: of an output a short word for metrics, of an input a sentence.
     pub reason: String,
     /// The status of the endpoint's answer, if there was one.
     pub status: Option<u16>,
     /// What was said, for a person.
     pub detail: String,
+    /// The body of the endpoint's answer, at most 4 KiB of it, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+    /// Who uploaded it, where the input's policy wanted that kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
     /// How `raw` is written, as a number of the caller's.
     pub format: u8,
     /// The stream it was uploaded to; may be empty.
@@ -76,8 +95,14 @@ pub struct Letter {
 pub struct Filter {
     /// From the input or output of this name.
     pub source: Option<String>,
-    /// For this reason.
+    /// For this reason; those of inputs have one name, [`NOT_UNDERSTOOD`].
     pub reason: Option<String>,
+    /// First set aside at this time or later, in milliseconds since 1970.
+    pub since_ms: Option<u64>,
+    /// First set aside before this time.
+    pub before_ms: Option<u64>,
+    /// With this id or a lower one.
+    pub until: Option<u64>,
 }
 
 /// Which part of a listing is wanted.
@@ -131,6 +156,7 @@ pub struct DeadLetters {
     segments: Vec<Segment>,
     next_id: u64,
     read_only: bool,
+    waiting: Waiting,
     /// The last file failed to be written: the next letters go to a new one.
     roll: bool,
 }
@@ -150,8 +176,16 @@ impl DeadLetters {
     fn load(fs: Arc<dyn Fs>, dir: &Path, max_bytes: u64, read_only: bool) -> io::Result<Self> {
         let mut names: Vec<String> = fs.list(dir)?.into_iter().map(|entry| entry.name).collect();
         names.sort();
-        let mut letters =
-            Self { fs, dir: dir.to_owned(), max_bytes, segments: Vec::new(), next_id: 1, read_only, roll: false };
+        let mut letters = Self {
+            fs,
+            dir: dir.to_owned(),
+            max_bytes,
+            segments: Vec::new(),
+            next_id: 1,
+            read_only,
+            waiting: Waiting::new(),
+            roll: false,
+        };
         for name in names {
             let Some(number) = name.strip_suffix(".ndjson").and_then(|stem| stem.parse::<u64>().ok()) else { continue };
             let path = letters.dir.join(&name);
@@ -159,6 +193,7 @@ impl DeadLetters {
             let mut segment = Segment { path, len: lines::whole_len(&bytes), count: 0, last: number.saturating_sub(1) };
             for letter in lines::letters(&bytes) {
                 segment.count += 1;
+                *letters.waiting.entry(kind(&letter)).or_default() += 1;
                 segment.last = segment.last.max(letter.id);
             }
             letters.roll = segment.len < bytes.len() as u64;
@@ -176,9 +211,11 @@ impl DeadLetters {
         }
         let ids: Vec<u64> = (self.next_id..).take(letters.len()).collect();
         let mut bytes = Vec::new();
+        let mut kinds = Vec::with_capacity(letters.len());
         for (mut letter, id) in letters.into_iter().zip(&ids) {
             letter.id = *id;
             lines::push(&mut bytes, &letter);
+            kinds.push(kind(&letter));
         }
         if self.totals().bytes + bytes.len() as u64 > self.max_bytes {
             return Err(PutError::Full);
@@ -189,6 +226,9 @@ impl DeadLetters {
             self.roll = true;
             if is_full(&e) { PutError::Full } else { PutError::Io(e) }
         })?;
+        for kind in kinds {
+            *self.waiting.entry(kind).or_default() += 1;
+        }
         Ok(ids)
     }
 
@@ -242,14 +282,19 @@ impl DeadLetters {
         }
         let wanted: std::collections::HashSet<u64> = ids.iter().copied().collect();
         let mut removed = 0;
-        for segment in &mut self.segments {
+        for segment in self.segments.iter_mut().filter(|segment| wanted.iter().any(|id| *id <= segment.last)) {
             let bytes = read_file(&*self.fs, &segment.path)?;
             let (kept, gone) = lines::without(&bytes, &wanted);
-            if gone > 0 {
+            if !gone.is_empty() {
                 replace(&*self.fs, &segment.path, &kept)?;
+                let count: u64 = gone.values().sum();
                 segment.len = kept.len() as u64;
-                segment.count -= gone.min(segment.count);
-                removed += gone;
+                segment.count -= count.min(segment.count);
+                removed += count;
+                for (kind, count) in gone {
+                    let waiting = self.waiting.entry(kind).or_default();
+                    *waiting -= count.min(*waiting);
+                }
             }
         }
         self.drop_empty()?;
@@ -279,6 +324,16 @@ impl DeadLetters {
         Totals { count, bytes: self.segments.iter().map(|segment| segment.len).sum() }
     }
 
+    /// How many are kept, by kind. What there was since this was opened and is no more stands there with 0.
+    pub fn waiting(&self) -> &Waiting {
+        &self.waiting
+    }
+
+    /// The highest number that was ever given; 0 before the first.
+    pub fn last_id(&self) -> u64 {
+        self.next_id - 1
+    }
+
     /// Whether not even a small letter fits.
     pub fn is_full(&self) -> bool {
         self.totals().bytes + 1024 > self.max_bytes
@@ -288,8 +343,29 @@ impl DeadLetters {
 impl Filter {
     fn matches(&self, letter: &Letter) -> bool {
         self.source.as_ref().is_none_or(|name| name == letter.source.name())
-            && self.reason.as_ref().is_none_or(|reason| *reason == letter.reason)
+            && self.reason.as_ref().is_none_or(|reason| reason == letter.short_reason())
+            && self.since_ms.is_none_or(|since| letter.first_seen_ms >= since)
+            && self.before_ms.is_none_or(|before| letter.first_seen_ms < before)
+            && self.until.is_none_or(|until| letter.id <= until)
     }
+}
+
+impl Letter {
+    /// The reason in one word of a closed set.
+    pub fn short_reason(&self) -> &str {
+        match self.source {
+            Source::Input { .. } => NOT_UNDERSTOOD,
+            Source::Output { .. } => &self.reason,
+        }
+    }
+}
+
+fn kind(letter: &Letter) -> (String, String) {
+    (letter.source.name().to_owned(), letter.short_reason().to_owned())
+}
+
+fn once() -> u32 {
+    1
 }
 
 fn read_file(fs: &dyn Fs, path: &Path) -> io::Result<Vec<u8>> {

@@ -1,0 +1,118 @@
+//! The way of an event into a row that it is not yet.
+//!
+//! What neither a column nor the event's data tells goes along as a [`Leftover`], so that nothing is lost on the way. Members
+//! of a record that are columns of the site's own, by their suffix, stay columns.
+
+use std::cell::RefCell;
+
+use super::data_xml::{self, Body};
+use super::leftovers::{self, Leftover};
+use super::line::Line;
+use super::system::{System, event_node};
+use super::{Additions, Table, event, security_event, windows_event};
+use crate::event::document::record::Json;
+use crate::event::document::{Document, Node};
+use crate::event::{Event, Format};
+
+thread_local! {
+    /// Events are read into the memory of the one before.
+    static DOCUMENT: RefCell<Document> = RefCell::default();
+}
+
+/// An event that has been read, for the tables.
+pub(super) struct Reading<'e> {
+    /// Its fields.
+    pub(super) event: &'e Event<'e>,
+    /// The whole of it.
+    pub(super) document: &'e Document,
+    /// The element `Event` in there.
+    pub(super) root: Node,
+    /// The rest of its `System`.
+    pub(super) system: System<'e>,
+    /// Its data as text.
+    pub(super) body: Body<'e>,
+    /// What stands in neither, and nowhere in `System` as its columns can hold it; none when `body` is the whole event.
+    pub(super) leftovers: Vec<Leftover<'e>>,
+}
+
+impl<'e> Reading<'e> {
+    /// The elements that hold the event's data: all but `System` and what Windows made of it for people. None when the
+    /// data cannot be read.
+    pub(super) fn sections(&self) -> impl Iterator<Item = Node> + use<'_, 'e> {
+        let is_data = |node: &Node| {
+            let name = self.document.name(*node);
+            !self.body.is_damaged() && name.is_some_and(|name| name != "System" && name != "RenderingInfo")
+        };
+        self.document.children(self.root).filter(is_data)
+    }
+
+    /// What Windows made of the event for people.
+    pub(super) fn rendering(&self) -> Option<Node> {
+        let mut children = self.document.children(self.root);
+        children.find(|child| self.document.name(*child) == Some("RenderingInfo")).filter(|_| !self.body.is_damaged())
+    }
+
+    /// The text of the event as Windows shows it; empty when the event does not bring it.
+    pub(super) fn message(&self) -> &'e str {
+        let document = self.document;
+        let parts = self.rendering().into_iter().flat_map(|rendering| document.children(rendering));
+        parts.into_iter().find(|part| document.name(*part) == Some("Message")).map_or("", |part| document.value(part))
+    }
+
+    /// An attribute of an element; `None` when it has none of this name.
+    pub(super) fn attribute(&self, element: Node, wanted: &str) -> Option<&'e str> {
+        let document = self.document;
+        let mut attributes = document.attributes(element);
+        attributes.find(|node| document.name(*node) == Some(wanted)).map(|node| document.value(node))
+    }
+}
+
+/// The row of an event, from the columns of its table to the extras. `text` is the event as it came.
+pub(super) fn convert(table: Table, event: &Event<'_>, text: &str, additions: &Additions<'_>) -> Vec<u8> {
+    let mut record = if event.format == Format::Json { Json::read(text) } else { None };
+    let own_columns = record.as_mut().map(|record| record.take(is_own_column)).unwrap_or_default();
+    DOCUMENT.with_borrow_mut(|document| {
+        match &record {
+            Some(record) => document.read_record(event, record),
+            None => {
+                document.clear();
+                document.read_all(event);
+            }
+        }
+        let root = event_node(document);
+        let system = System::of(document, root);
+        let body = if is_nameless(event) { Body::Damaged(text) } else { data_xml::body(event, text, document) };
+        let mut leftovers = Vec::new();
+        if !body.is_damaged() {
+            leftovers::of_system(event, document, root, &system, &mut leftovers);
+            record.iter().for_each(|record| leftovers::of_record(record, &mut leftovers));
+        }
+        let reading = Reading { event, document, root, system, body, leftovers };
+        let mut line = Line::new(text.len() * 2);
+        match table {
+            Table::WindowsEvent => windows_event::write(&reading, &mut line),
+            Table::SecurityEvent => security_event::write(&reading, &mut line),
+            Table::Event => event::write(&reading, &mut line),
+        }
+        let added = additions.of(event);
+        let is_ours = |name: &str| added.iter().any(|(ours, _)| ours.eq_ignore_ascii_case(name));
+        for (name, value) in own_columns.iter().filter(|(name, _)| !is_ours(name)) {
+            line.add_json(name, value.raw());
+        }
+        added.iter().for_each(|(name, value)| line.add(name, value));
+        line.finish()
+    })
+}
+
+/// Whether a member of a record is a column that the site has added to its table, or the one that ties rows to resources.
+fn is_own_column(name: &str) -> bool {
+    name.ends_with("_CF") || name.eq_ignore_ascii_case("_ResourceId")
+}
+
+/// Whether an event in XML tells nothing that a row could be known by: its `System` is missing, or stands where no Windows
+/// would write it.
+fn is_nameless(event: &Event<'_>) -> bool {
+    let fields = &event.fields;
+    let has_origin = fields.channel.is_some() || fields.provider.is_some();
+    event.format == Format::Xml && fields.event_id.is_none() && fields.computer.is_none() && !has_origin
+}

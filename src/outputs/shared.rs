@@ -1,0 +1,79 @@
+//! What outputs share: one token cache for each identity, one quota for each data collection rule.
+//!
+//! Two outputs that feed two tables through one rule share its limits at Azure, and so must share them here. Kept weakly:
+//! what no output uses any more is gone, what a reload leaves in use keeps its token.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use super::identity::{Config as Identity, Tokens};
+use super::workspace::Quota;
+use crate::net::http_proxy;
+
+/// Handed to every output that is built.
+#[derive(Debug)]
+pub struct Shared {
+    state_dir: PathBuf,
+    tokens: Kept<TokenHolder, Tokens>,
+    quotas: Kept<String, Quota>,
+}
+
+impl Shared {
+    /// For outputs whose relative directories are below `state_dir`.
+    pub fn new(state_dir: &Path) -> Self {
+        Self { state_dir: state_dir.to_owned(), tokens: Kept::default(), quotas: Kept::default() }
+    }
+
+    pub(super) fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+
+    /// The tokens of `holder`, or what `make` makes.
+    pub(super) fn tokens<E>(
+        &self,
+        holder: TokenHolder,
+        make: impl FnOnce() -> Result<Tokens, E>,
+    ) -> Result<Arc<Tokens>, E> {
+        self.tokens.get_or_make(holder, make)
+    }
+
+    /// The quota of the rule of this id.
+    pub(super) fn quota(&self, rule: &str) -> Arc<Quota> {
+        let made =
+            self.quotas.get_or_make(rule.to_ascii_lowercase(), || Ok::<_, std::convert::Infallible>(Quota::new()));
+        let Ok(quota) = made;
+        quota
+    }
+}
+
+/// What makes tokens the same: who asks for what, by which way.
+#[derive(Debug, PartialEq)]
+pub(super) struct TokenHolder {
+    pub(super) identity: Identity,
+    pub(super) scope: String,
+    pub(super) proxy: Option<http_proxy::Config>,
+    pub(super) ca_file: Option<PathBuf>,
+}
+
+/// Values by key, for as long as somebody holds them. There are a few.
+#[derive(Debug)]
+struct Kept<K, V>(Mutex<Vec<(K, Weak<V>)>>);
+
+impl<K, V> Default for Kept<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: PartialEq, V> Kept<K, V> {
+    fn get_or_make<E>(&self, key: K, make: impl FnOnce() -> Result<V, E>) -> Result<Arc<V>, E> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|(_, value)| value.strong_count() > 0);
+        if let Some(value) = kept.iter().find(|(known, _)| *known == key).and_then(|(_, value)| value.upgrade()) {
+            return Ok(value);
+        }
+        let value = Arc::new(make()?);
+        kept.push((key, Arc::downgrade(&value)));
+        Ok(value)
+    }
+}
