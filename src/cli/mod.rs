@@ -12,7 +12,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::config::{self, Config, LoadError};
 
 pub mod audit;
+pub mod azure;
 pub mod check;
+pub mod columns;
 pub mod completions;
 pub mod dead_letter;
 pub mod demo;
@@ -81,6 +83,8 @@ enum Command {
     Hosts(hosts::Args),
     /// Show which events a query takes, or what it asks
     Xpath(xpath::Args),
+    /// Show the rows of Azure's tables that events become, or the columns of a table
+    Columns(columns::Args),
     /// Turn the settings of an OMS (Log Analytics) gateway, as its cmdlets print them, into a configuration
     ImportOms(import_oms::Args),
     /// Check, list and try rules, or say what a change of them would do
@@ -89,8 +93,10 @@ enum Command {
     Audit(audit::Args),
     /// Look inside the spool
     Spool(spool::Args),
-    /// List, show, replay or purge dead letters
+    /// List, show, export, replay or purge dead letters
     DeadLetter(dead_letter::Args),
+    /// Make what a workspace output needs in Azure, or check whether it is there and right
+    Azure(azure::Args),
     /// Check from here whether everything that tunnels may reach can be reached
     Doctor(doctor::Args),
     /// Print the reference of the configuration, an example, or the metrics
@@ -128,11 +134,13 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Send(args) => send::run(args, global),
         Command::Hosts(args) => hosts::run(args, global),
         Command::Xpath(args) => xpath::run(args, global),
+        Command::Columns(args) => columns::run(args, global),
         Command::ImportOms(args) => import_oms::run(args, global),
         Command::Rules(args) => rules::run(args, global),
         Command::Audit(args) => audit::run(args, global),
         Command::Spool(args) => spool::run(args, global),
         Command::DeadLetter(args) => dead_letter::run(args, global),
+        Command::Azure(args) => azure::run(args, global),
         Command::Doctor(args) => doctor::run(args, global),
         Command::Reference(args) => reference::run(args, global),
         Command::Completions(args) => completions::run(args, global),
