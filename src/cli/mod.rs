@@ -107,6 +107,8 @@ enum Command {
     Token(token::Args),
     /// Hash a password for the configuration
     Password(password::Args),
+    /// Play Azure on this machine, to try Gatepost without an account
+    Simulate(simulate::command::Args),
 }
 
 /// Runs the command given on the command line.
@@ -146,6 +148,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Completions(args) => completions::run(args, global),
         Command::Token(args) => token::run(args, global),
         Command::Password(args) => password::run(args, global),
+        Command::Simulate(args) => simulate::command::run(args, global),
     }
 }
 

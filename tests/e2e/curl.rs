@@ -2,8 +2,8 @@
 //!
 //! Between `<!-- run -->` and `<!-- end -->` each line `$ COMMAND` of a ```` ```console ```` block is run, in order, in
 //! one folder, and must print what stands below it (`…` matches anything, across lines too). A command goes on in the
-//! next line after a `\`. The block after `<!-- file NAME -->` is a file of that folder. Beside it all runs a gateway: the
-//! `$ gatepost run …` among the commands, or one without a configuration file.
+//! next line after a `\`. The block after `<!-- file NAME -->` is a file of that folder. A gateway runs in the background from
+//! `$ gatepost run …` on, until the next one; where no command starts one, one without a configuration file runs beside it all.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::tools::{both, curl, of_checkout, run};
 /// The ports of uploads and the admin plane where a configuration names none.
 const PORTS: [u16; 2] = [8443, 9090];
 
-/// What starts the gateway of a transcript that does not start one itself.
+/// What starts a gateway; that of a transcript that does not start one itself.
 const RUN: &str = "gatepost run";
 
 /// A command and what it prints.
@@ -131,14 +131,19 @@ async fn play(text: &str) -> usize {
         std::fs::write(folder.path().join(name), content).expect("a temporary folder");
     }
     let steps = steps(text);
-    let begin = steps.iter().map(|step| step.command.as_str()).find(|command| command.starts_with(RUN));
-    let _gateway = Gateway::start(folder.path(), begin.unwrap_or(RUN)).await;
+    let mut gateway = None;
+    if !steps.iter().any(|step| step.command.starts_with(RUN)) {
+        gateway = Some(Gateway::start(folder.path(), RUN).await);
+    }
     let binary = Path::new(env!("CARGO_BIN_EXE_gatepost")).parent().expect("it is in a folder").to_owned();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(std::iter::once(binary).chain(std::env::split_paths(&path))).expect("plain paths");
     let mut problems = Vec::new();
     for Step { command, expected } in &steps {
         if command.starts_with(RUN) {
+            // The one before must be gone first: both want the same ports.
+            drop(gateway.take());
+            gateway = Some(Gateway::start(folder.path(), command).await);
             continue;
         }
         let mut shell = Command::new("bash");
@@ -148,6 +153,7 @@ async fn play(text: &str) -> usize {
             problems.push(format!("$ {command}\n--- expected\n{expected}--- printed\n{printed}\n"));
         }
     }
+    drop(gateway);
     assert!(
         problems.is_empty(),
         "{} of {} do not work as printed:\n{}",
@@ -178,6 +184,18 @@ async fn the_transcript_of_the_page_on_tunnels_works_as_printed() {
 async fn the_transcript_of_the_page_on_rules_works_as_printed() {
     let page = std::fs::read_to_string(of_checkout("docs/rules.md")).expect("it is there");
     assert!(play(&page).await > 15, "the page shows rules that are checked, tried, in force and changed");
+}
+
+#[tokio::test]
+async fn the_transcript_of_the_page_on_azure_works_as_printed() {
+    let page = std::fs::read_to_string(of_checkout("docs/azure.md")).expect("it is there");
+    assert!(play(&page).await > 12, "the page shows templates that our own reader takes, and rows without Azure");
+}
+
+#[tokio::test]
+async fn the_transcript_of_the_page_on_the_local_entra_works_as_printed() {
+    let page = std::fs::read_to_string(of_checkout("docs/protocols/local-entra.md")).expect("it is there");
+    assert!(play(&page).await > 5, "the page shows a token, an upload and who is refused");
 }
 
 #[tokio::test]

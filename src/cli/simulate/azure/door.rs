@@ -1,0 +1,297 @@
+//! A door: one address that serves one part of the fake Azure, over TLS or plain, and misbehaves on request.
+//!
+//! What is behind a door answers whole requests and knows nothing of connections. The door reads the request, plays the
+//! fault that is due, and can close its port altogether.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::AzureError;
+use super::faults::{Fault, Script};
+
+/// The largest body that a door reads.
+const BODY_LIMIT: usize = 128 << 20;
+
+/// A request, read to its end.
+pub(super) struct Call {
+    pub(super) method: Method,
+    /// The segments of the path; empty ones are left out.
+    pub(super) path: Vec<String>,
+    /// The parameters of the query, decoded.
+    pub(super) query: Vec<(String, String)>,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Call {
+    /// A header as text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// A parameter of the query. Names are compared without case, as the JavaScript SDK needs them decoded first.
+    pub(super) fn query(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
+/// An answer.
+pub(super) type Answer = Response<Full<Bytes>>;
+
+/// What is behind a door.
+pub(super) trait Behind: Send + Sync + 'static {
+    /// Answers a request.
+    fn answer(&self, call: &Call) -> Answer;
+
+    /// The answer of a fault to a request, in the shape of this part of Azure.
+    fn refuse(&self, call: &Call, status: StatusCode) -> Answer;
+}
+
+/// An answer with a body of JSON.
+pub(super) fn json(status: StatusCode, body: &Value) -> Answer {
+    let mut answer = Response::new(Full::from(body.to_string()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    answer
+}
+
+struct Shared {
+    script: Mutex<Script>,
+    counts: Mutex<Counts>,
+    down: watch::Sender<bool>,
+    behind: Arc<dyn Behind>,
+}
+
+#[derive(Default)]
+struct Counts {
+    requests: u64,
+    answers: BTreeMap<u16, u64>,
+}
+
+/// One address of the fake Azure. It closes when dropped.
+pub struct Door {
+    address: SocketAddr,
+    tls: bool,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+}
+
+impl Door {
+    /// Opens a door, with TLS or without.
+    pub(super) async fn open(
+        address: SocketAddr,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        behind: Arc<dyn Behind>,
+    ) -> Result<Self, AzureError> {
+        let failed = |source| AzureError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let shared = Arc::new(Shared {
+            script: Mutex::default(),
+            counts: Mutex::default(),
+            down: watch::Sender::new(false),
+            behind,
+        });
+        let stop = CancellationToken::new();
+        let has_tls = tls.is_some();
+        let acceptor = tls.map(tokio_rustls::TlsAcceptor::from);
+        tokio::spawn(stop.clone().run_until_cancelled_owned(listen(listener, address, acceptor, Arc::clone(&shared))));
+        Ok(Self { address, tls: has_tls, shared, stop })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its base URL, without a slash at the end.
+    pub fn url(&self) -> String {
+        format!("{}://{}", if self.tls { "https" } else { "http" }, self.address)
+    }
+
+    /// Refuses connections and cuts those that are open, or listens again.
+    pub fn set_down(&self, down: bool) {
+        self.shared.down.send_replace(down);
+    }
+
+    /// Misbehaves with the request of this number; the first is 1.
+    pub fn fail_at(&self, request: u64, fault: Fault) {
+        self.shared.script().at(request, fault);
+    }
+
+    /// Misbehaves with the next so many requests, after those of earlier calls.
+    pub fn fail_next(&self, fault: Fault, requests: u32) {
+        self.shared.script().next(fault, requests);
+    }
+
+    /// Misbehaves with this share of the requests, from 0 to 1.
+    pub fn fail_sometimes(&self, probability: f64, fault: Fault) {
+        self.shared.script().sometimes(probability, fault);
+    }
+
+    /// Misbehaves with every request.
+    pub fn fail_always(&self, fault: Fault) {
+        self.shared.script().always(fault);
+    }
+
+    /// Behaves well again: forgets every fault that was asked for.
+    pub fn behave(&self) {
+        *self.shared.script() = Script::default();
+        self.set_down(false);
+    }
+
+    /// Requests so far, those that met a fault included.
+    pub fn requests(&self) -> u64 {
+        self.shared.counts().requests
+    }
+
+    /// Answers so far by status; a request that got none is not in it.
+    pub fn answers(&self) -> BTreeMap<u16, u64> {
+        self.shared.counts().answers.clone()
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Shared {
+    fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Listens while the door is up; while it is down, the port is closed.
+async fn listen(
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Option<tokio_rustls::TlsAcceptor>,
+    shared: Arc<Shared>,
+) {
+    let mut down = shared.down.subscribe();
+    let mut listener = Some(listener);
+    loop {
+        let up = match listener.take() {
+            Some(listener) => listener,
+            // Somebody may hold the port for a moment.
+            None => match TcpListener::bind(address).await {
+                Ok(listener) => listener,
+                Err(_) => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
+                }
+            },
+        };
+        let connections = CancellationToken::new();
+        let cut = connections.clone().drop_guard();
+        loop {
+            tokio::select! {
+                accepted = up.accept() => if let Ok((stream, _)) = accepted {
+                    let serve = serve(stream, tls.clone(), Arc::clone(&shared));
+                    tokio::spawn(connections.clone().run_until_cancelled_owned(serve));
+                },
+                _ = down.wait_for(|down| *down) => break,
+            }
+        }
+        drop((up, cut));
+        if down.wait_for(|down| !*down).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Why a connection ends without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is closed on purpose")]
+struct OnPurpose;
+
+async fn serve(stream: TcpStream, tls: Option<tokio_rustls::TlsAcceptor>, shared: Arc<Shared>) {
+    // A second handle on the socket, so that a request handler can turn its close into a reset.
+    let Ok(stream) = stream.into_std() else { return };
+    let Ok(handle) = stream.try_clone() else { return };
+    let Ok(stream) = TcpStream::from_std(stream) else { return };
+    _ = stream.set_nodelay(true);
+    let handle = Arc::new(handle);
+    let service = service_fn(move |request| exchange(request, Arc::clone(&shared), Arc::clone(&handle)));
+    let http = hyper::server::conn::http1::Builder::new();
+    // An error here is the client's, or on purpose.
+    match tls {
+        None => _ = http.serve_connection(TokioIo::new(stream), service).await,
+        Some(tls) => {
+            if let Ok(stream) = tls.accept(stream).await {
+                _ = http.serve_connection(TokioIo::new(stream), service).await;
+            }
+        }
+    }
+}
+
+async fn exchange(
+    request: Request<Incoming>,
+    shared: Arc<Shared>,
+    socket: Arc<std::net::TcpStream>,
+) -> Result<Answer, OnPurpose> {
+    let number = {
+        let mut counts = shared.counts();
+        counts.requests += 1;
+        counts.requests
+    };
+    let fault = shared.script().fault(number);
+    let reset = || {
+        _ = socket2::SockRef::from(&*socket).set_linger(Some(Duration::ZERO));
+        Err(OnPurpose)
+    };
+    if fault == Some(Fault::ResetBeforeBody) {
+        return reset();
+    }
+    let (head, body) = request.into_parts();
+    let Ok(body) = Limited::new(body, BODY_LIMIT).collect().await else { return reset() };
+    let call = Call {
+        method: head.method,
+        path: head.uri.path().split('/').filter(|segment| !segment.is_empty()).map(str::to_owned).collect(),
+        query: form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes()).into_owned().collect(),
+        headers: head.headers,
+        body: body.to_bytes(),
+    };
+    let answer = match fault {
+        None => shared.behind.answer(&call),
+        Some(Fault::Slow(delay)) => {
+            tokio::time::sleep(delay).await;
+            shared.behind.answer(&call)
+        }
+        Some(Fault::Answer { status, retry_after }) => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let mut answer = shared.behind.refuse(&call, status);
+            if let Some(seconds) = retry_after {
+                answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+            }
+            answer
+        }
+        Some(Fault::Garbage) => Response::new(Full::from("<html><body>Please log in to this network.</body></html>")),
+        Some(Fault::LostReply) => {
+            shared.behind.answer(&call);
+            return Err(OnPurpose);
+        }
+        Some(Fault::ResetBeforeBody | Fault::ResetAfterBody) => return reset(),
+    };
+    *shared.counts().answers.entry(answer.status().as_u16()).or_default() += 1;
+    Ok(answer)
+}
