@@ -12,7 +12,6 @@
 //! It knows no protocol and no input.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,9 +22,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::balancer::{Backoff, Balancer, RetryBudget};
-use crate::metrics;
 use crate::outputs::output::Output;
-use crate::spool::cursor::{Cursor, Loss, Settlement, Totals};
+use crate::spool::cursor::{Cursor, Settlement, Totals};
 use crate::spool::dead_letter::DeadLetters;
 use crate::spool::{Ordinal, ReadError, Spool};
 
@@ -33,6 +31,7 @@ pub mod batch;
 mod builder;
 mod config;
 mod deliver;
+mod position;
 mod settle;
 
 pub use config::Config;
@@ -268,42 +267,12 @@ impl Forwarder {
         tokio::task::spawn_blocking(work).await.expect("building a batch does not panic and is never cancelled")
     }
 
-    /// Sees to it that a batch which ends here may be begun: below a ceiling that is durable. Blocks on the disk, but only
-    /// when traffic has outrun the checkpoints.
-    fn make_room(&self, end: Ordinal) {
-        if !self.cursor().has_room_for(end)
-            && let Err(error) = self.sync(end)
-        {
-            tracing::warn!(output = &*self.name, %error, "a power cut now would repeat events uncounted");
-        }
-    }
-
     /// Takes a batch to be delivered.
     fn take(&self, batch: Batch) -> Batch {
         let range = batch.range();
         self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner).insert(range.start, batch.spooled_at_ms);
         let resent = batch.resent || self.cursor().doubtful(&[range]) > 0;
         Batch { resent, ..batch }
-    }
-
-    /// Notes that a batch is about to be sent, and counts what of it may have been sent in a former life.
-    fn begin(&self, batch: &Batch) {
-        let mut cursor = self.cursor();
-        if batch.resent {
-            metrics::EVENTS_AMBIGUOUS.add(&[&self.name], cursor.doubtful(&batch.runs()));
-        }
-        if let Err(error) = cursor.begin(batch.range()) {
-            // Sent all the same: without the note a crash now would repeat it uncounted, but holding it back would stop
-            // the output for as long as the disk is full.
-            tracing::warn!(output = &*self.name, %error, "the begin of a batch cannot be noted");
-        }
-    }
-
-    /// Takes the begin of a batch back that nobody can have: should the gateway be killed now, it is not counted.
-    fn take_back(&self, batch: &Batch) {
-        if let Err(error) = self.cursor().abandon(batch.range()) {
-            tracing::warn!(output = &*self.name, %error, "that a batch was not sent cannot be noted");
-        }
     }
 
     fn settle(&self, range: Range<Ordinal>, settlement: Settlement) {
@@ -318,39 +287,6 @@ impl Forwarder {
 
     fn cursor(&self) -> MutexGuard<'_, Cursor> {
         self.cursor.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Makes the read position durable and returns it: nothing below is needed by this output any more. Blocks; the
-    /// cursor stays free meanwhile, or a slow disk would hold up every delivery and with them the runtime.
-    pub fn checkpoint(&self) -> io::Result<Ordinal> {
-        self.sync(0)
-    }
-
-    /// A checkpoint, with room for batches behind what ends here.
-    fn sync(&self, end: Ordinal) -> io::Result<Ordinal> {
-        let sync = self.cursor().begin_sync(end)?;
-        let result = sync.run();
-        let mut cursor = self.cursor();
-        cursor.end_sync(&sync, result)?;
-        Ok(cursor.durable_low())
-    }
-
-    /// Notes, durably, that this output has stopped with nothing on its way; how old its position is then. Only after
-    /// [`Forwarder::run`] has returned. Blocks.
-    pub fn close(&self) -> io::Result<u64> {
-        let mut cursor = self.cursor();
-        cursor.close()?;
-        Ok(cursor.life())
-    }
-
-    /// The last time that its position was lost, if it ever was.
-    pub fn position_lost(&self) -> Option<Loss> {
-        self.cursor().lost()
-    }
-
-    /// How many of the events that it still has to send may have been sent before.
-    pub fn in_doubt(&self) -> u64 {
-        self.cursor().in_doubt()
     }
 
     /// The output's name.

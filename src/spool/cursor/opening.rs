@@ -100,7 +100,7 @@ impl Surroundings {
 
     /// For an output with this journal.
     pub(super) fn judge(&self, journal: Replay) -> Verdict {
-        let Replay { mut state, has_base, is_old, is_damaged, has_gap, .. } = journal;
+        let Replay { mut state, has_base, is_old, is_damaged, has_gap, has_spoilt_room, .. } = journal;
         if !has_base {
             return self.lost(Cause::Damaged, state.high);
         }
@@ -121,7 +121,7 @@ impl Surroundings {
         } else if power_cut {
             state.doubt_below(state.ceiling.min(self.kept.end));
         }
-        self.enter(state, Found { loss, power_cut }, is_old || has_gap || loss.is_some())
+        self.enter(state, Found { loss, power_cut }, is_old || has_gap || has_spoilt_room || loss.is_some())
     }
 
     /// Whether items of the log have ordinals that mean others in this state.

@@ -21,10 +21,14 @@ pub(super) struct Replay {
     pub(super) has_base: bool,
     /// Written by the version before this one.
     pub(super) is_old: bool,
-    /// Some entry is neither whole nor empty, or the file is cut.
+    /// Some entry is not whole any more.
     pub(super) is_damaged: bool,
     /// Entries are missing between others. A power cut leaves such gaps, where sectors reached the disk out of order.
     pub(super) has_gap: bool,
+    /// Where no entry has been written yet there is something, or the room for it is missing.
+    pub(super) has_spoilt_room: bool,
+    /// Behind the last entry that was written, whole or not.
+    reach: usize,
 }
 
 impl Replay {
@@ -40,13 +44,17 @@ impl Replay {
             end: ENTRY_LEN,
             has_base: true,
             is_old: matches!(header, FileHeader::Version1),
-            is_damaged: matches!(header, FileHeader::Damaged) || (bytes.len() as u64) < made_with,
+            is_damaged: matches!(header, FileHeader::Damaged),
             has_gap: false,
+            has_spoilt_room: (bytes.len() as u64) < made_with,
+            reach: ENTRY_LEN,
         };
         for (number, slot) in bytes.chunks(ENTRY_LEN).enumerate().skip(1) {
             replay.read(number, slot, base);
         }
         replay.has_base &= replay.end >= base * ENTRY_LEN;
+        // Of a file that was cut behind an empty entry nothing is missing.
+        replay.is_damaged |= replay.has_spoilt_room && bytes.len() < replay.reach + ENTRY_LEN;
         replay.state.rise();
         Ok(replay)
     }
@@ -58,11 +66,24 @@ impl Replay {
                 self.state.apply(&entry);
                 self.has_gap |= self.end < number * ENTRY_LEN;
                 self.end = (number + 1) * ENTRY_LEN;
+                self.reach = self.end;
             }
             None => {
-                self.is_damaged |= slot.iter().any(|byte| *byte != 0);
                 self.has_base &= number >= base;
+                if slot.iter().any(|byte| *byte != 0) {
+                    self.spoilt(number);
+                }
             }
+        }
+    }
+
+    /// Entries are written one behind the other: behind an empty one there was none.
+    fn spoilt(&mut self, number: usize) {
+        if self.reach == number * ENTRY_LEN {
+            self.is_damaged = true;
+            self.reach += ENTRY_LEN;
+        } else {
+            self.has_spoilt_room = true;
         }
     }
 }

@@ -128,6 +128,27 @@ fn damage_means_an_older_position_never_a_newer_one_and_what_may_go_twice_is_kno
 }
 
 #[test]
+fn damage_where_nothing_was_written_yet_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cursor = begin(&dir);
+    cursor.settle(10..20, Settlement::Forwarded).unwrap();
+    let used = cursor.end as usize;
+    drop(cursor);
+    let whole = std::fs::read(path(&dir)).unwrap();
+    let mut flipped = whole.clone();
+    flipped[used + 3 * ENTRY_LEN] = 1;
+    for bytes in [flipped, whole[..used + ENTRY_LEN].to_vec()] {
+        std::fs::write(path(&dir), bytes).unwrap();
+        let mut cursor = open(&dir);
+        assert_eq!((cursor.low(), cursor.in_doubt(), cursor.found()), (20, 0, Found::default()));
+        (20..40).for_each(|at| cursor.settle(at..at + 1, Settlement::Forwarded).unwrap());
+        drop(cursor);
+        assert_eq!((open(&dir).low(), open(&dir).found()), (40, Found::default()));
+        assert_eq!(std::fs::metadata(path(&dir)).unwrap().len(), ALLOCATED, "there is room again");
+    }
+}
+
+#[test]
 fn what_an_older_position_lies_below_the_log_was_settled_once_and_is_not_damage() {
     let dir = tempfile::tempdir().unwrap();
     let mut cursor = begin(&dir);
