@@ -136,6 +136,11 @@ metrics! {
     OUTPUT_STALLED_SECONDS = Gauge "gatepost_output_stalled_seconds" ["output"];
     /// Events sent again after an ambiguous answer (sent, no reply): the only way to a duplicate at a workspace.
     EVENTS_AMBIGUOUS = Counter "gatepost_events_ambiguous_total" ["output"];
+    /// Read positions that were lost, by output and cause: events that it may have sent are sent again.
+    OUTPUT_POSITIONS_LOST = Counter "gatepost_output_positions_lost_total" ["output", "cause"];
+    /// Events that this output still has to send and that may have arrived already, because of a crash or a lost
+    /// position: they count as ambiguous when they are sent again.
+    EVENTS_IN_DOUBT = Gauge "gatepost_events_in_doubt" ["output"];
     /// Requests to endpoints, by output, endpoint and outcome.
     FORWARD_REQUESTS = Counter "gatepost_forward_requests_total" ["output", "endpoint", "outcome"];
     /// Seconds from sending a batch to its answer, by output and endpoint.

@@ -9,6 +9,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 
 use super::outputs::{Common, Outputs};
+use super::positions::Positions;
 use super::rule_store::{LiveRules, RuleStore};
 use super::rules;
 use super::state::StateDir;
@@ -116,11 +117,10 @@ fn open(
     );
     let outputs = Outputs::new(Common {
         shared: crate::outputs::Shared::new(state.path()),
-        cursors: state.dir("outputs")?,
+        positions: Positions::open(fs, state.path(), state.dir("outputs")?, spool.clone())?,
         secret,
         spool: spool.clone(),
         dead_letters: Arc::clone(&dead_letters),
-        fs,
     });
     let uploads = Uploads::new(state.path().to_owned(), Arc::new(ingest.clone()));
     let tunnels = Tunnels::new(&config.tunnel, state.path().to_owned())?;
