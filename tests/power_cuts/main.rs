@@ -4,7 +4,7 @@
 //! that a seed names; what was not synced is then gone, or not. The sink and the agents stand outside: they have no
 //! power cut, and nobody hears anything of a gateway without power. So there is no race, and no luck.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "in a test suite helpers are tests too")]
+#![expect(clippy::unwrap_used, reason = "in a test suite helpers are tests too")]
 
 mod life;
 mod sink;

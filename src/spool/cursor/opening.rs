@@ -108,8 +108,10 @@ impl Surroundings {
         if self.is_of_another_log(&state) && !(is_damaged && state.log == LogId::UNKNOWN) {
             return self.lost(Cause::OtherLog, 0);
         }
-        let power_cut = !is_old && !state.closed && !state.boot.is_still(self.boot);
-        let loss = if is_damaged || (has_gap && !power_cut) {
+        let went_down = !is_old && !state.boot.is_still(self.boot);
+        let power_cut = went_down && !state.closed;
+        // The machine may also have gone down in the middle of an opening, which leaves a gap behind the note of a stop.
+        let loss = if is_damaged || (has_gap && !went_down) {
             Some(Cause::Damaged)
         } else {
             self.life.filter(|life| state.life < *life).map(|_| Cause::Older)

@@ -236,6 +236,29 @@ fn a_stop_leaves_no_doubt_even_if_the_machine_goes_down_after_it() {
 }
 
 #[test]
+fn a_gap_is_what_a_power_cut_leaves_also_behind_a_stop_and_damage_where_there_was_none() {
+    for stopped in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cursor = begin(&dir);
+        cursor.settle(10..20, Settlement::Forwarded).unwrap();
+        if stopped {
+            cursor.close().unwrap();
+        }
+        // The sector before it never reached the disk.
+        let number = cursor.end / ENTRY_LEN as u64 + 2;
+        let late = Entry::Ceiling(5_000).encode(number);
+        cursor.file.write_all_at(&late, number * ENTRY_LEN as u64).unwrap();
+        drop(cursor);
+        let bytes = std::fs::read(path(&dir)).unwrap();
+        let cut = opened_after_a_power_cut(&dir);
+        assert_eq!((cut.low(), cut.found()), (20, Found { loss: None, power_cut: !stopped }));
+        assert_eq!(cut.in_doubt() > 0, !stopped);
+        std::fs::write(path(&dir), bytes).unwrap();
+        assert_eq!(open(&dir).found().loss, Some(Cause::Damaged), "a kill leaves no gap");
+    }
+}
+
+#[test]
 fn the_ceiling_is_ahead_of_steady_traffic_without_syncs_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let mut cursor = begin(&dir);
@@ -278,7 +301,8 @@ fn a_position_of_the_version_before_is_read_and_its_batches_keep_their_borders()
     std::fs::write(path(&dir), bytes).unwrap();
     let cursor = open_in(&dir, &around());
     assert_eq!((cursor.start(), cursor.low(), cursor.high(), cursor.totals().forwarded), (10, 20, 40, 10));
-    assert_eq!((cursor.open_batches(), cursor.found()), (vec![20..30], Found::default()));
+    assert_eq!(cursor.open_batches(), std::slice::from_ref(&(20..30)));
+    assert_eq!(cursor.found(), Found::default());
     drop(cursor);
     assert_eq!(open(&dir).open_batches(), std::slice::from_ref(&(20..30)));
 }
