@@ -13,7 +13,7 @@ use super::accept::Refusal;
 use super::identity;
 use super::ledger::Tally;
 use crate::event::stored::{self, MAX_ROUTES, MAX_SETS, Routing, StoredRoute, StoredUpload};
-use crate::event::{EventKey, Format, IdentityPolicy, KeyMaker, Timestamp, Upload, decode, key};
+use crate::event::{Event, EventKey, Format, IdentityPolicy, KeyMaker, Timestamp, Upload, decode, key};
 use crate::filter::{Decision, Outcome, Route, RouteSet, Rules, Taken};
 use crate::spool::dead_letter::Letter;
 
@@ -30,6 +30,8 @@ pub(super) struct Sorted {
     pub(super) dropped: BTreeMap<&'static str, u64>,
     /// What the rules took to outputs.
     pub(super) taken: Vec<Taken>,
+    /// How many are Windows events without a readable time.
+    pub(super) timeless: u64,
     pub(super) parts: Vec<Part>,
     /// The route sets 1, 2, …
     sets: Vec<Vec<Route>>,
@@ -81,6 +83,8 @@ pub(super) fn sort(upload: Upload, rules: &Rules, keys: &KeyMaker, part_max: usi
     let mut session = rules.session(&client, &stream, now);
     let mut dropped = BTreeMap::new();
     let mut records = Vec::new();
+    let is_timeless = |event: &&Event<'_>| event.fields.time.is_none() && event.fields.is_windows_event();
+    let timeless = decoded.events.iter().filter(is_timeless).count() as u64;
 
     for event in &decoded.events {
         match session.decide(event) {
@@ -107,13 +111,14 @@ pub(super) fn sort(upload: Upload, rules: &Rules, keys: &KeyMaker, part_max: usi
         filtered: Tally { received: filtered, filtered, ..Tally::default() },
         dropped,
         taken,
+        timeless,
         parts: cut(records, part_max, &sets),
         sets,
         body,
     })
 }
 
-fn since_1970() -> Duration {
+pub(super) fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
