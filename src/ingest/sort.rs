@@ -13,7 +13,7 @@ use super::accept::Refusal;
 use super::identity;
 use super::ledger::Tally;
 use crate::event::stored::{self, MAX_ROUTES, MAX_SETS, Routing, StoredRoute, StoredUpload};
-use crate::event::{Event, EventKey, Format, IdentityPolicy, KeyMaker, Timestamp, Upload, decode, key};
+use crate::event::{EventKey, Format, IdentityPolicy, KeyMaker, Timestamp, Upload, decode, key};
 use crate::filter::{Decision, Outcome, Route, RouteSet, Rules, Taken};
 use crate::spool::dead_letter::Letter;
 
@@ -83,10 +83,10 @@ pub(super) fn sort(upload: Upload, rules: &Rules, keys: &KeyMaker, part_max: usi
     let mut session = rules.session(&client, &stream, now);
     let mut dropped = BTreeMap::new();
     let mut records = Vec::new();
-    let is_timeless = |event: &&Event<'_>| event.fields.time.is_none() && event.fields.is_windows_event();
-    let timeless = decoded.events.iter().filter(is_timeless).count() as u64;
+    let mut timeless = 0;
 
     for event in &decoded.events {
+        timeless += u64::from(event.fields.time.is_none() && event.fields.is_windows_event());
         match session.decide(event) {
             Decision::Drop(reason) => *dropped.entry(reason).or_insert(0) += 1,
             Decision::Keep(set) => {

@@ -36,7 +36,7 @@ impl Part {
 /// What is known about who wrote a flat record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// `Get-WinEvent | ConvertTo-Json`. Its names for computer and id are nobody else's.
+    /// `Get-WinEvent | ConvertTo-Json`, whose names for computer and id are nobody else's. The event's data have no names there.
     PowerShell,
     Other,
 }
@@ -106,12 +106,12 @@ pub(super) fn is_part(element: &str) -> bool {
 }
 
 /// Names of parts that are names of event data as well: nothing in a flat record tells which of both is meant, so they count
-/// as both.
+/// as both, unless it is one whose data have no names.
 const ALSO_DATA: [&str; 7] = ["Version", "Task", "Opcode", "ActivityID", "ProcessID", "ThreadID", "UserID"];
 
 /// Whether a key of a flat record stands for a part of `System` beside the fields, and for nothing else.
 pub(super) fn is_only_part(shape: Shape, name: &str) -> bool {
-    !ALSO_DATA.contains(&name) && PARTS.iter().any(|part| part.is_named(shape, name))
+    (shape == Shape::PowerShell || !ALSO_DATA.contains(&name)) && PARTS.iter().any(|part| part.is_named(shape, name))
 }
 
 impl Document {
