@@ -131,6 +131,7 @@ impl Forwarder {
         if shortened > 0 {
             metrics::EVENTS_SHORTENED.add(&[&self.name], shortened as u64);
         }
+        self.shapeless.note(&self.name, &*self.output, batch);
         let now = Timestamp::of(SystemTime::now());
         let times = batch.events.iter().filter_map(|event| event.row.time);
         let restamped = times.filter(|time| !self.output.keeps_time(*time, now)).count();

@@ -33,8 +33,10 @@ mod config;
 mod deliver;
 mod position;
 mod settle;
+mod shapeless;
 
 pub use config::Config;
+pub use shapeless::Shapeless;
 
 use batch::{Batch, Identity};
 use builder::{Builder, Built, Stuck};
@@ -85,6 +87,8 @@ pub struct Forwarder {
     on_the_way: Mutex<BTreeMap<Ordinal, u64>>,
     /// What the last failed request said, and when; cleared by the next accepted one.
     last_error: Mutex<Option<LastError>>,
+    /// Records whose shape the output did not know.
+    shapeless: shapeless::Seen,
     /// Whether endpoints reject everything.
     suspicion: Mutex<deliver::Suspicion>,
     /// How many events were settled when that was looked at last, and since when it is so many.
@@ -125,6 +129,7 @@ impl Forwarder {
             rng: Mutex::new(rng),
             on_the_way: Mutex::default(),
             last_error: Mutex::default(),
+            shapeless: shapeless::Seen::default(),
             suspicion: Mutex::default(),
             progress: Mutex::new((0, Instant::now())),
         }
@@ -336,6 +341,11 @@ impl Forwarder {
     /// What went wrong last, unless a batch was accepted since.
     pub fn last_error(&self) -> Option<LastError> {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What its destination took since the start of records whose shape it did not know.
+    pub fn shapeless(&self) -> Option<Shapeless> {
+        self.shapeless.get()
     }
 
     /// Its balancer, to look at.

@@ -14,7 +14,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::event::key::{canonical, lower};
-use crate::event::{Event, Fields, Format};
+use crate::event::{Event, Fields, Format, quoted};
 
 /// The key of an event, as 32 hexadecimal digits.
 pub(super) fn event_key(event: &Event<'_>) -> String {
@@ -29,6 +29,10 @@ fn identity(event: &Event<'_>) -> String {
         let channel = channel.as_deref().unwrap_or_default();
         return format!("{}\n{}\n{record_id}\n{}", lower(computer), lower(channel), time.unix_seconds());
     }
+    quoted::within(event, content)
+}
+
+fn content(event: &Event<'_>) -> String {
     let raw = event.raw.trim_ascii();
     match event.format {
         Format::Xml => format!("xml\n{}", String::from_utf8_lossy(raw)),
