@@ -32,6 +32,7 @@ pub mod spool;
 pub mod event;
 pub mod net;
 
+pub mod clock;
 pub mod limits;
 pub mod metrics;
 pub mod telemetry;

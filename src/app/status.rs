@@ -46,6 +46,7 @@ pub(super) fn status(parts: &Parts) -> Value {
             "full": spool.fullness,
             "health": health(&spool.health),
         },
+        "clock": parts.clock.standing(),
         "dedup": {
             "enabled": config.dedup.enabled,
             "keys": remembered.keys,

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
@@ -259,8 +259,7 @@ impl Forwarder {
 
     /// Builds off the async runtime; the builder goes there and comes back.
     async fn build(&self, mut builder: Builder, flush: bool) -> (Builder, Result<Built, Stuck>) {
-        let max_age = self.config.max_age.get().as_millis() as u64;
-        let oldest = now_ms().saturating_sub(max_age);
+        let oldest = self.spool.clock().horizon_ms(self.config.max_age.get());
         let work = move || {
             let built = builder.build(flush, oldest);
             (builder, built)
@@ -326,7 +325,7 @@ impl Forwarder {
     pub fn oldest_pending(&self) -> Duration {
         let on_the_way = self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner);
         let oldest = on_the_way.values().next();
-        oldest.map_or(Duration::ZERO, |at| Duration::from_millis(now_ms().saturating_sub(*at)))
+        oldest.map_or(Duration::ZERO, |at| Duration::from_millis(self.spool.clock().now_ms().saturating_sub(*at)))
     }
 
     /// For how long it has had events to send and settled none, as seen by whoever asks now and then; zero when it makes
@@ -390,10 +389,6 @@ fn settled_below(end: Ordinal, gaps: impl Iterator<Item = Range<Ordinal>>) -> Ve
         settled.push(from..end);
     }
     settled
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 /// Resolves then; never, when there is no then.

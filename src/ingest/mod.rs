@@ -143,7 +143,9 @@ impl Inner {
 
     /// Decodes, filters and makes keys: CPU work, off the async runtime.
     async fn sort(self: Arc<Self>, upload: Upload, rules: Arc<Rules>) -> Result<Sorted, Refusal> {
-        let work = move || sort::sort(upload, &rules, &self.parts.keys, self.config.record_max.as_usize());
+        // A filter by age must not drop everything because the wall clock jumped.
+        let now = self.parts.spool.clock().shown_now();
+        let work = move || sort::sort(upload, &rules, &self.parts.keys, self.config.record_max.as_usize(), now);
         tokio::task::spawn_blocking(work)
             .await
             .unwrap_or_else(|ended| Err(Refusal::SpoolFailed(format!("decoding ended: {ended}"))))
@@ -242,7 +244,7 @@ impl Inner {
 
     /// Keeps the records that cannot be understood, durably.
     async fn set_aside(&self, sorted: &Sorted, part: &Part, new: &[usize]) -> Result<(), Refusal> {
-        let letters = part.letters(sorted, new);
+        let letters = part.letters(sorted, new, self.parts.spool.clock().shown_now_ms());
         let store = Arc::clone(&self.parts.dead_letters);
         tokio::task::spawn_blocking(move || store.lock().unwrap_or_else(PoisonError::into_inner).put(letters))
             .await

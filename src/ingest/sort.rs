@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
@@ -71,14 +71,19 @@ impl Sorted {
     }
 }
 
-/// Decodes an upload, drops what the rules drop and makes the keys of the rest.
-pub(super) fn sort(upload: Upload, rules: &Rules, keys: &KeyMaker, part_max: usize) -> Result<Sorted, Refusal> {
+/// Decodes an upload, drops what the rules drop and makes the keys of the rest. `now` is what the rules compare times with.
+pub(super) fn sort(
+    upload: Upload,
+    rules: &Rules,
+    keys: &KeyMaker,
+    part_max: usize,
+    now: SystemTime,
+) -> Result<Sorted, Refusal> {
     let Upload { input, client, stream, syntax, body } = upload;
     let decoded = decode(syntax, &body)?;
     identity::check(&input, &client, &decoded.events)?;
-    let now = Timestamp::from_ticks(i64::try_from(since_1970().as_nanos() / 100).unwrap_or(i64::MAX));
     let mut keys = keys.for_scope(&client.scope, &stream);
-    let mut session = rules.session(&client, &stream, now);
+    let mut session = rules.session(&client, &stream, Timestamp::of(now));
     let mut dropped = BTreeMap::new();
     let mut records = Vec::new();
 
@@ -111,10 +116,6 @@ pub(super) fn sort(upload: Upload, rules: &Rules, keys: &KeyMaker, part_max: usi
         sets,
         body,
     })
-}
-
-fn since_1970() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Cuts where a record of the spool would be too large: in bytes, or in route sets. At least one part, be it empty.
@@ -222,8 +223,7 @@ impl Part {
     }
 
     /// The unreadable ones among these records, as dead letters.
-    pub(super) fn letters(&self, sorted: &Sorted, records: &[usize]) -> Vec<Letter> {
-        let now_ms = since_1970().as_millis() as u64;
+    pub(super) fn letters(&self, sorted: &Sorted, records: &[usize], now_ms: u64) -> Vec<Letter> {
         let unreadable = records.iter().filter_map(|&at| match &self.records[at].kind {
             Kind::Unreadable(reason) => Some((reason.clone(), &sorted.body[self.records[at].span.clone()])),
             Kind::Event(..) => None,

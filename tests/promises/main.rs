@@ -15,6 +15,7 @@ mod collector_faults;
 mod durable_acknowledgement;
 mod full_disk;
 mod independent_outputs;
+mod jumping_clock;
 mod load;
 mod once_per_workspace;
 mod rules_over_rest;
