@@ -34,6 +34,7 @@ pub mod net;
 
 pub mod clock;
 pub mod limits;
+pub mod memory;
 pub mod metrics;
 pub mod telemetry;
 pub mod values;

@@ -25,6 +25,7 @@ use crate::filter::Rules;
 use crate::ingest::bookkeeper::Bookkeeper;
 use crate::ingest::ledger::Waiting;
 use crate::ingest::{self, Ingest};
+use crate::memory::Shares;
 use crate::spool::Spool;
 use crate::spool::dead_letter::DeadLetters;
 use crate::spool::fs::{Fs, RealFs};
@@ -93,6 +94,9 @@ fn open(
     admin: SocketAddr,
     readiness: Readiness,
 ) -> anyhow::Result<Parts> {
+    if let Some(warning) = super::memory::warning(&config, &Shares::here()) {
+        tracing::warn!("{warning}");
+    }
     let state = StateDir::open(&config.state_dir)?;
     let secret = state.secret()?;
     let Machine { fs, time } = machine;

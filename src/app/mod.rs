@@ -22,6 +22,7 @@ mod control;
 mod dead_letters;
 mod housekeeping;
 pub mod listeners;
+pub mod memory;
 mod outputs;
 pub mod reload;
 mod rule_store;

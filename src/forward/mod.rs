@@ -43,6 +43,9 @@ use builder::{Builder, Built, Stuck};
 /// How long to wait before an output begins anew.
 const BEGIN_AGAIN: Duration = Duration::from_secs(1);
 
+/// A batch stands in memory as it was uploaded, as rows, joined, and compressed.
+const COPIES: u64 = 4;
+
 /// What a forwarder works with.
 pub struct Parts {
     /// The output's name.
@@ -67,6 +70,8 @@ pub struct Parts {
     pub identity: Identity,
     /// Makes the jitter.
     pub rng: fastrand::Rng,
+    /// Bytes of memory that its batches may take while they are on their way.
+    pub room: u64,
 }
 
 /// Forwards the events of the spool to one output.
@@ -82,6 +87,7 @@ pub struct Forwarder {
     budget: RetryBudget,
     identity: Identity,
     rng: Mutex<fastrand::Rng>,
+    room: u64,
     /// When the first event of each batch on its way was spooled, by position.
     on_the_way: Mutex<BTreeMap<Ordinal, u64>>,
     /// What the last failed request said, and when; cleared by the next accepted one.
@@ -110,7 +116,7 @@ pub struct LastError {
 impl Forwarder {
     /// A forwarder that has not begun.
     pub fn new(parts: Parts) -> Self {
-        let Parts { name, config, output, balancer, spool, cursor, dead_letters, backoff, budget, identity, rng } =
+        let Parts { name, config, output, balancer, spool, cursor, dead_letters, backoff, budget, identity, rng, room } =
             parts;
         Self {
             name,
@@ -124,6 +130,7 @@ impl Forwarder {
             budget,
             identity,
             rng: Mutex::new(rng),
+            room,
             on_the_way: Mutex::default(),
             last_error: Mutex::default(),
             suspicion: Mutex::default(),
@@ -283,7 +290,9 @@ impl Forwarder {
     }
 
     fn deliveries_max(&self) -> usize {
-        self.output.endpoints().iter().map(|endpoint| endpoint.max_in_flight).sum::<usize>().max(1)
+        let wanted = self.output.endpoints().iter().map(|endpoint| endpoint.max_in_flight).sum::<usize>();
+        let batch = (self.output.limits().max_bytes as u64).saturating_mul(COPIES);
+        wanted.min(usize::try_from(self.room / batch.max(1)).unwrap_or(usize::MAX)).max(1)
     }
 
     fn cursor(&self) -> MutexGuard<'_, Cursor> {

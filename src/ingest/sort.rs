@@ -53,7 +53,7 @@ enum Kind {
 }
 
 /// Bytes of memory that an event takes on its way to the spool beside its own: its place here, key, verdict, index.
-const EVENT_COST: usize = 392;
+pub(super) const EVENT_COST: usize = 392;
 /// The same for a record that becomes a dead letter, with its names and its reason.
 const UNREADABLE_COST: usize = 1024;
 /// The same for a route in a set: its place here, and twice in the making of a record. The names are the rules' own.

@@ -28,6 +28,7 @@ use super::Config;
 use super::store::{Claim, Remembered, Settled, Store, Verdict};
 use crate::clock::Clock;
 use crate::event::EventKey;
+use crate::memory::Shares;
 
 /// Remembers event keys in the memory of this process. Cheap to clone; clones share what they remember.
 #[derive(Clone)]
@@ -59,7 +60,8 @@ impl MemoryStore {
 
     /// An empty store that follows the given clock, in whole Unix seconds. For the store, time never runs back.
     pub fn with_clock(config: &Config, now_unix_s: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
-        let bounds = Bounds { keys: config.max_keys, bytes: config.max_memory.as_usize() };
+        let bytes = config.max_memory(&Shares::here());
+        let bounds = Bounds { keys: config.max_keys, bytes: usize::try_from(bytes).unwrap_or(usize::MAX) };
         let window_s = i64::try_from(config.window.get().as_secs()).unwrap_or(i64::MAX).max(1);
         // Time starts far back, so that what is loaded at start is placed where it belongs.
         let state = State { table: Table::new(window_s, bounds, 0), claims: Claims::default() };
