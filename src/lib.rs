@@ -32,7 +32,9 @@ pub mod spool;
 pub mod event;
 pub mod net;
 
+pub mod clock;
 pub mod limits;
+pub mod memory;
 pub mod metrics;
 pub mod telemetry;
 pub mod values;

@@ -21,12 +21,16 @@ use super::listeners::{self, BindError, Listener};
 use crate::ingest::Accept;
 use crate::inputs;
 use crate::inputs::entra::Issuer;
+use crate::inputs::http::body::Memory;
+use crate::memory::Shares;
 use crate::net::tls_server::{self, Mode, ServerTls};
 
 /// The listeners that run, by name.
 pub(super) struct Uploads {
     state_dir: PathBuf,
     accept: Arc<dyn Accept>,
+    /// For the bodies of all listeners that have no memory of their own. Outlives reloads, as uploads do.
+    bodies: Memory,
     running: Mutex<BTreeMap<String, Running>>,
 }
 
@@ -52,7 +56,8 @@ pub(super) struct Prepared {
 
 impl Uploads {
     pub(super) fn new(state_dir: PathBuf, accept: Arc<dyn Accept>) -> Self {
-        Self { state_dir, accept, running: Mutex::default() }
+        let bodies = Memory::new(Shares::here().bodies());
+        Self { state_dir, accept, bodies, running: Mutex::default() }
     }
 
     /// Binds what the configuration has and does not run yet. Changes nothing.
@@ -67,7 +72,7 @@ impl Uploads {
             }
             let stays = self.running().get(name).is_some_and(|running| same_socket(&running.config, config));
             if !stays {
-                fresh.push((config.clone(), Listener::bind(config, &self.state_dir)?));
+                fresh.push((config.clone(), Listener::bind(&fitted(config, configs.len()), &self.state_dir)?));
             } else if config.tls.mode == Mode::On {
                 let tls = ServerTls::load(&config.tls, &self.state_dir, tls_server::HTTP);
                 renewed.insert(name.clone(), tls.map_err(|source| BindError::Tls { name: name.clone(), source })?);
@@ -105,7 +110,7 @@ impl Uploads {
         for config in &configs {
             if let Some(running) = self.running().get_mut(&config.name) {
                 running.issuer = issuers.remove(&config.name);
-                let router = inputs::router(config, Arc::clone(&self.accept), running.issuer.clone());
+                let router = inputs::router(config, Arc::clone(&self.accept), running.issuer.clone(), &self.bodies);
                 running.router.store(Arc::new(router));
                 if let (Some(tls), Some(renewed)) = (&running.tls, renewed.get(&config.name)) {
                     tls.replace_with(renewed);
@@ -126,7 +131,7 @@ impl Uploads {
     }
 
     fn serve(&self, config: inputs::Config, listener: Listener, issuer: Option<Arc<Issuer>>) -> Running {
-        let router = inputs::router(&config, Arc::clone(&self.accept), issuer.clone());
+        let router = inputs::router(&config, Arc::clone(&self.accept), issuer.clone(), &self.bodies);
         let router = Arc::new(ArcSwap::from_pointee(router));
         let stop = CancellationToken::new();
         let (address, tls) = (listener.address(), listener.tls());
@@ -156,6 +161,13 @@ impl Uploads {
     fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A listener's configuration with its share of all connections, where it names no limit of its own.
+fn fitted(config: &inputs::Config, listeners: usize) -> inputs::Config {
+    let mut fitted = config.clone();
+    fitted.limits.max_connections = Some(config.limits.max_connections(listeners, &Shares::here()));
+    fitted
 }
 
 fn same_socket(running: &inputs::Config, wanted: &inputs::Config) -> bool {

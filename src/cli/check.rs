@@ -11,9 +11,10 @@ use serde_json::json;
 
 use super::send::client::Client;
 use super::{EXIT_CONFIG, Global, print};
-use crate::app::rules;
+use crate::app::{memory, rules};
 use crate::config::{Config, LoadError, reference};
 use crate::filter::Rules;
+use crate::memory::Shares;
 use crate::outputs::{self, BuildError, Shared};
 
 /// Shorter than the deadlines that health checks usually have.
@@ -70,6 +71,9 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
             writeln!(std::io::stderr(), "gatepost: {error}").ok();
         }
         return Ok(ExitCode::from(EXIT_CONFIG));
+    }
+    if let Some(warning) = memory::warning(&config, &Shares::here()) {
+        writeln!(std::io::stderr(), "gatepost: warning: {warning}").ok();
     }
     let text = match (args.print, global.json) {
         (true, true) => format!("{}\n", serde_json::to_string_pretty(&config)?),
