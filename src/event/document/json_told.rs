@@ -42,8 +42,8 @@ fn is_of_system(name: &str) -> bool {
 }
 
 fn tells(value: &Json<'_>, field: Field, fields: &Fields<'_>) -> bool {
-    let Some(text) = value.scalar() else { return false };
-    let is_number = |number: Option<u64>| number.is_some() && text.trim().parse().ok() == number;
+    let Some(text) = value.scalar().map(str::trim) else { return false };
+    let is_number = |number: Option<u64>| number.is_some() && text.parse().ok() == number;
     match field {
         Field::Computer => fields.computer.as_deref() == Some(text),
         Field::Channel => fields.channel.as_deref() == Some(text),
@@ -51,8 +51,7 @@ fn tells(value: &Json<'_>, field: Field, fields: &Fields<'_>) -> bool {
         Field::EventId => is_number(fields.event_id.map(u64::from)),
         Field::RecordId => is_number(fields.record_id),
         Field::Level => {
-            is_number(fields.level.map(u64::from))
-                || (fields.level.is_some() && level_of_word(text.trim()) == fields.level)
+            is_number(fields.level.map(u64::from)) || (fields.level.is_some() && level_of_word(text) == fields.level)
         }
         Field::Time => {
             let time = Timestamp::parse(text).or_else(|| text.parse().ok().and_then(Timestamp::from_epoch));

@@ -207,7 +207,7 @@ proptest! {
         let found = scan(&text, 0).expect("is JSON").fields;
         let number = |value: &serde_json::Value| value.as_str().map_or_else(|| Some(value.to_string()), |s| Some(s.trim().to_owned()))?.parse().ok();
         prop_assert_eq!(found.event_id, first(&record, &ids, number));
-        prop_assert_eq!(found.provider.map(Cow::into_owned), first(&record, &names, |value| value.as_str().map(str::to_owned)));
+        prop_assert_eq!(found.provider.map(Cow::into_owned), first(&record, &names, |value| value.as_str().map(|text| text.trim().to_owned())));
     }
 
     #[test]

@@ -74,6 +74,31 @@ fn computer_channel_record_and_second_each_make_a_difference() {
 }
 
 #[test]
+fn white_space_around_names_and_numbers_is_no_part_of_them() {
+    let want = key_of(XML);
+    let pretty = XML
+        .replace("<EventID>4624<", "<EventID>\n      4624\n    <")
+        .replace("<EventRecordID>1234<", "<EventRecordID>\t1234 <")
+        .replace("<Channel>Security<", "<Channel>\r\n      Security\r\n    <")
+        .replace("<Computer>DC1.corp.example<", "<Computer>\n      DC1.corp.example\n    <")
+        .replace("SystemTime='", "SystemTime=' ");
+    let escaped = XML.replace("<Channel>Security<", "<Channel>&#10;Security&#32;<");
+    let as_text = serde_json::json!({ "System": pretty }).to_string();
+    let shapes = [
+        &pretty,
+        &escaped,
+        &as_text,
+        r#"{"TimeCreated":" 2024-05-06T07:08:09Z ","Computer":" DC1.corp.example","Channel":"Security\r\n","EventID":" 4624","RecordId":"1234 "}"#,
+        r##"{"Event":{"System":{"EventID":{"#text":"\n4624\n"},"TimeCreated":{"#attributes":{"SystemTime":"2024-05-06T07:08:09.1Z"}},"EventRecordID":"\n1234","Channel":"\n Security","Computer":"DC1.corp.example\n"}}}"##,
+    ];
+    for shape in shapes {
+        assert_eq!(key_of(shape), want, "{shape}");
+    }
+    let blank = XML.replace("DC1.corp.example", " \n ");
+    assert!(matches!(key_of(&blank), EventKey::Content(_)), "a name of white space is none");
+}
+
+#[test]
 fn scopes_and_secrets_keep_keys_apart() {
     let decoded = decode(Syntax::Lines, XML.as_bytes()).expect("decodes");
     let event = &decoded.events[0];
@@ -183,8 +208,8 @@ fn shared() -> Option<std::path::PathBuf> {
     path.is_dir().then_some(path)
 }
 
-/// Every event of the shared set, as XML and as JSON.
-fn corpus(folder: &std::path::Path) -> Vec<(String, String)> {
+/// Every event of the shared set, as XML, as XML for people to read, and as JSON.
+fn corpus(folder: &std::path::Path) -> Vec<(String, String, String)> {
     let mut events = vec![];
     let mut paths: Vec<_> =
         std::fs::read_dir(folder).expect("readable").map(|entry| entry.expect("entry").path()).collect();
@@ -194,25 +219,27 @@ fn corpus(folder: &std::path::Path) -> Vec<(String, String)> {
             let settings = evtx::ParserSettings::default().indent(indent).num_threads(1);
             evtx::EvtxParser::from_path(&path).map(|parser| parser.with_configuration(settings))
         };
-        let (Ok(mut xml), Ok(mut json)) = (read(false), read(false)) else { continue };
+        let (Ok(mut xml), Ok(mut pretty), Ok(mut json)) = (read(false), read(true), read(false)) else { continue };
+        let pretty: HashMap<u64, String> = pretty.records().flatten().map(|r| (r.event_record_id, r.data)).collect();
         let json: HashMap<u64, String> = json.records_json().flatten().map(|r| (r.event_record_id, r.data)).collect();
         for record in xml.records().flatten() {
-            let Some(json) = json.get(&record.event_record_id) else { continue };
-            events.push((record.data, json.clone()));
+            let id = record.event_record_id;
+            let (Some(pretty), Some(json)) = (pretty.get(&id), json.get(&id)) else { continue };
+            events.push((record.data, pretty.clone(), json.clone()));
         }
     }
     events
 }
 
 #[test]
-fn real_events_have_one_key_in_both_forms_and_no_two_share_one() {
+fn real_events_have_one_key_in_every_form_and_no_two_share_one() {
     let Some(shared) = shared() else { return println!("skipped: no shared data") };
     let maker = maker();
     let mut scoped = maker.for_scope("scope", "stream");
     let events = corpus(&shared.join("data/evtx"));
     assert!(events.len() > 9_000, "{}", events.len());
     let (mut keys, mut full, mut different, mut content) = (HashMap::new(), HashSet::new(), vec![], 0);
-    for (xml, json) in &events {
+    for (xml, pretty, json) in &events {
         let one = |body: &str, syntax| {
             let decoded = decode(syntax, body.as_bytes()).expect("decodes");
             assert_eq!((decoded.events.len(), &decoded.unreadable), (1, &vec![]), "{body}");
@@ -223,6 +250,7 @@ fn real_events_have_one_key_in_both_forms_and_no_two_share_one() {
         content += usize::from(matches!(xml_key, EventKey::Content(_)));
         if matches!(xml_key, EventKey::Record { .. }) {
             assert_eq!(xml_key, json_key, "{xml}\n{json}");
+            assert_eq!(xml_key, one(pretty, Syntax::Lines).0, "{xml}\n{pretty}");
         }
         full.insert((xml_key, time, scoped.unreadable_key(json.as_bytes())));
         if let Some(first) = keys.insert(xml_key, json)

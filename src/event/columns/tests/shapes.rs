@@ -63,6 +63,23 @@ fn every_shape_of_an_event_has_one_key() {
     }
 }
 
+#[test]
+fn white_space_around_what_system_says_changes_no_row() {
+    let loose =
+        XML.replace("Name='Microsoft-Windows-Security-Auditing'", "Name=' Microsoft-Windows-Security-Auditing '");
+    let loose = loose.replacen("'4' ThreadID='8'", "' 4' ThreadID='8 '", 1);
+    let (system, data) = loose.split_once("</System>").expect("a System");
+    // Around the text of every element.
+    let loose =
+        format!("{}</System>{data}", system.replace("</", "\n  </").replace("'>", "'>\n\t").replace("D>", "D>\n "));
+    let loose =
+        loose.replace("<Channel>", "<Channel>\r\n").replace("<Computer>", "<Computer>\n").replace("<Task>", "<Task> ");
+    let loose = loose.replace("<Keywords>", "<Keywords>\n").replace("<Opcode>", "<Opcode>\n");
+    for table in Table::ALL {
+        assert_eq!(row_of(table, &loose), row_of(table, XML), "{table:?} {loose}");
+    }
+}
+
 fn extended(raw: &'static str, extras: &Extras, old: Timestamp) -> String {
     let raw = Bytes::from_static(raw.as_bytes());
     let format = if raw.starts_with(b"{") { Format::Json } else { Format::Xml };
