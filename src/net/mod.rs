@@ -9,4 +9,5 @@ pub mod listen;
 pub mod proxy_protocol;
 pub mod stream;
 pub mod tls_client;
+pub mod tls_named;
 pub mod tls_server;
