@@ -21,7 +21,7 @@ use super::listeners::{self, BindError, Listener};
 use crate::ingest::Accept;
 use crate::inputs;
 use crate::inputs::entra::Issuer;
-use crate::net::tls_server::{self, Mode, ServerTls};
+use crate::net::tls_server::{Mode, ServerTls};
 
 /// The listeners that run, by name.
 pub(super) struct Uploads {
@@ -69,8 +69,7 @@ impl Uploads {
             if !stays {
                 fresh.push((config.clone(), Listener::bind(config, &self.state_dir)?));
             } else if config.tls.mode == Mode::On {
-                let tls = ServerTls::load(&config.tls, &self.state_dir, tls_server::HTTP);
-                renewed.insert(name.clone(), tls.map_err(|source| BindError::Tls { name: name.clone(), source })?);
+                renewed.insert(name.clone(), listeners::load_tls(config, &self.state_dir)?);
             }
         }
         Ok(Prepared { fresh, renewed, issuers, configs: configs.to_vec() })

@@ -28,7 +28,9 @@ use crate::inputs::{self, Peer};
 use crate::metrics;
 use crate::net::http1_guard::{Guard, Session, Timeouts};
 use crate::net::listen::{self, AddressPlace, Admission, Place};
+use crate::net::tls_choice::HandshakeFault;
 use crate::net::tls_server::{self, Mode, ServerTls, TlsError, certificate_names};
+use crate::telemetry::Repeats;
 
 /// How long to wait when the system cannot accept, for example because it is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -43,6 +45,8 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const LINGER: Duration = Duration::from_secs(2);
+/// How long a client that cannot connect for the same reason is not told of again.
+const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(600);
 
 /// Why a listener cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -98,10 +102,7 @@ impl Listener {
     pub fn bind(config: &inputs::Config, state_dir: &Path) -> Result<Self, BindError> {
         let (name, address) = (config.name.clone(), config.listen);
         let tls = match config.tls.mode {
-            Mode::On => {
-                let loaded = ServerTls::load(&config.tls, state_dir, tls_server::HTTP);
-                Some(Arc::new(loaded.map_err(|source| BindError::Tls { name: name.clone(), source })?))
-            }
+            Mode::On => Some(Arc::new(load_tls(config, state_dir)?)),
             Mode::Off if address.ip().to_canonical().is_loopback() || config.tls.allow_plain_http => None,
             Mode::Off => return Err(BindError::PlainHttp { name, address }),
         };
@@ -121,6 +122,17 @@ impl Listener {
     }
 }
 
+/// The certificates of a listener. What keeps clients out is told.
+pub fn load_tls(config: &inputs::Config, state_dir: &Path) -> Result<ServerTls, BindError> {
+    let name = &config.name;
+    let loaded = ServerTls::load(&config.tls, state_dir, tls_server::HTTP);
+    let loaded = loaded.map_err(|source| BindError::Tls { name: name.clone(), source })?;
+    if let Some(warning) = config.tls.warning() {
+        tracing::warn!(listener = name, "{warning}");
+    }
+    Ok(loaded)
+}
+
 /// Serves connections until `shutdown`, then waits for requests in flight up to `drain_timeout`, then cuts.
 pub async fn serve(listener: Listener, router: Router, shutdown: CancellationToken) {
     let Listener { name, socket, tls, limits, .. } = listener;
@@ -135,6 +147,7 @@ pub async fn serve(listener: Listener, router: Router, shutdown: CancellationTok
         limits,
         router,
         shutdown: shutdown.clone(),
+        handshakes: Repeats::new(TOLD_AGAIN_AFTER),
     });
     while let Some(accepted) = shutdown.run_until_cancelled(socket.accept()).await {
         match accepted {
@@ -170,6 +183,8 @@ struct Door {
     builder: auto::Builder<TokioExecutor>,
     router: Router,
     shutdown: CancellationToken,
+    /// Which failed handshakes have been told.
+    handshakes: Repeats<(IpAddr, HandshakeFault)>,
 }
 
 /// Where a connection is counted for as long as it lives.
@@ -198,15 +213,24 @@ impl Door {
         let handshake = tokio_rustls::TlsAcceptor::from(tls.current()).accept(stream);
         match timeout(self.limits.head_timeout.get(), handshake).await {
             Err(_) => self.refused("tls_timeout"),
-            Ok(Err(error)) => {
-                tracing::debug!(listener = &*self.name, %address, %error, "TLS handshake failed");
-                self.refused("tls_error");
-            }
+            Ok(Err(error)) => self.not_greeted(address, &error),
             Ok(Ok(stream)) => {
                 let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
                 let certificate = chain.first().map(|der| certificate_names(der)).unwrap_or_default().into();
                 Box::pin(self.http(stream, Peer { address, certificate })).await;
             }
+        }
+    }
+
+    fn not_greeted(&self, address: IpAddr, error: &io::Error) {
+        let fault = HandshakeFault::of(error);
+        self.refused(fault.label());
+        let Some(remedy) = fault.remedy() else {
+            return tracing::debug!(listener = &*self.name, %address, %error, "TLS handshake failed");
+        };
+        if let Some(left_out) = self.handshakes.pass((address, fault)) {
+            let reason = fault.label();
+            tracing::warn!(listener = &*self.name, %address, reason, %error, left_out, remedy, "a client cannot connect");
         }
     }
 
