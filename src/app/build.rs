@@ -13,6 +13,7 @@ use super::rule_store::{LiveRules, RuleStore};
 use super::rules;
 use super::state::StateDir;
 use super::uploads::{self, Uploads};
+use crate::access_log::AccessLog;
 use crate::admin::{Latch, Readiness};
 use crate::config::Config;
 use crate::config::rule_files::Texts;
@@ -24,6 +25,7 @@ use crate::filter::Rules;
 use crate::ingest::bookkeeper::Bookkeeper;
 use crate::ingest::ledger::Waiting;
 use crate::ingest::{self, Ingest};
+use crate::inputs::access_log::Requests;
 use crate::spool::Spool;
 use crate::spool::dead_letter::DeadLetters;
 use crate::spool::fs::{Fs, RealFs};
@@ -41,6 +43,8 @@ pub(super) struct Parts {
     pub(super) ingest: Ingest,
     pub(super) outputs: Outputs,
     pub(super) uploads: Uploads,
+    /// Of the uploads; tunnels have their own.
+    pub(super) access_log: AccessLog,
     pub(super) tunnels: Tunnels,
     admin: SocketAddr,
     pub(super) started_at: SystemTime,
@@ -122,7 +126,9 @@ fn open(
         dead_letters: Arc::clone(&dead_letters),
         fs,
     });
-    let uploads = Uploads::new(state.path().to_owned(), Arc::new(ingest.clone()));
+    let access_log = AccessLog::open(&config.access_log).context("access_log")?;
+    let requests = Requests::new(access_log.clone());
+    let uploads = Uploads::new(state.path().to_owned(), Arc::new(ingest.clone()), requests);
     let tunnels = Tunnels::new(&config.tunnel, state.path().to_owned())?;
     Ok(Parts {
         state,
@@ -135,6 +141,7 @@ fn open(
         ingest,
         outputs,
         uploads,
+        access_log,
         tunnels,
         admin,
         started_at: SystemTime::now(),

@@ -20,6 +20,7 @@ use tower::ServiceExt as _;
 use super::listeners::{self, BindError, Listener};
 use crate::ingest::Accept;
 use crate::inputs;
+use crate::inputs::access_log::Requests;
 use crate::inputs::entra::Issuer;
 use crate::net::tls_server::{Mode, ServerTls};
 
@@ -27,6 +28,7 @@ use crate::net::tls_server::{Mode, ServerTls};
 pub(super) struct Uploads {
     state_dir: PathBuf,
     accept: Arc<dyn Accept>,
+    requests: Requests,
     running: Mutex<BTreeMap<String, Running>>,
 }
 
@@ -51,8 +53,8 @@ pub(super) struct Prepared {
 }
 
 impl Uploads {
-    pub(super) fn new(state_dir: PathBuf, accept: Arc<dyn Accept>) -> Self {
-        Self { state_dir, accept, running: Mutex::default() }
+    pub(super) fn new(state_dir: PathBuf, accept: Arc<dyn Accept>, requests: Requests) -> Self {
+        Self { state_dir, accept, requests, running: Mutex::default() }
     }
 
     /// Binds what the configuration has and does not run yet. Changes nothing.
@@ -67,12 +69,16 @@ impl Uploads {
             }
             let stays = self.running().get(name).is_some_and(|running| same_socket(&running.config, config));
             if !stays {
-                fresh.push((config.clone(), Listener::bind(config, &self.state_dir)?));
+                fresh.push((config.clone(), self.bind(config)?));
             } else if config.tls.mode == Mode::On {
                 renewed.insert(name.clone(), listeners::load_tls(config, &self.state_dir)?);
             }
         }
         Ok(Prepared { fresh, renewed, issuers, configs: configs.to_vec() })
+    }
+
+    fn bind(&self, config: &inputs::Config) -> Result<Listener, BindError> {
+        Ok(Listener::bind(config, &self.state_dir)?.telling(self.requests.clone()))
     }
 
     /// The local Entra of a listener, which remembers what the running one does.

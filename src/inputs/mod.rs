@@ -6,6 +6,7 @@
 //! Connections, TLS and the strict HTTP/1 front door are the business of whoever serves [`router`]; it must put a
 //! [`Peer`] into the extensions of each request. A request without one is denied.
 
+pub mod access_log;
 pub mod entra;
 pub mod events;
 pub mod http;

@@ -22,11 +22,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use crate::inputs::access_log::{Record, Requests};
 use crate::inputs::http::limits;
 use crate::inputs::http::reply::{self, Failure, Ids};
 use crate::inputs::{self, Peer};
 use crate::metrics;
-use crate::net::http1_guard::{Guard, Session, Timeouts};
+use crate::net::http1_guard::{Guard, Refusal, Session, Timeouts};
 use crate::net::listen::{self, AddressPlace, Admission, Place};
 use crate::net::tls_choice::HandshakeFault;
 use crate::net::tls_server::{self, Mode, ServerTls, TlsError, certificate_names};
@@ -95,6 +96,7 @@ pub struct Listener {
     address: SocketAddr,
     tls: Option<Arc<ServerTls>>,
     limits: limits::Config,
+    requests: Option<Requests>,
 }
 
 impl Listener {
@@ -108,7 +110,13 @@ impl Listener {
         };
         let bound = listen::bind(address).and_then(|socket| Ok((socket.local_addr()?, socket)));
         let (local, socket) = bound.map_err(|source| BindError::Address { name, address, source })?;
-        Ok(Self { name: config.name.as_str().into(), socket, address: local, tls, limits: config.limits.clone() })
+        let (name, limits) = (config.name.as_str().into(), config.limits.clone());
+        Ok(Self { name, socket, address: local, tls, limits, requests: None })
+    }
+
+    /// Tells its requests there.
+    pub fn telling(self, requests: Requests) -> Self {
+        Self { requests: Some(requests), ..self }
     }
 
     /// The address it listens on, with the port that the system chose where 0 was configured.
@@ -135,7 +143,7 @@ pub fn load_tls(config: &inputs::Config, state_dir: &Path) -> Result<ServerTls, 
 
 /// Serves connections until `shutdown`, then waits for requests in flight up to `drain_timeout`, then cuts.
 pub async fn serve(listener: Listener, router: Router, shutdown: CancellationToken) {
-    let Listener { name, socket, tls, limits, .. } = listener;
+    let Listener { name, socket, tls, limits, requests, .. } = listener;
     let drain_timeout = limits.drain_timeout.get();
     let cut = CancellationToken::new();
     let tracker = TaskTracker::new();
@@ -148,6 +156,7 @@ pub async fn serve(listener: Listener, router: Router, shutdown: CancellationTok
         router,
         shutdown: shutdown.clone(),
         handshakes: Repeats::new(TOLD_AGAIN_AFTER),
+        requests,
     });
     while let Some(accepted) = shutdown.run_until_cancelled(socket.accept()).await {
         match accepted {
@@ -185,6 +194,7 @@ struct Door {
     shutdown: CancellationToken,
     /// Which failed handshakes have been told.
     handshakes: Repeats<(IpAddr, HandshakeFault)>,
+    requests: Option<Requests>,
 }
 
 /// Where a connection is counted for as long as it lives.
@@ -225,6 +235,11 @@ impl Door {
     fn not_greeted(&self, address: IpAddr, error: &io::Error) {
         let fault = HandshakeFault::of(error);
         self.refused(fault.label());
+        // Whoever only looks whether the port is open goes without a word.
+        let has_left = matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset);
+        if let Some(requests) = self.requests.as_ref().filter(|_| !has_left) {
+            requests.tell(Record::of_connection(&self.name, address, fault.label(), &error.to_string()));
+        }
         let Some(remedy) = fault.remedy() else {
             return tracing::debug!(listener = &*self.name, %address, %error, "TLS handshake failed");
         };
@@ -234,7 +249,7 @@ impl Door {
         }
     }
 
-    async fn http(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
+    async fn http(self: &Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
         let session = Session::new();
         let timeouts = Timeouts {
             head: self.limits.head_timeout.get(),
@@ -243,8 +258,10 @@ impl Door {
             linger: LINGER,
         };
         let io = TokioIo::new(Guard::new(stream, Arc::clone(&session), timeouts));
-        let service = hyper::service::service_fn(|request| {
-            answer(self.router.clone(), Arc::clone(&session), peer.clone(), request)
+        let (door, of_connection) = (Arc::clone(self), (Arc::clone(&session), peer.clone()));
+        let service = hyper::service::service_fn(move |request| {
+            let (session, peer) = of_connection.clone();
+            Arc::clone(&door).answer(session, peer, request)
         });
         let mut connection = std::pin::pin!(self.builder.serve_connection(io, service));
         let ended = tokio::select! {
@@ -262,25 +279,39 @@ impl Door {
             self.refused(if refusal.status == 408 { "slow_head" } else { "malformed" });
         }
     }
-}
 
-async fn answer(
-    router: Router,
-    session: Arc<Session>,
-    peer: Peer,
-    mut request: Request<Incoming>,
-) -> Result<Response<Body>, std::convert::Infallible> {
-    match session.begin() {
-        Ok(_in_flight) => {
-            request.extensions_mut().insert(peer);
-            router.oneshot(request).await
+    async fn answer(
+        self: Arc<Self>,
+        session: Arc<Session>,
+        peer: Peer,
+        mut request: Request<Incoming>,
+    ) -> Result<Response<Body>, std::convert::Infallible> {
+        match session.begin() {
+            Ok(_in_flight) => {
+                request.extensions_mut().insert(peer);
+                if let Some(requests) = &self.requests {
+                    request.extensions_mut().insert(requests.clone());
+                }
+                self.router.clone().oneshot(request).await
+            }
+            Err(refusal) => Ok(self.turn_away(&refusal, &peer, &request)),
         }
-        Err(refusal) => {
-            let mut response = reply::failure(&Failure::front_door(refusal.status, refusal.message));
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            Ids::of(request.headers()).put_on(&mut response);
-            Ok(response)
+    }
+
+    /// The answer to a request that the front door refused.
+    fn turn_away(&self, refusal: &Refusal, peer: &Peer, request: &Request<Incoming>) -> Response<Body> {
+        let failure = Failure::front_door(refusal.status, refusal.message.clone());
+        let mut response = reply::failure(&failure);
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        let ids = Ids::of(request.headers());
+        if let Some(requests) = &self.requests {
+            let path = request.uri().path();
+            let mut record = Record::of_request(&self.name, peer.address, path, request.headers(), &ids);
+            record.end(response.status(), Some(&failure), Duration::ZERO);
+            requests.tell(record);
         }
+        ids.put_on(&mut response);
+        response
     }
 }
 
