@@ -183,7 +183,12 @@ fn make_keys(bencher: Bencher<'_, '_>) {
 fn run_of_keys(upload: u64) -> Vec<EventKey> {
     let first = upload * EVENTS as u64;
     (first..first + EVENTS as u64)
-        .map(|record_id| EventKey::Record { stream: 7, record_id, second: 1_700_000_000 + (record_id / 50) as i64 })
+        .map(|record_id| EventKey::Record {
+            stream: 7,
+            record_id,
+            second: 1_700_000_000 + (record_id / 50) as i64,
+            event_id: Some(4_624 + (record_id * 7 % 12) as u16),
+        })
         .collect()
 }
 

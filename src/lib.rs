@@ -29,6 +29,7 @@ pub mod filter;
 pub mod outputs;
 pub mod spool;
 
+pub mod access_log;
 pub mod event;
 pub mod net;
 

@@ -3,10 +3,15 @@
 //! Standard error is written directly, without a thread or a queue between: a log line that was not written before a
 //! crash is the one that was needed.
 
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use tracing_subscriber::EnvFilter;
 
 /// Settings of the log.
@@ -81,9 +86,70 @@ pub fn init(config: &Config) -> Result<(), InitError> {
     Ok(())
 }
 
+/// Kinds of lines that are remembered at a time.
+const KINDS_MAX: usize = 1_024;
+
+/// Lines that strangers can cause: of each kind one in a while, which tells how many were left out.
+#[derive(Debug)]
+pub struct Repeats<K> {
+    every: Duration,
+    kinds: Mutex<HashMap<K, Told>>,
+}
+
+#[derive(Debug)]
+struct Told {
+    at: Instant,
+    left_out: u64,
+}
+
+impl<K: Eq + Hash> Repeats<K> {
+    /// One line of a kind in so long.
+    pub fn new(every: Duration) -> Self {
+        Self { every, kinds: Mutex::default() }
+    }
+
+    /// How many lines of this kind were left out since the last one, if it is time for another one. With too many kinds at a
+    /// time, new ones are left out.
+    pub fn pass(&self, kind: K) -> Option<u64> {
+        self.pass_at(kind, Instant::now())
+    }
+
+    fn pass_at(&self, kind: K, now: Instant) -> Option<u64> {
+        let is_over = |told: &Told| now.saturating_duration_since(told.at) >= self.every;
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(told) = kinds.get_mut(&kind) {
+            if !is_over(told) {
+                told.left_out += 1;
+                return None;
+            }
+            told.at = now;
+            return Some(std::mem::take(&mut told.left_out));
+        }
+        if kinds.len() >= KINDS_MAX {
+            kinds.retain(|_, told| !is_over(told));
+        }
+        if kinds.len() >= KINDS_MAX {
+            return None;
+        }
+        kinds.insert(kind, Told { at: now, left_out: 0 });
+        Some(0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kind_of_line_comes_once_in_a_while_and_tells_what_was_left_out() {
+        let (repeats, start) = (Repeats::new(Duration::from_secs(60)), Instant::now());
+        let at = |kind: u32, second: u64| repeats.pass_at(kind, start + Duration::from_secs(second));
+        assert_eq!([at(1, 0), at(1, 1), at(2, 2), at(1, 59)], [Some(0), None, Some(0), None]);
+        assert_eq!([at(1, 60), at(1, 61), at(1, 120)], [Some(2), None, Some(1)]);
+        let many = (10..3_000).filter(|kind| at(*kind, 121).is_some()).count();
+        assert!(many < KINDS_MAX, "memory is bounded: {many}");
+        assert_eq!(at(5_000, 181), Some(0), "what is over makes room");
+    }
 
     #[test]
     fn a_level_that_is_no_filter_is_refused() {

@@ -14,6 +14,7 @@ use super::rule_store::{LiveRules, RuleStore};
 use super::rules;
 use super::state::StateDir;
 use super::uploads::{self, Uploads};
+use crate::access_log::AccessLog;
 use crate::admin::{Latch, Readiness};
 use crate::clock::{self, Clock};
 use crate::config::Config;
@@ -26,6 +27,7 @@ use crate::filter::Rules;
 use crate::ingest::bookkeeper::Bookkeeper;
 use crate::ingest::ledger::Waiting;
 use crate::ingest::{self, Ingest};
+use crate::inputs::access_log::Requests;
 use crate::memory::Shares;
 use crate::spool::Spool;
 use crate::spool::dead_letter::DeadLetters;
@@ -45,6 +47,8 @@ pub(super) struct Parts {
     pub(super) ingest: Ingest,
     pub(super) outputs: Outputs,
     pub(super) uploads: Uploads,
+    /// Of the uploads; tunnels have their own.
+    pub(super) access_log: AccessLog,
     pub(super) tunnels: Tunnels,
     admin: SocketAddr,
     pub(super) started_at: SystemTime,
@@ -140,7 +144,9 @@ fn open(
         spool: spool.clone(),
         dead_letters: Arc::clone(&dead_letters),
     });
-    let uploads = Uploads::new(state.path().to_owned(), Arc::new(ingest.clone()));
+    let access_log = AccessLog::open(&config.access_log).context("access_log")?;
+    let requests = Requests::new(access_log.clone());
+    let uploads = Uploads::new(state.path().to_owned(), Arc::new(ingest.clone()), requests);
     let tunnels = Tunnels::new(&config.tunnel, state.path().to_owned())?;
     Ok(Parts {
         state,
@@ -154,6 +160,7 @@ fn open(
         ingest,
         outputs,
         uploads,
+        access_log,
         tunnels,
         admin,
         started_at: SystemTime::now(),

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::build::Parts;
 use super::{dead_letters, rules};
+use crate::access_log::AccessLog;
 use crate::admin::{Control, ControlError, Page, Selection};
 use crate::config::rule_files::Texts;
 use crate::config::{self, Config};
@@ -107,6 +108,7 @@ async fn apply(parts: &Parts) -> anyhow::Result<String> {
     for output in &wanted.outputs {
         crate::outputs::build(&output.output, &shared)?;
     }
+    let access_log = AccessLog::prepare(&wanted.access_log).context("access_log")?;
     let listeners = parts.uploads.prepare(&wanted.listeners)?;
     let tunnels = parts.tunnels.prepare(&wanted.tunnel, &parts.own_addresses(&listeners))?;
     // Outputs come before the rules that name them, and go after the last upload that was judged by rules that named them:
@@ -116,6 +118,7 @@ async fn apply(parts: &Parts) -> anyhow::Result<String> {
     parts.outputs.end_others(&wanted.outputs).await;
     // Before the uploads: from their first moment on no tunnel leads to new addresses of ours.
     parts.tunnels.apply(tunnels);
+    parts.access_log.change_to(access_log);
     parts.uploads.apply(listeners).await;
     let waits = waits_for_restart(&current, &wanted);
     parts.set_config(wanted);

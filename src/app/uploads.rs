@@ -20,10 +20,11 @@ use tower::ServiceExt as _;
 use super::listeners::{self, BindError, Listener};
 use crate::ingest::Accept;
 use crate::inputs;
+use crate::inputs::access_log::Requests;
 use crate::inputs::entra::Issuer;
 use crate::inputs::http::body::Memory;
 use crate::memory::Shares;
-use crate::net::tls_server::{self, Mode, ServerTls};
+use crate::net::tls_server::{Mode, ServerTls};
 
 /// The listeners that run, by name.
 pub(super) struct Uploads {
@@ -31,6 +32,7 @@ pub(super) struct Uploads {
     accept: Arc<dyn Accept>,
     /// For the bodies of all listeners that have no memory of their own. Outlives reloads, as uploads do.
     bodies: Memory,
+    requests: Requests,
     running: Mutex<BTreeMap<String, Running>>,
 }
 
@@ -55,9 +57,9 @@ pub(super) struct Prepared {
 }
 
 impl Uploads {
-    pub(super) fn new(state_dir: PathBuf, accept: Arc<dyn Accept>) -> Self {
+    pub(super) fn new(state_dir: PathBuf, accept: Arc<dyn Accept>, requests: Requests) -> Self {
         let bodies = Memory::new(Shares::here().bodies());
-        Self { state_dir, accept, bodies, running: Mutex::default() }
+        Self { state_dir, accept, bodies, requests, running: Mutex::default() }
     }
 
     /// Binds what the configuration has and does not run yet. Changes nothing.
@@ -72,13 +74,16 @@ impl Uploads {
             }
             let stays = self.running().get(name).is_some_and(|running| same_socket(&running.config, config));
             if !stays {
-                fresh.push((config.clone(), Listener::bind(&fitted(config, configs.len()), &self.state_dir)?));
+                fresh.push((config.clone(), self.bind(&fitted(config, configs.len()))?));
             } else if config.tls.mode == Mode::On {
-                let tls = ServerTls::load(&config.tls, &self.state_dir, tls_server::HTTP);
-                renewed.insert(name.clone(), tls.map_err(|source| BindError::Tls { name: name.clone(), source })?);
+                renewed.insert(name.clone(), listeners::load_tls(config, &self.state_dir)?);
             }
         }
         Ok(Prepared { fresh, renewed, issuers, configs: configs.to_vec() })
+    }
+
+    fn bind(&self, config: &inputs::Config) -> Result<Listener, BindError> {
+        Ok(Listener::bind(config, &self.state_dir)?.telling(self.requests.clone()))
     }
 
     /// The local Entra of a listener, which remembers what the running one does.

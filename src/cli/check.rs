@@ -72,13 +72,17 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::from(EXIT_CONFIG));
     }
-    if let Some(warning) = memory::warning(&config, &Shares::here()) {
-        writeln!(std::io::stderr(), "gatepost: warning: {warning}").ok();
+    let warnings = warnings(&config);
+    if !global.json {
+        for warning in &warnings {
+            writeln!(std::io::stderr(), "gatepost: warning: {warning}").ok();
+        }
     }
     let text = match (args.print, global.json) {
         (true, true) => format!("{}\n", serde_json::to_string_pretty(&config)?),
         (true, false) => reference::effective(&config),
-        (false, true) => format!("{}\n", json!({ "ok": true })),
+        (false, true) if warnings.is_empty() => format!("{}\n", json!({ "ok": true })),
+        (false, true) => format!("{}\n", json!({ "ok": true, "warnings": warnings })),
         (false, false) => summary(&config, &rules, global),
     };
     print(&text)?;
@@ -89,6 +93,15 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
 fn files(config: &Config) -> Result<(), BuildError> {
     let shared = Shared::new(&config.state_dir);
     config.outputs.iter().try_for_each(|output| outputs::build(&output.output, &shared).map(drop))
+}
+
+/// What works, and yet keeps clients out or does not fit into memory.
+fn warnings(config: &Config) -> Vec<String> {
+    let uploads = config.listeners.iter().map(|listener| ("listeners", &listener.name, &listener.tls));
+    let tunnels = config.tunnel.listeners.iter().map(|listener| ("tunnel.listeners", &listener.name, &listener.tls));
+    let warned = uploads.chain(tunnels).filter_map(|(section, name, tls)| Some((section, name, tls.warning()?)));
+    let warned = warned.map(|(section, name, warning)| format!("{section} {name:?}: {warning}"));
+    warned.chain(memory::warning(config, &Shares::here())).collect()
 }
 
 /// What `/readyz` says, or why it says nothing.

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::load::Sections;
 use crate::spool::dead_letter;
-use crate::{admin, balancer, dedup, filter, forward, ingest, inputs, outputs, spool, telemetry, tunnel};
+use crate::{access_log, admin, balancer, dedup, filter, forward, ingest, inputs, outputs, spool, telemetry, tunnel};
 
 /// Everything that can be configured. Every key has a default: without a file Gatepost listens on loopback, keeps its
 /// state in `./gatepost-state` and writes events to files there.
@@ -30,6 +30,9 @@ pub struct Config {
     pub admin: admin::Config,
     /// Where agents upload events. One table for each listening address. Without any, one on loopback.
     pub listeners: Vec<inputs::Config>,
+    /// One line for each request to these listeners: who, what became of it, and why. Refusals that repeat are told once in ten
+    /// seconds for each client and reason.
+    pub access_log: access_log::Config,
     /// Tunnels for agents that only know a proxy.
     pub tunnel: tunnel::Config,
     /// Admission of uploads.
@@ -54,6 +57,7 @@ impl Default for Config {
             telemetry: telemetry::Config::default(),
             admin: admin::Config::default(),
             listeners: vec![inputs::Config::default()],
+            access_log: access_log::Config::default(),
             tunnel: tunnel::Config::default(),
             ingest: ingest::Config::default(),
             filter: filter::Config::default(),
@@ -85,6 +89,7 @@ pub(super) fn read(sections: &mut Sections<'_>) -> Config {
     sections.one("telemetry", &mut config.telemetry, telemetry::Config::problems);
     sections.one("admin", &mut config.admin, admin::Config::problems);
     sections.list("listeners", &mut config.listeners, inputs::Config::problems);
+    sections.one("access_log", &mut config.access_log, none);
     sections.one("tunnel", &mut config.tunnel, tunnel::Config::problems);
     sections.one("ingest", &mut config.ingest, none);
     sections.one("filter", &mut config.filter, filter::Config::problems);

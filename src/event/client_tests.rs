@@ -31,6 +31,19 @@ fn a_computer_fits_by_its_short_or_full_name_and_by_wildcards() {
 }
 
 #[test]
+fn white_space_around_a_computer_is_no_part_of_its_name() {
+    let bound = binding(&["web01"], &[]);
+    let xml = |name: &str| {
+        let body = format!("<Event><System><Computer>\n  {name}\n</Computer></System></Event>");
+        bound.foreign(&decode(Syntax::Lines, body.as_bytes()).expect("XML").events[0])
+    };
+    assert_eq!((foreign(&bound, &computer(" web01 ")), xml("web01")), (None, None));
+    let named = Some(Foreign::Computer("web02".to_owned()));
+    assert_eq!((foreign(&bound, &computer("\\tweb02")), xml("web02")), (named.clone(), named));
+    assert_eq!(foreign(&bound, &computer("  ")), None, "nobody is named");
+}
+
+#[test]
 fn a_resource_id_is_found_however_its_key_is_written() {
     let bound = binding(&["*"], &["/subscriptions/s1/*"]);
     for row in [

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use super::xml::{Token, Tokens};
-use super::{Event, Format, from_json};
+use super::{Event, Format, from_json, trimmed};
 
 /// What a record says about where it is from.
 #[derive(Debug, Default)]
@@ -36,6 +36,7 @@ impl<'a> Computers<'a> {
 
     /// Takes one name.
     pub(super) fn take(&mut self, name: Cow<'a, str>) {
+        let name = trimmed(name);
         if !name.is_empty() {
             self.names.push(name);
         }

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use memchr::memmem::{self, Finder};
 
 use super::xml::{Token, Tokens, XmlError, attribute, skip_declaration};
-use super::{Fields, MAX_RECORD_BYTES, Timestamp};
+use super::{Fields, MAX_RECORD_BYTES, Timestamp, trimmed};
 
 /// The attribute of `TimeCreated` that stands for `SystemTime` where a provider told its time as a number.
 pub(super) const RAW_TIME: &str = "RawTime";
@@ -90,7 +90,7 @@ fn scan_system<'a>(tokens: &mut Tokens<'a>, fields: &mut Fields<'a>) -> Result<(
             None => return tokens.ended("<System> does not end"),
         };
         match name {
-            b"Provider" => fields.provider = attribute(attributes, "Name"),
+            b"Provider" => fields.provider = attribute(attributes, "Name").map(trimmed),
             b"TimeCreated" => {
                 fields.time = time(attributes);
             }
@@ -101,12 +101,12 @@ fn scan_system<'a>(tokens: &mut Tokens<'a>, fields: &mut Fields<'a>) -> Result<(
             tokens.pass(empty)?;
             continue;
         }
-        let text = tokens.text(empty)?;
+        let text = trimmed(tokens.text(empty)?);
         match name {
-            b"EventID" => fields.event_id = text.trim().parse().ok(),
-            b"EventRecordID" => fields.record_id = text.trim().parse().ok(),
-            b"Level" => fields.level = text.trim().parse().ok(),
-            b"Keywords" => fields.keywords = keywords(text.trim()),
+            b"EventID" => fields.event_id = text.parse().ok(),
+            b"EventRecordID" => fields.record_id = text.parse().ok(),
+            b"Level" => fields.level = text.parse().ok(),
+            b"Keywords" => fields.keywords = keywords(&text),
             b"Channel" => fields.channel = Some(text),
             b"Computer" => fields.computer = Some(text).filter(|name| !name.is_empty()),
             _ => {}

@@ -180,7 +180,7 @@ fn by_quick_xml(xml: &str) -> Fields<'static> {
             Some(unescaped(&found.value))
         };
         match tag.name().as_ref() {
-            "Provider" => fields.provider = value("Name").map(Into::into),
+            "Provider" => fields.provider = value("Name").map(|name| name.trim().to_owned().into()),
             "TimeCreated" => fields.time = value("SystemTime").and_then(|time| Timestamp::parse(&time)),
             "Channel" => fields.channel = Some("".into()),
             _ => {}
@@ -199,11 +199,11 @@ fn by_quick_xml(xml: &str) -> Fields<'static> {
             Piece::CData(piece) => text.push_str(&piece),
             Piece::End(_) => {
                 let name = path.pop().expect("open");
-                let text = std::mem::take(&mut text);
+                let text = std::mem::take(&mut text).trim().to_owned();
                 match (path.last().map(String::as_str), name.as_str()) {
-                    (Some("System"), "EventID") => fields.event_id = text.trim().parse().ok(),
-                    (Some("System"), "EventRecordID") => fields.record_id = text.trim().parse().ok(),
-                    (Some("System"), "Level") => fields.level = text.trim().parse().ok(),
+                    (Some("System"), "EventID") => fields.event_id = text.parse().ok(),
+                    (Some("System"), "EventRecordID") => fields.record_id = text.parse().ok(),
+                    (Some("System"), "Level") => fields.level = text.parse().ok(),
                     (Some("System"), "Keywords") => {
                         fields.keywords =
                             text.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok());

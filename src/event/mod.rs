@@ -66,6 +66,8 @@ pub struct Event<'a> {
 
 /// The fields that filtering, identity and routing need. All are optional: real events lack any of them.
 ///
+/// White space around a value is no part of it: it comes from those who write XML for people to read.
+///
 /// Source of the names and types: the `System` part of Microsoft's event schema.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Fields<'a> {
@@ -106,6 +108,15 @@ impl Fields<'_> {
         let Self { computer, channel, provider, event_id, record_id, time, level, keywords, system_end, quoted } = self;
         let (computer, channel, provider) = (owned(computer), owned(channel), owned(provider));
         Fields { computer, channel, provider, event_id, record_id, time, level, keywords, system_end, quoted }
+    }
+}
+
+/// A value of `System` without the white space around it.
+pub(crate) fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+        Cow::Owned(text) if text.trim().len() == text.len() => Cow::Owned(text),
+        Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
     }
 }
 

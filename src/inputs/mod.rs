@@ -6,6 +6,7 @@
 //! Connections, TLS and the strict HTTP/1 front door are the business of whoever serves [`router`]; it must put a
 //! [`Peer`] into the extensions of each request. A request without one is denied.
 
+pub mod access_log;
 pub mod entra;
 pub mod events;
 pub mod http;
@@ -88,10 +89,9 @@ impl Config {
             "tls.mode is \"off\" on an address that other machines reach, where tokens could be read on the wire; \
              remove it, listen on a loopback address, or set tls.allow_plain_http = true",
         );
-        check(
-            self.tls.certificate.is_some() != self.tls.key.is_some(),
-            "tls.certificate and tls.key are given together or not at all",
-        );
+        for (key, other) in self.tls.half_given() {
+            check(true, &format!("{key} and {other} are given together or not at all"));
+        }
         check(tls_off && self.tls.client_ca.is_some(), "tls.client_ca needs TLS; remove it or tls.mode = \"off\"");
         check(
             self.tls.client_certificates == tls_server::ClientCertificates::Required && self.tls.client_ca.is_none(),

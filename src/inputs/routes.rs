@@ -1,5 +1,6 @@
 //! The way of one request, from its target to its answer.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout};
 
+use super::access_log::{Record, Requests};
 use super::entra::{self, Issuer};
 use super::http::auth::{Admitted, Denied, Gate, Peer};
 use super::http::body::{Memory, NoMemory, Share, collect};
@@ -66,10 +68,12 @@ async fn handle(State(door): State<Arc<Door>>, request: Request) -> Response<Bod
     let http1 = request.version() < Version::HTTP_2;
     let (parts, mut body) = request.into_parts();
     let mut whole = body.is_end_stream();
-    let mut response = match door.answer(&parts, &mut body, &mut whole).await {
-        Ok(response) => response,
-        Err(failure) => reply::failure(&failure),
-    };
+    let peer = parts.extensions.get::<Peer>();
+    let client = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.address);
+    let mut record = Record::of_request(&door.name, client, parts.uri.path(), &parts.headers, &ids);
+    let result = door.answer(&parts, &mut body, &mut whole, &mut record).await;
+    let failure = result.as_ref().err().cloned();
+    let mut response = result.unwrap_or_else(|failure| reply::failure(&failure));
     if http1 && !whole {
         // The rest of the body would have to be read before the next request.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -77,6 +81,10 @@ async fn handle(State(door): State<Arc<Door>>, request: Request) -> Response<Bod
     ids.put_on(&mut response);
     metrics::INPUT_REQUESTS.add(&[&door.name, response.status().as_str()], 1);
     metrics::INPUT_REQUEST_SECONDS.observe(&[&door.name], started.elapsed().as_secs_f64());
+    if let Some(requests) = parts.extensions.get::<Requests>() {
+        record.end(response.status(), failure.as_ref(), started.elapsed());
+        requests.tell(record);
+    }
     if !http1 && !whole {
         discard(body).await;
     }
@@ -92,8 +100,15 @@ async fn discard(mut body: Body) {
 }
 
 impl Door {
-    /// Route, admit, collect, decompress, accept. `whole` becomes true once the body was read to its end.
-    async fn answer(&self, parts: &Parts, body: &mut Body, whole: &mut bool) -> Result<Response<Body>, Failure> {
+    /// Route, admit, collect, decompress, accept. `whole` becomes true once the body was read to its end; `record` learns
+    /// what is known of the request.
+    async fn answer(
+        &self,
+        parts: &Parts,
+        body: &mut Body,
+        whole: &mut bool,
+        record: &mut Record,
+    ) -> Result<Response<Body>, Failure> {
         let peer = parts.extensions.get::<Peer>().ok_or(Denied::Network)?;
         if let Some(issuer) = &self.issuer
             && let Some(asked) = entra::asked(&target::segments(parts.uri.path()))
@@ -102,6 +117,7 @@ impl Door {
         }
         let route = self.route(parts.uri.path(), parts.uri.query().unwrap_or_default())?;
         let Admitted { client, grant } = self.gate.admit(peer, &parts.headers)?;
+        record.identity = Some(Arc::clone(&client.name));
         if parts.method != Method::POST {
             return Err(Failure::method("POST"));
         }
@@ -122,6 +138,7 @@ impl Door {
         if let Some(grant) = &grant {
             grant.take_bytes(wire.len())?;
         }
+        record.bytes = wire.len() as u64;
         metrics::INPUT_BYTES.add(&[&self.name, "wire"], wire.len() as u64);
         let encoding = Encoding::of(&parts.headers, &wire)?;
         let (body, share) = self.decompress(encoding, wire, share).await?;
@@ -130,6 +147,7 @@ impl Door {
             events::check_format(&parts.headers, &body)?;
         }
         let receipt = self.accepted(self.upload(client, stream, syntax, body), share).await?;
+        record.receipt = Some(receipt);
         Ok(match route {
             Route::LogsIngestion { .. } => reply::no_content(),
             Route::Events => reply::json(&events::Body::from(receipt)),

@@ -8,5 +8,7 @@ pub mod http_proxy;
 pub mod listen;
 pub mod proxy_protocol;
 pub mod stream;
+pub mod tls_choice;
 pub mod tls_client;
+pub mod tls_named;
 pub mod tls_server;

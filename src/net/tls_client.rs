@@ -1,6 +1,7 @@
 //! Whom the HTTP client believes: the certificate authorities behind an `https` endpoint.
 //!
-//! Either the system's roots or one file, never both: a site with its own authority wants that one and no other.
+//! Either the system's roots or one file, never both: a site with its own authority wants that one and no other. What a file
+//! holds is believed as [`Named`] tells.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,6 +9,8 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+
+use super::tls_named::Named;
 
 /// Where the trusted certificate authorities come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,27 +53,24 @@ pub enum TrustError {
 ///
 /// Reads files; call it at start-up, not while serving.
 pub fn client_config(trust: &Trust) -> Result<ClientConfig, TrustError> {
-    let mut roots = RootCertStore::empty();
-    match trust {
-        Trust::Nobody => {}
-        Trust::System => roots = system_roots()?,
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .expect("aws-lc-rs supports the default versions");
+    let builder = match trust {
+        Trust::Nobody => builder.with_root_certificates(RootCertStore::empty()),
+        Trust::System => builder.with_root_certificates(system_roots()?),
         Trust::File(path) => {
-            for certificate in read_pem(path)? {
-                roots
-                    .add(certificate)
-                    .map_err(|error| TrustError::Unreadable { path: path.clone(), reason: error.to_string() })?;
-            }
-            if roots.is_empty() {
+            let certificates = read_pem(path)?;
+            if certificates.is_empty() {
                 return Err(TrustError::Empty { path: path.clone() });
             }
+            let unreadable = |reason| TrustError::Unreadable { path: path.clone(), reason };
+            let named = Named::new(certificates, provider).map_err(unreadable)?;
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(named))
         }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("aws-lc-rs supports the default versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth())
+    };
+    Ok(builder.with_no_client_auth())
 }
 
 fn read_pem(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TrustError> {

@@ -11,14 +11,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use super::tls_choice::{Choice, FOR_OLD_WINDOWS, is_rsa};
 
 /// TLS of one listener.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
@@ -34,11 +38,38 @@ pub struct Config {
     pub certificate: Option<PathBuf>,
     /// PEM file with the private key of `certificate`. The two are given together.
     pub key: Option<PathBuf>,
+    /// PEM file with a second certificate, whose key is of another kind: ECDSA beside RSA. Each client gets the one that it
+    /// can use; Windows Server 2012 R2 and older can use ECDSA only. Default: none.
+    pub second_certificate: Option<PathBuf>,
+    /// PEM file with the private key of `second_certificate`. The two are given together.
+    pub second_key: Option<PathBuf>,
     /// PEM file with the authorities whose client certificates are accepted. Default: none is asked for.
     pub client_ca: Option<PathBuf>,
     /// Whether a client must show a certificate of `client_ca` to connect at all (`"required"`), or whether `auth`
     /// decides for each request (`"optional"`). Default `"optional"`: the refusal is then a readable 403.
     pub client_certificates: ClientCertificates,
+}
+
+impl Config {
+    /// Keys of which one is given without the other that it needs, and that other.
+    pub fn half_given(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let given = [&self.certificate, &self.key, &self.second_certificate, &self.second_key].map(Option::is_some);
+        let [certificate, key, second, second_key] = given;
+        let halves = [
+            (certificate != key, "tls.certificate", "tls.key"),
+            (second != second_key, "tls.second_certificate", "tls.second_key"),
+            (second && !certificate, "tls.second_certificate", "tls.certificate"),
+        ];
+        halves.into_iter().filter(|(wrong, ..)| *wrong).map(|(_, key, other)| (key, other))
+    }
+
+    /// What works and yet keeps some clients out. Reads the certificates that are named.
+    pub fn warning(&self) -> Option<String> {
+        let named = [&self.certificate, &self.second_certificate].into_iter().flatten();
+        let rsa: Vec<bool> = named.filter_map(|path| is_rsa(path)).collect();
+        let only_rsa = self.mode == Mode::On && !rsa.is_empty() && rsa.iter().all(|is_rsa| *is_rsa);
+        only_rsa.then(|| format!("the certificate has an RSA key; {FOR_OLD_WINDOWS}"))
+    }
 }
 
 /// Whether a listener speaks TLS.
@@ -134,24 +165,38 @@ pub fn certificate_names(der: &[u8]) -> Vec<String> {
 }
 
 fn build(config: &Config, state_dir: &Path) -> Result<ServerConfig, TlsError> {
-    let (certificate, key) = match (&config.certificate, &config.key) {
-        (Some(certificate), Some(key)) => (certificate.clone(), key.clone()),
-        (None, None) => self_signed(&state_dir.join("tls"))?,
-        _ => return Err(TlsError::Mismatch("certificate and key must be given together".to_owned())),
-    };
+    if let Some((key, other)) = config.half_given().next() {
+        return Err(TlsError::Mismatch(format!("{key} and {other} must be given together")));
+    }
+    let mut pairs: Vec<_> = [(&config.certificate, &config.key), (&config.second_certificate, &config.second_key)]
+        .into_iter()
+        .filter_map(|(certificate, key)| Some((certificate.clone()?, key.clone()?)))
+        .collect();
+    if pairs.is_empty() {
+        pairs.push(self_signed(&state_dir.join("tls"))?);
+    }
     let mismatch = |error: rustls::Error| TlsError::Mismatch(error.to_string());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(mismatch)?;
+    let keys = pairs.iter().map(|(certificate, key)| certified_key(certificate, key, &provider));
+    let keys = keys.collect::<Result<_, _>>()?;
     let builder = match &config.client_ca {
         None => builder.with_no_client_auth(),
         Some(path) => builder.with_client_cert_verifier(client_verifier(path, config.client_certificates, provider)?),
     };
-    let chain = certificates(&certificate)?;
-    let key = PrivateKeyDer::from_pem_slice(&read(&key)?)
-        .map_err(|error| TlsError::Content { path: key, reason: format!("no private key in PEM form: {error}") })?;
-    builder.with_single_cert(chain, key).map_err(mismatch)
+    Ok(builder.with_cert_resolver(Arc::new(Choice::new(keys))))
+}
+
+fn certified_key(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+    let chain = certificates(certificate)?;
+    let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| TlsError::Content {
+        path: key.to_owned(),
+        reason: format!("no private key in PEM form: {error}"),
+    })?;
+    let mismatch = |error: rustls::Error| TlsError::Mismatch(format!("{}: {error}", certificate.display()));
+    CertifiedKey::from_der(chain, private, provider).map_err(mismatch)
 }
 
 fn client_verifier(

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -70,8 +69,6 @@ pub struct Tunnels {
     instance: Arc<str>,
     shared: Arc<Shared>,
     passwords: Passwords,
-    /// Lines of the access log that were lost and are counted.
-    lost_lines: AtomicU64,
     running: Mutex<Running>,
 }
 
@@ -121,7 +118,6 @@ impl Tunnels {
             instance: instance.into(),
             shared: Arc::new(Shared::new(log)),
             passwords: Passwords::new().map_err(StartError::Passwords)?,
-            lost_lines: AtomicU64::new(0),
             running: Mutex::default(),
         })
     }
@@ -254,8 +250,6 @@ impl Tunnels {
         metrics::TUNNEL_CONNECTIONS.set(&[], self.shared.admission.total() as f64);
         metrics::TUNNELS_LIMIT.set(&[], self.limit() as f64);
         metrics::TUNNEL_CLIENTS.set(&[], self.shared.admission.addresses() as f64);
-        let lost = self.shared.log.dropped();
-        metrics::ACCESS_LOG_LOST.add(&[], lost - self.lost_lines.swap(lost, Ordering::Relaxed));
         self.shared.tidy();
     }
 
@@ -320,5 +314,8 @@ fn load_tls(listener: &Listener, state_dir: &Path) -> Result<Option<Arc<ServerTl
     }
     let loaded = ServerTls::load(&listener.tls, state_dir, tls_server::ONLY_HTTP1);
     let wrong = |source| StartError::Tls { name: listener.name.clone(), source };
+    if let Some(warning) = listener.tls.warning() {
+        tracing::warn!(listener = listener.name, "{warning}");
+    }
     loaded.map(|tls| Some(Arc::new(tls))).map_err(wrong)
 }

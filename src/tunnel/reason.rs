@@ -51,6 +51,8 @@ reasons! {
     CLIENT_GONE "client_gone" 0 403 "the client left before the tunnel stood";
     PROXY_HEADER "proxy_header" 0 403 "the PROXY protocol header is missing or malformed";
     TLS_HANDSHAKE "proxy_tls" 0 402 "the TLS handshake with this proxy failed";
+    TLS_NO_COMMON_CIPHER "tls_no_common_cipher" 0 402 "nothing that the client offers for TLS goes with this proxy's certificate";
+    TLS_OLD_VERSION "tls_old_version" 0 402 "the client offers no TLS 1.2 to this proxy";
 
     // The client.
     CLIENT "client_not_allowed" 403 105 "this address may not use this proxy";

@@ -113,6 +113,46 @@ async fn the_same_event_as_xml_as_nested_json_and_as_a_flat_row_arrives_once() {
     site.assert_audit_balances();
 }
 
+/// Events of two cloned hosts, which share their name and count their records alike: 50 logons and 50 new processes. `blank`
+/// stands around every name and number.
+fn of_clones(blank: &str) -> Vec<u8> {
+    let event = |event_id: u32, record_id: u32| {
+        let element = |name: &str, value: &str| format!("<{name}>{blank}{value}{blank}</{name}>");
+        let system = [
+            "<Provider Name='Microsoft-Windows-Security-Auditing'/>".to_owned(),
+            element("EventID", &event_id.to_string()),
+            "<TimeCreated SystemTime='2026-03-01T08:00:00.5Z'/>".to_owned(),
+            element("EventRecordID", &record_id.to_string()),
+            element("Channel", "Security"),
+            element("Computer", "CLONE.plant.example"),
+        ];
+        format!("<Event><System>{}</System><EventData/></Event>", system.join(blank))
+    };
+    let events: Vec<_> = (0..50).flat_map(|record_id| [event(4624, record_id), event(4688, record_id)]).collect();
+    events.join("\n").into_bytes()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_that_differ_in_their_event_ids_alone_are_all_forwarded_and_layout_makes_no_difference() {
+    let collector = collector().await;
+    let site = Site::new(&workspace("workspace", &[&collector]), SMALL_SPOOL);
+    let mut running = site.start().await;
+    let client = site.client();
+    assert_eq!(new_and_seen(&site, &client, &[], of_clones("")).await, (100, 0), "a clone's events are not lost");
+    assert_eq!(
+        new_and_seen(&site, &client, &[], of_clones("\n      ")).await,
+        (0, 100),
+        "the same, for people to read"
+    );
+    running.kill();
+    running = site.start().await;
+    assert_eq!(new_and_seen(&site, &client, &[], of_clones(" ")).await, (0, 100), "remembered over a crash");
+    site.until_drained().await;
+    assert_eq!(collector.held().events.values().sum::<u32>(), 100);
+    assert!(running.stop().success());
+    site.assert_audit_balances();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_twice_in_one_upload_and_in_uploads_at_the_same_time_arrives_once() {
     let collector = collector().await;

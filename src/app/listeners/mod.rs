@@ -22,14 +22,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use crate::inputs::access_log::{Record, Requests};
 use crate::inputs::http::limits;
 use crate::inputs::http::reply::{self, Failure, Ids};
 use crate::inputs::{self, Peer};
 use crate::memory::Shares;
 use crate::metrics;
-use crate::net::http1_guard::{Guard, Session, Timeouts};
+use crate::net::http1_guard::{Guard, Refusal, Session, Timeouts};
 use crate::net::listen::{self, AddressPlace, Admission, Place};
+use crate::net::tls_choice::HandshakeFault;
 use crate::net::tls_server::{self, Mode, ServerTls, TlsError, certificate_names};
+use crate::telemetry::Repeats;
 
 /// How long to wait when the system cannot accept, for example because it is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -44,6 +47,8 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const LINGER: Duration = Duration::from_secs(2);
+/// How long a client that cannot connect for the same reason is not told of again.
+const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(600);
 
 /// Why a listener cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +97,7 @@ pub struct Listener {
     address: SocketAddr,
     tls: Option<Arc<ServerTls>>,
     limits: limits::Config,
+    requests: Option<Requests>,
 }
 
 impl Listener {
@@ -99,16 +105,19 @@ impl Listener {
     pub fn bind(config: &inputs::Config, state_dir: &Path) -> Result<Self, BindError> {
         let (name, address) = (config.name.clone(), config.listen);
         let tls = match config.tls.mode {
-            Mode::On => {
-                let loaded = ServerTls::load(&config.tls, state_dir, tls_server::HTTP);
-                Some(Arc::new(loaded.map_err(|source| BindError::Tls { name: name.clone(), source })?))
-            }
+            Mode::On => Some(Arc::new(load_tls(config, state_dir)?)),
             Mode::Off if address.ip().to_canonical().is_loopback() || config.tls.allow_plain_http => None,
             Mode::Off => return Err(BindError::PlainHttp { name, address }),
         };
         let bound = listen::bind(address).and_then(|socket| Ok((socket.local_addr()?, socket)));
         let (local, socket) = bound.map_err(|source| BindError::Address { name, address, source })?;
-        Ok(Self { name: config.name.as_str().into(), socket, address: local, tls, limits: config.limits.clone() })
+        let (name, limits) = (config.name.as_str().into(), config.limits.clone());
+        Ok(Self { name, socket, address: local, tls, limits, requests: None })
+    }
+
+    /// Tells its requests there.
+    pub fn telling(self, requests: Requests) -> Self {
+        Self { requests: Some(requests), ..self }
     }
 
     /// The address it listens on, with the port that the system chose where 0 was configured.
@@ -122,9 +131,20 @@ impl Listener {
     }
 }
 
+/// The certificates of a listener. What keeps clients out is told.
+pub fn load_tls(config: &inputs::Config, state_dir: &Path) -> Result<ServerTls, BindError> {
+    let name = &config.name;
+    let loaded = ServerTls::load(&config.tls, state_dir, tls_server::HTTP);
+    let loaded = loaded.map_err(|source| BindError::Tls { name: name.clone(), source })?;
+    if let Some(warning) = config.tls.warning() {
+        tracing::warn!(listener = name, "{warning}");
+    }
+    Ok(loaded)
+}
+
 /// Serves connections until `shutdown`, then waits for requests in flight up to `drain_timeout`, then cuts.
 pub async fn serve(listener: Listener, router: Router, shutdown: CancellationToken) {
-    let Listener { name, socket, tls, limits, .. } = listener;
+    let Listener { name, socket, tls, limits, requests, .. } = listener;
     let drain_timeout = limits.drain_timeout.get();
     let cut = CancellationToken::new();
     let tracker = TaskTracker::new();
@@ -137,6 +157,8 @@ pub async fn serve(listener: Listener, router: Router, shutdown: CancellationTok
         limits,
         router,
         shutdown: shutdown.clone(),
+        handshakes: Repeats::new(TOLD_AGAIN_AFTER),
+        requests,
     });
     while let Some(accepted) = shutdown.run_until_cancelled(socket.accept()).await {
         match accepted {
@@ -173,6 +195,9 @@ struct Door {
     builder: auto::Builder<TokioExecutor>,
     router: Router,
     shutdown: CancellationToken,
+    /// Which failed handshakes have been told.
+    handshakes: Repeats<(IpAddr, HandshakeFault)>,
+    requests: Option<Requests>,
 }
 
 /// Where a connection is counted for as long as it lives.
@@ -201,10 +226,7 @@ impl Door {
         let handshake = tokio_rustls::TlsAcceptor::from(tls.current()).accept(stream);
         match timeout(self.limits.head_timeout.get(), handshake).await {
             Err(_) => self.refused("tls_timeout"),
-            Ok(Err(error)) => {
-                tracing::debug!(listener = &*self.name, %address, %error, "TLS handshake failed");
-                self.refused("tls_error");
-            }
+            Ok(Err(error)) => self.not_greeted(address, &error),
             Ok(Ok(stream)) => {
                 let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
                 let certificate = chain.first().map(|der| certificate_names(der)).unwrap_or_default().into();
@@ -213,7 +235,24 @@ impl Door {
         }
     }
 
-    async fn http(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
+    fn not_greeted(&self, address: IpAddr, error: &io::Error) {
+        let fault = HandshakeFault::of(error);
+        self.refused(fault.label());
+        // Whoever only looks whether the port is open goes without a word.
+        let has_left = matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset);
+        if let Some(requests) = self.requests.as_ref().filter(|_| !has_left) {
+            requests.tell(Record::of_connection(&self.name, address, fault.label(), &error.to_string()));
+        }
+        let Some(remedy) = fault.remedy() else {
+            return tracing::debug!(listener = &*self.name, %address, %error, "TLS handshake failed");
+        };
+        if let Some(left_out) = self.handshakes.pass((address, fault)) {
+            let reason = fault.label();
+            tracing::warn!(listener = &*self.name, %address, reason, %error, left_out, remedy, "a client cannot connect");
+        }
+    }
+
+    async fn http(self: &Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
         let session = Session::new();
         let timeouts = Timeouts {
             head: self.limits.head_timeout.get(),
@@ -222,8 +261,10 @@ impl Door {
             linger: LINGER,
         };
         let io = TokioIo::new(Guard::new(stream, Arc::clone(&session), timeouts));
-        let service = hyper::service::service_fn(|request| {
-            answer(self.router.clone(), Arc::clone(&session), peer.clone(), request)
+        let (door, of_connection) = (Arc::clone(self), (Arc::clone(&session), peer.clone()));
+        let service = hyper::service::service_fn(move |request| {
+            let (session, peer) = of_connection.clone();
+            Arc::clone(&door).answer(session, peer, request)
         });
         let mut connection = std::pin::pin!(self.builder.serve_connection(io, service));
         let ended = tokio::select! {
@@ -241,25 +282,39 @@ impl Door {
             self.refused(if refusal.status == 408 { "slow_head" } else { "malformed" });
         }
     }
-}
 
-async fn answer(
-    router: Router,
-    session: Arc<Session>,
-    peer: Peer,
-    mut request: Request<Incoming>,
-) -> Result<Response<Body>, std::convert::Infallible> {
-    match session.begin() {
-        Ok(_in_flight) => {
-            request.extensions_mut().insert(peer);
-            router.oneshot(request).await
+    async fn answer(
+        self: Arc<Self>,
+        session: Arc<Session>,
+        peer: Peer,
+        mut request: Request<Incoming>,
+    ) -> Result<Response<Body>, std::convert::Infallible> {
+        match session.begin() {
+            Ok(_in_flight) => {
+                request.extensions_mut().insert(peer);
+                if let Some(requests) = &self.requests {
+                    request.extensions_mut().insert(requests.clone());
+                }
+                self.router.clone().oneshot(request).await
+            }
+            Err(refusal) => Ok(self.turn_away(&refusal, &peer, &request)),
         }
-        Err(refusal) => {
-            let mut response = reply::failure(&Failure::front_door(refusal.status, refusal.message));
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            Ids::of(request.headers()).put_on(&mut response);
-            Ok(response)
+    }
+
+    /// The answer to a request that the front door refused.
+    fn turn_away(&self, refusal: &Refusal, peer: &Peer, request: &Request<Incoming>) -> Response<Body> {
+        let failure = Failure::front_door(refusal.status, refusal.message.clone());
+        let mut response = reply::failure(&failure);
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        let ids = Ids::of(request.headers());
+        if let Some(requests) = &self.requests {
+            let path = request.uri().path();
+            let mut record = Record::of_request(&self.name, peer.address, path, request.headers(), &ids);
+            record.end(response.status(), Some(&failure), Duration::ZERO);
+            requests.tell(record);
         }
+        ids.put_on(&mut response);
+        response
     }
 }
 

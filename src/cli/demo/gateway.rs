@@ -23,6 +23,7 @@ fn configuration(plan: &Plan) -> String {
 state_dir = "{state}"
 filter.event_set = "All"
 admin.listen = "127.0.0.1:0"
+access_log.enabled = false
 
 [[listeners]]
 name = "agents"

@@ -13,6 +13,8 @@ use hyper_util::rt::TokioExecutor;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use crate::net::tls_named::Named;
+
 /// The largest answer that is read.
 const ANSWER_LIMIT: usize = 4 << 20;
 
@@ -57,24 +59,27 @@ impl Client {
     /// server); without it, the authorities of the system.
     pub fn new(ca_pem: Option<&[u8]>) -> Result<Self, ClientError> {
         let wrong = |e: &dyn std::fmt::Display| ClientError::Certificates(e.to_string());
-        let mut roots = rustls::RootCertStore::empty();
-        match ca_pem {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|e| wrong(&e))?;
+        let tls = match ca_pem {
             Some(pem) => {
-                for certificate in CertificateDer::pem_slice_iter(pem) {
-                    roots.add(certificate.map_err(|e| wrong(&e))?).map_err(|e| wrong(&e))?;
-                }
-                if roots.is_empty() {
+                let certificates: Vec<_> =
+                    CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|e| wrong(&e))?;
+                if certificates.is_empty() {
                     return Err(wrong(&"there is no certificate in it"));
                 }
+                let named = Named::new(certificates, provider).map_err(|e| wrong(&e))?;
+                tls.dangerous().with_custom_certificate_verifier(Arc::new(named))
             }
-            None => _ = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs),
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|e| wrong(&e))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            None => {
+                let mut roots = rustls::RootCertStore::empty();
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                tls.with_root_certificates(roots)
+            }
+        };
+        let tls = tls.with_no_client_auth();
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);

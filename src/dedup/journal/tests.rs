@@ -9,7 +9,9 @@ const WINDOW: Duration = Duration::from_secs(86_400);
 const NOW: i64 = 1_700_000_000;
 
 fn run(first: u64, count: u64) -> Vec<EventKey> {
-    (first..first + count).map(|record_id| EventKey::Record { stream: 5, record_id, second: NOW }).collect()
+    (first..first + count)
+        .map(|record_id| EventKey::Record { stream: 5, record_id, second: NOW, event_id: Some(4_624) })
+        .collect()
 }
 
 fn journal(dir: &tempfile::TempDir) -> Journal {
@@ -47,6 +49,24 @@ fn what_was_synced_is_loaded_with_its_time_from_old_to_new() {
     let expected =
         vec![(NOW - 10_000, run(0, 300)), (NOW - 10_000, vec![EventKey::Content(9)]), (NOW - 5, run(300, 1))];
     assert_eq!(all, expected);
+}
+
+#[test]
+fn a_journal_of_an_older_version_is_loaded_and_continued() {
+    // Ten record ids from 0 on, without event ids: as many bytes for each second and id as were written then.
+    let mut old = vec![10, 1, 10];
+    old.extend_from_slice(&5u128.to_le_bytes());
+    old.extend_from_slice(&[0, 0]);
+    old.extend_from_slice(&[2, 0].repeat(9));
+    let old_keys = (0..10).map(|record_id| EventKey::OldRecord { stream: 5, record_id, second: 0 }).collect();
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut writer = journal(&dir);
+    writer.append(NOW - 5, &old).expect("appended");
+    append(&mut writer, NOW, &run(0, 10));
+    writer.sync().expect("synced");
+    let (loaded, all) = load(&mut journal(&dir));
+    assert_eq!(loaded, Loaded { keys: 20, ..Loaded::default() });
+    assert_eq!(all, [(NOW - 5, old_keys), (NOW, run(0, 10))]);
 }
 
 #[test]

@@ -7,10 +7,12 @@
 //! The store never waits while it holds keys: a claim answers at once, and who waits for somebody else's claim does so
 //! outside. A caller that ends its own claim before it waits for others cannot be in a circle of waiters.
 
+mod bits;
 mod buffer;
 mod chunk;
 mod claims;
 mod probing;
+mod record;
 mod runs;
 mod slices;
 mod slots;

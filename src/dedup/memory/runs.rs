@@ -1,23 +1,32 @@
 //! Keys with record ids: they come in runs, so 256 neighbours of a stream share one [`Chunk`].
 //!
-//! A chunk knows one second for an id. When a log was cleared and its ids come again with other seconds, those keys
-//! are kept elsewhere, as hashes; the chunk is then marked [`Entry::spilled`] and lives at least as long as they do, so
-//! that a key of a chunk that is not marked needs one look only.
+//! A chunk knows one stamp for a record id. When a log was cleared and its ids come again with other seconds, or another host
+//! of the same name has the same id in the same second, those keys are kept elsewhere, as hashes; the chunk is then marked
+//! [`Entry::spilled`] and lives at least as long as they do, so that a key of a chunk that is not marked needs one look only.
 
-use super::chunk::Chunk;
+use super::chunk::{Chunk, Stamp};
 use super::probing::{Item, Probing};
+use super::record::Kind;
 use super::slices::{Code, Slices};
 
-/// Which chunk: the stream and the upper bits of the record id.
+/// Which chunk: the stream, the kind of the keys and the upper bits of the record id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Page {
     stream: [u64; 2],
+    /// The kind, above the 56 upper bits of the record id.
     page: u64,
 }
 
+const KIND_SHIFT: u32 = 56;
+
 impl Page {
-    pub(super) fn of(stream: u128, record_id: u64) -> Self {
-        Self { stream: [stream as u64, (stream >> 64) as u64], page: record_id >> 8 }
+    pub(super) fn of(stream: u128, record_id: u64, kind: Kind) -> Self {
+        let page = (kind as u64) << KIND_SHIFT | record_id >> 8;
+        Self { stream: [stream as u64, (stream >> 64) as u64], page }
+    }
+
+    fn is_of_any_id(self) -> bool {
+        self.page >> KIND_SHIFT == Kind::Any as u64
     }
 
     /// The stream is a keyed hash, so nobody outside can choose pages that meet in one place.
@@ -73,13 +82,15 @@ pub(super) struct Runs {
     entries: Vec<Entry>,
     keys: u64,
     heap_bytes: usize,
+    /// Entries of keys of any id.
+    of_any_id: usize,
     /// The entry found last: batches are runs, so it is mostly the next one as well.
     last: usize,
 }
 
 impl Runs {
     pub(super) fn new() -> Self {
-        Self { index: Probing::new(), entries: Vec::new(), keys: 0, heap_bytes: 0, last: 0 }
+        Self { index: Probing::new(), entries: Vec::new(), keys: 0, heap_bytes: 0, of_any_id: 0, last: 0 }
     }
 
     pub(super) fn keys(&self) -> u64 {
@@ -94,6 +105,11 @@ impl Runs {
     pub(super) fn growth_bytes(&self) -> usize {
         let entries = if self.entries.len() == self.entries.capacity() { self.entries_growth() } else { 0 };
         self.index.growth_bytes() + entries * size_of::<Entry>()
+    }
+
+    /// Whether any keys are left that an older version kept without event ids.
+    pub(super) fn has_any_id(&self) -> bool {
+        self.of_any_id > 0
     }
 
     pub(super) fn find(&mut self, page: Page) -> Option<usize> {
@@ -121,14 +137,15 @@ impl Runs {
         let at = self.entries.len();
         self.entries.push(Entry { page, chunk: Chunk::new(), pending: 0, slice, spilled: false });
         self.index.insert(Pointer::new(page.hash(), at));
+        self.of_any_id += usize::from(page.is_of_any_id());
         self.last = at;
         at
     }
 
-    pub(super) fn insert(&mut self, at: usize, id: u8, second: i64) {
+    pub(super) fn insert(&mut self, at: usize, id: u8, stamp: Stamp) {
         let chunk = &mut self.entries[at].chunk;
         let before = chunk.heap_bytes();
-        chunk.insert(id, second);
+        chunk.insert(id, stamp);
         self.heap_bytes = self.heap_bytes + chunk.heap_bytes() - before;
         self.keys += 1;
     }
@@ -196,6 +213,7 @@ impl Runs {
             }
         }
         let gone = self.entries.swap_remove(at);
+        self.of_any_id -= usize::from(gone.page.is_of_any_id());
         self.keys -= u64::from(gone.chunk.len());
         self.heap_bytes -= gone.chunk.heap_bytes();
     }

@@ -36,6 +36,11 @@ impl Item for Slot {
     }
 }
 
+/// The part of a hash that a slot keeps.
+pub(super) fn cut(hash: u128) -> u128 {
+    hash & (u128::MAX >> 8)
+}
+
 fn spread(hash: u128) -> u64 {
     (hash as u64).wrapping_mul(SPREAD)
 }

@@ -1,16 +1,17 @@
 //! The set of remembered keys: exact, bounded, and without a clock, a lock or chance of its own.
 //!
 //! Keys with record ids live in [`Runs`], all others as hashes in [`Slots`]. A record key whose id its chunk knows with
-//! another second (a log was cleared) is a hash as well, keyed by its stream, which outsiders do not know.
+//! another stamp (a log was cleared, two hosts have one name) is a hash as well, keyed by its stream, which outsiders do not
+//! know.
+//!
+//! Keys of an older version lack the event id. While any of them are left, a record is also looked for without its id, so that
+//! what was acknowledged before an upgrade is still known after it.
 //!
 //! A pending key (inserted, not yet confirmed) is never forgotten, whatever the bounds say: the claims in flight are
 //! bounded by the admission of uploads.
 
-use std::hash::Hasher;
-
-use siphasher::sip128::{Hasher128, SipHasher13};
-
-use super::runs::{Page, Runs};
+use super::record::{Kept, Record};
+use super::runs::Runs;
 use super::slices::{ALIVE_MAX, Slices};
 use super::slots::{Seen, Slots};
 use crate::event::EventKey;
@@ -89,26 +90,29 @@ impl Table {
 
     /// Adds the key as pending when it is not there.
     pub(super) fn claim(&mut self, key: &EventKey) -> Found {
-        self.put(key, true)
+        match Kept::of(key) {
+            Kept::Record(record) if self.runs.has_any_id() && self.knows(&record.of_any_id()) => Found::Durable,
+            kept => self.put(kept, true),
+        }
     }
 
     /// Adds the key as durable when it is not there.
     pub(super) fn remember(&mut self, key: &EventKey) {
-        self.put(key, false);
+        self.put(Kept::of(key), false);
     }
 
     /// A key that [`Table::claim`] added is durable now.
     pub(super) fn confirm(&mut self, key: &EventKey) {
         let newest = self.slices.newest();
-        match *key {
-            EventKey::Content(hash) => self.slots.confirm(cut(hash), newest),
-            EventKey::Record { stream, record_id, second } => {
-                let Some(at) = self.runs.find(Page::of(stream, record_id)) else { return };
+        match Kept::of(key) {
+            Kept::Hash(hash) => self.slots.confirm(hash, newest),
+            Kept::Record(record) => {
+                let Some(at) = self.runs.find(record.page()) else { return };
                 let entry = self.runs.entry_mut(at);
                 entry.pending -= 1;
                 entry.slice = newest;
-                if entry.spilled && entry.chunk.second(record_id as u8) != Some(second) {
-                    self.slots.confirm(spill_hash(stream, record_id, second), newest);
+                if entry.spilled && entry.chunk.stamp(record.id()) != Some(record.stamp) {
+                    self.slots.confirm(record.hash(), newest);
                 }
             }
         }
@@ -116,44 +120,46 @@ impl Table {
 
     /// A key that [`Table::claim`] added is forgotten.
     pub(super) fn release(&mut self, key: &EventKey) {
-        match *key {
-            EventKey::Content(hash) => self.slots.remove(cut(hash)),
-            EventKey::Record { stream, record_id, second } => {
-                let Some(at) = self.runs.find(Page::of(stream, record_id)) else { return };
+        match Kept::of(key) {
+            Kept::Hash(hash) => self.slots.remove(hash),
+            Kept::Record(record) => {
+                let Some(at) = self.runs.find(record.page()) else { return };
                 let entry = self.runs.entry_mut(at);
                 entry.pending -= 1;
-                if entry.chunk.second(record_id as u8) == Some(second) {
-                    self.runs.remove(at, record_id as u8);
+                if entry.chunk.stamp(record.id()) == Some(record.stamp) {
+                    self.runs.remove(at, record.id());
                 } else {
-                    self.slots.remove(spill_hash(stream, record_id, second));
+                    self.slots.remove(record.hash());
                 }
                 self.runs.remove_if_useless(at);
             }
         }
     }
 
-    fn put(&mut self, key: &EventKey, pending: bool) -> Found {
-        if self.is_at_bound() && !self.is_known(key) {
+    fn put(&mut self, kept: Kept, pending: bool) -> Found {
+        if self.is_at_bound() && !self.is_known(&kept) {
             self.evict();
         }
-        let found = match *key {
-            EventKey::Content(hash) => self.put_hash(cut(hash), pending),
-            EventKey::Record { stream, record_id, second } => self.put_record(stream, record_id, second, pending),
+        let found = match kept {
+            Kept::Hash(hash) => self.put_hash(hash, pending),
+            Kept::Record(record) => self.put_record(&record, pending),
         };
         self.inserted += u64::from(found == Found::New);
         found
     }
 
-    fn is_known(&mut self, key: &EventKey) -> bool {
-        match *key {
-            EventKey::Content(hash) => self.slots.seen(cut(hash)) != Seen::No,
-            EventKey::Record { stream, record_id, second } => {
-                let Some(at) = self.runs.find(Page::of(stream, record_id)) else { return false };
-                let entry = self.runs.entry(at);
-                entry.chunk.second(record_id as u8) == Some(second)
-                    || (entry.spilled && self.slots.seen(spill_hash(stream, record_id, second)) != Seen::No)
-            }
+    fn is_known(&mut self, kept: &Kept) -> bool {
+        match kept {
+            Kept::Hash(hash) => self.slots.seen(*hash) != Seen::No,
+            Kept::Record(record) => self.knows(record),
         }
+    }
+
+    fn knows(&mut self, record: &Record) -> bool {
+        let Some(at) = self.runs.find(record.page()) else { return false };
+        let entry = self.runs.entry(at);
+        entry.chunk.stamp(record.id()) == Some(record.stamp)
+            || (entry.spilled && self.slots.seen(record.hash()) != Seen::No)
     }
 
     fn put_hash(&mut self, hash: u128, pending: bool) -> Found {
@@ -167,22 +173,22 @@ impl Table {
         }
     }
 
-    fn put_record(&mut self, stream: u128, record_id: u64, second: i64, pending: bool) -> Found {
-        let (page, id, newest) = (Page::of(stream, record_id), record_id as u8, self.slices.newest());
+    fn put_record(&mut self, record: &Record, pending: bool) -> Found {
+        let (page, id, newest) = (record.page(), record.id(), self.slices.newest());
         let at = self.runs.find(page).unwrap_or_else(|| self.runs.add(page, newest));
         let entry = self.runs.entry(at);
-        let known = entry.chunk.second(id);
-        if known == Some(second) {
+        let known = entry.chunk.stamp(id);
+        if known == Some(record.stamp) {
             return if entry.pending == 0 { Found::Durable } else { Found::PerhapsPending };
         }
         if entry.spilled || known.is_some() {
-            let hash = spill_hash(stream, record_id, second);
+            let hash = record.hash();
             let seen = self.slots.seen(hash);
             if seen != Seen::No || known.is_some() {
                 return self.put_spilled(at, hash, pending);
             }
         }
-        self.runs.insert(at, id, second);
+        self.runs.insert(at, id, record.stamp);
         self.touch(at, pending);
         Found::New
     }
@@ -253,17 +259,4 @@ impl Table {
         let by_memory = self.keys() as u128 * self.bounds.bytes as u128 / self.bytes().max(1) as u128;
         u128::from(self.inserted * SHARE) >= by_memory.min(u128::from(self.bounds.keys)) && self.inserted > 0
     }
-}
-
-/// The part of a hash that a slot keeps.
-fn cut(hash: u128) -> u128 {
-    hash & (u128::MAX >> 8)
-}
-
-/// A record key as a hash. The stream is a secret of the installation, so it is the hash's key.
-fn spill_hash(stream: u128, record_id: u64, second: i64) -> u128 {
-    let mut hasher = SipHasher13::new_with_key(&stream.to_le_bytes());
-    hasher.write_u64(record_id);
-    hasher.write_i64(second);
-    cut(hasher.finish128().as_u128())
 }

@@ -4,7 +4,8 @@
 //! can be made in a query. It is the first half of a SHA-256, as 32 hexadecimal digits, of this text:
 //!
 //! ```text
-//! record      := computer LF channel LF record id LF second      both names in lower case, the second of the Unix epoch
+//! record      := computer LF channel LF event id LF record id LF second
+//!                both names in lower case, the event id without qualifiers, the second of the Unix epoch
 //! other event := "xml" LF the event's bytes, or "json" LF its canonical text (keys sorted, no white space)
 //! ```
 //!
@@ -22,12 +23,13 @@ pub(super) fn event_key(event: &Event<'_>) -> String {
 }
 
 fn identity(event: &Event<'_>) -> String {
-    if let Fields { computer: Some(computer), record_id: Some(record_id), time: Some(time), channel, .. } =
+    if let Fields { computer: Some(computer), record_id: Some(record_id), time: Some(time), channel, event_id, .. } =
         &event.fields
         && !computer.is_empty()
     {
-        let channel = channel.as_deref().unwrap_or_default();
-        return format!("{}\n{}\n{record_id}\n{}", lower(computer), lower(channel), time.unix_seconds());
+        let (computer, channel) = (lower(computer), lower(channel.as_deref().unwrap_or_default()));
+        let event_id = event_id.map_or_else(String::new, |event_id| (event_id as u16).to_string());
+        return format!("{computer}\n{channel}\n{event_id}\n{record_id}\n{}", time.unix_seconds());
     }
     quoted::within(event, content)
 }

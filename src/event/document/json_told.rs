@@ -46,7 +46,7 @@ fn qualifiers_in(object: &Json<'_>, place: Place, id: u32) -> Option<u16> {
     object.as_object()?.iter().find_map(|(name, value)| match target(place, name) {
         Target::Value(Field::EventId, rank) => match value.scalar() {
             Some(text) => {
-                let read = EventId::read(text.trim()).filter(|read| u32::from(read.id) == id && read.qualifiers > 0);
+                let read = EventId::read(text).filter(|read| u32::from(read.id) == id && read.qualifiers > 0);
                 read.map(|read| read.qualifiers)
             }
             None => qualifiers_in(value, Place::Inside(Field::EventId, rank), id),
@@ -69,19 +69,18 @@ fn raw_time(value: &Json<'_>) -> Option<Timestamp> {
 }
 
 fn tells(value: &Json<'_>, field: Field, fields: &Fields<'_>) -> bool {
-    let Some(text) = value.scalar() else { return false };
-    let is_number = |number: Option<u64>| number.is_some() && numbers::whole(text.trim()) == number;
+    let Some(text) = value.scalar().map(str::trim) else { return false };
+    let is_number = |number: Option<u64>| number.is_some() && numbers::whole(text) == number;
     match field {
         Field::Computer => fields.computer.as_deref() == Some(text),
         Field::Channel => fields.channel.as_deref() == Some(text),
         Field::Provider => fields.provider.as_deref() == Some(text),
         Field::EventId => {
-            fields.event_id.is_some() && EventId::read(text.trim()).map(|read| read.id.into()) == fields.event_id
+            fields.event_id.is_some() && EventId::read(text).map(|read| read.id.into()) == fields.event_id
         }
         Field::RecordId => is_number(fields.record_id),
         Field::Level => {
-            is_number(fields.level.map(u64::from))
-                || (fields.level.is_some() && level_of_word(text.trim()) == fields.level)
+            is_number(fields.level.map(u64::from)) || (fields.level.is_some() && level_of_word(text) == fields.level)
         }
         Field::Time => {
             let time = Timestamp::parse(text).or_else(|| Timestamp::from_number(text));

@@ -10,6 +10,7 @@
 //! - **One event, whatever its shape.** An event has one `System`, the first, and in that each of the elements that
 //!   [`Fields`](super::Fields) knows at most once: the last, as there. Namespaces do not count: prefixes are dropped and
 //!   `xmlns` is no attribute. JSON gives the tree that the same event has in XML, with the values of `Fields` in `System`.
+//! - **No white space around what `System` says**, as in `Fields`: in text and attributes of its elements.
 //! - **Fields as the scanner reads them.** What no well-formed event has must not give a field two values: inside of an element
 //!   that is a field there are no elements, one with a prefix never replaces one before it, and of an attribute that is a
 //!   field only the first counts, without a prefix.
@@ -269,6 +270,7 @@ impl Document {
         if !self.has_room() {
             return;
         }
+        let value = if self.is_in_part() { value.trim() } else { value };
         let (name, value) = (push(&mut self.words, name), push(&mut self.words, value));
         self.attributes.push(Attribute { name, value });
         let end = size(&self.attributes);
@@ -315,6 +317,21 @@ impl Document {
         let end = size(&self.text);
         if let Some(index) = self.open.pop() {
             self.nodes[index as usize].text.end = end;
+            if self.is_in_system() {
+                self.trim(index);
+            }
+        }
+    }
+
+    /// Takes the white space off the ends of an element's text, and of the only piece that it may consist of.
+    fn trim(&mut self, element: u32) {
+        let piece = self.nodes[element as usize].text;
+        let text = piece.of(&self.text);
+        let start = piece.start + (text.len() - text.trim_start().len()) as u32;
+        let trimmed = Piece { start, end: start + text.trim().len() as u32 };
+        let only = self.nodes[element as usize].first_child.filter(|child| self.nodes[*child as usize].text == piece);
+        for node in [Some(element), only].into_iter().flatten() {
+            self.nodes[node as usize].text = trimmed;
         }
     }
 
@@ -347,6 +364,11 @@ impl Document {
     /// Whether the innermost open element is a field.
     fn is_in_field(&self) -> bool {
         matches!(self.open.as_slice(), [_, _, _, element] if self.fields.contains(&Some(*element)))
+    }
+
+    /// Whether the innermost open element is one of those of `System`.
+    fn is_in_part(&self) -> bool {
+        matches!(self.open.as_slice(), [_, _, system, _] if self.nodes[*system as usize].name.of(&self.words) == "System")
     }
 
     fn is_in_system(&self) -> bool {

@@ -10,7 +10,7 @@
 use std::borrow::Cow;
 
 use super::computers::Computers;
-use super::{Fields, MAX_JSON_DEPTH, Timestamp, numbers};
+use super::{Fields, MAX_JSON_DEPTH, Timestamp, from_xml, numbers, trimmed};
 use keys::Field::{self, Channel, Computer, EventId, Level, Provider, RecordId, Time};
 use keys::{Place, Target, level_of_word, target};
 
@@ -226,13 +226,14 @@ impl<'a> Scanner<'a> {
         if self.outranked(field, rank) {
             return;
         }
+        let text = trimmed(text);
         let usable = match field {
             Computer => !text.is_empty() && replace(&mut self.fields.computer, Some(text)),
             Channel => replace(&mut self.fields.channel, Some(text)),
             Provider => replace(&mut self.fields.provider, Some(text)),
             Time => replace(&mut self.fields.time, Timestamp::parse(&text)),
-            EventId | RecordId => return self.found_number(field, rank, text.trim()),
-            Level => return self.found_level(rank, text.trim()),
+            EventId | RecordId => return self.found_number(field, rank, &text),
+            Level => return self.found_level(rank, &text),
         };
         if usable {
             self.ranks[field as usize] = rank;

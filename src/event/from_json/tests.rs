@@ -214,7 +214,7 @@ proptest! {
             text.parse::<u32>().ok().map(|id| id & 0xFFFF)
         };
         prop_assert_eq!(found.event_id, first(&record, &ids, number));
-        prop_assert_eq!(found.provider.map(Cow::into_owned), first(&record, &names, |value| value.as_str().map(str::to_owned)));
+        prop_assert_eq!(found.provider.map(Cow::into_owned), first(&record, &names, |value| value.as_str().map(|text| text.trim().to_owned())));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The identity of an event.
 //!
 //! Record ids restart when a log is cleared, host names are shared, record ids are per channel: so all of computer,
-//! channel, record id and time make the identity. The time counts in whole seconds, because some agents cut it
-//! there; the record id tells apart what happens within one. Everything else is known by its content.
+//! channel, event id, record id and time make the identity. The time counts in whole seconds, because some agents cut it
+//! there; the record id tells apart what happens within one. Of an event id the lower 16 bits count, which are the id: the
+//! upper ones are qualifiers, and not every agent sends them. Everything else is known by its content.
 //!
 //! Hashes are keyed with a secret of the installation: without it nobody can construct two events that collide.
 
@@ -25,6 +26,17 @@ pub enum EventKey {
     /// A Windows event with a record id.
     Record {
         /// Keyed hash of the scope, the computer and the channel.
+        stream: u128,
+        /// `EventRecordID`.
+        record_id: u64,
+        /// `TimeCreated`, cut to whole Unix seconds.
+        second: i64,
+        /// `EventID` without qualifiers; `None` when the event has none.
+        event_id: Option<u16>,
+    },
+    /// A record as older versions kept it, without its event id: it stands for every id. Read, but never made.
+    OldRecord {
+        /// As in [`EventKey::Record`].
         stream: u128,
         /// `EventRecordID`.
         record_id: u64,
@@ -96,7 +108,12 @@ impl ScopedKeys<'_> {
             return self.content_key(event);
         }
         let channel = event.fields.channel.as_deref().unwrap_or_default();
-        EventKey::Record { stream: self.stream(computer, channel), record_id: *record_id, second: time.unix_seconds() }
+        EventKey::Record {
+            stream: self.stream(computer, channel),
+            record_id: *record_id,
+            second: time.unix_seconds(),
+            event_id: event.fields.event_id.map(|event_id| event_id as u16),
+        }
     }
 
     /// The identity of a record that could not be understood: its bytes.

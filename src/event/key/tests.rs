@@ -55,13 +55,15 @@ fn the_same_event_by_every_road_has_one_key() {
 }
 
 #[test]
-fn computer_channel_record_and_second_each_make_a_difference() {
+fn computer_channel_event_id_record_and_second_each_make_a_difference() {
     let event = |from: &str, to: &str| key_of(&XML.replacen(from, to, 1));
     let base = key_of(XML);
     for (from, to) in [
         ("DC1.", "DC2."),
         ("Security</C", "System</C"),
         (">1234<", ">1235<"),
+        (">4624<", ">4625<"),
+        ("<EventID>4624</EventID>", ""),
         (":09.", ":10."),
         ("DC1.corp.example", "DC1"),
     ] {
@@ -69,9 +71,45 @@ fn computer_channel_record_and_second_each_make_a_difference() {
     }
     assert_eq!(event(":09.1234567", ":09.9"), base, "agents cut to seconds");
     assert_eq!(event("DC1.", "dc1."), base);
+    assert_eq!(event("<EventID>4624<", "<EventID Qualifiers='16384'>4624<"), base);
+    assert_eq!(event(">4624<", ">1073746448<"), base, "some agents send the qualifiers with the id");
     // The second time of a reused record id (a cleared log) is another event.
     assert_ne!(event("2024-05-06", "2024-07-03"), base);
 }
+
+#[test]
+fn white_space_around_names_and_numbers_is_no_part_of_them() {
+    let want = key_of(XML);
+    let pretty = XML
+        .replace("<EventID>4624<", "<EventID>\n      4624\n    <")
+        .replace("<EventRecordID>1234<", "<EventRecordID>\t1234 <")
+        .replace("<Channel>Security<", "<Channel>\r\n      Security\r\n    <")
+        .replace("<Computer>DC1.corp.example<", "<Computer>\n      DC1.corp.example\n    <")
+        .replace("SystemTime='", "SystemTime=' ");
+    let escaped = XML.replace("<Channel>Security<", "<Channel>&#10;Security&#32;<");
+    let as_text = serde_json::json!({ "System": pretty }).to_string();
+    let shapes = [
+        &pretty,
+        &escaped,
+        &as_text,
+        r#"{"TimeCreated":" 2024-05-06T07:08:09Z ","Computer":" DC1.corp.example","Channel":"Security\r\n","EventID":" 4624","RecordId":"1234 "}"#,
+        r##"{"Event":{"System":{"EventID":{"#text":"\n4624\n"},"TimeCreated":{"#attributes":{"SystemTime":"2024-05-06T07:08:09.1Z"}},"EventRecordID":"\n1234","Channel":"\n Security","Computer":"DC1.corp.example\n"}}}"##,
+    ];
+    for shape in shapes {
+        assert_eq!(key_of(shape), want, "{shape}");
+    }
+    let blank = XML.replace("DC1.corp.example", " \n ");
+    assert!(matches!(key_of(&blank), EventKey::Content(_)), "a name of white space is none");
+}
+
+#[test]
+fn streams_are_those_of_older_versions() {
+    let EventKey::Record { stream, .. } = key_of(XML) else { panic!("a record") };
+    assert_eq!(stream, STREAM, "what they acknowledged would be new");
+}
+
+/// Of the scope, computer and channel of [`XML`]: made by the version that kept no event ids.
+const STREAM: u128 = 207_921_657_738_653_133_274_563_038_437_212_790_721;
 
 #[test]
 fn scopes_and_secrets_keep_keys_apart() {
@@ -131,13 +169,51 @@ fn content_counts_in_its_canonical_form() {
 }
 
 #[test]
-fn a_run_of_one_host_costs_about_two_bytes_a_key() {
-    let run: Vec<_> = (0..1000)
-        .map(|n| EventKey::Record { stream: 5, record_id: 1 << 40 | n, second: 1_714_979_289 + n as i64 / 7 })
-        .collect();
-    let bytes = encode_keys(&run);
-    assert!(bytes.len() < 2_040, "{}", bytes.len());
-    assert_eq!(decode_keys(&bytes), Ok(run));
+fn a_run_of_one_host_costs_two_bytes_a_key_and_a_third_for_its_event_id() {
+    for (event_ids, most) in [(1, 2_045), (12, 3_080)] {
+        let key = |n: u64| EventKey::Record {
+            stream: 5,
+            record_id: 1 << 40 | n,
+            second: 1_714_979_289 + n as i64 / 7,
+            event_id: Some(4_624 + (n * 7 % event_ids) as u16),
+        };
+        let run: Vec<_> = (0..1000).map(key).collect();
+        let bytes = encode_keys(&run);
+        assert!(bytes.len() < most, "{event_ids} event ids: {}", bytes.len());
+        assert_eq!(decode_keys(&bytes), Ok(run));
+    }
+}
+
+/// Made by the version before event ids were in keys: three records of two streams, and a content.
+const OLD_LIST: &[u8] = &[
+    4, 1, 2, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 200, 1, 20, 2, 1, 1, 1, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 14, 0, 2, 1, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+];
+
+#[test]
+fn what_older_versions_wrote_is_read() {
+    let old = |stream, record_id, second| EventKey::OldRecord { stream, record_id, second };
+    let keys = vec![old(5, 100, 10), old(5, 101, 9), old(6, 7, 0), EventKey::Content(9)];
+    assert_eq!(decode_keys(OLD_LIST), Ok(keys.clone()));
+    assert_eq!(encode_keys(&keys), OLD_LIST);
+}
+
+#[test]
+fn lists_of_event_ids_that_lie_are_refused() {
+    let key = |event_id| EventKey::Record { stream: 0, record_id: 0, second: 0, event_id };
+    let good = encode_keys(&[key(None), key(Some(3))]);
+    let end = good.len();
+    // count, tag, length, stream, then: two ids (none and 3), and for each key record id, second, index.
+    assert_eq!(good[19..], [2, 0, 4, 0, 0, 0, 0, 0, 1]);
+    for (at, byte) in [(19, 3), (end - 1, 2), (21, 0x84)] {
+        let mut bad = good.clone();
+        bad[at] = byte;
+        assert!(decode_keys(&bad).is_err(), "{at}");
+    }
+    assert!(
+        decode_keys(&[1, 3, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).is_err(),
+        "no id for a key"
+    );
 }
 
 #[test]
@@ -149,13 +225,16 @@ fn a_lying_count_allocates_nothing() {
 
 fn any_key() -> impl Strategy<Value = EventKey> {
     let record = |streams: std::ops::Range<u128>| {
-        (streams, any::<u64>(), any::<i64>()).prop_map(|(stream, record_id, second)| EventKey::Record {
-            stream,
-            record_id,
-            second,
-        })
+        let event_id = prop_oneof![Just(None), Just(Some(4_624)), any::<u16>().prop_map(Some)];
+        (streams, any::<u64>(), any::<i64>(), event_id)
+            .prop_map(|(stream, record_id, second, event_id)| EventKey::Record { stream, record_id, second, event_id })
     };
-    prop_oneof![record(0..3), any::<u128>().prop_map(EventKey::Content)]
+    let old = (0u128..3, any::<u64>(), any::<i64>()).prop_map(|(stream, record_id, second)| EventKey::OldRecord {
+        stream,
+        record_id,
+        second,
+    });
+    prop_oneof![3 => record(0..3), 1 => old, 1 => any::<u128>().prop_map(EventKey::Content)]
 }
 
 proptest! {
@@ -183,8 +262,8 @@ fn shared() -> Option<std::path::PathBuf> {
     path.is_dir().then_some(path)
 }
 
-/// Every event of the shared set, as XML and as JSON.
-fn corpus(folder: &std::path::Path) -> Vec<(String, String)> {
+/// Every event of the shared set, as XML, as XML for people to read, and as JSON.
+fn corpus(folder: &std::path::Path) -> Vec<(String, String, String)> {
     let mut events = vec![];
     let mut paths: Vec<_> =
         std::fs::read_dir(folder).expect("readable").map(|entry| entry.expect("entry").path()).collect();
@@ -194,25 +273,27 @@ fn corpus(folder: &std::path::Path) -> Vec<(String, String)> {
             let settings = evtx::ParserSettings::default().indent(indent).num_threads(1);
             evtx::EvtxParser::from_path(&path).map(|parser| parser.with_configuration(settings))
         };
-        let (Ok(mut xml), Ok(mut json)) = (read(false), read(false)) else { continue };
+        let (Ok(mut xml), Ok(mut pretty), Ok(mut json)) = (read(false), read(true), read(false)) else { continue };
+        let pretty: HashMap<u64, String> = pretty.records().flatten().map(|r| (r.event_record_id, r.data)).collect();
         let json: HashMap<u64, String> = json.records_json().flatten().map(|r| (r.event_record_id, r.data)).collect();
         for record in xml.records().flatten() {
-            let Some(json) = json.get(&record.event_record_id) else { continue };
-            events.push((record.data, json.clone()));
+            let id = record.event_record_id;
+            let (Some(pretty), Some(json)) = (pretty.get(&id), json.get(&id)) else { continue };
+            events.push((record.data, pretty.clone(), json.clone()));
         }
     }
     events
 }
 
 #[test]
-fn real_events_have_one_key_in_both_forms_and_no_two_share_one() {
+fn real_events_have_one_key_in_every_form_and_no_two_share_one() {
     let Some(shared) = shared() else { return println!("skipped: no shared data") };
     let maker = maker();
     let mut scoped = maker.for_scope("scope", "stream");
     let events = corpus(&shared.join("data/evtx"));
     assert!(events.len() > 9_000, "{}", events.len());
     let (mut keys, mut full, mut different, mut content) = (HashMap::new(), HashSet::new(), vec![], 0);
-    for (xml, json) in &events {
+    for (xml, pretty, json) in &events {
         let one = |body: &str, syntax| {
             let decoded = decode(syntax, body.as_bytes()).expect("decodes");
             assert_eq!((decoded.events.len(), &decoded.unreadable), (1, &vec![]), "{body}");
@@ -223,6 +304,7 @@ fn real_events_have_one_key_in_both_forms_and_no_two_share_one() {
         content += usize::from(matches!(xml_key, EventKey::Content(_)));
         if matches!(xml_key, EventKey::Record { .. }) {
             assert_eq!(xml_key, json_key, "{xml}\n{json}");
+            assert_eq!(xml_key, one(pretty, Syntax::Lines).0, "{xml}\n{pretty}");
         }
         full.insert((xml_key, time, scoped.unreadable_key(json.as_bytes())));
         if let Some(first) = keys.insert(xml_key, json)

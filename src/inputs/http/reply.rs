@@ -146,6 +146,16 @@ impl Ids {
         Self { ours: request_id(), client: headers.get(CLIENT_REQUEST_ID).filter(sane).cloned() }
     }
 
+    /// Ours.
+    pub fn ours(&self) -> &str {
+        self.ours.to_str().unwrap_or_default()
+    }
+
+    /// The client's own.
+    pub fn clients(&self) -> Option<&str> {
+        self.client.as_ref()?.to_str().ok()
+    }
+
     /// Puts the ids on an answer.
     pub fn put_on(self, response: &mut Response<Body>) {
         let headers = response.headers_mut();

@@ -1,38 +1,33 @@
 //! How a record is written: as one JSON object, or for people.
 
-use std::io::Write;
-use std::time::{Duration, SystemTime};
-
-use time::OffsetDateTime;
-
-use super::Format;
-use super::escape::{quoted, word};
 use super::record::Record;
+use crate::access_log::text::{Millis, Rfc3339, member, named, put, quoted, word};
+use crate::access_log::{Format, Line};
 use crate::tunnel::config::TlsVersion;
 
-/// Appends one line with its line feed.
-pub(super) fn append(record: &Record, format: Format, out: &mut Vec<u8>) {
-    match format {
-        Format::Json => json(record, out),
-        Format::Human => human(record, out),
+impl Line for Record {
+    fn append(&self, format: Format, out: &mut Vec<u8>) {
+        match format {
+            Format::Json => json(self, out),
+            Format::Human => human(self, out),
+        }
     }
-    out.push(b'\n');
 }
 
 fn json(record: &Record, out: &mut Vec<u8>) {
-    put(out, format_args!("{{\"time\":\"{}\",\"listener\":", Timestamp(record.time)));
+    put(out, format_args!("{{\"time\":\"{}\",\"listener\":", Rfc3339(record.time)));
     quoted(&record.listener, out);
     put(out, format_args!(",\"client\":\"{}\"", record.client));
-    text(out, "identity", record.identity.as_deref());
-    text(out, "user_agent", record.user_agent.as_deref());
-    text(out, "destination", record.destination.as_deref());
+    member(out, "identity", record.identity.as_deref());
+    member(out, "user_agent", record.user_agent.as_deref());
+    member(out, "destination", record.destination.as_deref());
     if let Some(address) = record.address {
         put(out, format_args!(",\"address\":\"{address}\""));
     }
-    text(out, "via", record.via.as_deref());
-    text(out, "sni", record.sni.as_deref());
-    text(out, "tls_version", record.tls_version.map(version));
-    text(out, "rule", record.rule.as_deref());
+    member(out, "via", record.via.as_deref());
+    member(out, "sni", record.sni.as_deref());
+    member(out, "tls_version", record.tls_version.map(version));
+    member(out, "rule", record.rule.as_deref());
     put(out, format_args!(",\"bytes_up\":{},\"bytes_down\":{}", record.bytes_up, record.bytes_down));
     put(out, format_args!(",\"duration_ms\":{}", Millis(record.duration)));
     if let Some(dial) = record.dial {
@@ -43,13 +38,13 @@ fn json(record: &Record, out: &mut Vec<u8>) {
     }
     let reason = &record.reason;
     put(out, format_args!(",\"reason\":\"{}\",\"oms_event_id\":{}", reason.code, reason.oms_event_id));
-    text(out, "detail", record.detail.as_deref());
+    member(out, "detail", record.detail.as_deref());
     out.push(b'}');
 }
 
 /// Time, client, destination, result, bytes and duration stand in fixed places; the rest has names.
 fn human(record: &Record, out: &mut Vec<u8>) {
-    put(out, format_args!("{} {} ", Timestamp(record.time), record.client));
+    put(out, format_args!("{} {} ", Rfc3339(record.time), record.client));
     word(record.destination.as_deref().unwrap_or("?"), out);
     put(out, format_args!(" {}", record.reason.code));
     match record.status {
@@ -68,10 +63,7 @@ fn human(record: &Record, out: &mut Vec<u8>) {
         ("user_agent", record.user_agent.as_deref()),
         ("detail", record.detail.as_deref()),
     ] {
-        if let Some(value) = value {
-            put(out, format_args!(" {name}="));
-            word(value, out);
-        }
+        named(out, name, value);
     }
     if let Some(address) = record.address {
         put(out, format_args!(" address={address}"));
@@ -79,18 +71,6 @@ fn human(record: &Record, out: &mut Vec<u8>) {
     if let Some(dial) = record.dial {
         put(out, format_args!(" dial={}ms", Millis(dial)));
     }
-}
-
-fn text(out: &mut Vec<u8>, key: &str, value: Option<&str>) {
-    if let Some(value) = value {
-        put(out, format_args!(",\"{key}\":"));
-        quoted(value, out);
-    }
-}
-
-fn put(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
-    // A vector takes everything.
-    out.write_fmt(arguments).ok();
 }
 
 fn version(version: TlsVersion) -> &'static str {
@@ -102,30 +82,10 @@ fn version(version: TlsVersion) -> &'static str {
     }
 }
 
-/// Milliseconds to the microsecond, without the cost of floating point.
-struct Millis(Duration);
-
-impl std::fmt::Display for Millis {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let micros = self.0.as_micros();
-        write!(f, "{}.{:03}", micros / 1_000, micros % 1_000)
-    }
-}
-
-/// RFC 3339 in UTC with milliseconds.
-struct Timestamp(SystemTime);
-
-impl std::fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let time = OffsetDateTime::from(self.0);
-        let (year, month, day) = time.to_calendar_date();
-        let (hour, minute, second, milli) = time.to_hms_milli();
-        write!(f, "{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z", u8::from(month))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
     use super::*;
     use crate::tunnel::reason::Reason;
 
@@ -152,7 +112,8 @@ mod tests {
 
     fn written(record: &Record, format: Format) -> String {
         let mut out = Vec::new();
-        append(record, format, &mut out);
+        record.append(format, &mut out);
+        out.push(b'\n');
         String::from_utf8(out).expect("ASCII")
     }
 

@@ -13,6 +13,7 @@ use super::ledger::Refusal;
 use super::policy::Policy;
 use crate::net::proxy_protocol::{self, Parsed};
 use crate::net::stream::Stream;
+use crate::net::tls_choice::HandshakeFault;
 use crate::net::tls_server::certificate_names;
 use crate::tunnel::Reason;
 use crate::tunnel::request::{self, EndOfHead, Request};
@@ -77,13 +78,23 @@ pub(super) async fn greet(policy: &Policy, tcp: TcpStream, deadline: Instant) ->
     };
     match timeout_at(deadline, TlsAcceptor::from(Arc::clone(&tls.current())).accept(tcp)).await {
         Err(_) => Err(Refusal::new(Reason::TLS_HANDSHAKE, "it did not end in time")),
-        Ok(Err(error)) => Err(Refusal::new(Reason::TLS_HANDSHAKE, error.to_string())),
+        Ok(Err(error)) => Err(not_greeted(&error)),
         Ok(Ok(stream)) => {
             let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
             let certificate = chain.first().map(|der| certificate_names(der)).unwrap_or_default();
             Ok(Caller { stream: Stream::Tls(Box::new(stream.into())), buffer, certificate })
         }
     }
+}
+
+fn not_greeted(error: &std::io::Error) -> Refusal {
+    let fault = HandshakeFault::of(error);
+    let reason = match fault {
+        HandshakeFault::NoCommonCipher => Reason::TLS_NO_COMMON_CIPHER,
+        HandshakeFault::OldVersion => Reason::TLS_OLD_VERSION,
+        HandshakeFault::Other => Reason::TLS_HANDSHAKE,
+    };
+    Refusal::new(reason, fault.remedy().map_or_else(|| error.to_string(), str::to_owned))
 }
 
 impl Caller {

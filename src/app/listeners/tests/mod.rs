@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::access_log::{self, AccessLog};
 use crate::event::{DecodeError, Syntax, Upload};
 use crate::ingest::accept::{Accept, Receipt, Refusal};
 use crate::inputs::http::auth;
@@ -55,7 +56,10 @@ fn start(config: &inputs::Config) -> Running {
 }
 
 fn start_in(config: &inputs::Config, state_dir: &Path) -> Running {
-    let listener = Listener::bind(config, state_dir).expect("the listener starts");
+    start_with(config, Listener::bind(config, state_dir).expect("the listener starts"))
+}
+
+fn start_with(config: &inputs::Config, listener: Listener) -> Running {
     let (address, shutdown, accept) = (listener.address(), CancellationToken::new(), Arc::<Scripted>::default());
     let bodies = inputs::http::body::Memory::new(64 << 20);
     let router = inputs::router(config, Arc::clone(&accept) as Arc<dyn Accept>, None, &bodies);
@@ -114,6 +118,51 @@ async fn every_way_to_write_the_target_is_taken_with_exactly_204() {
     assert!(answer.ends_with(r#"{"received":2,"filtered":0,"duplicate":1,"set_aside":0,"spooled":1}"#), "{answer}");
     assert!(answer.contains("x-ms-client-request-id: {ab-1}"), "{answer}");
     assert_eq!(gate.taken()[0].syntax, Syntax::Sniff);
+}
+
+/// What the access log has, line by line.
+fn told(log: &AccessLog, path: &Path) -> Vec<serde_json::Value> {
+    log.close();
+    let text = std::fs::read_to_string(path).expect("a file");
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[tokio::test]
+async fn every_request_leaves_a_line_with_its_id_and_reason_and_repeated_refusals_leave_one() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let path = folder.path().join("access.log");
+    let to = access_log::Config { file: Some(path.clone()), ..access_log::Config::default() };
+    let log = AccessLog::open(&to).expect("it opens");
+    let mut config = plain();
+    config.auth.tokens = vec![auth::Token {
+        name: "plant".to_owned(),
+        // Of "right".
+        sha256: "27042f4e6eca7d0b2a7ee4026df2ecfa51d3339e6d122aa099118ecd8563bad9".to_owned(),
+        group: None,
+        hosts: Vec::new(),
+        resource_ids: Vec::new(),
+    }];
+    let listener = Listener::bind(&config, folder.path()).expect("the listener starts");
+    let gate = start_with(&config, listener.telling(Requests::new(log.clone())));
+    let right = "Authorization: Bearer right\r\n";
+    let accepted = gate.post(PATH, &format!("{right}User-Agent: agent/1\r\n"), b"[]").await;
+    for _ in 0..3 {
+        assert_eq!(status(&gate.post(PATH, "", b"[]").await), "401");
+    }
+    assert_eq!(status(&gate.post(PATH, &format!("{right}Content-Encoding: x\r\n"), b"[]").await), "415");
+    assert_eq!(status(&gate.post(PATH, &format!("{right}Content-Length: 3\r\n"), b"[]").await), "400");
+
+    let lines = told(&log, &path);
+    let of = |key: &str| lines.iter().map(|line| line[key].clone()).collect::<Vec<_>>();
+    let reasons = ["accepted", "AuthenticationFailed", "UnsupportedContentEncoding", "BadRequest"];
+    assert_eq!(of("reason"), reasons, "{lines:?}");
+    assert_eq!(of("status"), [204, 401, 415, 400]);
+    let first = &lines[0];
+    assert!(accepted.contains(&format!("x-ms-request-id: {}", first["request_id"].as_str().expect("an id"))));
+    assert_eq!((&first["identity"], &first["user_agent"]), (&"plant".into(), &"agent/1".into()));
+    assert_eq!((&first["client"], &first["received"]), (&"127.0.0.1".into(), &2.into()));
+    assert_eq!(first["target"], "/dataCollectionRules/dcr-0123/streams/Custom-SecurityEvent", "no query");
+    assert!(lines[1]["detail"].as_str().is_some_and(|detail| detail.contains("bearer token")), "{}", lines[1]);
 }
 
 #[tokio::test]

@@ -47,8 +47,8 @@ fn an_event_is_the_same_row_whatever_shape_it_came_in() {
 
 #[test]
 fn every_shape_of_an_event_has_one_key() {
-    // `printf 'dc1.corp.example\nsecurity\n1234\n1714979289' | sha256sum | cut -c1-32`
-    const KEY: &str = "1a325116d82292793a739d913c6db3bd";
+    // `printf 'dc1.corp.example\nsecurity\n4624\n1234\n1714979289' | sha256sum | cut -c1-32`
+    const KEY: &str = "d6f877bdcafaeef0a62cfce7cb4ff317";
     let extras = Extras { event_key: "Key_CF".to_owned(), ..Extras::default() };
     for raw in SHAPES.into_iter().chain([XML]) {
         let format = if raw.starts_with('{') { Format::Json } else { Format::Xml };
@@ -60,6 +60,23 @@ fn every_shape_of_an_event_has_one_key() {
             assert_eq!(row["Key_CF"], KEY, "{row}");
             assert_eq!(time.map(|time| time.to_string()).as_deref(), Some("2024-05-06T07:08:09.1234567Z"));
         }
+    }
+}
+
+#[test]
+fn white_space_around_what_system_says_changes_no_row() {
+    let loose =
+        XML.replace("Name='Microsoft-Windows-Security-Auditing'", "Name=' Microsoft-Windows-Security-Auditing '");
+    let loose = loose.replacen("'4' ThreadID='8'", "' 4' ThreadID='8 '", 1);
+    let (system, data) = loose.split_once("</System>").expect("a System");
+    // Around the text of every element.
+    let loose =
+        format!("{}</System>{data}", system.replace("</", "\n  </").replace("'>", "'>\n\t").replace("D>", "D>\n "));
+    let loose =
+        loose.replace("<Channel>", "<Channel>\r\n").replace("<Computer>", "<Computer>\n").replace("<Task>", "<Task> ");
+    let loose = loose.replace("<Keywords>", "<Keywords>\n").replace("<Opcode>", "<Opcode>\n");
+    for table in Table::ALL {
+        assert_eq!(row_of(table, &loose), row_of(table, XML), "{table:?} {loose}");
     }
 }
 

@@ -123,13 +123,16 @@ impl Config {
             for (name, given) in [
                 ("tls.certificate", tls.certificate.is_some()),
                 ("tls.key", tls.key.is_some()),
+                ("tls.second_certificate", tls.second_certificate.is_some()),
+                ("tls.second_key", tls.second_key.is_some()),
                 ("tls.client_ca", tls.client_ca.is_some()),
             ] {
                 problems.when(given, key(name), "needs TLS to the proxy; remove it, or tls.mode = \"off\"");
             }
         } else {
-            let parts = tls.certificate.is_some() != tls.key.is_some();
-            problems.when(parts, key("tls.certificate"), "and tls.key are given together or not at all");
+            for (half, other) in tls.half_given() {
+                problems.when(true, key(half), format!("and {other} are given together or not at all"));
+            }
         }
         problems.when(
             tls.client_certificates == ClientCertificates::Required && tls.client_ca.is_none(),

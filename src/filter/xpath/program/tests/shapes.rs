@@ -104,6 +104,27 @@ fn a_level_in_words_is_its_number() {
 }
 
 #[test]
+fn white_space_around_what_system_says_does_not_count() {
+    answer_alike(
+        "<Event><System><Provider Name=' P '/><EventID>\n 7 \n</EventID><Task>\n 3\n</Task><Channel>\n  Security\n</Channel>\
+         <Computer>\n  h\n</Computer></System><EventData><Data Name='a'> x </Data></EventData></Event>",
+        &[
+            r#"{"Provider":"P ","EventID":" 7","Task":" 3","Channel":"\nSecurity","Computer":"h\n","EventData":{"a":" x "}}"#,
+            r##"{"Event":{"System":{"Provider":{"#attributes":{"Name":" P"}},"EventID":"7\n","Task":"3 ","Channel":{"#text":"Security "},"Computer":"\th"},"EventData":{"a":" x "}}}"##,
+        ],
+        &[
+            ("*[System[Channel='Security' and Computer='h' and EventID=7]]", true),
+            ("*[System[Provider[@Name='P']]]", true),
+            // Those look at the tree.
+            ("*[System[*='Security'] and System[*='h'] and System[*/@Name='P']]", true),
+            ("*[System[Task='3']]", true),
+            ("*[EventData[Data[@Name='a']='x']]", false),
+            ("*[EventData[Data[@Name='a']=' x ']]", true),
+        ],
+    );
+}
+
+#[test]
 fn what_may_be_event_data_is_found_as_such_in_flat_records() {
     answer_alike(
         "<Event><System><EventID>1</EventID><Version>2</Version><Execution ProcessID='5' ThreadID='6'/><Channel>c</Channel>\

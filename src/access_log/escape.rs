@@ -10,7 +10,7 @@ pub(super) const TEXT_MAX_BYTES: usize = 256;
 const CUT: &[u8] = b"...";
 
 /// Appends `text` in quotes.
-pub(super) fn quoted(text: &str, out: &mut Vec<u8>) {
+pub fn quoted(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     let harmless = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\';
     if text.len() <= TEXT_MAX_BYTES && text.bytes().all(harmless) {
@@ -36,7 +36,7 @@ pub(super) fn quoted(text: &str, out: &mut Vec<u8>) {
 }
 
 /// Appends `text` as it is when it cannot be mistaken for anything else, else in quotes.
-pub(super) fn word(text: &str, out: &mut Vec<u8>) {
+pub fn word(text: &str, out: &mut Vec<u8>) {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]/@+*".contains(&b);
     if !text.is_empty() && text != "-" && text.len() <= TEXT_MAX_BYTES && text.bytes().all(plain) {
         out.extend_from_slice(text.as_bytes());

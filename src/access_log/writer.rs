@@ -5,14 +5,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::record::Record;
-use super::{Config, Format, Message, line};
+use super::{Config, Format, Line, Message, drop_lines};
 
 /// Bytes that are gathered before they are written, also while more lines wait.
 const GATHER_BYTES: usize = 64 << 10;
@@ -81,7 +80,7 @@ impl Writer {
             let mut message = Some(first);
             while let Some(one) = message {
                 match one {
-                    Message::Line(record) => self.gather(&record),
+                    Message::Line(line) => self.gather(&*line),
                     Message::Reopen => {}
                     Message::Close => closing = true,
                 }
@@ -98,8 +97,9 @@ impl Writer {
         }
     }
 
-    fn gather(&mut self, record: &Record) {
-        line::append(record, self.target.format, &mut self.gathered);
+    fn gather(&mut self, line: &dyn Line) {
+        line.append(self.target.format, &mut self.gathered);
+        self.gathered.push(b'\n');
         self.lines += 1;
         if self.gathered.len() >= GATHER_BYTES {
             self.flush();
@@ -117,7 +117,7 @@ impl Writer {
                 self.gathered.clear();
             }
             Err(error) => {
-                self.dropped.fetch_add(self.lines, Ordering::Relaxed);
+                drop_lines(&self.dropped, self.lines);
                 if !self.failing {
                     tracing::warn!(%error, "the access log cannot be written; lines are dropped until it can");
                 }
