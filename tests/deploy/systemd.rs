@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gatepost::tunnel::config::Limits;
 
-use crate::tools::{both, of_checkout, run, run_well, tool};
+use crate::tools::{both, of_checkout, run, tool};
 
 const UNIT: &str = "deploy/systemd/gatepost.service";
 

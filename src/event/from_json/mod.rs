@@ -10,7 +10,7 @@
 use std::borrow::Cow;
 
 use super::computers::Computers;
-use super::{Fields, MAX_JSON_DEPTH, Timestamp, from_xml, numbers, trimmed};
+use super::{Fields, MAX_JSON_DEPTH, Timestamp, numbers, trimmed};
 use keys::Field::{self, Channel, Computer, EventId, Level, Provider, RecordId, Time};
 use keys::{Place, Target, level_of_word, target};
 
