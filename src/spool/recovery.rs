@@ -262,6 +262,8 @@ pub(super) fn recover(fs: &dyn Fs, dir: &Path, config: &Config) -> Result<(Layou
     let mut survey = survey(fs, dir)?;
     let mut recovered = Recovered::default();
     set_aside(fs, &mut survey, &mut recovered);
+    // A killed process may have named its last segment and not lived to make the name durable.
+    fs.sync_dir(dir).map_err(|source| OpenError::Directory { dir: dir.to_owned(), source })?;
     let spares = keep_spares(fs, &survey, config);
     let mut segments: Vec<Arc<Segment>> = Vec::with_capacity(survey.live.len());
     let mut layout_active = None;

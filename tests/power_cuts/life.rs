@@ -139,11 +139,11 @@ impl Life {
     }
 
     /// What was spooled is what was settled, and no damage is made up.
-    pub(crate) fn assert_account(&self) {
+    pub(crate) fn assert_account(&self, output: &str) {
         let totals = self.forwarder.totals();
-        assert_eq!((totals.damaged, totals.dead_lettered, totals.forgotten), (0, 0, 0));
-        assert_eq!(totals.sum(), self.spool.status().end);
-        assert_eq!((self.forwarder.position_lost(), self.forwarder.in_doubt()), (None, 0));
+        assert_eq!((totals.damaged, totals.dead_lettered, totals.forgotten), (0, 0, 0), "{output}");
+        assert_eq!(totals.sum(), self.spool.status().end, "{output}");
+        assert_eq!((self.forwarder.position_lost(), self.forwarder.in_doubt()), (None, 0), "{output}");
     }
 }
 

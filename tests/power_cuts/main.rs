@@ -132,7 +132,7 @@ impl Story {
             self.owed.extend(events);
         }
         life.until_drained(&self.output).await;
-        life.assert_account();
+        life.assert_account(&self.output);
         life.stop().await;
         let held = self.world.held();
         let lost: Vec<_> = self.owed.iter().filter(|event| !held.contains_key(event)).take(5).collect();

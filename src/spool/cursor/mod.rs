@@ -152,15 +152,16 @@ impl Cursor {
         Self { fs, path, file, end, compacted: end, state, durable_low, durable_ceiling, measured, stale: false, found }
     }
 
-    /// Notes what the state has that the journal has not, since it was opened, and makes all of it durable: what was
-    /// only in the system's cache before a kill may still go.
+    /// Notes what the state has that the journal has not, since it was opened, and makes all of it durable, the file's
+    /// name too: what was only in the system's cache before a kill may still go.
     fn note_opening(&mut self) -> io::Result<()> {
         let State { log, life, ceiling, boot, .. } = self.state;
         let mut entries = vec![Entry::Log(log), Entry::Life(life), Entry::Ceiling(ceiling)];
         entries.extend(self.state.doubt.iter().map(Entry::Doubt));
         entries.push(Entry::Opened(boot));
         entries.into_iter().try_for_each(|entry| self.note(entry))?;
-        self.file.sync_data()
+        self.file.sync_data()?;
+        self.fs.sync_dir(parent(&self.path))
     }
 
     /// Where it began: what is below was never its business.
@@ -376,8 +377,12 @@ fn write_anew(fs: &dyn Fs, path: &Path, state: &State) -> io::Result<(Arc<dyn Fi
     file.write_all_at(&bytes, 0)?;
     file.sync_data()?;
     fs.rename(&fresh, path)?;
-    fs.sync_dir(path.parent().unwrap_or(Path::new(".")))?;
+    fs.sync_dir(parent(path))?;
     Ok((file, bytes.len() as u64))
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
 }
 
 /// Opens and reads a whole file.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::fs::faulty::FaultyFs;
+use super::super::fs::volatile::VolatileFs;
 use super::super::fs::{Fs, RealFs};
 use super::*;
 
@@ -255,6 +256,32 @@ fn a_gap_is_what_a_power_cut_leaves_also_behind_a_stop_and_damage_where_there_wa
         assert_eq!(cut.in_doubt() > 0, !stopped);
         std::fs::write(path(&dir), bytes).unwrap();
         assert_eq!(open(&dir).found().loss, Some(Cause::Damaged), "a kill leaves no gap");
+    }
+}
+
+#[test]
+fn what_a_killed_process_left_is_durable_before_anybody_builds_on_it() {
+    let (dir, path) = (Path::new("/outputs"), Path::new("/outputs/siem.cursor"));
+    for (changes, seed) in (0..10).flat_map(|changes| (0..8).map(move |seed| (changes, seed))) {
+        let disk = VolatileFs::default();
+        disk.create_dir(dir).unwrap();
+        let open = |disk: &VolatileFs, around: &Surroundings| Cursor::open(Arc::new(disk.clone()), path, around);
+        let mut cursor = open(&disk, &new_at(10)).unwrap();
+        cursor.settle(10..20, Settlement::Forwarded).unwrap();
+        cursor.sync().unwrap();
+        // Killed in the middle of beginning anew in place of a damaged one.
+        cursor.file.write_all_at(&[1; ENTRY_LEN], cursor.end).unwrap();
+        drop(cursor);
+        disk.cut_after(changes);
+        drop(open(&disk, &around()));
+        let disk = disk.kill();
+        let mut cursor = open(&disk, &around()).unwrap();
+        cursor.settle(20..900, Settlement::Forwarded).unwrap();
+        cursor.sync().unwrap();
+        assert_eq!(cursor.durable_low(), 900);
+        let disk = disk.cut(&mut fastrand::Rng::with_seed(seed));
+        let cursor = open(&disk, &Surroundings { boot: Boot::of(2), ..around() }).unwrap();
+        assert_eq!(cursor.low(), 900, "{changes} changes, seed {seed}: the spool has given back what is below");
     }
 }
 

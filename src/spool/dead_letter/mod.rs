@@ -165,6 +165,8 @@ impl DeadLetters {
     /// Opens the letters of a directory, which is made if need be. At most `max_bytes` are kept.
     pub fn open(fs: Arc<dyn Fs>, dir: &Path, max_bytes: u64) -> io::Result<Self> {
         fs.create_dir(dir)?;
+        // A killed process may have named its last file and not lived to make the name durable.
+        fs.sync_dir(dir)?;
         Self::load(fs, dir, max_bytes, false)
     }
 

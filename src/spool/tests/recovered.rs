@@ -45,6 +45,25 @@ async fn what_opening_found_is_durable_before_anybody_builds_on_it() {
 }
 
 #[tokio::test]
+async fn a_segment_that_a_killed_process_named_keeps_its_name_once_it_holds_something() {
+    for (changes, seed) in (0..10).flat_map(|changes| (0..8).map(move |seed| (changes, seed))) {
+        let dir = Path::new("/spool");
+        let disk = VolatileFs::default();
+        let (spool, _) = open_on(Arc::new(disk.clone()), dir);
+        // Killed in the middle of it.
+        disk.cut_after(changes);
+        drop(spool.append(numbered(1)).await);
+        let disk = disk.kill();
+        let (spool, _) = open_on(Arc::new(disk.clone()), dir);
+        spool.append(numbered(2)).await.unwrap();
+        let end = spool.status().end;
+        let disk = disk.cut(&mut fastrand::Rng::with_seed(seed));
+        let (spool, recovered) = open_on(Arc::new(disk), dir);
+        assert!(recovered.end == end && read_all(&spool, 0).0.contains(&2), "{changes} changes, seed {seed}");
+    }
+}
+
+#[tokio::test]
 async fn a_disk_that_cannot_make_the_tail_durable_is_not_built_upon() {
     let dir = tempfile::tempdir().unwrap();
     filled(dir.path(), 3).await;
