@@ -1,5 +1,5 @@
 # Two stages: build with the Rust image, run from distroless with nothing but the binary, as a numeric non-root user.
-FROM rust:1.95-bookworm AS build
+FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src

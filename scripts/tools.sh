@@ -18,12 +18,38 @@ debian() { # debian COMMAND PACKAGE ...: install the packages of the commands th
     apt_install "${missing[@]}"
 }
 
-apt_install() { # apt_install PACKAGE ...
+apt_install() { # apt_install PACKAGE ...: install them, and start none of the services that come with them
     echo "installing: $*"
     local sudo=()
     [ "$(id -u)" -eq 0 ] || sudo=(sudo)
     "${sudo[@]}" apt-get update -q
+    local before after
+    before=$(services)
+    forbid_starts
     DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get -o DPkg::Lock::Timeout=300 install -q -y --no-install-recommends "$@"
+    allow_starts
+    # The tests start what they need on ports of their own; a service of the same package would hold the usual ones.
+    after=$(services)
+    comm -13 <(echo "$before") <(echo "$after") | while read -r unit; do
+        [ -n "$unit" ] && "${sudo[@]}" systemctl disable -q "$unit"
+    done
+}
+
+services() { # the services that start with this machine, where systemd runs
+    [ -d /run/systemd/system ] || return 0
+    systemctl list-unit-files --type=service --state=enabled --no-legend --plain | cut -d ' ' -f 1 | sort
+}
+
+# Debian's way to install a server without starting it: a policy that says no. One that is there already is left alone.
+policy=/usr/sbin/policy-rc.d
+forbid_starts() {
+    [ -e "$policy" ] && return
+    printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" install -m 0755 /dev/stdin "$policy"
+    trap allow_starts EXIT
+}
+allow_starts() {
+    [ -z "$(trap -p EXIT)" ] || "${sudo[@]}" rm -f "$policy"
+    trap - EXIT
 }
 
 cargo_tool() { # cargo_tool NAME: install a cargo subcommand

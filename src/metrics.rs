@@ -88,6 +88,9 @@ metrics! {
     /// Events that named a computer or resource that is not their sender's, by input and whether their upload was refused or
     /// they were kept and tagged.
     EVENTS_FOREIGN = Counter "gatepost_events_foreign_total" ["input", "action"];
+    /// Windows events in acknowledged uploads that had no readable time, by input: they are known by their content only, and a
+    /// workspace puts the time of arrival in its place. `/status` says who sends them.
+    EVENTS_TIMELESS = Counter "gatepost_events_without_time_total" ["input"];
     /// Events appended to the spool, by input.
     EVENTS_SPOOLED = Counter "gatepost_events_spooled_total" ["input"];
     /// Uploads refused because of load, by reason.
@@ -126,6 +129,9 @@ metrics! {
     /// Events that an output took whose time it does not keep: Azure puts the time of arrival in the place of a
     /// `TimeGenerated` more than two days back or one day ahead. Their own time is in `original_time_column`.
     EVENTS_RESTAMPED = Counter "gatepost_events_restamped_total" ["output"];
+    /// Records in JSON that an output took whole in one column, because they are no Windows events and its table has no columns
+    /// for them, by output.
+    EVENTS_SHAPELESS = Counter "gatepost_events_without_shape_total" ["output"];
     /// Events of the spool that were for other outputs only, by output that passed over them.
     EVENTS_SKIPPED = Counter "gatepost_events_skipped_total" ["output"];
     /// Events in the spool that this output still has to send.
@@ -136,6 +142,11 @@ metrics! {
     OUTPUT_STALLED_SECONDS = Gauge "gatepost_output_stalled_seconds" ["output"];
     /// Events sent again after an ambiguous answer (sent, no reply): the only way to a duplicate at a workspace.
     EVENTS_AMBIGUOUS = Counter "gatepost_events_ambiguous_total" ["output"];
+    /// Read positions that were lost, by output and cause: events that it may have sent are sent again.
+    OUTPUT_POSITIONS_LOST = Counter "gatepost_output_positions_lost_total" ["output", "cause"];
+    /// Events that this output still has to send and that may have arrived already, because of a crash or a lost
+    /// position: they count as ambiguous when they are sent again.
+    EVENTS_IN_DOUBT = Gauge "gatepost_events_in_doubt" ["output"];
     /// Requests to endpoints, by output, endpoint and outcome.
     FORWARD_REQUESTS = Counter "gatepost_forward_requests_total" ["output", "endpoint", "outcome"];
     /// Seconds from sending a batch to its answer, by output and endpoint.

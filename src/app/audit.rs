@@ -7,13 +7,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Context;
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::event::Timestamp;
 use crate::ingest::ledger::{Ledger, Note, Tally};
-use crate::spool::cursor::Cursor;
+use crate::spool::cursor::registry::Registry;
+use crate::spool::cursor::{Cursor, Loss};
 use crate::spool::fs::{Fs, RealFs};
 use crate::spool::inspect::Inspection;
 use crate::spool::{HeadItem, Item, Ordinal};
@@ -31,6 +34,8 @@ pub struct Report {
     pub damaged: u64,
     /// Every difference, in words. Empty when everything adds up.
     pub differences: Vec<String>,
+    /// What happened and is accounted for, in words.
+    pub notes: Vec<String>,
 }
 
 /// One input's side.
@@ -60,6 +65,10 @@ pub struct OutputAccount {
     pub damaged: u64,
     /// Events meant for another output.
     pub skipped: u64,
+    /// Events that it settled before its position was lost.
+    pub forgotten: u64,
+    /// When its position was lost last, and how.
+    pub position_lost: Option<Loss>,
     /// Events it still has to send, counted in the log.
     pub pending: u64,
 }
@@ -96,10 +105,12 @@ pub fn audit(config: &Config) -> anyhow::Result<Report> {
     let is_configured = |name: &str| config.outputs.iter().any(|output| output.output.name() == name);
     let account =
         |(name, cursor): &(String, Cursor)| kept.account(name, cursor, !is_configured(name), &mut differences);
-    let outputs = cursors.iter().map(account).collect();
+    let outputs: Vec<OutputAccount> = cursors.iter().map(account).collect();
+    differences.extend(missing_positions(state_dir, &fs, &outputs, is_configured)?);
+    let notes = outputs.iter().filter_map(lost_position).collect();
     let inputs =
         ledger.tallies.iter().map(|(name, tally)| InputAccount { name: name.clone(), tally: *tally }).collect();
-    Ok(Report { inputs, outputs, spooled: end, damaged: ledger.damaged, differences })
+    Ok(Report { inputs, outputs, spooled: end, damaged: ledger.damaged, differences, notes })
 }
 
 fn cursors(state_dir: &Path, fs: &Arc<dyn Fs>) -> anyhow::Result<Vec<(String, Cursor)>> {
@@ -119,6 +130,29 @@ fn cursors(state_dir: &Path, fs: &Arc<dyn Fs>) -> anyhow::Result<Vec<(String, Cu
     }
     cursors.sort_by(|(one, _), (other, _)| one.cmp(other));
     Ok(cursors)
+}
+
+/// Outputs that have had a position and have none: the next start begins with the oldest event that is kept.
+fn missing_positions(
+    state_dir: &Path,
+    fs: &Arc<dyn Fs>,
+    outputs: &[OutputAccount],
+    is_configured: impl Fn(&str) -> bool,
+) -> anyhow::Result<Vec<String>> {
+    let (registry, _) = Registry::open(Arc::clone(fs), state_dir).context("the registry of outputs cannot be read")?;
+    let is_missing = |name: &&str| is_configured(name) && !outputs.iter().any(|output| output.name == *name);
+    let difference =
+        |name| format!("output {name}: its position is missing; the next start begins with the oldest event kept");
+    Ok(registry.outputs().filter(is_missing).map(difference).collect())
+}
+
+fn lost_position(output: &OutputAccount) -> Option<String> {
+    let Loss { cause, at_ms, events } = output.position_lost?;
+    let (name, cause, forgotten) = (&output.name, cause.as_str(), output.forgotten);
+    let at = Timestamp::of(UNIX_EPOCH + Duration::from_millis(at_ms));
+    Some(format!(
+        "output {name}: its position was lost ({cause}) at {at}: {events} events that were kept then may have been sent before; {forgotten} that it had settled are forgotten"
+    ))
 }
 
 /// Reads every record whole: a head can be sound and the events behind it not.
@@ -182,10 +216,14 @@ impl Kept {
         let totals = cursor.totals();
         let pending = self.pending(cursor);
         let spooled = self.end.saturating_sub(cursor.start());
-        if !removed && totals.sum() + pending != spooled {
+        if cursor.found().loss.is_some() {
             differences.push(format!(
-                "output {name}: forwarded {} + dead-lettered {} + damaged {} + skipped {} + pending {pending} is not the {spooled} events spooled since it began",
-                totals.forwarded, totals.dead_lettered, totals.damaged, totals.skipped
+                "output {name}: its position is damaged; the next start sends again what it may have sent"
+            ));
+        } else if !removed && totals.sum() + pending != spooled {
+            differences.push(format!(
+                "output {name}: forwarded {} + dead-lettered {} + damaged {} + skipped {} + forgotten {} + pending {pending} is not the {spooled} events spooled since it began",
+                totals.forwarded, totals.dead_lettered, totals.damaged, totals.skipped, totals.forgotten
             ));
         }
         OutputAccount {
@@ -196,6 +234,8 @@ impl Kept {
             dead_lettered: totals.dead_lettered,
             damaged: totals.damaged,
             skipped: totals.skipped,
+            forgotten: totals.forgotten,
+            position_lost: cursor.lost(),
             pending,
         }
     }

@@ -9,6 +9,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 
 use super::outputs::{Common, Outputs};
+use super::positions::Positions;
 use super::rule_store::{LiveRules, RuleStore};
 use super::rules;
 use super::state::StateDir;
@@ -120,11 +121,10 @@ fn open(
     );
     let outputs = Outputs::new(Common {
         shared: crate::outputs::Shared::new(state.path()),
-        cursors: state.dir("outputs")?,
+        positions: Positions::open(fs, state.path(), state.dir("outputs")?, spool.clone())?,
         secret,
         spool: spool.clone(),
         dead_letters: Arc::clone(&dead_letters),
-        fs,
     });
     let access_log = AccessLog::open(&config.access_log).context("access_log")?;
     let requests = Requests::new(access_log.clone());

@@ -100,6 +100,7 @@ fn show(parts: &Parts, seen: &mut Seen) {
     for forwarder in parts.outputs.forwarders() {
         let name = forwarder.name();
         metrics::EVENTS_PENDING.set(&[name], forwarder.pending() as f64);
+        metrics::EVENTS_IN_DOUBT.set(&[name], forwarder.in_doubt() as f64);
         let stalled = forwarder.stalled_for();
         metrics::OUTPUT_STALLED_SECONDS.set(&[name], stalled.as_secs_f64());
         warn_of_stall(&forwarder, stalled);

@@ -24,6 +24,7 @@ mod dead_letters;
 mod housekeeping;
 pub mod listeners;
 mod outputs;
+mod positions;
 pub mod reload;
 mod rule_store;
 pub mod rules;

@@ -1,7 +1,6 @@
 //! The outputs that run, and their coming and going with the configuration.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,13 +9,12 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::positions::Positions;
 use crate::balancer::{Backoff, Balancer, RetryBudget, Spec};
 use crate::config;
 use crate::forward::batch::Identity;
 use crate::forward::{self, Forwarder};
-use crate::spool::cursor::Cursor;
 use crate::spool::dead_letter::DeadLetters;
-use crate::spool::fs::{Access, Fs};
 use crate::spool::{Ordinal, Spool};
 
 /// How long an output that is taken out of the configuration may go on sending what was spooled for it.
@@ -25,11 +23,10 @@ const PARTING: Duration = Duration::from_secs(10);
 /// What every output needs.
 pub(super) struct Common {
     pub(super) shared: crate::outputs::Shared,
-    pub(super) cursors: PathBuf,
+    pub(super) positions: Positions,
     pub(super) secret: [u8; 32],
     pub(super) spool: Spool,
     pub(super) dead_letters: Arc<Mutex<DeadLetters>>,
-    pub(super) fs: Arc<dyn Fs>,
 }
 
 /// The outputs that run, by name.
@@ -66,6 +63,8 @@ impl Outputs {
             if let Err(error) = self.start_missing(&before) {
                 tracing::error!(error = format!("{error:#}"), "an output does not run until the next reload");
             }
+        } else {
+            self.common.positions.are_known();
         }
         result
     }
@@ -81,13 +80,15 @@ impl Outputs {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.end(|of| !sections.iter().any(|section| section.output.name() == of.output.name())).await;
-        self.retire_others(sections);
+        for name in self.common.positions.retire_others(sections) {
+            self.needs().remove(&name);
+        }
     }
 
     async fn end(&self, which: impl Fn(&config::Output) -> bool) {
         let leaving: Vec<Running> =
             self.running().extract_if(.., |_, running| which(&running.section)).map(|(_, of)| of).collect();
-        end_all(leaving).await;
+        self.end_all(leaving).await;
     }
 
     fn start_missing(&self, sections: &[config::Output]) -> anyhow::Result<()> {
@@ -101,69 +102,16 @@ impl Outputs {
         Ok(())
     }
 
-    /// Puts the positions of outputs that are not configured aside: the spool keeps nothing for them from now on. What
-    /// they did not send is said. One that comes back goes on where it was, as far as the spool still has it.
-    fn retire_others(&self, sections: &[config::Output]) {
-        let common = &self.common;
-        let entries = common.fs.list(&common.cursors).unwrap_or_default();
-        let names = entries.iter().filter_map(|entry| entry.name.strip_suffix(".cursor"));
-        for name in names.filter(|name| !sections.iter().any(|section| section.output.name() == *name)) {
-            let (path, retired) = (self.position(name), self.retired(name));
-            let end = *common.spool.durable_end().borrow();
-            let pending = Cursor::look(Arc::clone(&common.fs), &path).map(|cursor| cursor.pending(end));
-            let put_aside = common.fs.rename(&path, &retired).and_then(|()| common.fs.sync_dir(&common.cursors));
-            match (pending, put_aside) {
-                (Ok(0), Ok(())) => tracing::info!(output = name, "an output is no longer configured"),
-                (Ok(pending), Ok(())) => tracing::warn!(
-                    output = name,
-                    pending,
-                    "an output is no longer configured: the events that it did not send are given up"
-                ),
-                (Err(error), _) => {
-                    tracing::error!(output = name, %error, "the position of an output that is no longer configured")
-                }
-                (_, Err(error)) => {
-                    tracing::error!(output = name, %error, "the position of an output that is no longer configured")
-                }
-            }
-            self.needs().remove(name);
-        }
-    }
-
-    fn position(&self, name: &str) -> PathBuf {
-        self.common.cursors.join(format!("{name}.cursor"))
-    }
-
-    fn retired(&self, name: &str) -> PathBuf {
-        self.common.cursors.join(format!("{name}.retired"))
-    }
-
-    /// The position of an output: its own, or the one that it left when it was removed from the configuration, or a
-    /// new one.
-    fn open_cursor(&self, name: &str) -> anyhow::Result<Cursor> {
-        let common = &self.common;
-        let (path, retired) = (self.position(name), self.retired(name));
-        let is_there = |path| common.fs.open(path, Access::Read).is_ok();
-        if !is_there(&path) && is_there(&retired) {
-            common.fs.rename(&retired, &path)?;
-            common.fs.sync_dir(&common.cursors)?;
-        }
-        // A new output begins with what comes from now on: what is in the spool was acknowledged before it existed. One
-        // whose position is damaged begins with the oldest event that is kept: sent twice is better than lost.
-        let status = common.spool.status();
-        let start = if is_there(&path) { status.first } else { status.end };
-        Ok(Cursor::open(Arc::clone(&common.fs), &path, start)?)
-    }
-
     fn start(&self, section: &config::Output) -> anyhow::Result<Running> {
         let common = &self.common;
         let name = section.output.name();
         let output = crate::outputs::build(&section.output, &common.shared)?;
         let specs = output.endpoints().iter().map(spec).collect();
-        let cursor = self.open_cursor(name)?;
+        let cursor = common.positions.of(name)?;
         self.needs().insert(name.to_owned(), cursor.durable_low());
         // What this output has seen must never be numbered again, even if damage took it from the log.
         common.spool.advance_to(cursor.high());
+        let identity = Identity::new(&common.secret, cursor.log(), name);
         let forwarder = Arc::new(Forwarder::new(forward::Parts {
             name: name.into(),
             config: section.forward.clone(),
@@ -174,7 +122,7 @@ impl Outputs {
             dead_letters: Arc::clone(&common.dead_letters),
             backoff: Backoff::between_retries(&section.balancer),
             budget: RetryBudget::new(&section.balancer),
-            identity: Identity::new(&common.secret, name),
+            identity,
             rng: fastrand::Rng::new(),
         }));
         let stop = CancellationToken::new();
@@ -188,7 +136,15 @@ impl Outputs {
     /// Stops all of them; resolves when their last requests have their answers.
     pub(super) async fn stop(&self) {
         let running = std::mem::take(&mut *self.running());
-        end_all(running.into_values().collect()).await;
+        self.end_all(running.into_values().collect()).await;
+    }
+
+    /// Ends all of them together: the slowest answer is waited for once.
+    async fn end_all(&self, leaving: Vec<Running>) {
+        let ended = futures_util::future::join_all(leaving.into_iter().map(Running::end)).await;
+        for (name, life) in ended.into_iter().flatten() {
+            self.common.positions.note(&name, life);
+        }
     }
 
     /// The forwarders that run.
@@ -221,25 +177,23 @@ impl Outputs {
     }
 }
 
-/// Ends all of them together: the slowest answer is waited for once.
-async fn end_all(leaving: Vec<Running>) {
-    futures_util::future::join_all(leaving.into_iter().map(Running::end)).await;
-}
-
 impl Running {
-    /// Ends its tasks and closes its books.
-    async fn end(self) {
+    /// Ends its tasks and closes its books; its name and how old its position is now.
+    async fn end(self) -> Option<(String, u64)> {
         self.stop.cancel();
         for task in self.tasks {
             if let Err(ended) = task.await {
                 tracing::error!(output = self.forwarder.name(), %ended, "a task of an output ended badly");
             }
         }
+        let name = self.forwarder.name().to_owned();
         let forwarder = self.forwarder;
-        let closed = tokio::task::spawn_blocking(move || forwarder.checkpoint()).await;
-        if !matches!(closed, Ok(Ok(_))) {
+        let closed = tokio::task::spawn_blocking(move || forwarder.close()).await;
+        let Ok(Ok(life)) = closed else {
             tracing::warn!("an output's position cannot be made durable; a restart may repeat its last batches");
-        }
+            return None;
+        };
+        Some((name, life))
     }
 }
 

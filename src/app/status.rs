@@ -37,6 +37,7 @@ pub(super) fn status(parts: &Parts) -> Value {
         "listeners": listeners.iter().map(|(name, address)| json!({"name": name, "address": address})).collect::<Vec<_>>(),
         "tunnels": parts.tunnels.status(),
         "rules": rules(parts),
+        "without_time": parts.ingest.timeless(),
         "account": { "inputs": ledger.tallies, "total": ledger.total(), "damaged": ledger.damaged },
         "spool": {
             "first": spool.first,
@@ -65,7 +66,11 @@ pub(super) fn status(parts: &Parts) -> Value {
                 "dead_lettered": totals.dead_lettered,
                 "damaged": totals.damaged,
                 "skipped": totals.skipped,
+                "forgotten": totals.forgotten,
+                "in_doubt": forwarder.in_doubt(),
+                "position_lost": forwarder.position_lost(),
                 "last_error": forwarder.last_error(),
+                "without_shape": forwarder.shapeless(),
                 "details": forwarder.output_status(),
                 "endpoints": forwarder.balancer().snapshot(),
             })

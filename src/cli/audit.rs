@@ -40,5 +40,6 @@ pub(super) fn shown(report: &Report) -> String {
     } else {
         report.differences.iter().map(|difference| format!("DIFFERENCE: {difference}\n")).collect()
     };
-    format!("{inputs}\n{outputs}\n{verdict}")
+    let notes: String = report.notes.iter().map(|note| format!("note: {note}\n")).collect();
+    format!("{inputs}\n{outputs}\n{notes}{verdict}")
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -21,8 +22,8 @@ use crate::event::{Event, Timestamp};
 /// Bytes that are gathered before they are printed.
 const PRINTED_AT_ONCE: usize = 64 << 10;
 
-/// Before all events: files are shown as they are, no time goes into an extra.
-const NEVER: Timestamp = Timestamp::from_ticks(i64::MIN);
+/// All times: files are shown as they are, none goes into an extra.
+const ALL_TIMES: RangeInclusive<Timestamp> = Timestamp::from_ticks(i64::MIN)..=Timestamp::from_ticks(i64::MAX);
 
 /// Show the rows of Azure's tables that events become, or the columns of a table.
 #[derive(Debug, clap::Args)]
@@ -65,7 +66,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
 fn row(table: Table, event: &Event<'_>) -> Result<Bytes, String> {
     let raw = Bytes::copy_from_slice(event.raw);
     let source = Source { format: event.format, raw: &raw, client: None };
-    columns::row(Some(table), source, &Extras::default(), NEVER).map(|(row, _)| row)
+    columns::row(Some(table), source, &Extras::default(), &ALL_TIMES).map(|made| made.bytes)
 }
 
 fn schema(table: Table, as_json: bool) -> anyhow::Result<String> {

@@ -88,6 +88,25 @@ fn every_computer_that_a_record_names_must_fit() {
     ] {
         assert_eq!(foreign(&bound, row), Some(Foreign::Computer("DC01".to_owned())), "{row}");
     }
+    let quoted = "<Event><System><EventID>1</EventID><Channel>x</Channel><Computer>DC01</Computer></System></Event>";
+    for (name, before) in [
+        ("Event", ""),
+        ("_raw", " "),
+        ("event", "\\ufeff"),
+        ("any", "\\u00a0"),
+        ("System", "\u{feff}\u{2003}"),
+        ("log", "\\r\\n<?xml version='1.0'?>"),
+    ] {
+        for xml in [quoted.to_owned(), quoted.replace('<', "\\u003c"), quoted.replace('<', "\\u003C")] {
+            for row in [
+                format!(r#"{{"Computer":"web01","{name}":"{before}{xml}"}}"#),
+                format!(r#"{{"{name}":"{before}{xml}","body":{{"Hostname":"web01"}}}}"#),
+                format!(r#"{{"event":{{"original":"{before}{xml}"}},"{name}":"","message":"<Event/>"}}"#),
+            ] {
+                assert_eq!(foreign(&bound, &row), Some(Foreign::Computer("DC01".to_owned())), "{row}");
+            }
+        }
+    }
     for value in ["7", "1e999", "true", "[\"web01\"]", "{\"x\":\"DC01\"}"] {
         for row in [
             format!(r#"{{"Computer":{value}}}"#),

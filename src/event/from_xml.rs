@@ -11,6 +11,9 @@ use memchr::memmem::{self, Finder};
 use super::xml::{Token, Tokens, XmlError, attribute, skip_declaration};
 use super::{Fields, MAX_RECORD_BYTES, Timestamp, trimmed};
 
+/// The attribute of `TimeCreated` that stands for `SystemTime` where a provider told its time as a number.
+pub(super) const RAW_TIME: &str = "RawTime";
+
 static EVENT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("Event"));
 
 /// Reads one `<Event>` element, with whatever stands before it (byte order mark, XML declaration, comments, white
@@ -89,7 +92,7 @@ fn scan_system<'a>(tokens: &mut Tokens<'a>, fields: &mut Fields<'a>) -> Result<(
         match name {
             b"Provider" => fields.provider = attribute(attributes, "Name").map(trimmed),
             b"TimeCreated" => {
-                fields.time = attribute(attributes, "SystemTime").and_then(|time| Timestamp::parse(&time));
+                fields.time = time(attributes);
             }
             b"Event" => return Err(XmlError { reason: "another <Event> begins before </Event>", offset: at }),
             _ => {}
@@ -108,6 +111,14 @@ fn scan_system<'a>(tokens: &mut Tokens<'a>, fields: &mut Fields<'a>) -> Result<(
             b"Computer" => fields.computer = Some(text).filter(|name| !name.is_empty()),
             _ => {}
         }
+    }
+}
+
+/// The time in `TimeCreated`: schemas give it one of two attributes.
+fn time(attributes: &[u8]) -> Option<Timestamp> {
+    match attribute(attributes, "SystemTime") {
+        Some(time) => Timestamp::parse(&time),
+        None => attribute(attributes, RAW_TIME).and_then(|ticks| Timestamp::from_raw(&ticks)),
     }
 }
 

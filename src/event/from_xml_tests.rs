@@ -244,3 +244,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_time_that_was_told_as_a_number_is_a_time() {
+    for (attributes, time) in [
+        ("RawTime='133594528891234567'", Some("2024-05-06T07:08:09.1234567Z")),
+        ("RawTime='133594528891234567' SystemTime='2024-05-06T07:08:08Z'", Some("2024-05-06T07:08:08Z")),
+        ("RawTime='84600000000'", None),
+    ] {
+        let xml = format!("<Event><System><TimeCreated {attributes}/></System></Event>");
+        let (fields, _) = scan(xml.as_bytes()).expect("an event");
+        assert_eq!(fields.time, time.and_then(Timestamp::parse), "{attributes}");
+    }
+}

@@ -7,6 +7,7 @@
 //! This module does no I/O and reads no clock.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,6 +21,8 @@ pub mod from_json;
 pub mod from_xml;
 pub mod key;
 pub mod names;
+mod numbers;
+mod quoted;
 pub mod stored;
 pub mod timestamp;
 pub(crate) mod xml;
@@ -87,15 +90,24 @@ pub struct Fields<'a> {
     pub keywords: Option<u64>,
     /// Where `System` ends in the raw bytes of an event in XML, for those who only want what follows.
     pub system_end: Option<usize>,
+    /// Where in the raw bytes of a record in JSON the string stands, with its quotes, that is the event, in XML: of such a record
+    /// these are that event's fields, and nothing else of it counts.
+    pub quoted: Option<Range<usize>>,
 }
 
 impl Fields<'_> {
+    /// Whether these are the fields of a Windows event. The event forwarder's own events have no channel.
+    pub fn is_windows_event(&self) -> bool {
+        let has_origin = self.channel.is_some() || self.provider.is_some();
+        self.event_id.is_some() && self.computer.is_some() && has_origin
+    }
+
     /// The same fields, on their own.
     pub(crate) fn into_owned(self) -> Fields<'static> {
         let owned = |text: Option<Cow<'_, str>>| text.map(|text| Cow::Owned(text.into_owned()));
-        let Self { computer, channel, provider, event_id, record_id, time, level, keywords, system_end } = self;
+        let Self { computer, channel, provider, event_id, record_id, time, level, keywords, system_end, quoted } = self;
         let (computer, channel, provider) = (owned(computer), owned(channel), owned(provider));
-        Fields { computer, channel, provider, event_id, record_id, time, level, keywords, system_end }
+        Fields { computer, channel, provider, event_id, record_id, time, level, keywords, system_end, quoted }
     }
 }
 

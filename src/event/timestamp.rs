@@ -1,7 +1,7 @@
 //! Points in time as Windows counts them.
 //!
 //! Agents write the time of one event with 0 to 9 digits after the second, with `T` or a space, with `Z` or a numeric
-//! offset, or as a number since 1970. All of them mean the same point here. The parser is written by hand because
+//! offset, or as a number since 1970 or 1601. All of them mean the same point here. The parser is written by hand because
 //! every event passes it; property tests check it against the `time` crate.
 
 use std::fmt;
@@ -12,6 +12,29 @@ const TICKS: i64 = 10_000_000;
 
 /// Epoch numbers from here on are milliseconds: as seconds they would be the year 5138.
 const MILLIS_FROM: f64 = 1e11;
+
+/// What whole numbers count, by their size: the first that a number is below. Today's time is near the middle of each.
+const UNITS: [(i64, Unit); 4] = [
+    (100_000_000_000, Unit::Ticks(TICKS)),
+    (100_000_000_000_000, Unit::Ticks(TICKS / 1_000)),
+    (100_000_000_000_000_000, Unit::Ticks(TICKS / 1_000_000)),
+    (1_000_000_000_000_000_000, Unit::FileTime),
+];
+
+/// The tick of 1970-01-01 on Windows' own clock, which begins in 1601.
+const WINDOWS_1970: i64 = 116_444_736_000_000_000;
+
+/// The first tick of the year 1602: whatever is earlier is Windows' way to say "no time".
+const FIRST: i64 = -116_129_376_000_000_000;
+
+/// What a unit of a number is.
+#[derive(Debug, Clone, Copy)]
+enum Unit {
+    /// So many ticks, from 1970 on.
+    Ticks(i64),
+    /// A tick, from 1601 on.
+    FileTime,
+}
 
 /// A point in time in 100 ns ticks since 1970-01-01 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,12 +71,12 @@ impl Timestamp {
     }
 
     /// Reads `2024-05-06T07:08:09.1234567Z` and its relatives: a space for the `T`, no fraction or up to 9 digits (cut to 7),
-    /// `Z`, `UTC`, `+hh:mm`, `+hhmm` or nothing (UTC) for the zone. `None` for anything else and for the year 1601 and
-    /// before, which is Windows' way to say "no time".
+    /// `Z`, `UTC`, `+hh:mm`, `+hhmm` or nothing (UTC) for the zone; and .NET's `/Date(1714979289123)/`. `None` for anything
+    /// else and for the year 1601 and before, which is Windows' way to say "no time".
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim_ascii().as_bytes();
-        if let Some(millis) = powershell_millis(text) {
-            return Self::from_epoch(millis);
+        if let Some(number) = dotnet_millis(text) {
+            return number.checked_mul(TICKS / 1_000).filter(|ticks| *ticks >= FIRST).map(Self);
         }
         let (date, rest) = text.split_first_chunk::<19>()?;
         let well_formed = date[4] == b'-'
@@ -80,6 +103,28 @@ impl Timestamp {
         // Beyond this, ticks would not fit. A float has no more than microseconds to give at today's dates.
         (seconds.abs() < 2.5e11).then(|| Self((seconds * 1e6).round() as i64 * 10))
     }
+
+    /// Reads a number as it is written: whole seconds, milliseconds, microseconds or nanoseconds since 1970-01-01 UTC, or
+    /// Windows' ticks since 1601, told apart by how large it is; or a float of seconds or milliseconds.
+    pub fn from_number(text: &str) -> Option<Self> {
+        let Ok(number) = text.parse::<i64>() else { return text.parse().ok().and_then(Self::from_epoch) };
+        match UNITS.iter().find(|(end, _)| number.unsigned_abs() < end.unsigned_abs()) {
+            Some((_, Unit::Ticks(ticks))) => number.checked_mul(*ticks).map(Self),
+            Some((_, Unit::FileTime)) => Self::from_file_time(number),
+            None => Some(Self(number / 100)),
+        }
+    }
+
+    /// Reads `RawTime`, which stands where a provider gave no time in words: Windows' ticks since 1601, or those of a counter
+    /// of the processor, which tell no time. Those are smaller for years after a start.
+    pub fn from_raw(text: &str) -> Option<Self> {
+        const YEAR_1990: i64 = 122_756_256_000_000_000;
+        text.trim_ascii().parse().ok().filter(|ticks| *ticks >= YEAR_1990).and_then(Self::from_file_time)
+    }
+
+    fn from_file_time(ticks: i64) -> Option<Self> {
+        ticks.checked_sub(WINDOWS_1970).filter(|ticks| *ticks >= FIRST).map(Self)
+    }
 }
 
 /// RFC 3339 in UTC with 7 digits after the second.
@@ -94,10 +139,15 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// What PowerShell's `ConvertTo-Json` writes: `/Date(1700000000000)/`.
-fn powershell_millis(text: &[u8]) -> Option<f64> {
-    let number = text.strip_prefix(b"/Date(")?.strip_suffix(b")/")?;
-    std::str::from_utf8(number).ok()?.parse::<i64>().ok().map(|n| n as f64)
+/// What .NET writes, and so PowerShell's `ConvertTo-Json`: `/Date(1700000000000)/`, or with the offset of the writer,
+/// `/Date(1700000000000+0100)/`, which does not change the time.
+fn dotnet_millis(text: &[u8]) -> Option<i64> {
+    let inner = text.strip_prefix(b"/Date(")?.strip_suffix(b")/")?;
+    // A sign that comes first is the number's own.
+    let sign = inner.iter().skip(1).position(|byte| matches!(byte, b'+' | b'-')).map(|at| at + 1);
+    let (number, zone) = inner.split_at(sign.unwrap_or(inner.len()));
+    offset(zone)?;
+    std::str::from_utf8(number).ok()?.parse().ok()
 }
 
 fn digits(text: &[u8]) -> Option<u32> {
@@ -190,11 +240,48 @@ mod tests {
             "2024-05-06T02:38:09-04:30",
             "2024-05-06 07:08:09.123456 UTC",
             "/Date(1714979289123)/",
+            "/Date(1714979289123+0200)/",
+            "/Date(1714979289123-0430)/",
         ] {
             assert_eq!(Timestamp::parse(text).map(Timestamp::unix_seconds), seconds, "{text}");
         }
         assert_eq!(Timestamp::from_epoch(1_714_979_289.5).map(Timestamp::unix_seconds), seconds);
         assert_eq!(Timestamp::from_epoch(1_714_979_289_123.0).map(Timestamp::unix_seconds), seconds);
+        for number in [
+            "1714979289",
+            "1714979289.5",
+            "1.714979289e9",
+            "1714979289123",
+            "1714979289123456",
+            "1714979289123456789",
+            "133594528899999999",
+        ] {
+            assert_eq!(Timestamp::from_number(number).map(Timestamp::unix_seconds), seconds, "{number}");
+        }
+        assert_eq!(Timestamp::from_raw(" 133594528891234567 "), Timestamp::parse("2024-05-06T07:08:09.1234567Z"));
+    }
+
+    #[test]
+    fn dates_of_dotnet_are_milliseconds_whatever_their_size() {
+        assert_eq!(ticks("/Date(0)/"), Some(0));
+        assert_eq!(ticks("/Date(1000)/"), Some(TICKS));
+        assert_eq!(ticks("/Date(-1000)/"), Some(-TICKS));
+        for text in [
+            "/Date(-11644473600000)/",
+            "/Date(-62135596800000)/",
+            "/Date()/",
+            "/Date(1+9)/",
+            "/Date(9223372036854775807)/",
+        ] {
+            assert_eq!(ticks(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_counter_of_a_processor_is_no_time() {
+        for text in ["0", "84600000000", "95000000000000000", "-1", "x", "99999999999999999999"] {
+            assert_eq!(Timestamp::from_raw(text), None, "{text}");
+        }
     }
 
     #[test]

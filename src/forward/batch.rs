@@ -6,7 +6,7 @@ use std::ops::Range;
 use aws_lc_rs::digest;
 
 use crate::outputs::output::{OutgoingEvent, Request, Row};
-use crate::spool::Ordinal;
+use crate::spool::{LogId, Ordinal};
 
 /// Events with their positions, already in the form in which the output sends them.
 #[derive(Debug, Clone)]
@@ -78,16 +78,23 @@ impl Batch {
 }
 
 /// What makes batch ids: the same events of the same output and installation always get the same id, so that an
-/// endpoint that remembers ids can tell a repetition, even one after a crash.
+/// endpoint that remembers ids can tell a repetition, even one after a crash. Other events get another one, also when
+/// the log is lost and its ordinals begin anew: the log's own id goes in. One that is not known leaves the ids as they
+/// were before logs had any.
 #[derive(Debug, Clone)]
 pub struct Identity {
     seed: Vec<u8>,
 }
 
 impl Identity {
-    /// Ids for one output of one installation.
-    pub fn new(installation: &[u8], output: &str) -> Self {
-        Self { seed: [installation, b"\0batch\0", output.as_bytes()].concat() }
+    /// Ids for one output of one installation, for events of one log.
+    pub fn new(installation: &[u8], log: LogId, output: &str) -> Self {
+        let mut seed = [installation, b"\0batch\0", output.as_bytes()].concat();
+        if log != LogId::UNKNOWN {
+            seed.extend_from_slice(b"\0log\0");
+            seed.extend_from_slice(&log.number().to_le_bytes());
+        }
+        Self { seed }
     }
 
     /// A UUID (version 8: custom) for a range of events.

@@ -7,9 +7,9 @@ use super::*;
 use crate::event::Format;
 use crate::event::stored::{Routing, StoredRoute, StoredUpload};
 use crate::outputs::output::{EndpointSpec, Outcome, Request};
-use crate::spool::cursor::{Cursor, Settlement};
+use crate::spool::cursor::{Boot, Cursor, Settlement, Surroundings};
 use crate::spool::fs::RealFs;
-use crate::spool::{Config, Entry, Spool};
+use crate::spool::{Config, Entry, LogId, Spool};
 use crate::values::ByteSize;
 
 /// An output that takes `max_events` a request and has no form for an event that says `unsendable`.
@@ -101,12 +101,17 @@ impl Log {
 
     /// An output as its forwarder begins it.
     fn output(&self, name: &str, max_events: usize) -> Simulated {
-        let cursor = Cursor::open(Arc::new(RealFs), &self.dir.path().join(name), 0).unwrap();
+        let cursor = Cursor::open(Arc::new(RealFs), &self.dir.path().join(name), &at_the_start()).unwrap();
         let settled = super::super::settled_below(self.end(), cursor.unsettled(cursor.low(), self.end()));
         let (reader, again) = (self.spool.reader(cursor.low()).unwrap(), cursor.open_batches());
         let builder = Builder::new(name.into(), Arc::new(Stub { max_events }), reader, settled, again);
         Simulated { builder, cursor, on_the_way: Vec::new(), end: self.end() }
     }
+}
+
+/// What a new output of an empty log knows.
+fn at_the_start() -> Surroundings {
+    Surroundings { log: LogId::UNKNOWN, kept: 0..0, boot: Boot::of(1), life: None }
 }
 
 /// What a forwarder does, step by step, without its tasks.

@@ -107,12 +107,8 @@ impl Forwarder {
                     }
                 }
                 End::Narrow(_) => {
-                    let range = piece.range();
+                    self.take_back(&piece);
                     let (first, second) = piece.halves();
-                    let noted = self.cursor().abandon(range);
-                    if let Err(error) = noted.and_then(|()| self.begin(&second)).and_then(|()| self.begin(&first)) {
-                        tracing::warn!(output = &*self.name, %error, "the halving of a batch cannot be noted");
-                    }
                     pieces.push(second);
                     pieces.push(first);
                 }
@@ -135,6 +131,7 @@ impl Forwarder {
         if shortened > 0 {
             metrics::EVENTS_SHORTENED.add(&[&self.name], shortened as u64);
         }
+        self.shapeless.note(&self.name, &*self.output, batch);
         let now = Timestamp::of(SystemTime::now());
         let times = batch.events.iter().filter_map(|event| event.row.time);
         let restamped = times.filter(|time| !self.output.keeps_time(*time, now)).count();
@@ -164,17 +161,21 @@ impl Forwarder {
         loop {
             let only = asked.filter(|(_, until)| Instant::now() < *until).map(|(endpoint, _)| endpoint);
             if stop.run_until_cancelled(self.output.admit(&request)).await.is_none() {
-                return self.stopped(batch, may_be_there);
+                return End::Stopped;
             }
             let Some(lease) = self.lease(request.events, only, stop).await else {
-                return self.stopped(batch, may_be_there);
+                return End::Stopped;
             };
             let endpoint = lease.endpoint;
+            self.begin(batch);
             let began = Instant::now();
             let outcome = self.output.send(endpoint, &request).await;
             self.count(endpoint, &request, &outcome, began.elapsed());
             lease.finish(verdict(&outcome));
             may_be_there |= leaves_doubt(&outcome);
+            if !may_be_there && outcome != Outcome::Accepted {
+                self.take_back(batch);
+            }
             match outcome {
                 Outcome::Accepted => return End::Accepted,
                 Outcome::Split { detail } => return End::Narrow(Refused::too_large(detail)),
@@ -191,14 +192,6 @@ impl Forwarder {
                 pause(self.wait_before(tries), stop).await;
             }
         }
-    }
-
-    /// A batch that no endpoint can have taken is as if it had not begun: the next run need not count it as ambiguous.
-    fn stopped(&self, batch: &Batch, may_be_there: bool) -> End {
-        if !may_be_there && let Err(error) = self.cursor().abandon(batch.range()) {
-            tracing::warn!(output = &*self.name, %error, "that a batch was not sent cannot be noted");
-        }
-        End::Stopped
     }
 
     async fn encode(self: &Arc<Self>, batch: &Batch) -> Request {

@@ -4,15 +4,14 @@
 //! it (or its events are kept as dead letters), settle it. Rules that hold at every line of it:
 //!
 //! - the read position moves last: a batch is settled after the output accepted it or the dead letters are durable;
-//! - a begin is on file before the first byte is sent, so that after a crash the batches that may have been taken are
-//!   known, sent again under their old ids, and counted as ambiguous;
+//! - a begin is on file before the first byte is sent, and taken back when nobody can have it, so that after a crash the
+//!   batches that may have been taken are known, sent again under their old ids, and counted as ambiguous;
 //! - one output delays nobody else: each has its own reader, cursor, balancer and task;
 //! - tries have no limit, only the age of an event has.
 //!
 //! It knows no protocol and no input.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::balancer::{Backoff, Balancer, RetryBudget};
-use crate::metrics;
 use crate::outputs::output::Output;
 use crate::spool::cursor::{Cursor, Settlement, Totals};
 use crate::spool::dead_letter::DeadLetters;
@@ -33,9 +31,12 @@ pub mod batch;
 mod builder;
 mod config;
 mod deliver;
+mod position;
 mod settle;
+mod shapeless;
 
 pub use config::Config;
+pub use shapeless::Shapeless;
 
 use batch::{Batch, Identity};
 use builder::{Builder, Built, Stuck};
@@ -86,6 +87,8 @@ pub struct Forwarder {
     on_the_way: Mutex<BTreeMap<Ordinal, u64>>,
     /// What the last failed request said, and when; cleared by the next accepted one.
     last_error: Mutex<Option<LastError>>,
+    /// Records whose shape the output did not know.
+    shapeless: shapeless::Seen,
     /// Whether endpoints reject everything.
     suspicion: Mutex<deliver::Suspicion>,
     /// How many events were settled when that was looked at last, and since when it is so many.
@@ -126,6 +129,7 @@ impl Forwarder {
             rng: Mutex::new(rng),
             on_the_way: Mutex::default(),
             last_error: Mutex::default(),
+            shapeless: shapeless::Seen::default(),
             suspicion: Mutex::default(),
             progress: Mutex::new((0, Instant::now())),
         }
@@ -172,7 +176,7 @@ impl Forwarder {
             end.mark_unchanged();
             let flush = growing_since.is_some_and(|since| since.elapsed() >= self.config.linger.get());
             let built;
-            (builder, built) = self.build(builder, flush).await;
+            (builder, built) = Arc::clone(&self).build(builder, flush).await;
             let built = match built {
                 Ok(built) => built,
                 Err(error @ (Stuck::Newer(_) | Stuck::Log(ReadError::Released | ReadError::BehindEnd { .. }))) => {
@@ -188,11 +192,7 @@ impl Forwarder {
             self.settle_aside(built.aside, &stop).await;
             if let Some(batch) = built.batch {
                 growing_since = None;
-                if let Err(error) = self.begin(&batch) {
-                    // Sent all the same: without the note a crash now would repeat it uncounted, but holding it back
-                    // would stop the output for as long as the disk is full.
-                    tracing::warn!(output = &*self.name, %error, "the begin of a batch cannot be noted");
-                }
+                let batch = self.take(batch);
                 deliveries.spawn(Arc::clone(&self).deliver(batch, stop.clone()));
                 while let Some(ended) = deliveries.try_join_next() {
                     delivered(Some(ended));
@@ -246,7 +246,8 @@ impl Forwarder {
     }
 
     fn builder(&self) -> Result<Builder, ReadError> {
-        let cursor = self.cursor();
+        let mut cursor = self.cursor();
+        cursor.doubt_begun();
         let end = *self.spool.durable_end().borrow();
         let reader = self.spool.reader(cursor.low())?;
         let again = cursor.open_batches();
@@ -258,23 +259,25 @@ impl Forwarder {
     }
 
     /// Builds off the async runtime; the builder goes there and comes back.
-    async fn build(&self, mut builder: Builder, flush: bool) -> (Builder, Result<Built, Stuck>) {
+    async fn build(self: Arc<Self>, mut builder: Builder, flush: bool) -> (Builder, Result<Built, Stuck>) {
         let max_age = self.config.max_age.get().as_millis() as u64;
         let oldest = now_ms().saturating_sub(max_age);
         let work = move || {
             let built = builder.build(flush, oldest);
+            if let Ok(Built { batch: Some(batch), .. }) = &built {
+                self.make_room(batch.range().end);
+            }
             (builder, built)
         };
         tokio::task::spawn_blocking(work).await.expect("building a batch does not panic and is never cancelled")
     }
 
-    /// Notes that a batch is about to be sent.
-    fn begin(&self, batch: &Batch) -> io::Result<()> {
-        self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner).insert(batch.range().start, batch.spooled_at_ms);
-        if batch.resent {
-            metrics::EVENTS_AMBIGUOUS.add(&[&self.name], batch.events.len() as u64);
-        }
-        self.cursor().begin(batch.range())
+    /// Takes a batch to be delivered.
+    fn take(&self, batch: Batch) -> Batch {
+        let range = batch.range();
+        self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner).insert(range.start, batch.spooled_at_ms);
+        let resent = batch.resent || self.cursor().doubtful(&[range]) > 0;
+        Batch { resent, ..batch }
     }
 
     fn settle(&self, range: Range<Ordinal>, settlement: Settlement) {
@@ -289,16 +292,6 @@ impl Forwarder {
 
     fn cursor(&self) -> MutexGuard<'_, Cursor> {
         self.cursor.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Makes the read position durable and returns it: nothing below is needed by this output any more. Blocks; the
-    /// cursor stays free meanwhile, or a slow disk would hold up every delivery and with them the runtime.
-    pub fn checkpoint(&self) -> io::Result<Ordinal> {
-        let sync = self.cursor().begin_sync()?;
-        let result = sync.run();
-        let mut cursor = self.cursor();
-        cursor.end_sync(&sync, result)?;
-        Ok(cursor.durable_low())
     }
 
     /// The output's name.
@@ -348,6 +341,11 @@ impl Forwarder {
     /// What went wrong last, unless a batch was accepted since.
     pub fn last_error(&self) -> Option<LastError> {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What its destination took since the start of records whose shape it did not know.
+    pub fn shapeless(&self) -> Option<Shapeless> {
+        self.shapeless.get()
     }
 
     /// Its balancer, to look at.

@@ -34,9 +34,11 @@ mod identity;
 pub mod ledger;
 mod reserve;
 mod sort;
+mod timeless;
 
 pub use accept::{Accept, Receipt, Refusal};
 pub use config::Config;
+pub use timeless::Timeless;
 
 use admission::Admission;
 use ledger::{Tally, Waiting};
@@ -71,6 +73,7 @@ struct Inner {
     sorting: Semaphore,
     parts: Parts,
     watermark: f64,
+    timeless: timeless::Seen,
 }
 
 impl Accept for Ingest {
@@ -90,7 +93,21 @@ impl Ingest {
     pub fn new(config: Config, watermark: f64, parts: Parts) -> Self {
         let admission = Admission::new(&config);
         let sorting = Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from));
-        Self { inner: Arc::new(Inner { config, admission, sorting, parts, watermark }) }
+        Self {
+            inner: Arc::new(Inner {
+                config,
+                admission,
+                sorting,
+                parts,
+                watermark,
+                timeless: timeless::Seen::default(),
+            }),
+        }
+    }
+
+    /// What was taken since the start of Windows events without a readable time, by input.
+    pub fn timeless(&self) -> Vec<Timeless> {
+        self.inner.timeless.list()
     }
 
     /// Refuses every upload from now on.
@@ -129,6 +146,7 @@ impl Inner {
             self.parts.waiting.leave(&sorted.input, &filtered);
             count_rules(&sorted);
         }
+        self.timeless.note(&sorted);
         Ok(total.receipt())
     }
 

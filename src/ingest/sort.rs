@@ -30,6 +30,8 @@ pub(super) struct Sorted {
     pub(super) dropped: BTreeMap<&'static str, u64>,
     /// What the rules took to outputs.
     pub(super) taken: Vec<Taken>,
+    /// How many are Windows events without a readable time.
+    pub(super) timeless: u64,
     pub(super) parts: Vec<Part>,
     /// The route sets 1, 2, …
     sets: Vec<Vec<Route>>,
@@ -81,8 +83,10 @@ pub(super) fn sort(upload: Upload, rules: &Rules, keys: &KeyMaker, part_max: usi
     let mut session = rules.session(&client, &stream, now);
     let mut dropped = BTreeMap::new();
     let mut records = Vec::new();
+    let mut timeless = 0;
 
     for event in &decoded.events {
+        timeless += u64::from(event.fields.time.is_none() && event.fields.is_windows_event());
         match session.decide(event) {
             Decision::Drop(reason) => *dropped.entry(reason).or_insert(0) += 1,
             Decision::Keep(set) => {
@@ -107,13 +111,14 @@ pub(super) fn sort(upload: Upload, rules: &Rules, keys: &KeyMaker, part_max: usi
         filtered: Tally { received: filtered, filtered, ..Tally::default() },
         dropped,
         taken,
+        timeless,
         parts: cut(records, part_max, &sets),
         sets,
         body,
     })
 }
 
-fn since_1970() -> Duration {
+pub(super) fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 

@@ -27,6 +27,7 @@ fn sorted(records: Vec<Record>, part_max: usize, sets: Vec<Vec<Route>>) -> Sorte
         filtered: Tally::default(),
         dropped: BTreeMap::new(),
         taken: Vec::new(),
+        timeless: 0,
         parts: cut(records, part_max, &sets),
         sets,
         body: BODY.clone(),

@@ -45,12 +45,14 @@ pub struct Row {
     pub time: Option<Timestamp>,
     /// Whether long texts were cut so that it fits.
     pub is_shortened: bool,
+    /// Whether the event had no shape that the output knows, so that the row has all of it in one column.
+    pub is_shapeless: bool,
 }
 
 impl Row {
     /// A row of an output that does not ask for the event's time.
     pub fn timeless(bytes: Bytes) -> Self {
-        Self { bytes, time: None, is_shortened: false }
+        Self { bytes, time: None, is_shortened: false, is_shapeless: false }
     }
 }
 
@@ -165,7 +167,7 @@ pub trait Output: Send + Sync + 'static {
         None
     }
 
-    /// Whether an event of this time keeps it when it is sent `now`. Azure puts the time of arrival in place of old ones.
+    /// Whether an event of this time keeps it when it is sent `now`. Azure puts the time of arrival in place of some.
     fn keeps_time(&self, _time: Timestamp, _now: Timestamp) -> bool {
         true
     }
@@ -186,6 +188,11 @@ pub trait Output: Send + Sync + 'static {
 
     /// What an operator should do about an outcome; `None` when waiting is enough.
     fn advise(&self, _outcome: &Outcome) -> Option<String> {
+        None
+    }
+
+    /// What an operator should do about events of whose shape it knows nothing ([`Row::is_shapeless`]).
+    fn advise_shapeless(&self) -> Option<String> {
         None
     }
 

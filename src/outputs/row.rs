@@ -3,12 +3,14 @@
 //! A JSON event goes out as it came in. Only line breaks are taken out: a row must be one line for NDJSON, and JSON
 //! allows raw line breaks nowhere but in white space. An XML event becomes a row of the WindowsEvent table.
 
+use std::ops::RangeInclusive;
+
 use super::output::{OutgoingEvent, Row};
 use crate::event::columns::{self, Extras, Source, Table};
 use crate::event::{Format, Timestamp};
 
-/// Before all events: no time goes into an extra.
-const NEVER: Timestamp = Timestamp::from_ticks(i64::MIN);
+/// All times: none goes into an extra.
+const ALL_TIMES: RangeInclusive<Timestamp> = Timestamp::from_ticks(i64::MIN)..=Timestamp::from_ticks(i64::MAX);
 
 /// The row of an event; shares the event's bytes when nothing changes. Errors when an XML event cannot be read.
 pub(super) fn json_row(event: &OutgoingEvent) -> Result<Row, String> {
@@ -16,8 +18,8 @@ pub(super) fn json_row(event: &OutgoingEvent) -> Result<Row, String> {
         Format::Json => Ok(Row::timeless(columns::one_line(&event.raw))),
         Format::Xml => {
             let source = Source { format: Format::Xml, raw: &event.raw, client: None };
-            let (row, _) = columns::row(Some(Table::WindowsEvent), source, &Extras::default(), NEVER)?;
-            Ok(Row::timeless(row))
+            let made = columns::row(Some(Table::WindowsEvent), source, &Extras::default(), &ALL_TIMES)?;
+            Ok(Row::timeless(made.bytes))
         }
     }
 }

@@ -21,7 +21,7 @@ use super::fs::{Access, File, Fs, is_full};
 use super::recovery::{Layout, segment_name};
 use super::segment::{Extent, Segment, no_handle};
 use super::shared::{Shared, Work};
-use super::{AppendError, Appended, CommitReport, Config, Health, Ordinal, lock};
+use super::{AppendError, Appended, CommitReport, Config, Health, LogId, Ordinal, lock};
 
 /// An append that waits for its commit.
 #[derive(Debug)]
@@ -39,6 +39,7 @@ pub(super) struct Committer {
     /// The segment being written and its file; `None` before the first append and after a failure.
     active: Option<(Arc<Segment>, Arc<dyn File>)>,
     last_number: u64,
+    log: LogId,
     spares: Vec<PathBuf>,
     buffer: Vec<u8>,
 }
@@ -54,6 +55,7 @@ impl Committer {
             rng: fastrand::Rng::new(),
             active: last.zip(layout.active),
             last_number: layout.last_number,
+            log: layout.log,
             spares: layout.spares,
             buffer: Vec::new(),
         }
@@ -207,6 +209,7 @@ impl Committer {
             predecessor: last.as_ref().map_or(0, |segment| segment.number),
             predecessor_end: last.as_ref().map_or(0, |segment| segment.extent().end),
             created_ms: now_ms(),
+            log: self.log,
         };
         let file = self.begin(&spare, &path, &header).inspect_err(|_| {
             // A file that failed once is not used again; the number is not used again either.

@@ -5,7 +5,7 @@
 //! as nothing. A record header also carries its own offset, so that a copy of it elsewhere counts as nothing too.
 //! Note and index have a checksum of their own: whoever wants only them need not read the payload.
 
-use super::Ordinal;
+use super::{LogId, Ordinal};
 
 /// The format this build reads and writes.
 pub const FORMAT_VERSION: u32 = 1;
@@ -37,6 +37,8 @@ pub struct SegmentHeader {
     pub predecessor_end: u64,
     /// When it was begun, in milliseconds since 1970.
     pub created_ms: u64,
+    /// The log that it is a part of; see [`super::LogId`].
+    pub log: LogId,
 }
 
 /// Why a segment header cannot be used.
@@ -54,7 +56,15 @@ impl SegmentHeader {
         let mut page = vec![0; SEGMENT_HEADER_LEN as usize];
         page[..8].copy_from_slice(&SEGMENT_MAGIC);
         page[12..16].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
-        let fields = [self.number, self.epoch, self.first, self.predecessor, self.predecessor_end, self.created_ms];
+        let fields = [
+            self.number,
+            self.epoch,
+            self.first,
+            self.predecessor,
+            self.predecessor_end,
+            self.created_ms,
+            self.log.number(),
+        ];
         for (slot, field) in page[16..].chunks_exact_mut(8).zip(fields) {
             slot.copy_from_slice(&field.to_le_bytes());
         }
@@ -79,6 +89,7 @@ impl SegmentHeader {
                 predecessor: u64_at(page, 40),
                 predecessor_end: u64_at(page, 48),
                 created_ms: u64_at(page, 56),
+                log: LogId::of(u64_at(page, 64)),
             }),
             other => Err(HeaderError::Version(other)),
         }

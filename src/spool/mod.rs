@@ -54,6 +54,33 @@ use shared::Shared;
 /// The number of an item since the spool began; a record of `n` items covers `first..first + n`.
 pub type Ordinal = u64;
 
+/// Tells one log from another: ordinals begin anew with a new log, so that an ordinal alone does not name an item for
+/// ever. Random; made with the first segment, and handed on from segment to segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogId(u64);
+
+impl LogId {
+    /// The log of a version that made no ids, or one whose headers are all damaged: who remembers an id keeps it.
+    pub const UNKNOWN: Self = Self(0);
+
+    fn new() -> Self {
+        Self(fastrand::u64(1..))
+    }
+
+    fn of(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// As a number; 0 when it is not known.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    fn is_known(self) -> bool {
+        self != Self::UNKNOWN
+    }
+}
+
 /// Proof that an append is durable.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Appended {
@@ -170,6 +197,7 @@ struct Inner {
     shared: Arc<Shared>,
     fs: Arc<dyn Fs>,
     config: Config,
+    log: LogId,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -181,12 +209,13 @@ impl Spool {
         let (layout, recovered) = recovery::recover(&*fs, dir, config)?;
         let shared = Arc::new(Shared::new(layout.segments.clone(), layout.next, layout.spares.len()));
         shared.note_oldest(&*fs);
+        let log = layout.log;
         let committer = Committer::new(Arc::clone(&shared), Arc::clone(&fs), dir, config, layout);
         let thread = std::thread::Builder::new()
             .name("spool-commit".to_owned())
             .spawn(move || committer.run())
             .map_err(OpenError::Thread)?;
-        let inner = Inner { shared, fs, config: config.clone(), thread: Mutex::new(Some(thread)) };
+        let inner = Inner { shared, fs, config: config.clone(), log, thread: Mutex::new(Some(thread)) };
         Ok((Self { inner: Arc::new(inner) }, recovered))
     }
 
@@ -219,6 +248,11 @@ impl Spool {
     /// The ordinal behind the last durable item, and its changes.
     pub fn durable_end(&self) -> watch::Receiver<Ordinal> {
         self.inner.shared.durable()
+    }
+
+    /// Which log this is.
+    pub fn log(&self) -> LogId {
+        self.inner.log
     }
 
     /// Sees to it that new items get ordinals from here on, if they would get lower ones. Call it after opening with

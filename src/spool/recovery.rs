@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use super::frame::{HeaderError, RecordHeader, SEGMENT_HEADER_LEN, SegmentHeader, epoch_is_of};
 use super::fs::{Access, File, Fs};
 use super::segment::{Extent, Segment, Step, WIDE, Walk, find_header, no_handle};
-use super::{Config, Ordinal};
+use super::{Config, LogId, Ordinal};
 
 /// Why a spool cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -169,12 +169,22 @@ fn identify(fs: &dyn Fs, path: &Path, number: u64) -> io::Result<Identity> {
             predecessor: 0,
             predecessor_end: 0,
             created_ms: record.appended_at_ms,
+            log: LogId::UNKNOWN,
         }),
         None => Identity::Nothing,
     })
 }
 
 impl Survey {
+    /// Which log this is, as its latest segment that knows it says; a new one where there is no segment.
+    fn log(&self) -> LogId {
+        if self.live.is_empty() {
+            return LogId::new();
+        }
+        let known = self.live.iter().rev().map(|found| found.header.log).find(|log| log.is_known());
+        known.unwrap_or(LogId::UNKNOWN)
+    }
+
     /// How far each live segment may be read, as its successor says; the last one up to the end of its file.
     pub(super) fn extent(&self, index: usize) -> Extent {
         let found = &self.live[index];
@@ -243,6 +253,7 @@ pub(super) struct Layout {
     pub(super) spares: Vec<PathBuf>,
     pub(super) next: Ordinal,
     pub(super) last_number: u64,
+    pub(super) log: LogId,
 }
 
 /// Opens the directory: finds the segments, cuts a torn tail, removes what was never part of the log.
@@ -270,7 +281,8 @@ pub(super) fn recover(fs: &dyn Fs, dir: &Path, config: &Config) -> Result<(Layou
     recovered.segments = segments.len();
     recovered.first = segments.first().map_or(next, |segment| segment.first);
     recovered.end = next;
-    let layout = Layout { segments, active: layout_active, spares, next, last_number: survey.last_number };
+    let log = survey.log();
+    let layout = Layout { segments, active: layout_active, spares, next, last_number: survey.last_number, log };
     Ok((layout, recovered))
 }
 

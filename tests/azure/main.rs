@@ -13,6 +13,7 @@ mod command;
 mod contract;
 mod contract_entra;
 mod contract_machines;
+mod meaning;
 mod promises;
 mod scene;
 mod tokens;

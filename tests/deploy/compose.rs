@@ -40,6 +40,30 @@ fn docker_compose_understands_it_and_asks_for_the_token() {
 }
 
 #[test]
+fn the_token_that_it_asks_for_is_made_without_what_it_builds() {
+    let text = std::fs::read_to_string(of_checkout(FILE)).expect("it is there");
+    let lines: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("#   ")).collect();
+    let (last, first) = lines.split_last().expect("it shows how");
+    assert!(last.starts_with("docker compose "), "{last}");
+    let script = format!("{}\nprintf %s \"$GATEPOST_TOKEN_SHA256\"", first.join("\n"));
+    let said = run_well(Command::new("sh").arg("-ec").arg(script));
+    let (token, hash) = said.split_once('\n').expect("the token, then its hash");
+    let token = token.split(' ').next().expect("a token");
+    let summed = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes());
+    let summed: String = summed.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hash, summed);
+    run_well(compose(&["config", "-q"]).env("GATEPOST_TOKEN_SHA256", hash));
+}
+
+#[test]
+fn every_image_is_named_with_its_registry() {
+    for (name, service) in of_file(FILE)["services"].as_object().expect("services") {
+        let registry = service["image"].as_str().and_then(|image| image.split('/').next()).expect("an image");
+        assert!(registry == "localhost" || registry.contains('.'), "{name}: {registry}");
+    }
+}
+
+#[test]
 fn what_it_mounts_is_there() {
     let all = of_file(FILE);
     let services = all["services"].as_object().expect("services");

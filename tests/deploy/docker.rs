@@ -31,7 +31,7 @@ fn it_builds_in_one_stage_and_runs_from_another_that_has_no_shell() {
     let all = instructions();
     let from = arguments(&all, "FROM");
     assert_eq!(from.len(), 2, "{from:?}");
-    assert!(from[0].starts_with("rust:") && from[0].ends_with(" AS build"), "{from:?}");
+    assert!(from[0].starts_with("docker.io/library/rust:") && from[0].ends_with(" AS build"), "{from:?}");
     assert!(from[1].contains("distroless") && from[1].contains(":nonroot"), "{from:?}");
     assert!(from.iter().all(|image| !image.contains(":latest")), "{from:?}");
     let stage = last_stage();
@@ -42,7 +42,10 @@ fn it_builds_in_one_stage_and_runs_from_another_that_has_no_shell() {
     let manifest = std::fs::read_to_string(of_checkout("Cargo.toml")).expect("it is there");
     let wanted = manifest.lines().find_map(|line| line.strip_prefix("rust-version = \"")).expect("it says one");
     let wanted = wanted.trim_end_matches('"');
-    assert!(from[0].starts_with(&format!("rust:{wanted}")), "{from:?} is not the rust-version of Cargo.toml, {wanted}");
+    assert!(
+        from[0].starts_with(&format!("docker.io/library/rust:{wanted}")),
+        "{from:?} is not the rust-version of Cargo.toml, {wanted}"
+    );
 }
 
 #[test]
@@ -54,6 +57,19 @@ fn what_it_copies_is_there_and_enough_for_cargo() {
             assert!(of_checkout(path).exists(), "{path} is not there");
         }
     }
+}
+
+#[test]
+fn nothing_is_sent_to_the_engine_but_what_is_copied() {
+    let ignore = std::fs::read_to_string(of_checkout(".dockerignore")).expect("it is there");
+    let mut kept: Vec<&str> = ignore.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    assert!(ignore.lines().any(|line| line == "*"), "everything else stays here, secrets and target above all");
+    let all = instructions();
+    let copies = arguments(&all, "COPY").into_iter().filter(|copy| !copy.contains("--from"));
+    let mut copied: Vec<&str> = copies.flat_map(|copy| copy.split(' ').rev().skip(1)).collect();
+    kept.sort_unstable();
+    copied.sort_unstable();
+    assert_eq!(kept, copied);
 }
 
 #[test]

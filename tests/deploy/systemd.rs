@@ -11,8 +11,9 @@ const UNIT: &str = "deploy/systemd/gatepost.service";
 
 #[test]
 fn the_unit_is_exposed_hardly_at_all() {
-    let mut command = Command::new(tool("systemd-analyze", "systemd"));
-    run_well(command.args(["security", "--offline=true", "--threshold=15", "--no-pager"]).arg(of_checkout(UNIT)));
+    let report = judged(&[]);
+    let exposure = report.lines().find(|line| line.contains("Overall exposure level")).expect("a verdict");
+    assert!(exposure.contains("gatepost.service: 1.0 "), "{report}");
 }
 
 #[test]
@@ -36,14 +37,64 @@ fn what_the_unit_starts_is_what_the_binary_takes() {
     let unit = std::fs::read_to_string(of_checkout(UNIT)).expect("it is there");
     let folder = tempfile::tempdir().expect("a temporary directory");
     let config = folder.path().join("gatepost.toml");
-    std::fs::write(&config, "").expect("a temporary file");
-    let lines: Vec<&str> = unit.lines().filter_map(|line| line.strip_prefix("ExecStartPre=")).collect();
-    assert_eq!(lines.len(), 1, "a broken configuration is told before the start");
-    let args = lines[0].strip_prefix("/usr/local/bin/gatepost ").expect("our binary");
-    let config = config.to_str().expect("a plain path");
-    let args = args.replace("/etc/gatepost/gatepost.toml", config);
-    run_well(Command::new(env!("CARGO_BIN_EXE_gatepost")).args(args.split(' ')));
-    assert!(unit.contains("ExecStart=/usr/local/bin/gatepost run --config /etc/gatepost/gatepost.toml\n"));
+    std::fs::write(&config, "[spool]\nmax_siez = \"1 GiB\"\n").expect("a temporary file");
+    let start = setting("ExecStart");
+    let args = start.strip_prefix("/usr/local/bin/gatepost ").expect("our binary");
+    let args = args.replace("/etc/gatepost/gatepost.toml", config.to_str().expect("a plain path"));
+    let ended = run(Command::new(env!("CARGO_BIN_EXE_gatepost")).args(args.split(' ')), b"");
+    assert!(both(&ended).contains("max_siez"), "{}", both(&ended));
+    let code = ended.status.code().expect("it ended by itself").to_string();
+    // A restart would read the same file again, for ever.
+    assert_eq!(setting("RestartPreventExitStatus"), code);
+    assert!(!unit.contains("ExecStartPre="), "its exit status would not prevent the restart");
+}
+
+/// The unit with these drop-ins, as systemd reads them, in a folder of their own, where the binary is ours.
+fn with_drop_ins(drop_ins: &[&str]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let unit = std::fs::read_to_string(of_checkout(UNIT)).expect("it is there");
+    let unit = unit.replace("/usr/local/bin/gatepost", env!("CARGO_BIN_EXE_gatepost"));
+    std::fs::write(folder.path().join("gatepost.service"), unit).expect("a temporary file");
+    let beside = folder.path().join("gatepost.service.d");
+    std::fs::create_dir(&beside).expect("a temporary directory");
+    for drop_in in drop_ins {
+        let from = of_checkout(UNIT).with_extension("service.d").join(drop_in);
+        std::fs::copy(&from, beside.join(drop_in)).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+    }
+    folder
+}
+
+/// How exposed systemd finds the unit with these drop-ins, setting by setting.
+fn judged(drop_ins: &[&str]) -> String {
+    let folder = with_drop_ins(drop_ins);
+    let mut command = Command::new(tool("systemd-analyze", "systemd"));
+    command.env("SYSTEMD_UNIT_PATH", format!("{}:", folder.path().display()));
+    both(&run(command.args(["security", "--offline=true", "--no-pager", "gatepost.service"]), b""))
+}
+
+#[test]
+fn the_drop_in_for_public_egress_lets_a_workspace_output_reach_azure_and_nothing_else_changes() {
+    let (confined, open) = (judged(&[]), judged(&["public-egress.conf"]));
+    let row = |report: &str| report.lines().find(|line| line.contains("IPAddressDeny=")).map(str::to_owned);
+    assert!(row(&confined).is_some_and(|row| row.contains("defines IP address allow list")), "{confined}");
+    assert!(row(&open).is_some_and(|row| row.contains("does not define an IP address allow list")), "{open}");
+    let others = |report: &str| -> Vec<String> {
+        let rows = report.lines().filter(|line| line.contains('=') && !line.contains("IPAddressDeny="));
+        rows.map(str::to_owned).collect()
+    };
+    assert_eq!(others(&confined), others(&open));
+}
+
+#[test]
+fn the_other_drop_ins_are_understood() {
+    for drop_in in ["credentials.conf", "arc.conf"] {
+        let folder = with_drop_ins(&[drop_in]);
+        let mut command = Command::new(tool("systemd-analyze", "systemd"));
+        let said = run(command.arg("verify").arg(folder.path().join("gatepost.service")), b"");
+        let said = both(&said);
+        let about_ours: Vec<&str> = said.lines().filter(|line| line.contains(drop_in)).collect();
+        assert!(about_ours.is_empty(), "{about_ours:?}");
+    }
 }
 
 fn setting(name: &str) -> String {

@@ -113,6 +113,29 @@ async fn a_removed_output_holds_nothing_back_and_the_account_still_balances() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_counts_as_ambiguous_what_was_in_flight_and_not_what_waited() {
+    let collector = Collector::start(Memory::Identities).await.unwrap();
+    collector.set(Behaviour { fault: Some(Fault::Down), ..healthy() });
+    let site = Site::new(&workspace("workspace", &[&collector]), SPOOL);
+    let running = site.start().await;
+    let owed = upload(&site, &site.client(), &mut Host::new("WAITS", 9).with_system_share(0.0), 30).await;
+    let until = Instant::now() + PATIENCE;
+    while site.metric("gatepost_forward_requests_total").await < 3.0 {
+        assert!(Instant::now() < until, "nothing is tried:\n{}", site.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    running.kill();
+    collector.set(healthy());
+    let running = site.start().await;
+    site.until_drained().await;
+    assert_held_once(&collector, &owed, &site.log());
+    let ambiguous = site.metric("gatepost_events_ambiguous_total").await;
+    assert!(ambiguous * 4.0 < owed.len() as f64, "{ambiguous} of {} that nobody can have", owed.len());
+    assert!(running.stop().success());
+    site.assert_audit_balances();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_position_sends_again_and_loses_nothing() {
     let collector = Collector::start(Memory::Identities).await.unwrap();
     collector.set(down());

@@ -16,6 +16,7 @@ mod durable_acknowledgement;
 mod full_disk;
 mod independent_outputs;
 mod load;
+mod lost_position;
 mod once_per_workspace;
 mod rules_over_rest;
 mod set_aside_not_blocked;

@@ -12,7 +12,7 @@ use super::system::{System, event_node};
 use super::{Additions, Table, event, security_event, windows_event};
 use crate::event::document::record::Json;
 use crate::event::document::{Document, Node};
-use crate::event::{Event, Format};
+use crate::event::{Event, Format, quoted};
 
 thread_local! {
     /// Events are read into the memory of the one before.
@@ -71,48 +71,67 @@ impl<'e> Reading<'e> {
 pub(super) fn convert(table: Table, event: &Event<'_>, text: &str, additions: &Additions<'_>) -> Vec<u8> {
     let mut record = if event.format == Format::Json { Json::read(text) } else { None };
     let own_columns = record.as_mut().map(|record| record.take(is_own_column)).unwrap_or_default();
+    let mut line = Line::new(text.len() * 2);
     DOCUMENT.with_borrow_mut(|document| {
         match &record {
+            Some(record) if event.fields.quoted.is_some() => document.read_quoted(event, record),
             Some(record) => document.read_record(event, record),
             None => {
                 document.clear();
                 document.read_all(event);
             }
         }
-        let root = event_node(document);
-        let system = System::of(document, root);
-        let body = if is_nameless(event) { Body::Damaged(text) } else { data_xml::body(event, text, document) };
-        let mut leftovers = Vec::new();
-        if !body.is_damaged() {
-            leftovers::of_system(event, document, root, &system, &mut leftovers);
-            record.iter().for_each(|record| leftovers::of_record(record, &mut leftovers));
-        }
-        let reading = Reading { event, document, root, system, body, leftovers };
-        let mut line = Line::new(text.len() * 2);
-        match table {
-            Table::WindowsEvent => windows_event::write(&reading, &mut line),
-            Table::SecurityEvent => security_event::write(&reading, &mut line),
-            Table::Event => event::write(&reading, &mut line),
-        }
-        let added = additions.of(event);
-        let is_ours = |name: &str| added.iter().any(|(ours, _)| ours.eq_ignore_ascii_case(name));
-        for (name, value) in own_columns.iter().filter(|(name, _)| !is_ours(name)) {
-            line.add_json(name, value.raw());
-        }
-        added.iter().for_each(|(name, value)| line.add(name, value));
-        line.finish()
-    })
+        quoted::within(event, |inner| write(table, &reading(inner, text, record.as_ref(), document), &mut line));
+    });
+    let added = additions.of(event);
+    let is_ours = |name: &str| added.iter().any(|(ours, _)| ours.eq_ignore_ascii_case(name));
+    for (name, value) in own_columns.iter().filter(|(name, _)| !is_ours(name)) {
+        line.add_json(name, value.raw());
+    }
+    added.iter().for_each(|(name, value)| line.add(name, value));
+    line.finish()
+}
+
+/// What has been read of an event; `text` is all of it as it came, and what it was quoted in.
+fn reading<'e>(
+    event: &'e Event<'e>,
+    text: &'e str,
+    record: Option<&'e Json<'e>>,
+    document: &'e Document,
+) -> Reading<'e> {
+    let root = event_node(document);
+    let system = System::of(document, root);
+    let body = if is_nameless(event) { Body::Damaged(text) } else { data_xml::body(event, text, document) };
+    let mut leftovers = Vec::new();
+    if !body.is_damaged() {
+        leftovers::of_system(event, document, root, &system, &mut leftovers);
+        record.iter().for_each(|record| leftovers::of_record(record, &mut leftovers));
+    }
+    Reading { event, document, root, system, body, leftovers }
+}
+
+fn write(table: Table, reading: &Reading<'_>, line: &mut Line<'_>) {
+    match table {
+        Table::WindowsEvent => windows_event::write(reading, line),
+        Table::SecurityEvent => security_event::write(reading, line),
+        Table::Event => event::write(reading, line),
+    }
 }
 
 /// Whether a member of a record is a column that the site has added to its table, or the one that ties rows to resources.
-fn is_own_column(name: &str) -> bool {
+pub(super) fn is_own_column(name: &str) -> bool {
     name.ends_with("_CF") || name.eq_ignore_ascii_case("_ResourceId")
 }
 
-/// Whether an event in XML tells nothing that a row could be known by: its `System` is missing, or stands where no Windows
-/// would write it.
+/// Whether an event tells nothing that a row could be known by: of XML, its `System` is missing, or stands where no Windows
+/// would write it; JSON is no Windows event.
 fn is_nameless(event: &Event<'_>) -> bool {
     let fields = &event.fields;
-    let has_origin = fields.channel.is_some() || fields.provider.is_some();
-    event.format == Format::Xml && fields.event_id.is_none() && fields.computer.is_none() && !has_origin
+    match event.format {
+        Format::Json => !fields.is_windows_event(),
+        Format::Xml => {
+            let has_origin = fields.channel.is_some() || fields.provider.is_some();
+            fields.event_id.is_none() && fields.computer.is_none() && !has_origin
+        }
+    }
 }

@@ -55,13 +55,17 @@ pub(super) fn event_data<'r>(reading: &'r Reading<'_>, line: &Line<'_>) -> Cow<'
     }
 }
 
-/// The body of an event, of which `document` has been read.
-pub(super) fn body<'e>(event: &Event<'_>, text: &'e str, document: &'e Document) -> Body<'e> {
+/// The body of an event, of which `document` has been read. `text` is what it came in.
+pub(super) fn body<'e>(event: &Event<'e>, text: &'e str, document: &'e Document) -> Body<'e> {
     if !document.is_whole() {
         return Body::Damaged(text);
     }
     match event.format {
-        Format::Xml => pieces(text, event.fields.system_end).map_or(Body::Damaged(text), Body::Xml),
+        Format::Xml => {
+            let is_quoted = event.raw.len() < text.len();
+            let xml = if is_quoted { std::str::from_utf8(event.raw).unwrap_or_default() } else { text };
+            pieces(xml, event.fields.system_end).map_or(Body::Damaged(text), Body::Xml)
+        }
         Format::Json => Body::Xml(Cow::Owned(written(document))),
     }
 }

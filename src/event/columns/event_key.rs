@@ -15,7 +15,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::event::key::{canonical, lower};
-use crate::event::{Event, Fields, Format};
+use crate::event::{Event, Fields, Format, quoted};
 
 /// The key of an event, as 32 hexadecimal digits.
 pub(super) fn event_key(event: &Event<'_>) -> String {
@@ -31,6 +31,10 @@ fn identity(event: &Event<'_>) -> String {
         let event_id = event_id.map_or_else(String::new, |event_id| (event_id as u16).to_string());
         return format!("{computer}\n{channel}\n{event_id}\n{record_id}\n{}", time.unix_seconds());
     }
+    quoted::within(event, content)
+}
+
+fn content(event: &Event<'_>) -> String {
     let raw = event.raw.trim_ascii();
     match event.format {
         Format::Xml => format!("xml\n{}", String::from_utf8_lossy(raw)),

@@ -10,10 +10,13 @@
 //!   `System` that rows of Microsoft's agents do not have, and what Windows rendered where a table has no column for it.
 //! - **Types hold.** Azure makes null of a value that does not have its column's type, without a word. Such a value is left
 //!   out of the column instead, and is in `EventData`.
-//! - **What is a row already stays one.** JSON that has the table's shape, or is no Windows event at all, goes out byte for
-//!   byte, but for line breaks and [`Extras`].
+//! - **What is a row already stays one.** JSON that has the table's shape goes out byte for byte, but for line breaks and
+//!   [`Extras`].
+//! - **No row is empty.** Azure drops what has no column without a word. A record that is no Windows event and has members that
+//!   are no columns of the output's table goes whole into the column that takes any text, and says so.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use bytes::Bytes;
@@ -117,8 +120,7 @@ pub struct Column {
 /// over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extras {
-    /// The column for the event's own time, where that is before `original_time_before`: Azure puts the time of arrival in the
-    /// place of old ones. A `datetime`.
+    /// The column for the event's own time, where Azure may not keep that and put the time of arrival in its place. A `datetime`.
     pub original_time: String,
     /// The column for the event's key, equal for every copy of an event whatever gateway it came through. A `string`.
     pub event_key: String,
@@ -137,9 +139,20 @@ pub struct Source<'a> {
     pub client: Option<&'a str>,
 }
 
-/// An event as one JSON object in one line, and its time. An event in JSON that is no Windows event, or has the table's
-/// shape already, goes out as it came in (with the extras). Without a table a row of any table goes out as it came, and the
-/// rest becomes `WindowsEvent`. `old` is the time before which an event's time goes into [`Extras::original_time`].
+/// What [`row`] makes of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// One JSON object in one line.
+    pub bytes: Bytes,
+    /// When the event happened.
+    pub time: Option<Timestamp>,
+    /// Whether the event had no shape that is known, so that the row has all of it in one column.
+    pub is_shapeless: bool,
+}
+
+/// An event as one JSON object in one line, and its time. An event in JSON that has the table's shape already goes out as it
+/// came in (with the extras). Without a table a row of any table goes out as it came, and so does what is no Windows event; the
+/// rest becomes `WindowsEvent`. A time that is not in `kept` goes into [`Extras::original_time`].
 ///
 /// # Errors
 ///
@@ -148,28 +161,38 @@ pub fn row(
     table: Option<Table>,
     source: Source<'_>,
     extras: &Extras,
-    old: Timestamp,
-) -> Result<(Bytes, Option<Timestamp>), String> {
+    kept: &RangeInclusive<Timestamp>,
+) -> Result<Made, String> {
     let text = std::str::from_utf8(source.raw).map_err(|error| format!("the event is not UTF-8: {error}"))?;
-    let additions = Additions { extras, client: source.client, old };
+    let additions = Additions { extras, client: source.client, kept };
     let made = table.unwrap_or_default();
     match source.format {
         Format::Json => {
-            let fields = ready::read(text)?;
+            let (text, fields) = ready::read(text)?;
             let time = fields.time;
-            let event = Event { format: Format::Json, raw: source.raw, fields };
-            if ready::is_windows_event(&event.fields) && !ready::is_row_of(table, text)? {
-                return Ok((Bytes::from(convert::convert(made, &event, text, &additions)), time));
-            }
-            Ok((ready::as_it_came(source.raw, text, &event, &additions)?, time))
+            let event = Event { format: Format::Json, raw: text.as_bytes(), fields };
+            let is_shapeless = !is_event(&event) && !ready::fits(table, text)?;
+            let is_converted = is_shapeless || (is_event(&event) && !ready::is_row_of(table, &event, text)?);
+            let bytes = if is_converted {
+                Bytes::from(convert::convert(made, &event, text, &additions))
+            } else {
+                ready::as_it_came(source.raw, text, &event, &additions)?
+            };
+            Ok(Made { bytes, time, is_shapeless })
         }
         Format::Xml => {
             let (fields, end) = from_xml::scan(source.raw).map_err(|error| error.to_string())?;
             let (time, text) = (fields.time, &text[..end]);
             let event = Event { format: Format::Xml, raw: text.as_bytes(), fields };
-            Ok((Bytes::from(convert::convert(made, &event, text, &additions)), time))
+            let bytes = Bytes::from(convert::convert(made, &event, text, &additions));
+            Ok(Made { bytes, time, is_shapeless: false })
         }
     }
+}
+
+/// Whether a record in JSON is a Windows event, or quotes one.
+fn is_event(event: &Event<'_>) -> bool {
+    event.fields.is_windows_event() || event.fields.quoted.is_some()
 }
 
 /// The columns of a table that [`row`] may fill, in the order of the rows.
@@ -185,16 +208,17 @@ pub fn columns(table: Table) -> &'static [Column] {
 struct Additions<'a> {
     extras: &'a Extras,
     client: Option<&'a str>,
-    old: Timestamp,
+    /// The times that Azure keeps.
+    kept: &'a RangeInclusive<Timestamp>,
 }
 
 impl Additions<'_> {
     /// The extras that this event has, by column, each column once.
     fn of(&self, event: &Event<'_>) -> Vec<(&str, String)> {
         let Extras { original_time, event_key, client } = self.extras;
-        let old_time = event.fields.time.filter(|time| *time < self.old && !original_time.is_empty());
+        let lost_time = event.fields.time.filter(|time| !self.kept.contains(time) && !original_time.is_empty());
         let made = [
-            (original_time, old_time.and_then(system::datetime)),
+            (original_time, lost_time.and_then(system::datetime)),
             (event_key, (!event_key.is_empty()).then(|| event_key::event_key(event))),
             (client, self.client.filter(|_| !client.is_empty()).map(str::to_owned)),
         ];

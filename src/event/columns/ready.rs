@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::convert::is_own_column;
 use super::{Additions, Table, columns};
 use crate::event::{Event, Fields, from_json};
 
@@ -32,43 +33,55 @@ const OTHER_SHAPES: [&str; 12] = [
 /// Keys that tell nothing about the shape: columns of every table in Azure, and what Fluent Bit adds to every record.
 const EVERYWHERE: [&str; 2] = ["SourceSystem", "@timestamp"];
 
-/// The fields of a record, which has to be one JSON object and nothing else.
-pub(super) fn read(text: &str) -> Result<Fields<'_>, String> {
-    let start = text.len() - text.trim_ascii_start().len();
-    let scanned = from_json::scan(text, start).map_err(|error| error.to_string())?;
+/// The fields of a record, which has to be one JSON object and nothing else, and its text without white space around it.
+pub(super) fn read(text: &str) -> Result<(&str, Fields<'_>), String> {
+    let text = text.trim_ascii();
+    let scanned = from_json::scan(text, 0).map_err(|error| error.to_string())?;
     if !scanned.is_object {
         return Err("the record is JSON, but no object".to_owned());
     }
     if scanned.unpaired_surrogate {
         return Err("a string of the record holds half of a surrogate pair".to_owned());
     }
-    if !text[scanned.end..].trim_ascii().is_empty() {
+    if scanned.end < text.len() {
         return Err("something follows the JSON value".to_owned());
     }
-    Ok(scanned.fields)
-}
-
-/// Whether these are the fields of a Windows event. The event forwarder's own events have no channel.
-pub(super) fn is_windows_event(fields: &Fields<'_>) -> bool {
-    let has_origin = fields.channel.is_some() || fields.provider.is_some();
-    fields.event_id.is_some() && fields.computer.is_some() && has_origin
+    Ok((text, scanned.fields))
 }
 
 /// Whether a Windows event is a row of this table already, or of any when none is named: it has the columns that every row
 /// has, and none of the keys that another table or an agent would have given it.
-pub(super) fn is_row_of(table: Option<Table>, text: &str) -> Result<bool, String> {
+pub(super) fn is_row_of(table: Option<Table>, event: &Event<'_>, text: &str) -> Result<bool, String> {
     let (mut has_id, mut has_computer, mut has_source) = (false, false, false);
-    let mut possible = match table {
-        Some(table) => bit(table),
-        None => Table::ALL.into_iter().map(bit).sum(),
-    };
+    let mut possible = tables(table);
+    let id = event.fields.event_id.map(|id| id.to_string());
     each_key(text, |key, value| {
-        has_id |= key == "EventID";
+        // What an agent wrote as a float or with its qualifiers is not what the column holds.
+        has_id |= key == "EventID" && Some(value.trim_matches('"')) == id.as_deref();
         has_computer |= key == "Computer";
         has_source |= matches!(key, "Channel" | "Provider" | "EventSourceName" | "Source");
         possible &= tables_of(key, value);
     })?;
     Ok(has_id && has_computer && has_source && possible != 0)
+}
+
+/// Whether all that a record tells, which is no Windows event, has a column: of this table, or of the site's own. Without a
+/// table nobody knows what columns there are.
+pub(super) fn fits(table: Option<Table>, text: &str) -> Result<bool, String> {
+    let Some(table) = table else { return Ok(true) };
+    let mut fits = true;
+    each_key(text, |key, value| {
+        let is_column = COLUMNS.get(key).is_some_and(|tables| tables & bit(table) != 0) && tables_of(key, value) != 0;
+        fits &= is_column || value == "null" || EVERYWHERE.contains(&key) || is_own_column(key);
+    })?;
+    Ok(fits)
+}
+
+fn tables(table: Option<Table>) -> u8 {
+    match table {
+        Some(table) => bit(table),
+        None => Table::ALL.into_iter().map(bit).sum(),
+    }
 }
 
 fn bit(table: Table) -> u8 {

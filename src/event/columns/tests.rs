@@ -1,6 +1,8 @@
 use super::*;
 use serde_json::{Value, json};
 
+#[path = "tests/agents.rs"]
+mod agents;
 #[path = "tests/corpus.rs"]
 mod corpus;
 #[path = "tests/expected.rs"]
@@ -12,12 +14,17 @@ mod kept;
 #[path = "tests/shapes.rs"]
 mod shapes;
 
-/// Before all events.
-const NEVER: Timestamp = Timestamp::from_ticks(i64::MIN);
+/// All times are kept.
+const KEPT: RangeInclusive<Timestamp> = Timestamp::from_ticks(i64::MIN)..=Timestamp::from_ticks(i64::MAX);
+
+/// Times are kept from this one on.
+fn kept_from(time: Timestamp) -> RangeInclusive<Timestamp> {
+    time..=Timestamp::from_ticks(i64::MAX)
+}
 
 fn made(table: Table, format: Format, raw: &str) -> Result<Bytes, String> {
     let raw = Bytes::copy_from_slice(raw.as_bytes());
-    row(Some(table), Source { format, raw: &raw, client: None }, &Extras::default(), NEVER).map(|(row, _)| row)
+    row(Some(table), Source { format, raw: &raw, client: None }, &Extras::default(), &KEPT).map(|made| made.bytes)
 }
 
 /// The row of an event in XML, or, when it begins with `{`, in JSON.

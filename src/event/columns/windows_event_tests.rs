@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 use crate::event::columns::{Extras, Source, Table};
 use crate::event::{Format, Timestamp};
 
+const EPOCH: Timestamp = Timestamp::from_ticks(0);
+
 fn windows_event_row(xml: &[u8]) -> Result<Bytes, String> {
     let source = Source { format: Format::Xml, raw: &Bytes::copy_from_slice(xml), client: None };
-    super::super::row(Some(Table::WindowsEvent), source, &Extras::default(), Timestamp::from_ticks(0))
-        .map(|(row, _)| row)
+    super::super::row(Some(Table::WindowsEvent), source, &Extras::default(), &(EPOCH..=EPOCH)).map(|made| made.bytes)
 }
 
 fn row(xml: &str) -> Value {

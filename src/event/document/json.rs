@@ -2,10 +2,10 @@
 //!
 //! Agents write the parts of an event in many shapes. What is looked for, in this order:
 //!
-//! - the whole event as XML text where the field scanner reads it as well (`System`, `body`);
+//! - the whole event as XML text, if the record is what it quotes ([`quoted`]): then nothing else of it counts;
 //! - `System`: the values of [`Fields`], and the other parts as `json_system` finds them;
 //! - `EventData` and `UserData` as objects, lists or XML text, wherever the known shapes keep them;
-//! - an event as XML text under the other names that agents use for it; its `System` is not read;
+//! - an event as XML text beside the fields, under the names that agents use for it; its `System` is not read;
 //! - else every scalar of a flat record is a `Data` of its name, except for those that can only be part of
 //!   `System`.
 //!
@@ -16,9 +16,10 @@ use std::borrow::Cow;
 
 use serde_json::Number;
 
+use super::json_system::{self, Shape};
 use super::record::{Json, Kind, Member, member};
 use super::{Document, json_told, xml};
-use crate::event::{Event, from_json, from_xml};
+use crate::event::{Event, from_json, quoted};
 
 /// Where the parts of an event may be, the more specific first.
 const PLACES: [&str; 6] = ["/Event", "", "/body/Event", "/body", "/winlog", "/event"];
@@ -38,6 +39,9 @@ const DOTTED_DATA: &str = "winlog.event_data.";
 impl Document {
     /// Reads the whole record; JSON has no order that would let a part of it do.
     pub(super) fn read_json(&mut self, event: &Event<'_>) {
+        if event.fields.quoted.is_some() {
+            return quoted::within(event, |quoted| self.read_xml(quoted.raw, 0, xml::Until::End));
+        }
         match std::str::from_utf8(event.raw).ok().and_then(Json::read) {
             Some(record) => self.tree_of(event, &record),
             None => {
@@ -55,20 +59,22 @@ impl Document {
         self.tree_of(event, record);
     }
 
+    /// Reads the event that a record quotes, in place of any other, and notes what of the record it tells.
+    pub fn read_quoted(&mut self, event: &Event<'_>, record: &Json<'_>) {
+        self.clear();
+        self.begin();
+        json_told::note(record, &event.fields);
+        let string = event.fields.quoted.clone().and_then(|at| event.raw.get(at)).unwrap_or_default();
+        record.set_used_like(string);
+        quoted::within(event, |quoted| self.read_xml(quoted.raw, 0, xml::Until::End));
+    }
+
     fn tree_of(&mut self, event: &Event<'_>, record: &Json<'_>) {
         json_told::note(record, &event.fields);
-        match whole_event(record) {
-            Some((xml, value)) => {
-                value.set_used();
-                self.read_xml(xml.as_bytes(), 0, xml::Until::End);
-            }
-            None => {
-                self.open("Event");
-                self.system_of(record, &event.fields);
-                self.data_of(record);
-                self.finish();
-            }
-        }
+        self.open("Event");
+        self.system_of(record, &event.fields);
+        self.data_of(record);
+        self.finish();
     }
 
     fn data_of(&mut self, record: &Json<'_>) {
@@ -254,10 +260,11 @@ impl Document {
 
     fn flat_data(&mut self, record: &Json<'_>) {
         let Some(members) = record.as_object() else { return };
+        let shape = Shape::of(record);
         let is_data = |name: &str, value: &Json<'_>| {
             (value.scalar().is_some() || value.is_null())
                 && !from_json::is_field(name)
-                && !super::json_system::is_only_part(name)
+                && !json_system::is_only_part(shape, name)
         };
         self.open("EventData");
         for (name, value) in members.iter().filter(|(name, value)| is_data(name, value)) {
@@ -266,13 +273,6 @@ impl Document {
         }
         self.close();
     }
-}
-
-/// The event as XML text, where the field scanner takes its fields from it, and the value that this is the text of.
-fn whole_event<'v>(record: &'v Json<'_>) -> Option<(&'v str, &'v Json<'v>)> {
-    let places = ["/body", "/System", "/body/System", "/body/body"].iter().filter_map(|path| record.pointer(path));
-    let mut texts = places.filter_map(|value| Some((value.as_str()?.trim_ascii_start(), value)));
-    texts.find(|(text, _)| is_xml(text) && from_xml::scan(text.as_bytes()).is_ok())
 }
 
 /// The first part of one of these names that is there.

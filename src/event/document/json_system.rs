@@ -1,7 +1,7 @@
 //! `System` of an event in JSON: what the field scanner found, and the parts that only queries ask for.
 
 use super::record::{Json, Kind, Member, member};
-use super::{Document, holder, json_keywords};
+use super::{Document, Node, holder, json_keywords, json_told};
 use crate::event::Fields;
 
 /// A part of `System` with the names that flat records have for it.
@@ -10,35 +10,95 @@ struct Part {
     /// `None`: the element's text.
     attribute: Option<&'static str>,
     names: &'static [&'static str],
+    /// What PowerShell calls it: a name that in other flat records is one of the event's data.
+    in_powershell: Option<&'static str>,
 }
 
 const fn text(element: &'static str, names: &'static [&'static str]) -> Part {
-    Part { element, attribute: None, names }
+    Part { element, attribute: None, names, in_powershell: None }
 }
 
 const fn attribute(element: &'static str, attribute: &'static str, names: &'static [&'static str]) -> Part {
-    Part { element, attribute: Some(attribute), names }
+    Part { element, attribute: Some(attribute), names, in_powershell: None }
 }
 
-/// In the order of Microsoft's schema; attributes of one element stand together.
+impl Part {
+    const fn in_powershell(self, name: &'static str) -> Self {
+        Self { in_powershell: Some(name), ..self }
+    }
+
+    /// Whether a member of such a record stands for it.
+    fn is_named(&self, shape: Shape, name: &str) -> bool {
+        self.names.contains(&name) || (shape == Shape::PowerShell && self.in_powershell == Some(name))
+    }
+}
+
+/// What is known about who wrote a flat record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// `Get-WinEvent | ConvertTo-Json`, whose names for computer and id are nobody else's. The event's data have no names there.
+    PowerShell,
+    Other,
+}
+
+impl Shape {
+    pub(super) fn of(record: &Json<'_>) -> Self {
+        let is_powershell = record.get("MachineName").is_some() && record.get("Id").is_some();
+        if is_powershell { Self::PowerShell } else { Self::Other }
+    }
+}
+
+/// In the order of Microsoft's schema; attributes of one element stand together. Of an opcode's names the first are those of
+/// its number: NXLog has its word beside it.
 const PARTS: [Part; 8] = [
     text("Version", &["Version", "version", "winlog.version"]),
     text("Task", &["Task", "task", "task_value", "TaskValue"]),
-    text("Opcode", &["Opcode", "OpcodeValue", "opcode_value"]),
+    text("Opcode", &["OpcodeValue", "opcode_value", "Opcode"]),
     text("Keywords", &["Keywords", "keywords", "winlog.keywords"]),
-    attribute("Correlation", "ActivityID", &["Correlation", "ActivityID", "activity_id", "winlog.activity_id"]),
+    attribute(
+        "Correlation",
+        "ActivityID",
+        &["Correlation", "ActivityID", "activity_id", "winlog.activity_id", "correlation.activity_id"],
+    )
+    .in_powershell("ActivityId"),
     attribute(
         "Execution",
         "ProcessID",
-        &["SystemProcessId", "ExecutionProcessID", "process_id", "winlog.process.pid", "ProcessID"],
-    ),
+        &[
+            "SystemProcessId",
+            "ExecutionProcessID",
+            "process_id",
+            "winlog.process.pid",
+            "execution.process_id",
+            "ProcessID",
+        ],
+    )
+    .in_powershell("ProcessId"),
     attribute(
         "Execution",
         "ThreadID",
-        &["SystemThreadId", "ExecutionThreadID", "thread_id", "winlog.process.thread.id", "ThreadID"],
-    ),
-    attribute("Security", "UserID", &["SystemUserId", "UserID", "user_id", "winlog.user.identifier"]),
+        &[
+            "SystemThreadId",
+            "ExecutionThreadID",
+            "thread_id",
+            "winlog.process.thread.id",
+            "execution.thread_id",
+            "ThreadID",
+        ],
+    )
+    .in_powershell("ThreadId"),
+    attribute(
+        "Security",
+        "UserID",
+        &["SystemUserId", "UserID", "user_id", "winlog.user.identifier", "security.user_id"],
+    )
+    .in_powershell("UserId"),
 ];
+
+/// Where flat records have the attributes of fields that only queries ask for: no table has a column for them, and rows keep
+/// those members as they are.
+const GUIDS: [&str; 5] = ["ProviderGuid", "ProviderId", "provider_guid", "provider.guid", "winlog.provider_guid"];
+const QUALIFIERS: [&str; 2] = ["Qualifiers", "event_id.qualifiers"];
 
 /// Whether an element of `System` has a column, or stands for nothing that a row of an agent has.
 pub(super) fn is_part(element: &str) -> bool {
@@ -46,12 +106,12 @@ pub(super) fn is_part(element: &str) -> bool {
 }
 
 /// Names of parts that are names of event data as well: nothing in a flat record tells which of both is meant, so they count
-/// as both.
+/// as both, unless it is one whose data have no names.
 const ALSO_DATA: [&str; 7] = ["Version", "Task", "Opcode", "ActivityID", "ProcessID", "ThreadID", "UserID"];
 
 /// Whether a key of a flat record stands for a part of `System` beside the fields, and for nothing else.
-pub(super) fn is_only_part(name: &str) -> bool {
-    !ALSO_DATA.contains(&name) && PARTS.iter().any(|part| part.names.contains(&name))
+pub(super) fn is_only_part(shape: Shape, name: &str) -> bool {
+    (shape == Shape::PowerShell || !ALSO_DATA.contains(&name)) && PARTS.iter().any(|part| part.is_named(shape, name))
 }
 
 impl Document {
@@ -60,7 +120,7 @@ impl Document {
         let places = ["/Event/System", "/System", "/body/Event/System", "/body/System"];
         let nested = places.iter().find_map(|path| record.pointer(path)?.as_object());
         self.open("System");
-        self.fields_of(nested, fields);
+        self.fields_of(record, nested, fields);
         match nested {
             Some(members) => self.other_members(members),
             None => self.flat_parts(record),
@@ -68,10 +128,12 @@ impl Document {
         self.close();
     }
 
-    fn fields_of(&mut self, nested: Option<&[Member<'_>]>, fields: &Fields<'_>) {
+    fn fields_of(&mut self, record: &Json<'_>, nested: Option<&[Member<'_>]>, fields: &Fields<'_>) {
         let number = |number: Option<u64>| number.map(|number| number.to_string());
         self.field("Provider", nested, fields.provider.as_deref());
+        self.guid_of(record);
         self.field("EventID", nested, number(fields.event_id.map(u64::from)).as_deref());
+        self.qualifiers_of(record, fields);
         self.field("Level", nested, number(fields.level.map(u64::from)).as_deref());
         self.field("TimeCreated", nested, fields.time.map(|time| time.to_string()).as_deref());
         self.field("EventRecordID", nested, number(fields.record_id).as_deref());
@@ -99,6 +161,35 @@ impl Document {
         self.close();
     }
 
+    fn guid_of(&mut self, record: &Json<'_>) {
+        if !self.as_written {
+            self.beside_field("Provider", "Guid", first_of(record, &GUIDS));
+        }
+    }
+
+    fn qualifiers_of(&mut self, record: &Json<'_>, fields: &Fields<'_>) {
+        if !self.as_written {
+            let of_number = json_told::qualifiers(record, fields).map(|bits| bits.to_string());
+            let qualifiers = of_number.as_deref().or_else(|| first_of(record, &QUALIFIERS));
+            self.beside_field("EventID", "Qualifiers", qualifiers);
+        }
+    }
+
+    /// Another attribute of the field that was read last, unless it has it.
+    fn beside_field(&mut self, field: &str, attribute: &str, value: Option<&str>) {
+        let Some(value) = value.filter(|value| !value.is_empty()) else { return };
+        if self.reopen_last(field) {
+            let has_it = self
+                .open
+                .last()
+                .is_some_and(|open| self.attributes(Node::Inner(*open)).any(|node| self.name(node) == Some(attribute)));
+            if !has_it {
+                self.attribute(attribute, value);
+            }
+            self.close();
+        }
+    }
+
     fn other_members(&mut self, members: &[Member<'_>]) {
         for (name, value) in members.iter().filter(|(name, _)| !is_taken(name)) {
             match (name.strip_suffix("_attributes"), &value.kind) {
@@ -116,6 +207,7 @@ impl Document {
     }
 
     fn flat_parts(&mut self, record: &Json<'_>) {
+        let shape = Shape::of(record);
         for (index, part) in PARTS.iter().enumerate() {
             // Keywords come as a list of words as well.
             let is_usable = |value: &Json<'_>| match value.kind {
@@ -123,12 +215,15 @@ impl Document {
                 Kind::Array(_) => part.element == "Keywords",
                 _ => false,
             };
-            let mut values = part.names.iter().filter_map(|name| flat(record, name));
+            let in_powershell = part.in_powershell.filter(|_| shape == Shape::PowerShell);
+            let values = part.names.iter().copied().chain(in_powershell).filter_map(|name| flat(record, name));
+            // PowerShell's object for a SID has its text inside.
+            let mut values = values.map(|value| value.get("Value").unwrap_or(value));
             let Some(value) = values.find(|value| is_usable(value)) else { continue };
             // The same under another of its names is no news.
             let members =
                 [Some(record), record.get("body")].into_iter().flatten().filter_map(Json::as_object).flatten();
-            let is_name = |name: &str| part.names.contains(&name) || name.eq_ignore_ascii_case(part.element);
+            let is_name = |name: &str| part.is_named(shape, name) || name.eq_ignore_ascii_case(part.element);
             let same = members.filter(|(name, other)| is_name(name) && other.raw() == value.raw());
             same.for_each(|(_, other)| other.set_used());
             value.set_used();
@@ -163,10 +258,16 @@ impl Document {
     }
 }
 
+/// The first scalar of these names in a flat record.
+fn first_of<'v>(record: &'v Json<'_>, names: &[&str]) -> Option<&'v str> {
+    names.iter().find_map(|name| flat(record, name)?.scalar())
+}
+
 /// A member of a flat record; dotted names are also looked for as objects in objects.
 fn flat<'v>(record: &'v Json<'_>, name: &str) -> Option<&'v Json<'v>> {
-    let direct = record.get(name).or_else(|| record.get("body")?.get(name));
-    direct.or_else(|| name.split('.').try_fold(record, |at, key| at.get(key)))
+    let places = [Some(record), record.get("body")];
+    let mut places = places.into_iter().flatten();
+    places.find_map(|place| place.get(name).or_else(|| name.split('.').try_fold(place, |at, key| at.get(key))))
 }
 
 /// Whether an element of `System` is made of the event's fields, so that the record's own value does not count.

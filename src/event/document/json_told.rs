@@ -6,6 +6,7 @@
 use super::json_system::is_part;
 use super::record::{Json, Kind};
 use crate::event::from_json::keys::{Field, Place, Target, level_of_word, target};
+use crate::event::numbers::{self, EventId};
 use crate::event::{Fields, Timestamp};
 
 /// Notes what the fields tell as used.
@@ -25,6 +26,7 @@ fn members(object: &Json<'_>, place: Place, fields: &Fields<'_>) {
                 }
             }
             Target::Value(field, _) if tells(value, field, fields) => value.set_used(),
+            Target::RawTime(_) if raw_time(value).is_some_and(|time| Some(time) == fields.time) => value.set_used(),
             Target::Object(place) if is_object => members(value, place, fields),
             Target::System if is_object => members(value, Place::System, fields),
             Target::Body if is_object => members(value, Place::Root, fields),
@@ -35,26 +37,53 @@ fn members(object: &Json<'_>, place: Place, fields: &Fields<'_>) {
     }
 }
 
+/// The qualifiers that stand in one number with the event's id.
+pub(super) fn qualifiers(record: &Json<'_>, fields: &Fields<'_>) -> Option<u16> {
+    qualifiers_in(record, Place::Root, fields.event_id?)
+}
+
+fn qualifiers_in(object: &Json<'_>, place: Place, id: u32) -> Option<u16> {
+    object.as_object()?.iter().find_map(|(name, value)| match target(place, name) {
+        Target::Value(Field::EventId, rank) => match value.scalar() {
+            Some(text) => {
+                let read = EventId::read(text).filter(|read| u32::from(read.id) == id && read.qualifiers > 0);
+                read.map(|read| read.qualifiers)
+            }
+            None => qualifiers_in(value, Place::Inside(Field::EventId, rank), id),
+        },
+        Target::Object(place) => qualifiers_in(value, place, id),
+        Target::System => qualifiers_in(value, Place::System, id),
+        Target::Body => qualifiers_in(value, Place::Root, id),
+        _ => None,
+    })
+}
+
 /// Whether a member of `System` is a part of it that columns are made of, or attributes of one.
 fn is_of_system(name: &str) -> bool {
     let element = name.strip_suffix("_attributes").unwrap_or(name);
     is_part(element) || (element != name && super::FIELDS.contains(&element))
 }
 
+fn raw_time(value: &Json<'_>) -> Option<Timestamp> {
+    value.scalar().and_then(Timestamp::from_raw)
+}
+
 fn tells(value: &Json<'_>, field: Field, fields: &Fields<'_>) -> bool {
     let Some(text) = value.scalar().map(str::trim) else { return false };
-    let is_number = |number: Option<u64>| number.is_some() && text.parse().ok() == number;
+    let is_number = |number: Option<u64>| number.is_some() && numbers::whole(text) == number;
     match field {
         Field::Computer => fields.computer.as_deref() == Some(text),
         Field::Channel => fields.channel.as_deref() == Some(text),
         Field::Provider => fields.provider.as_deref() == Some(text),
-        Field::EventId => is_number(fields.event_id.map(u64::from)),
+        Field::EventId => {
+            fields.event_id.is_some() && EventId::read(text).map(|read| read.id.into()) == fields.event_id
+        }
         Field::RecordId => is_number(fields.record_id),
         Field::Level => {
             is_number(fields.level.map(u64::from)) || (fields.level.is_some() && level_of_word(text) == fields.level)
         }
         Field::Time => {
-            let time = Timestamp::parse(text).or_else(|| text.parse().ok().and_then(Timestamp::from_epoch));
+            let time = Timestamp::parse(text).or_else(|| Timestamp::from_number(text));
             time.is_some() && time == fields.time
         }
     }

@@ -129,6 +129,16 @@ impl<'a> Json<'a> {
         self.used.set(true);
     }
 
+    /// Notes values inside of an object, at any depth of objects, as told elsewhere that are written like this.
+    pub(super) fn set_used_like(&self, written: &[u8]) {
+        for (_, value) in self.as_object().into_iter().flatten() {
+            if value.raw.as_bytes() == written {
+                value.set_used();
+            }
+            value.set_used_like(written);
+        }
+    }
+
     /// Takes members out of an object.
     pub fn take(&mut self, mut wanted: impl FnMut(&str) -> bool) -> Vec<Member<'a>> {
         let Kind::Object(members) = &mut self.kind else { return Vec::new() };

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use super::{Document, Progress, holder};
-use crate::event::xml::{Token, Tokens, attributes};
+use crate::event::Timestamp;
+use crate::event::from_xml::RAW_TIME;
+use crate::event::xml::{Token, Tokens, attribute, attributes};
 
 /// How far to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +136,10 @@ impl Document {
             if name != "xmlns" && !name.starts_with("xmlns:") && holder.allows(name, local) {
                 self.attribute(local, &value);
             }
+        }
+        if holder.name == Some("SystemTime") && !holder.was_seen {
+            let ticks = attribute(raw, RAW_TIME).and_then(|ticks| Timestamp::from_raw(&ticks));
+            ticks.iter().for_each(|time| self.attribute("SystemTime", &time.to_string()));
         }
     }
 

@@ -41,10 +41,12 @@ pub(in crate::event) enum Place {
 pub(in crate::event) enum Target {
     Value(Field, u8),
     Object(Place),
-    /// An object of the nested shape, or XML as text.
+    /// An object of the nested shape.
     System,
-    /// An OpenTelemetry body: an object, or XML as text.
+    /// An OpenTelemetry body.
     Body,
+    /// Ticks of Windows' clock.
+    RawTime(u8),
     Nothing,
 }
 
@@ -88,6 +90,9 @@ pub(in crate::event) fn target(place: Place, key: &str) -> Target {
             }
             ("Name" | "@Name" | "_Name" | "name", Provider) => (field, rank),
             ("SystemTime" | "@SystemTime" | "_SystemTime", Time) => (field, rank),
+            // PowerShell's own objects around a .NET time.
+            ("value", Time) => (field, rank),
+            ("RawTime" | "@RawTime" | "_RawTime", Time) => return Target::RawTime(rank.saturating_sub(1)),
             ("id", EventId) => (field, rank),
             ("#text" | "_text" | "text" | "_" | "$t", Computer | Channel | EventId | RecordId | Level) => (field, rank),
             _ => return Target::Nothing,
@@ -96,7 +101,7 @@ pub(in crate::event) fn target(place: Place, key: &str) -> Target {
     Target::Value(field, rank)
 }
 
-/// The flat shapes: table rows, winevtlog, Vector, OpenTelemetry, Winlogbeat with dotted keys, PowerShell.
+/// The flat shapes: table rows, winevtlog, Vector, OpenTelemetry, Winlogbeat with dotted keys, PowerShell, NXLog.
 fn root_target(key: &str) -> Target {
     let (field, rank) = match key {
         "Event" => return Target::Object(Place::Event),
@@ -140,11 +145,13 @@ fn root_target(key: &str) -> Target {
         "TimeCreated" => (Time, 7),
         "TimeGenerated" => (Time, 6),
         "system_time" => (Time, 5),
+        "EventTime" => (Time, 4),
         "timestamp" => (Time, 3),
         "@timestamp" => (Time, 2),
         "EventLevel" => (Level, 7),
         "Level" => (Level, 6),
         "level_value" => (Level, 5),
+        "LevelValue" => (Level, 4),
         "level" => (Level, 3),
         "log.level" => (Level, 2),
         _ => return Target::Nothing,

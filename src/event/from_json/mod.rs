@@ -4,17 +4,19 @@
 //! against RFC 8259. On the way the fields are taken from the shapes in which agents write Windows events. A shape is
 //! not recognised as such: each known key has a rank, and for each field the usable value of the highest rank counts.
 //! Of equal keys the last usable value counts. A level in words counts only where none stands as a number: Windows shows
-//! level 0 as "Information" as well.
+//! level 0 as "Information" as well. A record whose own keys make no event is the one that it quotes in XML, if it does
+//! ([`quoted`](super::quoted)).
 
 use std::borrow::Cow;
 
 use super::computers::Computers;
-use super::{Fields, MAX_JSON_DEPTH, Timestamp, from_xml, trimmed};
+use super::{Fields, MAX_JSON_DEPTH, Timestamp, numbers, trimmed};
 use keys::Field::{self, Channel, Computer, EventId, Level, Provider, RecordId, Time};
 use keys::{Place, Target, level_of_word, target};
 
 pub(super) mod keys;
 mod naming;
+mod quoting;
 
 pub(super) use naming::computers;
 
@@ -54,11 +56,12 @@ pub fn scan(text: &str, at: usize) -> Result<Scanned<'_>, JsonError> {
     } else {
         scanner.skip()?;
     }
-    scanner.fields.level = scanner.fields.level.or(scanner.level_word.map(|word| word.level));
+    scanner.fields.level = scanner.fields.level.or(scanner.level_word.take().map(|word| word.level));
+    scanner.take_quoted(at);
     Ok(Scanned { fields: scanner.fields, end: scanner.pos, is_object, unpaired_surrogate: scanner.unpaired })
 }
 
-/// Whether a scalar under this key of a flat record is a field, or text that holds fields.
+/// Whether a value under this key of a flat record is a field, or holds fields.
 pub(super) fn is_field(key: &str) -> bool {
     matches!(target(Place::Root, key), Target::Value(..) | Target::System | Target::Body)
 }
@@ -73,6 +76,8 @@ struct Scanner<'a> {
     /// The rank of each field's present value; 0 when it has none.
     ranks: [u8; 7],
     level_word: Option<LevelWord>,
+    /// The texts that may be the event, in XML.
+    quotes: Vec<Quoted>,
     /// Every computer that is named, where somebody asks for them.
     computers: Option<Computers<'a>>,
 }
@@ -96,6 +101,7 @@ impl<'a> Scanner<'a> {
             fields: Fields::default(),
             ranks: [0; 7],
             level_word: None,
+            quotes: Vec::new(),
             computers: None,
         }
     }
@@ -175,11 +181,8 @@ impl<'a> Scanner<'a> {
             (Target::Object(place), Some(b'{')) => self.object(place),
             (Target::System, Some(b'{')) => self.object(Place::System),
             (Target::Body, Some(b'{')) => self.object(Place::Root),
-            (Target::System | Target::Body, Some(b'"')) => {
-                let text = self.string()?;
-                self.inner_xml(text);
-                Ok(())
-            }
+            (Target::RawTime(rank), _) => self.raw_time(rank),
+            (_, Some(b'"')) => self.pass_text(),
             _ => self.skip(),
         }
     }
@@ -200,6 +203,17 @@ impl<'a> Scanner<'a> {
                 self.found_text(field, rank, Cow::Borrowed(""));
             }
             _ => self.skip()?,
+        }
+        Ok(())
+    }
+
+    /// The time of a provider that had none in words, as a number or as text.
+    fn raw_time(&mut self, rank: u8) -> Scan {
+        let start = self.pos;
+        self.skip()?;
+        let time = Timestamp::from_raw(self.text[start..self.pos].trim_matches('"'));
+        if !self.outranked(Time, rank) && replace(&mut self.fields.time, time) {
+            self.ranks[Time as usize] = rank;
         }
         Ok(())
     }
@@ -238,38 +252,14 @@ impl<'a> Scanner<'a> {
             return;
         }
         let usable = match field {
-            EventId => replace(&mut self.fields.event_id, number.parse().ok()),
-            RecordId => replace(&mut self.fields.record_id, number.parse().ok()),
-            Level => replace(&mut self.fields.level, number.parse().ok()),
-            Time => replace(&mut self.fields.time, number.parse().ok().and_then(Timestamp::from_epoch)),
+            EventId => replace(&mut self.fields.event_id, numbers::EventId::read(number).map(|read| read.id.into())),
+            RecordId => replace(&mut self.fields.record_id, numbers::whole(number)),
+            Level => replace(&mut self.fields.level, numbers::whole(number)),
+            Time => replace(&mut self.fields.time, Timestamp::from_number(number)),
             Computer | Channel | Provider => false,
         };
         if usable {
             self.ranks[field as usize] = rank;
-        }
-    }
-
-    fn inner_xml(&mut self, text: Cow<'a, str>) {
-        if !text.trim_ascii_start().starts_with('<') {
-            return;
-        }
-        let inner = match text {
-            Cow::Borrowed(text) => from_xml::scan(text.as_bytes()).map(|(fields, _)| fields),
-            Cow::Owned(text) => from_xml::scan(text.as_bytes()).map(|(fields, _)| fields.into_owned()),
-        };
-        // Text that is no event may stand under such a key as well.
-        let Ok(inner) = inner else { return };
-        let known = [
-            (Computer, replace(&mut self.fields.computer, inner.computer)),
-            (Channel, replace(&mut self.fields.channel, inner.channel)),
-            (Provider, replace(&mut self.fields.provider, inner.provider)),
-            (EventId, replace(&mut self.fields.event_id, inner.event_id)),
-            (RecordId, replace(&mut self.fields.record_id, inner.record_id)),
-            (Time, replace(&mut self.fields.time, inner.time)),
-            (Level, replace(&mut self.fields.level, inner.level)),
-        ];
-        for (field, _) in known.into_iter().filter(|(_, usable)| *usable) {
-            self.ranks[field as usize] = 9;
         }
     }
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::keys::{Field, Place, Target, target};
 use super::{JsonError, Scan, Scanner};
 use crate::event::computers::Computers;
+use crate::event::quoted;
 
 /// The column of every table that tells a row's computer.
 const COLUMN: &str = "Computer";
@@ -50,12 +51,12 @@ impl<'a> Scanner<'a> {
     fn note_text(&mut self, text: Cow<'a, str>, is_computer: bool) {
         if is_computer {
             self.noted().take(text);
-        } else if text.trim_ascii_start().starts_with('<') {
+        } else if quoted::trimmed(&text).starts_with('<') {
             match text {
-                Cow::Borrowed(text) => self.noted().take_xml(text.as_bytes()),
+                Cow::Borrowed(text) => self.noted().take_xml(quoted::trimmed(text).as_bytes()),
                 Cow::Owned(text) => {
                     let mut inner = Computers::default();
-                    inner.take_xml(text.as_bytes());
+                    inner.take_xml(quoted::trimmed(&text).as_bytes());
                     let own = inner.names.into_iter().map(|name| Cow::Owned(name.into_owned()));
                     let noted = self.computers.get_or_insert_default();
                     noted.names.extend(own);

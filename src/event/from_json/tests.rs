@@ -31,6 +31,10 @@ fn the_more_specific_key_counts_in_any_order() {
     let unusable =
         r#"{"EventRecordID":"none","record_id":5,"TimeCreated":"1601-01-01T00:00:00Z","timestamp":1714979289}"#;
     assert_eq!(fields(unusable).record_id, Some(5));
+    let own = r#"{"@timestamp":"2024-01-01T00:00:01Z","EventTime":"2024-01-01 00:00:03+01:00","EventReceivedTime":"2024-01-01T00:00:09Z"}"#;
+    assert_eq!(fields(own).time, Timestamp::parse("2023-12-31T23:00:03Z"));
+    let in_words = r#"{"TimeCreated":{"SystemTime":"2024-05-06T07:08:09Z","RawTime":133594528891234567}}"#;
+    assert_eq!(fields(in_words).time, Timestamp::parse("2024-05-06T07:08:09Z"));
     assert_eq!(fields(unusable).time, Timestamp::from_epoch(1_714_979_289.0));
 }
 
@@ -205,7 +209,10 @@ proptest! {
         }
         let text = if pretty { serde_json::to_string_pretty(&record) } else { serde_json::to_string(&record) }.expect("writes");
         let found = scan(&text, 0).expect("is JSON").fields;
-        let number = |value: &serde_json::Value| value.as_str().map_or_else(|| Some(value.to_string()), |s| Some(s.trim().to_owned()))?.parse().ok();
+        let number = |value: &serde_json::Value| {
+            let text = value.as_str().map_or_else(|| value.to_string(), |text| text.trim().to_owned());
+            text.parse::<u32>().ok().map(|id| id & 0xFFFF)
+        };
         prop_assert_eq!(found.event_id, first(&record, &ids, number));
         prop_assert_eq!(found.provider.map(Cow::into_owned), first(&record, &names, |value| value.as_str().map(|text| text.trim().to_owned())));
     }

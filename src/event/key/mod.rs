@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::Hasher;
 
-use super::{Event, Fields, Format};
+use super::{Event, Fields, Format, quoted};
 
 pub(super) mod codec;
 
@@ -122,6 +122,10 @@ impl ScopedKeys<'_> {
     }
 
     fn content_key(&self, event: &Event<'_>) -> EventKey {
+        quoted::within(event, |event| self.content_of(event))
+    }
+
+    fn content_of(&self, event: &Event<'_>) -> EventKey {
         match event.format {
             Format::Xml => self.hash_content(b'x', event.raw.trim_ascii()),
             Format::Json => match canonical(event.raw) {

@@ -1,6 +1,7 @@
 //! What an operator should do when a workspace does not take events: the status page's answer to "and now?".
 
 use super::Config;
+use crate::event::columns::Table;
 use crate::outputs::identity::TokenStatus;
 use crate::outputs::output::{Outcome, RetryReason};
 
@@ -15,6 +16,16 @@ pub(super) struct Advisor {
 impl Advisor {
     pub(super) fn new(config: &Config) -> Self {
         Self { rule: config.dcr.clone(), stream: config.stream.clone(), cloud: config.cloud.ingestion_suffix() }
+    }
+
+    /// What to do about records that are no Windows events and have no columns in the table.
+    pub(super) fn advise_shapeless(&self, table: Table) -> String {
+        format!(
+            "records that are no Windows events and that {table} has no columns for are sent whole in its column for raw data: \
+             have their sender write a shape that is known (`gatepost columns` shows the row), or send them to an output with a \
+             stream of their own and without `table`; this one's is {}",
+            self.stream
+        )
     }
 
     /// What to do about an outcome, `None` when waiting is enough.

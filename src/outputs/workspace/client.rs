@@ -1,5 +1,6 @@
 //! Sends batches to data collection endpoints.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +16,7 @@ use super::shorten::shorten;
 use super::wire::Wire;
 use super::{Config, Quota, Target};
 use crate::event::Timestamp;
-use crate::event::columns::{self, Extras, Source, Table};
+use crate::event::columns::{self, Extras, Made, Source, Table};
 use crate::net::http_client::HttpClient;
 use crate::net::tls_client::Trust;
 use crate::outputs::body::{Compression, Shape};
@@ -30,12 +31,13 @@ use crate::outputs::{BuildError, Shared};
 const API_VERSION: &str = "2023-01-01";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
 
-/// How old an event is, in seconds, when its time is written into a column of its own. Azure's limit is two days; a batch
-/// may have to wait.
-const OLD: i64 = 24 * 3600;
 /// Azure keeps a `TimeGenerated` that is at most so many seconds old, or in the future, at arrival.
 const KEPT_BEFORE: i64 = 2 * 24 * 3600;
 const KEPT_AFTER: i64 = 24 * 3600;
+/// How much earlier than that an event's time is written into a column of its own as well: a batch may have to wait, and by
+/// then an old event is older; Azure's clock may be behind ours.
+const SPARE_BEFORE: i64 = 24 * 3600;
+const SPARE_AFTER: i64 = 3600;
 
 /// How long a rule is left alone that answers 429 without saying for how long.
 const THROTTLED_PAUSE: Duration = Duration::from_secs(5);
@@ -146,6 +148,11 @@ fn now() -> Timestamp {
     Timestamp::of(SystemTime::now())
 }
 
+/// The times that Azure keeps `now`, without those that are near its limits.
+fn kept(now: Timestamp, spare_before: i64, spare_after: i64) -> RangeInclusive<Timestamp> {
+    now.plus_seconds(spare_before - KEPT_BEFORE)..=now.plus_seconds(KEPT_AFTER - spare_after)
+}
+
 pub(super) fn headers(token: Option<&Token>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(USER_AGENT, USER_AGENT_VALUE);
@@ -175,8 +182,9 @@ impl Output for Workspace {
 
     fn row(&self, event: &OutgoingEvent) -> Result<Row, String> {
         let source = Source { format: event.format, raw: &event.raw, client: event.client.as_deref() };
-        let (bytes, time) = columns::row(self.table, source, &self.extras, now().plus_seconds(-OLD))?;
-        Ok(Row { bytes, time, is_shortened: false })
+        let kept = kept(now(), SPARE_BEFORE, SPARE_AFTER);
+        let Made { bytes, time, is_shapeless } = columns::row(self.table, source, &self.extras, &kept)?;
+        Ok(Row { bytes, time, is_shortened: false, is_shapeless })
     }
 
     fn encode(&self, batch_id: String, rows: &[Row]) -> Request {
@@ -194,7 +202,7 @@ impl Output for Workspace {
     }
 
     fn keeps_time(&self, time: Timestamp, now: Timestamp) -> bool {
-        (now.plus_seconds(-KEPT_BEFORE)..=now.plus_seconds(KEPT_AFTER)).contains(&time)
+        kept(now, 0, 0).contains(&time)
     }
 
     fn admit<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, ()> {
@@ -239,6 +247,10 @@ impl Output for Workspace {
 
     fn advise(&self, outcome: &Outcome) -> Option<String> {
         self.advisor.advise(outcome, &self.tokens.status())
+    }
+
+    fn advise_shapeless(&self) -> Option<String> {
+        self.table.map(|table| self.advisor.advise_shapeless(table))
     }
 
     fn status(&self) -> Option<serde_json::Value> {

@@ -45,12 +45,13 @@ pub struct Config {
     /// sent.
     pub identity: identity::Config,
     /// The table that Windows events become rows of: `"WindowsEvent"`, `"SecurityEvent"` or `"Event"`. Events in JSON that
-    /// have the table's shape already, or are no Windows events, go out as they came. Default: rows of any of these tables go
-    /// out as they came, and everything else becomes a row of WindowsEvent.
+    /// have the table's shape already go out as they came. JSON that is no Windows event and tells what the table has no column
+    /// for goes whole into its column `RawEventData` or `EventData`. Default: rows of any of these tables, and what is no Windows
+    /// event, go out as they came; all other events become rows of WindowsEvent.
     pub table: Option<Table>,
-    /// The column for an event's own time where the event is old: Azure puts the time of arrival in the place of a
-    /// `TimeGenerated` that is more than two days back. Written for events older than a day, because a batch may have to
-    /// wait. The rule's stream must declare it (`gatepost azure template` does). Default `TimeCreated_CF`; empty for none.
+    /// The column for an event's own time where Azure may not keep it: Azure puts the time of arrival in the place of a
+    /// `TimeGenerated` that is more than two days back or one day ahead. Written for events older than a day, because a batch may
+    /// have to wait, and for those dated more than 23 hours ahead, because clocks differ. The rule's stream must declare it (`gatepost azure template` does). Default `TimeCreated_CF`; empty for none.
     pub original_time_column: String,
     /// The column for the event's key, equal for all copies of an event, so that a query can prove that there are no
     /// duplicates: `summarize count() by EventKey_CF`. Default: empty, none.

@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-use super::Settlement;
-use crate::spool::Ordinal;
+use super::{Boot, Cause, Loss, Settlement};
+use crate::spool::{LogId, Ordinal};
 
 pub(super) const ENTRY_LEN: usize = 32;
 const MAGIC: u64 = u64::from_le_bytes(*b"GPcursor");
-const VERSION: u64 = 1;
+/// Version 1 knew neither logs, nor starts of the machine, nor doubts. It is read, and written anew as this one.
+const VERSION: u64 = 2;
 const HEADER_KIND: u8 = 1;
 
 /// One change of the position.
@@ -27,11 +28,26 @@ pub(super) enum Entry {
     Begin(Range<Ordinal>),
     Abandon(Range<Ordinal>),
     Settle(Range<Ordinal>, Settlement),
+    /// The ordinals are those of this log.
+    Log(LogId),
+    /// No item from here on is begun before a higher ceiling is durable.
+    Ceiling(Ordinal),
+    /// How often the cursor was opened or closed.
+    Life(u64),
+    /// What follows was written during this start of the machine.
+    Opened(Boot),
+    /// Nothing was on its way any more, and all of it is durable.
+    Closed,
+    /// What of it is not settled may have been taken.
+    Doubt(Range<Ordinal>),
+    /// The position was lost.
+    Lost(Loss),
 }
 
 /// What the first entry says.
 pub(super) enum FileHeader {
-    Known,
+    Version1,
+    Current,
     Other(u64),
     Damaged,
 }
@@ -43,7 +59,8 @@ impl FileHeader {
 
     pub(super) fn decode(bytes: &[u8]) -> Self {
         match bytes.get(..ENTRY_LEN).and_then(|bytes| unframe(bytes, 0)) {
-            Some((HEADER_KIND, _, MAGIC, VERSION)) => Self::Known,
+            Some((HEADER_KIND, _, MAGIC, 1)) => Self::Version1,
+            Some((HEADER_KIND, _, MAGIC, VERSION)) => Self::Current,
             Some((HEADER_KIND, _, MAGIC, other)) => Self::Other(other),
             _ => Self::Damaged,
         }
@@ -61,6 +78,13 @@ impl Entry {
             Self::Begin(range) => (6, 0, range.start, range.end),
             Self::Abandon(range) => (7, 0, range.start, range.end),
             Self::Settle(range, settlement) => (8, *settlement as u8, range.start, range.end),
+            Self::Log(log) => (9, 0, log.number(), 0),
+            Self::Ceiling(ceiling) => (10, 0, *ceiling, 0),
+            Self::Life(life) => (11, 0, *life, 0),
+            Self::Opened(boot) => (12, 0, boot.0, boot.1),
+            Self::Closed => (13, 0, 0, 0),
+            Self::Doubt(range) => (14, 0, range.start, range.end),
+            Self::Lost(loss) => (15, loss.cause as u8, loss.at_ms, loss.events),
         };
         frame(kind, detail, number, a, b)
     }
@@ -68,21 +92,21 @@ impl Entry {
     /// Reads an entry; `None` when it is not whole or not the one of this number.
     pub(super) fn decode(bytes: &[u8], number: u64) -> Option<Self> {
         let (kind, detail, a, b) = unframe(bytes, number)?;
-        let settlement = match detail {
-            0 => Settlement::Forwarded,
-            1 => Settlement::DeadLettered,
-            2 => Settlement::Damaged,
-            3 => Settlement::Skipped,
-            _ => return None,
-        };
         Some(match kind {
             2 => Self::Low { low: a, start: b },
             3 => Self::High(a),
-            4 => Self::Total(settlement, a),
+            4 => Self::Total(Settlement::of(detail)?, a),
             5 => Self::Settled(a..b),
             6 => Self::Begin(a..b),
             7 => Self::Abandon(a..b),
-            8 => Self::Settle(a..b, settlement),
+            8 => Self::Settle(a..b, Settlement::of(detail)?),
+            9 => Self::Log(LogId::of(a)),
+            10 => Self::Ceiling(a),
+            11 => Self::Life(a),
+            12 => Self::Opened(Boot(a, b)),
+            13 => Self::Closed,
+            14 => Self::Doubt(a..b),
+            15 => Self::Lost(Loss { cause: Cause::of(detail)?, at_ms: a, events: b }),
             _ => return None,
         })
     }

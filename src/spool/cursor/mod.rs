@@ -1,9 +1,13 @@
 //! The read position of one output: what is settled, what has been begun, and what happened to each item.
 //!
 //! A journal of small checksummed entries. An intent is written before a send, its settlement right after the outcome;
-//! neither is synced, so a killed process loses nothing and a power cut only re-sends. Ranges settle in any order;
-//! everything below [`Cursor::low`] is settled. Only what a [`Cursor::sync`] made durable may be released from the
-//! spool ([`Cursor::durable_low`]).
+//! neither is synced. Ranges settle in any order; everything below [`Cursor::low`] is settled. Only what a
+//! [`Cursor::sync`] made durable may be released from the spool ([`Cursor::durable_low`]).
+//!
+//! A killed process loses nothing. For a power cut there is the ceiling: an item is begun only below a ceiling that is
+//! durable, and it is raised ahead of need together with the syncs. So whatever a cut takes, nothing from the ceiling
+//! on was sent, and what is not settled below is in doubt: [`Cursor::doubtful`] says what has to be counted when it is
+//! sent again.
 //!
 //! A damaged or missing file means an older position: items are sent again, never lost. The file's blocks are taken
 //! when it is made, so that settling goes on when the disk is full.
@@ -13,64 +17,34 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Ordinal;
-use super::fs::{Access, File, Fs};
+use super::fs::{Access, File, Fs, is_full};
+use super::{LogId, Ordinal};
 
+mod boot;
 mod journal;
+mod opening;
 mod ranges;
+pub mod registry;
+mod replay;
+mod state;
 #[cfg(test)]
 mod tests;
 
-use journal::{ENTRY_LEN, Entry, FileHeader};
-use ranges::Ranges;
+pub use boot::Boot;
+pub use opening::{Cause, Found, Loss, Surroundings};
+pub use state::{Settlement, Totals};
+
+use journal::{ENTRY_LEN, Entry};
+use opening::Verdict;
+use replay::Replay;
+use state::State;
 
 /// The journal is written anew when it is longer, and twice as long as when it was written anew last.
 const COMPACT_AT: u64 = 1 << 20;
 /// Bytes allocated for a journal: room to go on when compaction fails for want of space.
 const ALLOCATED: u64 = 2 << 20;
-
-/// What became of an item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Settlement {
-    /// An endpoint took it.
-    Forwarded = 0,
-    /// It is kept as a dead letter.
-    DeadLettered = 1,
-    /// The spool could not read it any more.
-    Damaged = 2,
-    /// This output does not want it.
-    Skipped = 3,
-}
-
-/// Items settled since the cursor began, by what became of them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// An endpoint took them.
-    pub forwarded: u64,
-    /// Kept as dead letters.
-    pub dead_lettered: u64,
-    /// Not readable any more.
-    pub damaged: u64,
-    /// Not wanted by this output.
-    pub skipped: u64,
-}
-
-impl Totals {
-    /// All settled items.
-    pub fn sum(&self) -> u64 {
-        self.forwarded + self.dead_lettered + self.damaged + self.skipped
-    }
-
-    fn of(&mut self, settlement: Settlement) -> &mut u64 {
-        match settlement {
-            Settlement::Forwarded => &mut self.forwarded,
-            Settlement::DeadLettered => &mut self.dead_lettered,
-            Settlement::Damaged => &mut self.damaged,
-            Settlement::Skipped => &mut self.skipped,
-        }
-    }
-}
+/// The ceiling is raised by so many items, or by twice as many as were begun since it was raised last.
+const CEILING_STEP: u64 = 1024;
 
 /// Why a cursor cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -93,22 +67,12 @@ pub enum CursorError {
     },
 }
 
-/// What the journal says, in memory.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct State {
-    start: Ordinal,
-    low: Ordinal,
-    settled: Ranges,
-    begun: Ranges,
-    totals: Totals,
-    high: Ordinal,
-}
-
 /// A sync that has to be run; see [`Cursor::begin_sync`].
 #[derive(Debug)]
 pub struct PendingSync {
     file: Arc<dyn File>,
     low: Ordinal,
+    ceiling: Ordinal,
 }
 
 impl PendingSync {
@@ -130,57 +94,73 @@ pub struct Cursor {
     compacted: u64,
     state: State,
     durable_low: Ordinal,
+    durable_ceiling: Ordinal,
+    /// Where the highest item was when the ceiling was looked at last.
+    measured: Ordinal,
     /// An entry could not be written: the journal must be written anew before it tells the truth again.
     stale: bool,
+    found: Found,
 }
 
 impl Cursor {
-    /// Opens a cursor; a missing or empty file starts at `start`. The directory must exist.
-    pub fn open(fs: Arc<dyn Fs>, path: &Path, start: Ordinal) -> Result<Self, CursorError> {
+    /// Opens a cursor, or makes one; see [`Surroundings`]. The directory must exist.
+    pub fn open(fs: Arc<dyn Fs>, path: &Path, around: &Surroundings) -> Result<Self, CursorError> {
         let failed = |source| CursorError::Io { path: path.to_owned(), source };
-        let file = match fs.open(path, Access::ReadWrite) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Self::create(fs, path, start).map_err(failed),
+        let (file, bytes) = match read(&*fs, path, Access::ReadWrite) {
+            Ok(read) => read,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let verdict = around.without_journal();
+                let (file, end) = write_anew(&*fs, path, &verdict.state).map_err(failed)?;
+                return Ok(Self::written(fs, path, file, end, verdict));
+            }
             Err(e) => return Err(failed(e)),
         };
-        let mut bytes = vec![0; usize::try_from(file.len().map_err(failed)?).unwrap_or(0)];
-        let got = file.read_at(&mut bytes, 0).map_err(failed)?;
-        bytes.truncate(got);
-        match FileHeader::decode(&bytes) {
-            FileHeader::Known => {}
-            FileHeader::Other(found) => return Err(CursorError::Version { path: path.to_owned(), found }),
-            FileHeader::Damaged => return Self::create(fs, path, start).map_err(failed),
+        let journal = replay(path, &bytes)?;
+        let (end, durable_low) = (journal.end as u64, journal.state.low);
+        let verdict = around.judge(journal);
+        if verdict.anew {
+            match write_anew(&*fs, path, &verdict.state) {
+                Ok((file, end)) => return Ok(Self::written(fs, path, file, end, verdict)),
+                // The old file stands for the same; a full disk must not keep the gateway from starting.
+                Err(e) if is_full(&e) => {
+                    let mut cursor = Self::written(fs, path, file, end, verdict);
+                    (cursor.stale, cursor.durable_low, cursor.durable_ceiling) = (true, durable_low, 0);
+                    return Ok(cursor);
+                }
+                Err(e) => return Err(failed(e)),
+            }
         }
-        let (state, end) = replay(&bytes);
-        if bytes[end..].iter().any(|byte| *byte != 0) {
-            // Zeros, lest a leftover entry becomes the continuation of what is written next.
-            file.set_len(end as u64).and_then(|()| file.set_len(bytes.len() as u64)).map_err(failed)?;
-        }
-        // What was only in the page cache before a kill may still go; this makes the position the durable one.
-        file.sync_data().map_err(failed)?;
-        let durable_low = state.low;
-        Ok(Self { fs, path: path.to_owned(), file, end: end as u64, compacted: 0, state, durable_low, stale: false })
+        let mut cursor = Self { compacted: 0, ..Self::written(fs, path, file, end, verdict) };
+        cursor.note_opening().map_err(failed)?;
+        Ok(cursor)
     }
 
     /// Looks at a cursor without changing its file, also beside a gateway that uses it. It can not be noted in.
     pub fn look(fs: Arc<dyn Fs>, path: &Path) -> Result<Self, CursorError> {
         let failed = |source| CursorError::Io { path: path.to_owned(), source };
-        let file = fs.open(path, Access::Read).map_err(failed)?;
-        let mut bytes = vec![0; usize::try_from(file.len().map_err(failed)?).unwrap_or(0)];
-        let got = file.read_at(&mut bytes, 0).map_err(failed)?;
-        bytes.truncate(got);
-        if let FileHeader::Other(found) = FileHeader::decode(&bytes) {
-            return Err(CursorError::Version { path: path.to_owned(), found });
-        }
-        let (state, end) = replay(&bytes);
-        let durable_low = state.low;
-        Ok(Self { fs, path: path.to_owned(), file, end: end as u64, compacted: 0, state, durable_low, stale: false })
+        let (file, bytes) = read(&*fs, path, Access::Read).map_err(failed)?;
+        let Replay { state, end, has_base, is_damaged, .. } = replay(path, &bytes)?;
+        let found = Found { loss: (is_damaged || !has_base).then_some(Cause::Damaged), power_cut: false };
+        Ok(Self::written(fs, path, file, end as u64, Verdict { state, found, anew: false }))
     }
 
-    fn create(fs: Arc<dyn Fs>, path: &Path, start: Ordinal) -> io::Result<Self> {
-        let state = State { start, low: start, high: start, ..State::default() };
-        let (file, end) = write_anew(&*fs, path, &state)?;
-        Ok(Self { fs, path: path.to_owned(), file, end, compacted: end, state, durable_low: start, stale: false })
+    /// A cursor whose journal is written and durable up to here.
+    fn written(fs: Arc<dyn Fs>, path: &Path, file: Arc<dyn File>, end: u64, verdict: Verdict) -> Self {
+        let Verdict { state, found, .. } = verdict;
+        let (durable_low, durable_ceiling, measured) = (state.low, state.ceiling, state.high);
+        let path = path.to_owned();
+        Self { fs, path, file, end, compacted: end, state, durable_low, durable_ceiling, measured, stale: false, found }
+    }
+
+    /// Notes what the state has that the journal has not, since it was opened, and makes all of it durable: what was
+    /// only in the system's cache before a kill may still go.
+    fn note_opening(&mut self) -> io::Result<()> {
+        let State { log, life, ceiling, boot, .. } = self.state;
+        let mut entries = vec![Entry::Log(log), Entry::Life(life), Entry::Ceiling(ceiling)];
+        entries.extend(self.state.doubt.iter().map(Entry::Doubt));
+        entries.push(Entry::Opened(boot));
+        entries.into_iter().try_for_each(|entry| self.note(entry))?;
+        self.file.sync_data()
     }
 
     /// Where it began: what is below was never its business.
@@ -229,10 +209,60 @@ impl Cursor {
         self.unsettled(self.state.low, end).map(|gap| gap.end - gap.start).sum()
     }
 
+    /// Which log its ordinals are of.
+    pub fn log(&self) -> LogId {
+        self.state.log
+    }
+
+    /// How often it was opened or closed: an older file of the same output has had a shorter life.
+    pub fn life(&self) -> u64 {
+        self.state.life
+    }
+
+    /// What opening found wrong.
+    pub fn found(&self) -> Found {
+        self.found
+    }
+
+    /// The last time that the position was lost, if it ever was.
+    pub fn lost(&self) -> Option<Loss> {
+        self.state.lost
+    }
+
+    /// How many items may have been sent in a former life and are not settled.
+    pub fn in_doubt(&self) -> u64 {
+        self.state.doubt.len()
+    }
+
+    /// How many items of these ranges may have been sent in a former life: to be counted when they are begun.
+    pub fn doubtful(&self, ranges: &[Range<Ordinal>]) -> u64 {
+        ranges.iter().map(|range| self.state.doubt.overlap(range)).sum()
+    }
+
+    /// Doubts what is begun: whoever began it is gone. To be called by whoever begins anew.
+    pub fn doubt_begun(&mut self) {
+        for range in self.state.begun.iter() {
+            self.state.doubt.join(range);
+        }
+    }
+
+    /// Gives up what is not settled below: the output was not there to want it.
+    pub fn pass_over(&mut self, below: Ordinal) -> io::Result<()> {
+        if self.state.low >= below { Ok(()) } else { self.settle(self.state.low..below, Settlement::Skipped) }
+    }
+
     /// Notes that a range is about to be sent; written (not synced) when it returns. On an error the range must not be
-    /// sent.
+    /// sent. A range that is begun already is not noted again.
     pub fn begin(&mut self, range: Range<Ordinal>) -> io::Result<()> {
+        if self.state.begun.has(&range) && self.state.doubt.overlap(&range) == 0 {
+            return Ok(());
+        }
         self.note(Entry::Begin(range))
+    }
+
+    /// Whether what ends here is below the durable ceiling, so that it may be begun.
+    pub fn has_room_for(&self, end: Ordinal) -> bool {
+        end <= self.durable_ceiling
     }
 
     /// Notes what became of a range. On an error the settlement holds in memory, and is written with the next entry
@@ -252,25 +282,44 @@ impl Cursor {
         runs.iter().map(|run| self.settle(run.clone(), settlement)).fold(Ok(()), io::Result::and)
     }
 
-    /// Forgets that a range was begun: it will be sent in another batch.
+    /// Takes back that a range was begun: nobody has it.
     pub fn abandon(&mut self, range: Range<Ordinal>) -> io::Result<()> {
         self.note(Entry::Abandon(range))
+    }
+
+    /// Notes that nothing is on its way any more and that there will be nothing more to note, and makes it durable.
+    pub fn close(&mut self) -> io::Result<()> {
+        self.note(Entry::Life(self.state.life + 1))?;
+        self.note(Entry::Closed)?;
+        self.sync()
     }
 
     /// Makes everything noted so far durable. Blocks for as long as the disk takes; who shares the cursor with others
     /// calls [`Cursor::begin_sync`] and runs it without holding the cursor.
     pub fn sync(&mut self) -> io::Result<()> {
-        let sync = self.begin_sync()?;
+        let sync = self.begin_sync(0)?;
         let result = sync.run();
         self.end_sync(&sync, result)
     }
 
-    /// A sync of everything noted so far, to be run and then told to [`Cursor::end_sync`].
-    pub fn begin_sync(&mut self) -> io::Result<PendingSync> {
+    /// A sync of everything noted so far, with a ceiling that leaves room behind what ends here, to be run and then told
+    /// to [`Cursor::end_sync`].
+    pub fn begin_sync(&mut self, end: Ordinal) -> io::Result<PendingSync> {
+        self.raise_ceiling(end.max(self.state.high));
         if self.stale {
             self.compact()?;
         }
-        Ok(PendingSync { file: Arc::clone(&self.file), low: self.state.low })
+        Ok(PendingSync { file: Arc::clone(&self.file), low: self.state.low, ceiling: self.state.ceiling })
+    }
+
+    /// Raises the ceiling when what ends here comes near it.
+    fn raise_ceiling(&mut self, end: Ordinal) {
+        let step = CEILING_STEP.max(2 * (end - self.measured.min(end)));
+        self.measured = end;
+        if end + step / 2 > self.state.ceiling {
+            // If it cannot be written, the journal is stale and written anew.
+            drop(self.note(Entry::Ceiling(end + step)));
+        }
     }
 
     /// Takes note of how a sync went.
@@ -285,6 +334,7 @@ impl Cursor {
             return result;
         }
         self.durable_low = self.durable_low.max(sync.low);
+        self.durable_ceiling = self.durable_ceiling.max(sync.ceiling);
         Ok(())
     }
 
@@ -309,7 +359,7 @@ impl Cursor {
     fn compact(&mut self) -> io::Result<()> {
         (self.file, self.end) = write_anew(&*self.fs, &self.path, &self.state)?;
         self.compacted = self.end;
-        self.durable_low = self.state.low;
+        (self.durable_low, self.durable_ceiling) = (self.state.low, self.state.ceiling);
         self.stale = false;
         Ok(())
     }
@@ -330,65 +380,15 @@ fn write_anew(fs: &dyn Fs, path: &Path, state: &State) -> io::Result<(Arc<dyn Fi
     Ok((file, bytes.len() as u64))
 }
 
-/// Applies entries until the first that is not whole; the state and where it stands.
-fn replay(bytes: &[u8]) -> (State, usize) {
-    let mut state = State::default();
-    let mut end = ENTRY_LEN;
-    while let Some(entry) = bytes.get(end..end + ENTRY_LEN).and_then(|e| Entry::decode(e, (end / ENTRY_LEN) as u64)) {
-        state.apply(&entry);
-        end += ENTRY_LEN;
-    }
-    (state, end)
+/// Opens and reads a whole file.
+fn read(fs: &dyn Fs, path: &Path, access: Access) -> io::Result<(Arc<dyn File>, Vec<u8>)> {
+    let file = fs.open(path, access)?;
+    let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(0)];
+    let got = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(got);
+    Ok((file, bytes))
 }
 
-impl State {
-    fn apply(&mut self, entry: &Entry) {
-        match entry {
-            Entry::Low { low, start } => {
-                self.start = *start;
-                self.low = *low;
-                self.high = self.high.max(*low);
-            }
-            Entry::High(high) => self.high = self.high.max(*high),
-            Entry::Total(settlement, n) => *self.totals.of(*settlement) = *n,
-            Entry::Settled(range) => self.settled.join(range.clone()),
-            Entry::Begin(range) => {
-                self.begun.add(range.start.max(self.low)..range.end);
-                self.high = self.high.max(range.end);
-            }
-            Entry::Abandon(range) => self.begun.remove(range.clone()),
-            Entry::Settle(range, settlement) => self.settle(range.clone(), *settlement),
-        }
-    }
-
-    fn settle(&mut self, range: Range<Ordinal>, settlement: Settlement) {
-        self.high = self.high.max(range.end);
-        self.begun.remove(range.clone());
-        let range = range.start.max(self.low)..range.end;
-        let fresh: u64 = self.settled.gaps(range.clone()).map(|gap| gap.end - gap.start).sum();
-        *self.totals.of(settlement) += fresh;
-        self.settled.join(range);
-        if let Some(end) = self.settled.take_from(self.low) {
-            self.low = end;
-            self.begun.remove(0..end);
-        }
-    }
-
-    /// The shortest journal that leads to this state.
-    fn encode(&self) -> Vec<u8> {
-        let mut entries = vec![Entry::Low { low: self.low, start: self.start }, Entry::High(self.high)];
-        entries.extend([
-            Entry::Total(Settlement::Forwarded, self.totals.forwarded),
-            Entry::Total(Settlement::DeadLettered, self.totals.dead_lettered),
-            Entry::Total(Settlement::Damaged, self.totals.damaged),
-            Entry::Total(Settlement::Skipped, self.totals.skipped),
-        ]);
-        entries.extend(self.settled.iter().map(Entry::Settled));
-        entries.extend(self.begun.iter().map(Entry::Begin));
-        let mut bytes = FileHeader::encode().to_vec();
-        for (entry, number) in entries.iter().zip(1..) {
-            bytes.extend_from_slice(&entry.encode(number));
-        }
-        bytes
-    }
+fn replay(path: &Path, bytes: &[u8]) -> Result<Replay, CursorError> {
+    Replay::of(bytes, ALLOCATED).map_err(|found| CursorError::Version { path: path.to_owned(), found })
 }

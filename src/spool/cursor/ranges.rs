@@ -17,6 +17,25 @@ impl Ranges {
         self.by_start.iter().map(|(start, end)| *start..*end)
     }
 
+    /// How many ordinals are in the set.
+    pub(super) fn len(&self) -> u64 {
+        self.by_start.iter().map(|(start, end)| end - start).sum()
+    }
+
+    /// Whether exactly this range was added.
+    pub(super) fn has(&self, range: &Range<Ordinal>) -> bool {
+        self.by_start.get(&range.start) == Some(&range.end)
+    }
+
+    /// How many ordinals of a range are in the set.
+    pub(super) fn overlap(&self, range: &Range<Ordinal>) -> u64 {
+        if range.start >= range.end {
+            return 0;
+        }
+        let held = self.overlapping(range).into_iter();
+        held.map(|(start, end)| end.min(range.end) - start.max(range.start)).sum()
+    }
+
     /// Adds a range, in place of what it overlaps.
     pub(super) fn add(&mut self, range: Range<Ordinal>) {
         if range.start < range.end {

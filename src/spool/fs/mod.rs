@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 pub mod faulty;
 mod real;
+pub mod volatile;
 
 pub use real::RealFs;
 

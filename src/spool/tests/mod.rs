@@ -9,7 +9,6 @@ use crate::values::ByteSize;
 
 mod invariants;
 mod known_errors;
-mod mem_fs;
 mod model;
 mod recovered;
 mod size_limits;

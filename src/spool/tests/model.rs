@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::join_all;
 use proptest::prelude::*;
 
-use super::mem_fs::MemFs;
 use super::*;
 use crate::spool::fs::faulty::{Faults, FaultyFs};
+use crate::spool::fs::volatile::VolatileFs;
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -33,7 +33,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 }
 
 struct World {
-    mem: Arc<MemFs>,
+    mem: Arc<VolatileFs>,
     faults: Arc<Faults>,
     spool: Spool,
     rng: fastrand::Rng,
@@ -46,7 +46,7 @@ struct World {
     released: u64,
 }
 
-fn start(mem: &Arc<MemFs>) -> (Spool, Arc<Faults>) {
+fn start(mem: &Arc<VolatileFs>) -> (Spool, Arc<Faults>) {
     let (fs, faults) = FaultyFs::new(Arc::clone(mem) as Arc<dyn Fs>);
     (open_on(fs, Path::new("spool")).0, faults)
 }
@@ -71,7 +71,7 @@ impl World {
     fn restart(&mut self, crash: bool) {
         self.spool.close();
         if crash {
-            self.mem = Arc::new(self.mem.after_crash(&mut self.rng));
+            self.mem = Arc::new(self.mem.cut(&mut self.rng));
         }
         (self.spool, self.faults) = start(&self.mem);
         self.failed.clear();
@@ -136,7 +136,7 @@ proptest! {
     fn acknowledged_records_survive_anything(ops in ops(), seed in any::<u64>()) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let mem = Arc::new(MemFs::default());
+            let mem = Arc::new(VolatileFs::default());
             let (spool, faults) = start(&mem);
             let mut world = World {
                 mem, faults, spool, rng: fastrand::Rng::with_seed(seed), acknowledged: BTreeMap::new(),

@@ -1,8 +1,8 @@
 //! What a crash, a bad disk or a careless hand left behind.
 
-use super::mem_fs::MemFs;
 use super::*;
 use crate::spool::fs::faulty::FaultyFs;
+use crate::spool::fs::volatile::VolatileFs;
 use crate::spool::inspect::Inspection;
 use crate::spool::{HeadItem, Health, OpenError, ReadError};
 
@@ -26,8 +26,8 @@ async fn filled(dir: &Path, records: u32) {
 async fn what_opening_found_is_durable_before_anybody_builds_on_it() {
     for seed in 0..40 {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let disk = Arc::new(MemFs::default());
-        let (fs, faults) = FaultyFs::new(Arc::<MemFs>::clone(&disk));
+        let disk = Arc::new(VolatileFs::default());
+        let (fs, faults) = FaultyFs::new(Arc::<VolatileFs>::clone(&disk));
         let dir = Path::new("/spool");
         let (spool, _) = open_on(fs, dir);
         spool.append(numbered(1)).await.unwrap();
@@ -35,11 +35,11 @@ async fn what_opening_found_is_durable_before_anybody_builds_on_it() {
         faults.fail_all_syncs();
         assert!(spool.append(numbered(2)).await.is_err());
         drop(spool);
-        let (spool, _) = open_on(Arc::<MemFs>::clone(&disk), dir);
+        let (spool, _) = open_on(Arc::<VolatileFs>::clone(&disk), dir);
         let found = read_all(&spool, 0);
         assert_eq!(found.0, [1, 2], "the record looks whole, its keys are remembered, its repetition is acknowledged");
         drop(spool);
-        let (spool, _) = open_on(Arc::new(disk.after_crash(&mut rng)), dir);
+        let (spool, _) = open_on(Arc::new(disk.cut(&mut rng)), dir);
         assert_eq!(read_all(&spool, 0), found, "seed {seed}");
     }
 }

@@ -42,7 +42,8 @@ pub(super) async fn check(
         Err(SendError::Connect(what)) => findings.problem(
             &format!("connection to {name}"),
             what,
-            "check the URL, the firewall, `proxy`, and `ca_file` if somebody on the way inspects TLS",
+            "check the URL, the firewall, `proxy`, and `ca_file` if somebody on the way inspects TLS; the systemd unit lets \
+             nothing out to the internet without its drop-in public-egress.conf",
         ),
         Err(SendError::NoAnswer(what)) => findings.problem(
             &format!("upload to {name}"),

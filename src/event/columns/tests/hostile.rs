@@ -126,5 +126,5 @@ fn what_cannot_be_read_says_why() {
     assert!(made(Table::Event, Format::Xml, "<Event><System>").is_err());
     let raw = Bytes::from_static(b"<Event><a>\xff</a></Event>");
     let source = Source { format: Format::Xml, raw: &raw, client: None };
-    assert!(row(Some(Table::Event), source, &Extras::default(), NEVER).expect_err("no text").contains("UTF-8"));
+    assert!(row(Some(Table::Event), source, &Extras::default(), &KEPT).expect_err("no text").contains("UTF-8"));
 }

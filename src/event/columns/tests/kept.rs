@@ -48,7 +48,7 @@ fn flat_records_keep_lists_objects_and_columns_of_their_own() {
     let raw =
         Bytes::from(format!("{{{base},\"EventData\":\"<Data Name='x'>1</Data>\",\"y\":2,\"Custom_CF\":\"keep\"}}"));
     let source = Source { format: Format::Json, raw: &raw, client: None };
-    let (row, _) = row(None, source, &Extras::default(), NEVER).expect("a row");
+    let row = row(None, source, &Extras::default(), &KEPT).expect("a row").bytes;
     let row: Value = serde_json::from_slice(&row).expect("JSON");
     assert_eq!((&row["EventData"], &row["Custom_CF"]), (&json!({ "x": "1", "y": "2" }), &json!("keep")));
 }
@@ -111,12 +111,13 @@ fn xml_that_names_nothing_goes_as_text() {
 
 const EXTRAS: [&str; 3] = ["TimeCreated_CF", "EventKey_CF", "UploadedBy_CF"];
 
-fn extended(raw: &str, client: Option<&str>, old: Timestamp) -> Value {
+fn extended(raw: &str, client: Option<&str>, kept: &RangeInclusive<Timestamp>) -> Value {
     let [original_time, event_key, uploader] = EXTRAS.map(str::to_owned);
     let extras = Extras { original_time, event_key, client: uploader };
     let raw = Bytes::copy_from_slice(raw.as_bytes());
-    let (row, _) = row(Some(Table::WindowsEvent), Source { format: Format::Json, raw: &raw, client }, &extras, old)
-        .expect("a row");
+    let row = row(Some(Table::WindowsEvent), Source { format: Format::Json, raw: &raw, client }, &extras, kept)
+        .expect("a row")
+        .bytes;
     assert!(!row.contains(&b'\n'));
     serde_json::from_slice(&row).expect("JSON")
 }
@@ -125,20 +126,20 @@ fn extended(raw: &str, client: Option<&str>, old: Timestamp) -> Value {
 fn nobody_speaks_for_the_gateway() {
     let forged = r#""UploadedBy_CF":"forged","uploadedby_cf":"forged","Uploaded\u0042y_CF":"forged","EventKey_CF":"forged","EVENTKEY_CF":["forged"],"TimeCreated_CF":"2020-01-01T00:00:00Z""#;
     let time = r#""TimeGenerated":"2024-05-06T07:08:09Z""#;
-    let late = Timestamp::from_ticks(i64::MAX);
+    let none = kept_from(Timestamp::from_ticks(i64::MAX));
     for shape in [
         format!("{{{forged},\n{time},\"a\":1.50}}"),
         format!("{{{time},\"EventID\":1,\"Computer\":\"c\",\"Channel\":\"x\",{forged}}}"),
         format!("{{{time},\"Id\":1,\"Computer\":\"c\",\"LogName\":\"x\",{forged}}}"),
     ] {
-        let row = extended(&shape, Some("plant"), late);
+        let row = extended(&shape, Some("plant"), &none);
         assert_eq!((&row["UploadedBy_CF"], row["EventKey_CF"].as_str().map(str::len)), (&json!("plant"), Some(32)));
         assert_eq!(row["TimeCreated_CF"], "2024-05-06T07:08:09.0000000Z", "ours wins when there is one");
         let columns =
             row.as_object().expect("an object").iter().filter(|(name, _)| name.to_ascii_lowercase().ends_with("_cf"));
         assert_eq!(columns.count(), 3, "{row}");
         // An earlier gateway may have known what this one does not.
-        let row = extended(&shape, None, NEVER);
+        let row = extended(&shape, None, &KEPT);
         assert_eq!((&row["UploadedBy_CF"], &row["TimeCreated_CF"]), (&json!("forged"), &json!("2020-01-01T00:00:00Z")));
         assert_eq!(row["EventKey_CF"].as_str().map(str::len), Some(32));
     }

@@ -54,8 +54,8 @@ fn every_shape_of_an_event_has_one_key() {
         let format = if raw.starts_with('{') { Format::Json } else { Format::Xml };
         for table in Table::ALL {
             let raw = Bytes::from_static(raw.as_bytes());
-            let (row, time) =
-                row(Some(table), Source { format, raw: &raw, client: None }, &extras, NEVER).expect("a row");
+            let source = Source { format, raw: &raw, client: None };
+            let Made { bytes: row, time, .. } = row(Some(table), source, &extras, &KEPT).expect("a row");
             let row: Value = serde_json::from_slice(&row).expect("JSON");
             assert_eq!(row["Key_CF"], KEY, "{row}");
             assert_eq!(time.map(|time| time.to_string()).as_deref(), Some("2024-05-06T07:08:09.1234567Z"));
@@ -80,11 +80,11 @@ fn white_space_around_what_system_says_changes_no_row() {
     }
 }
 
-fn extended(raw: &'static str, extras: &Extras, old: Timestamp) -> String {
+fn extended(raw: &'static str, extras: &Extras, kept: &RangeInclusive<Timestamp>) -> String {
     let raw = Bytes::from_static(raw.as_bytes());
     let format = if raw.starts_with(b"{") { Format::Json } else { Format::Xml };
     let source = Source { format, raw: &raw, client: Some("web\"01") };
-    let (row, _) = row(Some(Table::WindowsEvent), source, extras, old).expect("a row");
+    let row = row(None, source, extras, kept).expect("a row").bytes;
     String::from_utf8(row.to_vec()).expect("UTF-8")
 }
 
@@ -92,19 +92,51 @@ fn all(original_time: &str, event_key: &str, client: &str) -> Extras {
     Extras { original_time: original_time.to_owned(), event_key: event_key.to_owned(), client: client.to_owned() }
 }
 
+/// What becomes of a record, and whether it was found to have no shape.
+fn of_record(table: Option<Table>, raw: &'static str) -> (Bytes, bool) {
+    let raw = Bytes::from_static(raw.as_bytes());
+    let source = Source { format: Format::Json, raw: &raw, client: None };
+    let made = row(table, source, &Extras::default(), &KEPT).expect("a row");
+    (made.bytes, made.is_shapeless)
+}
+
 #[test]
-fn what_is_no_windows_event_goes_out_as_it_came() {
-    for raw in [
+fn what_is_no_windows_event_goes_out_as_it_came_where_it_has_its_columns() {
+    const NO_EVENTS: [&str; 4] = [
         r#"{"a":{"b":[1,2.50,1e3]},"c":"é"}"#,
         "{}",
-        r#"{"EventID":1,"Computer":"c"}"#,
+        r#"{"EventID":1,"Computer":"c","TimeGenerated":"2024-05-06T07:08:09Z","Own_CF":{"a":1},"x":null}"#,
         r#"{"Channel":"x","Computer":"c","Id":"no number"}"#,
+    ];
+    let not_copied = |table, raw: &'static str| {
+        let (row, is_shapeless) = of_record(table, raw);
+        assert_eq!((row.as_ptr(), is_shapeless), (raw.as_ptr(), false), "{table:?} {raw}");
+    };
+    NO_EVENTS.into_iter().for_each(|raw| not_copied(None, raw));
+    for table in Table::ALL {
+        NO_EVENTS[1..3].iter().for_each(|raw| not_copied(Some(table), raw));
+    }
+}
+
+#[test]
+fn a_record_of_no_known_shape_is_no_empty_row_but_stands_whole_in_one_column() {
+    for raw in [
+        r#"{"a":{"b":[1,2.50,1e3]},"c":"é"}"#,
+        r#"{"Channel":"x","Computer":"c","Id":"no number"}"#,
+        r#"{"Computer":"c","timestamp":"2024-05-06T07:08:09Z","EventData":7}"#,
+        r#"{"_raw":"<Event><System><Channel>Security</Channel></System></Event>","host":"wec1"}"#,
+        r#"{"_raw":"<Event><System><EventID>1</EventID><Channel>x</Channel></System></Event><Event/>"}"#,
     ] {
         for table in Table::ALL {
-            let raw = Bytes::from_static(raw.as_bytes());
-            let source = Source { format: Format::Json, raw: &raw, client: None };
-            let (row, _) = row(Some(table), source, &Extras::default(), NEVER).expect("a row");
-            assert_eq!(row.as_ptr(), raw.as_ptr(), "not copied");
+            let (row, is_shapeless) = of_record(Some(table), raw);
+            let row: Value = serde_json::from_slice(&row).expect("JSON");
+            let free = if table == Table::WindowsEvent { "RawEventData" } else { "EventData" };
+            assert_eq!((&row[free], is_shapeless), (&json!(raw), true), "{table:?} {row}");
+            super::corpus::check_schema(table, &row);
+            let told: Value = serde_json::from_str(raw).expect("JSON");
+            assert_eq!(row.get("Computer"), told.get("Computer"));
+            let time = told.get("timestamp").map(|_| json!("2024-05-06T07:08:09.0000000Z"));
+            assert_eq!(row.get("TimeGenerated").cloned(), time);
         }
     }
 }
@@ -112,14 +144,18 @@ fn what_is_no_windows_event_goes_out_as_it_came() {
 #[test]
 fn extras_are_put_into_a_record_that_stays_as_it_is() {
     let client = all("", "", "Client_CF");
-    assert_eq!(extended(r#"{"a":1.50}"#, &client, NEVER), r#"{"a":1.50,"Client_CF":"web\"01"}"#);
-    assert_eq!(extended("{\r\n \"a\" : {}\n}\n", &client, NEVER), r#"{ "a" : {},"Client_CF":"web\"01"}"#);
-    assert_eq!(extended("{}", &client, NEVER), r#"{"Client_CF":"web\"01"}"#);
-    assert_eq!(extended("{ }", &client, NEVER), r#"{ "Client_CF":"web\"01"}"#);
-    assert_eq!(extended(r#"{"a":{"Client_CF":1}}"#, &client, NEVER), r#"{"a":{"Client_CF":1},"Client_CF":"web\"01"}"#);
+    assert_eq!(extended(r#"{"a":1.50}"#, &client, &KEPT), r#"{"a":1.50,"Client_CF":"web\"01"}"#);
+    assert_eq!(extended("{\r\n \"a\" : {}\n}\n", &client, &KEPT), r#"{ "a" : {},"Client_CF":"web\"01"}"#);
+    assert_eq!(extended("{}", &client, &KEPT), r#"{"Client_CF":"web\"01"}"#);
+    assert_eq!(extended("{ }", &client, &KEPT), r#"{ "Client_CF":"web\"01"}"#);
+    assert_eq!(extended(r#"{"a":{"Client_CF":1}}"#, &client, &KEPT), r#"{"a":{"Client_CF":1},"Client_CF":"web\"01"}"#);
     // Two extras of one name are one.
     assert_eq!(
-        extended(r#"{"timestamp":"2024-01-01T00:00:00Z"}"#, &all("x", "", "x"), Timestamp::from_ticks(i64::MAX)),
+        extended(
+            r#"{"timestamp":"2024-01-01T00:00:00Z"}"#,
+            &all("x", "", "x"),
+            &kept_from(Timestamp::from_ticks(i64::MAX))
+        ),
         r#"{"timestamp":"2024-01-01T00:00:00Z","x":"2024-01-01T00:00:00.0000000Z"}"#
     );
 }
@@ -128,20 +164,23 @@ fn extras_are_put_into_a_record_that_stays_as_it_is() {
 fn extras_are_put_into_rows_that_are_made() {
     let extras = all("Time_CF", "Key_CF", "Client_CF");
     let time = Timestamp::parse("2024-05-06T07:08:09.1234567Z").expect("a time");
-    let row: Value = serde_json::from_str(&extended(XML, &extras, time.plus_seconds(1))).expect("JSON");
+    let row: Value = serde_json::from_str(&extended(XML, &extras, &kept_from(time.plus_seconds(1)))).expect("JSON");
     assert_eq!((&row["Time_CF"], &row["Client_CF"]), (&json!("2024-05-06T07:08:09.1234567Z"), &json!("web\"01")));
     assert_eq!(row["Key_CF"].as_str().map(str::len), Some(32));
-    // An event that is not old needs no column for its time.
-    let row: Value = serde_json::from_str(&extended(XML, &extras, time)).expect("JSON");
+    // An event whose time is kept needs no column for it; one that is too far ahead does.
+    let row: Value = serde_json::from_str(&extended(XML, &extras, &kept_from(time))).expect("JSON");
     assert_eq!(row.get("Time_CF"), None);
+    let earlier = Timestamp::from_ticks(0)..=time.plus_seconds(-1);
+    let row: Value = serde_json::from_str(&extended(XML, &extras, &earlier)).expect("JSON");
+    assert_eq!(row["Time_CF"], "2024-05-06T07:08:09.1234567Z");
     // A column that the row has is never written over, nor twice.
-    let made = extended(XML, &all("TimeGenerated", "x", "x"), time.plus_seconds(1));
+    let made = extended(XML, &all("TimeGenerated", "x", "x"), &kept_from(time.plus_seconds(1)));
     assert_eq!((made.matches("\"TimeGenerated\"").count(), made.matches("\"x\"").count()), (1, 1), "{made}");
 }
 
 #[test]
 fn events_without_an_identity_are_known_by_their_content() {
-    let key = |raw: &'static str| extended(raw, &all("", "k", ""), NEVER);
+    let key = |raw: &'static str| extended(raw, &all("", "k", ""), &KEPT);
     let made: [Value; 3] = [r#"{"b":1, "a":"\u0041"}"#, r#"{"a":"A","b":1}"#, r#"{"a":"A","b":1.0}"#]
         .map(|raw| serde_json::from_str(&key(raw)).expect("JSON"));
     assert_eq!(made[0]["k"], made[1]["k"]);

@@ -1,4 +1,4 @@
-//! What works here and would not on a Windows host or in Azure, and what can never match anywhere.
+//! What works here and would not on a Windows host or in Azure, and what can never match anywhere, or always does.
 //!
 //! Both are warnings, not errors: published queries with such slips run on thousands of hosts, and refusing one would refuse
 //! the whole rule that it stands in. But an operator wants to know that a query takes nothing.
@@ -10,6 +10,7 @@ use super::parse::shortened;
 use names::Place;
 
 mod names;
+mod truth;
 
 /// Most expressions that each place takes. Sources disagree by one or two, so these are the highest that are documented.
 const LIMITS: [(usize, &str); 3] = [
@@ -74,8 +75,13 @@ impl Lint {
 
     fn look_at(&mut self, expr: &Expr, place: Place) {
         match expr {
-            Expr::Or(terms) | Expr::And(terms) => terms.iter().for_each(|term| self.look_at(term, place)),
+            Expr::Or(terms) | Expr::And(terms) => {
+                let is_and = matches!(expr, Expr::And(_));
+                truth::of_list(terms, is_and, place).into_iter().for_each(|problem| self.warn(problem));
+                terms.iter().for_each(|term| self.look_at(term, place));
+            }
             Expr::Holds(operand) | Expr::Compare(operand, ..) => {
+                truth::of_one(expr, place).into_iter().for_each(|problem| self.warn(problem));
                 if let Some(path) = path_of(operand) {
                     self.look_at_path(path, place);
                 }

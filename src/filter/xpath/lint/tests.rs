@@ -67,6 +67,56 @@ fn names_that_never_match_are_told_with_the_right_ones() {
 }
 
 #[test]
+fn conditions_that_exclude_each_other_or_cover_everything_are_told() {
+    for (query, expected) in [
+        (
+            "*[System[EventID=1 and EventID=2]]",
+            "`EventID=1 and EventID=2` is never true, because there is one `EventID`; write `or`",
+        ),
+        ("*[System[EventID!=1 or EventID!=2]]", "`EventID!=1 or EventID!=2` is always true"),
+        ("*[System/EventID=1 and System/EventID=2]", "`System/EventID=1 and System/EventID=2` is never true"),
+        ("*[System[Provider[@Name='a' and @Name='b']]]", "never true, because there is one `@Name`"),
+        ("*[EventData[Data[@Name='a' and @Name='b']='c']]", "never true, because there is one `@Name`"),
+        ("*[System[Level<2 and Channel='x' and Level>=3]]", "`Level < 2 and Level >= 3` is never true"),
+        ("*[System[Level>=3 and Level<3]]", "is never true"),
+        ("*[System[Level<=3 or Level>2]]", "is always true"),
+        ("*[System[Level=4 and Level<4]]", "is never true"),
+        (
+            "*[System[TimeCreated[@SystemTime<'2024-01-01T00:00:00Z' and @SystemTime>'2025-01-01T00:00:00Z']]]",
+            "is never true",
+        ),
+        ("*[System[band(Keywords,0)]]", "`band(Keywords, 0x0)` is never true: no bit is asked for"),
+        (
+            "*[System[EventID=1073748860]]",
+            "an event's id has 16 bits: this is the id with its qualifiers; write `EventID=7036`",
+        ),
+        ("*[System[EventID=-1073734824]]", "write `EventID=7000`"),
+        (
+            "*[System/EventID=4294967296]",
+            "`System/EventID=4294967296` never matches, because an event's id has 16 bits",
+        ),
+    ] {
+        let [warning] = &warnings(None, query)[..] else { panic!("one warning: {query}: {:?}", warnings(None, query)) };
+        assert!(warning.contains(expected), "{query}\n{warning}\nlacks: {expected}");
+    }
+    for query in [
+        "*[System[EventID=1 or EventID=2]]",
+        "*[System[EventID!=1 and EventID!=2]]",
+        "*[System[Level>=3 and Level<=3]]",
+        "*[System[Level<3 or Level>3]]",
+        "*[System[EventID=1 and EventID='1']]",
+        "*[System[Level=4 or Level=0] and System[Level=2]]",
+        "*[EventData/Data='a' and EventData/Data='b']",
+        "*[EventData[Data/@Name='a' and Data/@Name='b']]",
+        "*[EventData[Data[@Name='x']!='a' or Data[@Name='x']!='b']]",
+        "*[System/*='a' and System/*='b']",
+        "*[System[EventID=65535 and EventID!=70000]]",
+    ] {
+        assert_eq!(warnings(None, query), [""; 0], "{query}");
+    }
+}
+
+#[test]
 fn the_same_slip_is_told_once_and_different_ones_each() {
     assert_eq!(warnings(None, "*[system[EventID=1]] or *[system[EventID=2]]").len(), 1);
     assert_eq!(warnings(None, "*[system[eventid=1]] or *[eventData]").len(), 3);

@@ -115,6 +115,7 @@ impl<'q> Parser<'q> {
                 self.fail(if next == Some(Word::Sign('/')) { hints::DESCENDANT } else { hints::ABSOLUTE })
             }
             Word::Sign(')' | ']') => self.fail(self.nothing_inside()),
+            Word::Sign('[') if self.predicates == 0 => self.fail(hints::NO_EVENT),
             _ => self.fail(format!("expected {}, found {}", hints::OPERAND, self.found())),
         }
     }
@@ -324,7 +325,7 @@ impl<'q> Parser<'q> {
             Some((_, close)) => format!("`and`, `or` or `{close}`"),
         };
         let mut message = format!("expected {expected}, found {}", self.found());
-        if let Some(hint) = hints::after_operand(self.word) {
+        if let Some(hint) = hints::after_operand(self.word, &self.lexer.text[..self.at]) {
             message.push_str("; ");
             message.push_str(hint);
         } else if matches!(self.word, Word::End | Word::Sign(')' | ']')) {

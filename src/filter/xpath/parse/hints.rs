@@ -10,6 +10,10 @@ use crate::filter::xpath::ast::Op;
 pub(super) const EMPTY_QUERY: &str = "the query is empty; write `*` to take every event";
 pub(super) const OPERAND: &str = "a path such as `EventID` or `@Name`, or a function";
 pub(super) const BEGIN: &str = "begin with `*[…]` or `Event[…]`, such as `*[System[EventID=4624]]`";
+pub(super) const NO_EVENT: &str =
+    "the event is missing before the bracket: write `*[…]`, such as `*[System[EventID=4624]]`";
+const BEHIND_EVENT: &str =
+    "`*` is the event; what it must hold stands in brackets behind it, such as `*[EventData[…]]`";
 pub(super) const SELECTS_NO_EVENTS: &str = "the query selects no events";
 pub(super) const BAND: &str = "write such as `band(Keywords, 0x8020000000000000)`";
 pub(super) const TIMEDIFF: &str =
@@ -197,9 +201,10 @@ fn function_on_the_right(name: &str) -> &'static str {
     }
 }
 
-/// A word where `and`, `or` or a closing bracket should stand.
-pub(super) fn after_operand(word: Word<'_>) -> Option<&'static str> {
+/// A word where `and`, `or` or a closing bracket should stand. `before` is the query up to it.
+pub(super) fn after_operand(word: Word<'_>, before: &str) -> Option<&'static str> {
     match word {
+        Word::Name(name) if before.ends_with('*') && EVENT_PARTS.contains(&name) => Some(BEHIND_EVENT),
         Word::Sign('*') => Some(ARITHMETIC),
         Word::Number(text) if text.starts_with('-') => Some(ARITHMETIC),
         Word::Name("div" | "mod") => Some(ARITHMETIC),
@@ -217,10 +222,18 @@ pub(super) fn after_operand(word: Word<'_>) -> Option<&'static str> {
     }
 }
 
+/// The elements that people write behind `*` without a bracket.
+const EVENT_PARTS: [&str; 4] = ["System", "EventData", "UserData", "RenderingInfo"];
+
 fn other_operator(name: &str) -> bool {
     ["eq", "ne", "lt", "le", "gt", "ge", "is", "in", "like", "not", "contains", "between", "xor"]
         .iter()
         .any(|other| name.eq_ignore_ascii_case(other))
+}
+
+/// A channel without a query.
+pub(super) fn no_query(channel: &str) -> String {
+    format!("the XPath is missing behind the channel; `{}!*` takes every event of it", shortened(channel))
 }
 
 /// A query for a channel without the mark between the two.

@@ -56,7 +56,11 @@ pub fn channel_query(text: &str) -> Result<ChannelQuery, QueryError> {
     if let Some(problem) = channel_problem(channel) {
         return Err(QueryError::new(start, problem));
     }
-    let expr = grammar::query(text, before.len() + 1)?;
+    let start = before.len() + 1;
+    if text[start..].trim().is_empty() {
+        return Err(QueryError::new(start, hints::no_query(channel)));
+    }
+    let expr = grammar::query(text, start)?;
     Ok(ChannelQuery { channel: channel.into(), expr })
 }
 

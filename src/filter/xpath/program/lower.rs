@@ -283,7 +283,10 @@ fn collect_needed_names<'e>(expr: &'e Expr, names: &mut Vec<&'e str>) {
         Expr::And(exprs) => exprs.iter().for_each(|expr| collect_needed_names(expr, names)),
         Expr::Holds(operand) | Expr::Compare(operand, ..) => {
             for step in path(operand).into_iter().flat_map(|path| &path.steps) {
-                if let NodeTest::Name(name) = &step.test {
+                // An event may have its time as a number.
+                if let NodeTest::Name(name) = &step.test
+                    && **name != *"SystemTime"
+                {
                     names.push(name);
                 }
                 step.predicates.iter().for_each(|predicate| collect_needed_names(predicate, names));

@@ -8,8 +8,7 @@
 //! A field that is missing or unreadable decides nothing: the query is then evaluated plainly, on the tree, as written. So
 //! the answer is the one of plain evaluation; a property test holds both against an evaluator of its own. This rests on fields
 //! and tree agreeing about every field. Of damaged fields (with elements inside, repeated, with prefixes) the tree therefore
-//! holds what the fields do. Two rare records stay outside of that: what has more nodes than a tree takes, and JSON with the
-//! whole event as XML text beside keys for fields that this XML lacks.
+//! holds what the fields do. One rare record stays outside of that: what has more nodes than a tree takes.
 
 use super::ast::Expr;
 use super::id_set::IdSet;

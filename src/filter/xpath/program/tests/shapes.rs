@@ -175,3 +175,50 @@ fn damaged_fields_are_the_same_in_fields_and_tree() {
         assert_eq!(matches(&program, &event), expected, "{query} of {raw}");
     }
 }
+
+#[test]
+fn parts_of_system_are_found_wherever_an_agent_keeps_them() {
+    answer_alike(
+        "<Event><System><Provider Name='p' Guid='{54849625-5478-4994-a5ba-3e3b0328c30d}'/><EventID Qualifiers='16384'>7036</EventID>\
+         <Correlation ActivityID='{a}'/><Execution ProcessID='700' ThreadID='800'/><Security UserID='S-1-5-18'/></System></Event>",
+        &[
+            r#"{"Id":7036,"Qualifiers":16384,"ProviderName":"p","ProviderId":"54849625-5478-4994-a5ba-3e3b0328c30d","MachineName":"m","ProcessId":700,"ThreadId":800,"UserId":{"Value":"S-1-5-18"},"ActivityId":"{a}"}"#,
+            r#"{"EventID":1073748860,"SourceName":"p","ProviderGuid":"{54849625-5478-4994-A5BA-3E3B0328C30D}","ExecutionProcessID":700,"ExecutionThreadID":800,"UserID":"S-1-5-18","ActivityID":"{a}"}"#,
+            r#"{"body":{"event_id":{"id":7036,"qualifiers":16384},"provider":{"name":"p","guid":"{54849625-5478-4994-a5ba-3e3b0328c30d}"},"execution":{"process_id":700,"thread_id":800},"security":{"user_id":"S-1-5-18"},"correlation":{"activity_id":"{a}"}}}"#,
+            r#"{"body":"<Event><System><Provider Name='p' Guid='{54849625-5478-4994-a5ba-3e3b0328c30d}'/><EventID Qualifiers='16384'>7036</EventID><Correlation ActivityID='{a}'/><Execution ProcessID='700' ThreadID='800'/><Security UserID='S-1-5-18'/></System></Event>"}"#,
+        ],
+        &[
+            ("*[System[EventID=7036]]", true),
+            ("*[System[EventID=1073748860]]", false),
+            ("*[System/EventID/@Qualifiers=16384]", true),
+            ("*[System[Provider[@Guid='{54849625-5478-4994-a5ba-3e3b0328c30d}']]]", true),
+            ("*[System[Execution[@ProcessID=700 and @ThreadID=800]]]", true),
+            ("*[System[Security[@UserID='S-1-5-18']]]", true),
+            ("*[System[Correlation[@ActivityID='{a}']]]", true),
+            ("*[EventData[Data[@Name='ProcessId']]]", false),
+        ],
+    );
+    // In anybody else's flat record it is the event's own.
+    answer_alike(
+        "<Event><System><EventID>1</EventID></System><EventData><Data Name='ProcessId'>700</Data></EventData></Event>",
+        &[r#"{"EventID":1,"ProcessId":700}"#],
+        &[("*[EventData[Data[@Name='ProcessId']=700]]", true), ("*[System[Execution]]", false)],
+    );
+}
+
+#[test]
+fn a_time_that_was_told_as_a_number_is_compared_like_any() {
+    answer_alike(
+        "<Event><System><TimeCreated RawTime='133594528891234567'/></System></Event>",
+        &[
+            r##"{"System":{"TimeCreated":{"#attributes":{"RawTime":133594528891234567}}}}"##,
+            r#"{"TimeCreated":{"value":"/Date(1714979289123+0200)/"}}"#,
+            r#"{"EventTime":"2024-05-06 09:08:09.1234567+02:00"}"#,
+        ],
+        &[
+            ("*[System[TimeCreated[@SystemTime>='2024-05-06T07:08:09.000Z']]]", true),
+            ("*[System[TimeCreated[@SystemTime>'2024-05-06T07:08:10.000Z']]]", false),
+            ("*[System/TimeCreated/@SystemTime]", true),
+        ],
+    );
+}

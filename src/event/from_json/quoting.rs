@@ -1,0 +1,38 @@
+//! Records that quote an event instead of telling it: which of their texts it is.
+
+use std::borrow::Cow;
+
+use super::{Scan, Scanner};
+use crate::event::{Fields, quoted};
+
+impl Scanner<'_> {
+    /// Passes over a text, and notes it if it may be an event in XML.
+    pub(super) fn pass_text(&mut self) -> Scan {
+        let text = self.pass_string()?;
+        if quoted::may_begin(&self.bytes[text.start..text.end]) {
+            self.quotes.push(text);
+        }
+        Ok(())
+    }
+
+    /// Takes the first event among the noted texts for the record, which begins at `at`, unless the record is one by itself.
+    pub(super) fn take_quoted(&mut self, at: usize) {
+        if self.quotes.is_empty() || self.fields.is_windows_event() {
+            return;
+        }
+        for quote in std::mem::take(&mut self.quotes) {
+            // Both ends are ASCII quotes, so the slice begins and ends between characters.
+            let string = quote.start - 1..quote.end + 1;
+            let fields = match quoted::unescaped(&self.text[string.clone()]) {
+                Cow::Borrowed(text) => quoted::read(text).map(|(fields, _)| fields),
+                Cow::Owned(text) => quoted::read(&text).map(|(fields, _)| fields.into_owned()),
+            };
+            if let Some(fields) = fields {
+                // Of a record in JSON, nothing ends where its `System` does.
+                let quoted = Some(string.start - at..string.end - at);
+                self.fields = Fields { quoted, system_end: None, ..fields };
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Which outputs have ever had a position, and how old it is at least.
+//!
+//! A missing file alone cannot tell a new output from one whose position was lost, and the bytes of a position cannot
+//! tell that a later one was put back from a backup. So both are noted beside the positions, in a file of its own:
+//! its loss costs nothing while the positions are there, and theirs is noticed while it is there. It is replaced whole;
+//! a line of text: the CRC-32 of a JSON object in hexadecimal, then the object.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::spool::fs::{Access, Fs};
+
+/// The outputs that have had a position.
+#[derive(Debug)]
+pub struct Registry {
+    fs: Arc<dyn Fs>,
+    path: PathBuf,
+    /// The life of each one's cursor; see [`super::Cursor::life`].
+    lives: BTreeMap<String, u64>,
+}
+
+/// What was found of a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// All of it.
+    Whole,
+    /// Nothing: it was lost, or a version wrote here that had none.
+    Missing,
+    /// Something that it did not write.
+    Damaged,
+}
+
+impl Registry {
+    /// Reads the registry in this directory; an empty one in place of one that is missing or damaged.
+    pub fn open(fs: Arc<dyn Fs>, dir: &Path) -> io::Result<(Self, Found)> {
+        let path = dir.join("outputs.registry");
+        let (lives, found) = match read(&*fs, &path) {
+            Ok(bytes) => match decode(&bytes) {
+                Some(lives) => (lives, Found::Whole),
+                None => (BTreeMap::new(), Found::Damaged),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (BTreeMap::new(), Found::Missing),
+            Err(error) => return Err(error),
+        };
+        Ok((Self { fs, path, lives }, found))
+    }
+
+    /// How old the position of this output is at least; `None` when it never had one.
+    pub fn life(&self, output: &str) -> Option<u64> {
+        self.lives.get(output).copied()
+    }
+
+    /// The outputs that have had a position.
+    pub fn outputs(&self) -> impl Iterator<Item = &str> {
+        self.lives.keys().map(String::as_str)
+    }
+
+    /// Notes that an output has a position of this life. Durable when it returns.
+    pub fn note(&mut self, output: &str, life: u64) -> io::Result<()> {
+        if self.life(output) == Some(life) {
+            return Ok(());
+        }
+        self.lives.insert(output.to_owned(), life);
+        self.save()
+    }
+
+    fn save(&self) -> io::Result<()> {
+        let bytes = encode(&self.lives);
+        let fresh = self.path.with_extension("registry-new");
+        match self.fs.remove(&fresh) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = self.fs.create(&fresh, 0)?;
+        file.write_all_at(&bytes, 0)?;
+        file.sync_data()?;
+        self.fs.rename(&fresh, &self.path)?;
+        self.fs.sync_dir(self.path.parent().unwrap_or(Path::new(".")))
+    }
+}
+
+fn read(fs: &dyn Fs, path: &Path) -> io::Result<Vec<u8>> {
+    let file = fs.open(path, Access::Read)?;
+    let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(0)];
+    let got = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(got);
+    Ok(bytes)
+}
+
+fn encode(lives: &BTreeMap<String, u64>) -> Vec<u8> {
+    let json = serde_json::to_string(lives).expect("a map of numbers with text keys always serialises");
+    format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes())).into_bytes()
+}
+
+fn decode(bytes: &[u8]) -> Option<BTreeMap<String, u64>> {
+    let (crc, json) = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?.split_once(' ')?;
+    (crc == format!("{:08x}", crc32fast::hash(json.as_bytes()))).then(|| serde_json::from_str(json).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::fs::RealFs;
+
+    fn open(dir: &Path) -> (Registry, Found) {
+        Registry::open(Arc::new(RealFs), dir).unwrap()
+    }
+
+    #[test]
+    fn it_remembers_outputs_and_a_flipped_bit_anywhere_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut registry, found) = open(dir.path());
+        assert_eq!((found, registry.life("siem")), (Found::Missing, None));
+        registry.note("siem", 3).unwrap();
+        registry.note("files", 1).unwrap();
+        let (registry, found) = open(dir.path());
+        assert_eq!((found, registry.life("siem"), registry.life("files")), (Found::Whole, Some(3), Some(1)));
+        let path = dir.path().join("outputs.registry");
+        let whole = std::fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            std::fs::write(&path, &bytes).unwrap();
+            assert_eq!(open(dir.path()).1, Found::Damaged, "byte {at}");
+        }
+        for len in 0..whole.len() {
+            std::fs::write(&path, &whole[..len]).unwrap();
+            assert_eq!(open(dir.path()).1, Found::Damaged, "{len} bytes");
+        }
+    }
+}
