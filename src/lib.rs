@@ -33,7 +33,9 @@ pub mod access_log;
 pub mod event;
 pub mod net;
 
+pub mod clock;
 pub mod limits;
+pub mod memory;
 pub mod metrics;
 pub mod telemetry;
 pub mod values;

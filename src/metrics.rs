@@ -58,6 +58,12 @@ metrics! {
     BUILD_INFO = Gauge "gatepost_build_info" ["version"];
     /// 1 when the gateway is ready to take uploads, else 0.
     READY = Gauge "gatepost_ready" [];
+    /// Seconds that the wall clock is ahead of the clock by which windows and ages are counted; negative when it is behind.
+    CLOCK_DIFFERENCE_SECONDS = Gauge "gatepost_clock_difference_seconds" [];
+    /// 1 while a jump of the wall clock is held: windows and ages go on by the time since boot. Else 0.
+    CLOCK_HELD = Gauge "gatepost_clock_held" [];
+    /// Jumps of the wall clock that were held.
+    CLOCK_JUMPS = Counter "gatepost_clock_jumps_total" [];
     /// Configuration reloads, by result.
     CONFIG_RELOADS = Counter "gatepost_config_reloads_total" ["result"];
 

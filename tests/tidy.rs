@@ -15,7 +15,7 @@ use source::Source;
 
 /// A module imports only from rows below its own, and never from another module of its own row.
 const LAYERS: [&[&str]; 8] = [
-    &["limits", "metrics", "telemetry", "values"],
+    &["clock", "limits", "memory", "metrics", "telemetry", "values"],
     &["access_log", "event", "net"],
     &["filter", "dedup", "spool", "balancer", "outputs"],
     &["ingest", "forward"],

@@ -1,4 +1,4 @@
-//! What can be asked of a running gateway: reload, drain, and what to do with dead letters.
+//! What can be asked of a running gateway: reload, drain, to accept the clock, and what to do with dead letters.
 
 use std::sync::Arc;
 
@@ -73,6 +73,8 @@ pub trait Control: Send + Sync + 'static {
     fn reload(&self) -> BoxFuture<'_, Result<Value, ControlError>>;
     /// Turns readiness off and stops accepting uploads; outputs go on. Answers at once.
     fn drain(&self) -> BoxFuture<'_, Result<Value, ControlError>>;
+    /// Takes what the wall clock shows for right: a jump that is held is over. Nothing is forgotten or expires by it.
+    fn accept_clock(&self) -> BoxFuture<'_, Result<Value, ControlError>>;
     /// Hosts that tunnels were asked for and that the allow-list refused.
     fn refused_hosts(&self) -> Value;
     /// Lists dead letters.
@@ -89,6 +91,7 @@ pub(super) fn routes(control: Arc<dyn Control>, guard: Guard) -> Router {
     Router::new()
         .route("/reload", post(reload))
         .route("/drain", post(drain))
+        .route("/clock/accept", post(accept_clock))
         .route("/tunnel/refused", get(refused_hosts))
         .route("/dead-letters", get(list))
         .route("/dead-letters/replay", post(replay))
@@ -104,6 +107,10 @@ async fn reload(State(control): Controls) -> Response {
 
 async fn drain(State(control): Controls) -> Response {
     answer(control.drain().await)
+}
+
+async fn accept_clock(State(control): Controls) -> Response {
+    answer(control.accept_clock().await)
 }
 
 async fn refused_hosts(State(control): Controls) -> Response {

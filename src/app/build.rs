@@ -16,6 +16,7 @@ use super::state::StateDir;
 use super::uploads::{self, Uploads};
 use crate::access_log::AccessLog;
 use crate::admin::{Latch, Readiness};
+use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::config::rule_files::Texts;
 use crate::dedup::journal::Journal;
@@ -27,6 +28,7 @@ use crate::ingest::bookkeeper::Bookkeeper;
 use crate::ingest::ledger::Waiting;
 use crate::ingest::{self, Ingest};
 use crate::inputs::access_log::Requests;
+use crate::memory::Shares;
 use crate::spool::Spool;
 use crate::spool::dead_letter::DeadLetters;
 use crate::spool::fs::{Fs, RealFs};
@@ -35,6 +37,7 @@ use crate::tunnel::Tunnels;
 /// Every part of a running gateway.
 pub(super) struct Parts {
     pub(super) state: StateDir,
+    pub(super) clock: Clock,
     pub(super) readiness: Readiness,
     pub(super) spool: Spool,
     pub(super) dedup: Arc<MemoryStore>,
@@ -64,32 +67,48 @@ pub(super) struct Parts {
 pub(super) async fn parts(
     config: Config,
     config_path: Option<PathBuf>,
-    fs: Arc<dyn Fs>,
+    machine: Machine,
     admin: SocketAddr,
 ) -> anyhow::Result<(Parts, Latch)> {
     let readiness = Readiness::new();
     let starting = readiness.hold("starting");
-    let work = move || open(config, config_path, fs, admin, readiness);
+    let work = move || open(config, config_path, machine, admin, readiness);
     let parts = tokio::task::spawn_blocking(work).await.context("opening the state directory ended")??;
     Ok((parts, starting))
 }
 
-/// The file system that everything but tests runs on.
-pub(super) fn real_fs() -> Arc<dyn Fs> {
-    Arc::new(RealFs)
+/// What of the machine a gateway stands on.
+pub struct Machine {
+    /// Keeps the log.
+    pub fs: Arc<dyn Fs>,
+    /// Tells the time.
+    pub time: Arc<dyn clock::Source>,
+}
+
+impl Default for Machine {
+    /// The one that everything but tests runs on.
+    fn default() -> Self {
+        Self { fs: Arc::new(RealFs), time: Arc::new(clock::System) }
+    }
 }
 
 fn open(
     config: Config,
     config_path: Option<PathBuf>,
-    fs: Arc<dyn Fs>,
+    machine: Machine,
     admin: SocketAddr,
     readiness: Readiness,
 ) -> anyhow::Result<Parts> {
+    if let Some(warning) = super::memory::warning(&config, &Shares::here()) {
+        tracing::warn!("{warning}");
+    }
     let state = StateDir::open(&config.state_dir)?;
     let secret = state.secret()?;
+    let Machine { fs, time } = machine;
+    let journal = Journal::open(&state.dir("dedup")?, config.dedup.window.get()).context("the dedup journal")?;
+    let clock = open_clock(&state, time, &journal)?;
     let spool_dir = state.dir("spool")?;
-    let (spool, recovered) = Spool::open(&config.spool, &spool_dir, Arc::clone(&fs))
+    let (spool, recovered) = Spool::open_with(&config.spool, &spool_dir, Arc::clone(&fs), clock.clone())
         .with_context(|| format!("the spool in {} cannot be opened", spool_dir.display()))?;
     tracing::info!(?recovered, "spool opened");
     let dead_letters_dir = state.dir("dead-letters")?;
@@ -97,9 +116,8 @@ fn open(
         .with_context(|| format!("the dead letters in {} cannot be opened", dead_letters_dir.display()))?;
     let dead_letters = Arc::new(Mutex::new(dead_letters));
 
-    let dedup = Arc::new(MemoryStore::new(&config.dedup));
+    let dedup = Arc::new(MemoryStore::following(&config.dedup, clock.clone()));
     let waiting = Arc::new(Waiting::default());
-    let journal = Journal::open(&state.dir("dedup")?, config.dedup.window.get()).context("the dedup journal")?;
     let books = Bookkeeper::open(state.path(), spool.clone(), Arc::clone(&waiting), journal, &dedup)?;
 
     let rule_store = RuleStore::open(Arc::clone(&fs), state.dir(rules::FOLDER)?).context("the rules that are kept")?;
@@ -132,6 +150,7 @@ fn open(
     let tunnels = Tunnels::new(&config.tunnel, state.path().to_owned())?;
     Ok(Parts {
         state,
+        clock,
         readiness,
         spool,
         dedup,
@@ -152,6 +171,18 @@ fn open(
         reloading: tokio::sync::Mutex::default(),
         replaying: tokio::sync::Mutex::default(),
     })
+}
+
+/// The clock that is kept. Where none is, the newest keys tell how far an earlier version had come.
+fn open_clock(state: &StateDir, time: Arc<dyn clock::Source>, journal: &Journal) -> anyhow::Result<Clock> {
+    let newest_s = journal.newest_s().context("the dedup journal")?.and_then(|newest| u64::try_from(newest).ok());
+    let clock = Clock::open(&state.path().join("clock"), time, newest_s.map(|newest| newest * 1000))
+        .context("the clock that is kept")?;
+    if let Err(error) = clock.keep() {
+        // A full disk must not keep the gateway from starting.
+        tracing::error!(%error, "the clock cannot be kept yet");
+    }
+    Ok(clock)
 }
 
 impl Parts {

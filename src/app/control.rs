@@ -1,4 +1,4 @@
-//! What can be asked of a running gateway: reload, drain, and what to do with dead letters.
+//! What can be asked of a running gateway: reload, drain, to accept the clock, and what to do with dead letters.
 
 use std::sync::Arc;
 
@@ -32,6 +32,23 @@ impl Control for Controls {
             self.0.tunnels.drain();
             let pending: u64 = self.0.outputs.forwarders().iter().map(|forwarder| forwarder.pending()).sum();
             Ok(json!({ "draining": true, "pending": pending }))
+        })
+    }
+
+    fn accept_clock(&self) -> BoxFuture<'_, Result<Value, ControlError>> {
+        Box::pin(async {
+            let clock = self.0.clock.clone();
+            let work = move || -> std::io::Result<_> {
+                let standing = clock.accept();
+                tracing::warn!(?standing, "what the wall clock shows was accepted");
+                clock.keep().map(|()| standing)
+            };
+            let kept = tokio::task::spawn_blocking(work).await;
+            let failed = |error: &dyn std::fmt::Display| {
+                ControlError::Failed(format!("accepted until the next restart, but it cannot be kept: {error}"))
+            };
+            let standing = kept.map_err(|ended| failed(&ended))?.map_err(|error| failed(&error))?;
+            Ok(json!({ "accepted": true, "clock": standing }))
         })
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::build::Parts;
+use crate::clock::Standing;
 use crate::dedup::store::Store as _;
 use crate::forward::Forwarder;
 use crate::metrics;
@@ -49,6 +50,9 @@ pub(super) async fn checkpoint(parts: &Arc<Parts>) {
     parts.books.flush().await;
     let parts = Arc::clone(parts);
     let work = move || -> anyhow::Result<()> {
+        if let Err(error) = parts.clock.keep() {
+            tracing::error!(%error, "the clock cannot be kept; another boot would take its time from the last one that was");
+        }
         let counted = parts.books.checkpoint()?;
         if let Some(low) = parts.outputs.checkpoint() {
             parts.spool.release(counted.min(low));
@@ -67,6 +71,8 @@ pub(super) async fn checkpoint(parts: &Arc<Parts>) {
 struct Seen {
     evicted: u64,
     commits: u64,
+    jumps: u64,
+    held: bool,
 }
 
 /// Shows the state of everything as metrics, and what of it keeps the gateway from being ready.
@@ -80,6 +86,8 @@ fn show(parts: &Parts, seen: &mut Seen) {
     seen.commits = spool.commits;
     parts.readiness.set("the spool is at its watermark", spool.fullness >= parts.config().spool.high_watermark.get());
     parts.readiness.set("the disk of the spool is full or failing", spool.health != Health::Ok);
+
+    show_clock(parts.clock.standing(), seen);
 
     let remembered = parts.dedup.remembered();
     metrics::DEDUP_KEYS.set(&[], remembered.keys as f64);
@@ -114,6 +122,25 @@ fn show(parts: &Parts, seen: &mut Seen) {
         }
     }
     metrics::READY.set(&[], f64::from(u8::from(parts.readiness.is_ready())));
+}
+
+/// A jump keeps nothing from being taken and forwarded, but a person must know of it.
+fn show_clock(clock: Standing, seen: &mut Seen) {
+    metrics::CLOCK_DIFFERENCE_SECONDS.set(&[], clock.difference_seconds);
+    metrics::CLOCK_HELD.set(&[], f64::from(u8::from(clock.held)));
+    metrics::CLOCK_JUMPS.add(&[], clock.jumps - seen.jumps);
+    let (seconds, jumped) = (clock.difference_seconds, clock.jumps > seen.jumps);
+    if jumped {
+        tracing::error!(
+            seconds,
+            "the wall clock jumped: windows and ages go on by the time since boot, until it comes back or `gatepost clock \
+             accept` says that it is right now"
+        );
+    }
+    if (jumped || seen.held) && !clock.held {
+        tracing::info!(seconds, "the wall clock is believed again");
+    }
+    (seen.jumps, seen.held) = (clock.jumps, clock.held);
 }
 
 /// After so long without progress an output is reported, and again each time that it has passed.

@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Scrape};
 use crate::config::Config;
-use crate::spool::fs::Fs;
 
 pub mod audit;
 mod build;
@@ -23,6 +22,7 @@ mod control;
 mod dead_letters;
 mod housekeeping;
 pub mod listeners;
+pub mod memory;
 mod outputs;
 mod positions;
 pub mod reload;
@@ -32,6 +32,7 @@ pub mod state;
 mod status;
 mod uploads;
 
+pub use build::Machine;
 use build::Parts;
 pub use dead_letters::shown as shown_dead_letter;
 
@@ -50,12 +51,12 @@ impl Gateway {
     /// Starts everything, or fails with what an operator can do about it. A reload reads from `config_path`; without
     /// one there is nothing to reload.
     pub async fn start(config: Config, config_path: Option<PathBuf>, scrape: Scrape) -> anyhow::Result<Self> {
-        Self::start_on(build::real_fs(), config, config_path, scrape).await
+        Self::start_on(Machine::default(), config, config_path, scrape).await
     }
 
-    /// The same on another file system: for tests and drills.
+    /// The same on another file system or clock: for tests and drills.
     pub async fn start_on(
-        fs: Arc<dyn Fs>,
+        machine: Machine,
         config: Config,
         config_path: Option<PathBuf>,
         scrape: Scrape,
@@ -63,7 +64,7 @@ impl Gateway {
         // A port that is taken must be found before the spool is touched.
         let admin_listener = admin::bind(config.admin.listen).await?;
         let admin = admin_listener.local_addr()?;
-        let (parts, starting) = build::parts(config, config_path, fs, admin).await?;
+        let (parts, starting) = build::parts(config, config_path, machine, admin).await?;
         let parts = Arc::new(parts);
         let config = parts.config();
         let listeners = parts.uploads.prepare(&config.listeners)?;

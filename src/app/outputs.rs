@@ -1,6 +1,7 @@
 //! The outputs that run, and their coming and going with the configuration.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::balancer::{Backoff, Balancer, RetryBudget, Spec};
 use crate::config;
 use crate::forward::batch::Identity;
 use crate::forward::{self, Forwarder};
+use crate::memory::Shares;
 use crate::spool::dead_letter::DeadLetters;
 use crate::spool::{Ordinal, Spool};
 
@@ -36,6 +38,8 @@ pub(super) struct Outputs {
     /// What each configured output needs of the spool, as last made durable; whether or not it runs at this moment.
     /// An output that is being restarted or has been stopped still needs its events.
     needs: Mutex<BTreeMap<String, Ordinal>>,
+    /// How many outputs are configured: they share the memory for batches.
+    configured: AtomicU64,
 }
 
 struct Running {
@@ -47,13 +51,14 @@ struct Running {
 
 impl Outputs {
     pub(super) fn new(common: Common) -> Self {
-        Self { common, running: Mutex::default(), needs: Mutex::default() }
+        Self { common, running: Mutex::default(), needs: Mutex::default(), configured: AtomicU64::new(1) }
     }
 
     /// Makes sure that every output of the configuration runs: starts new ones, restarts those that changed (at their old
     /// position), leaves the rest alone. Those that are gone go on until [`Outputs::end_others`]. An output that cannot start
     /// fails the whole, and everything is as before. Not to be called twice at a time.
     pub(super) async fn apply(&self, sections: &[config::Output]) -> anyhow::Result<()> {
+        self.configured.store(sections.len() as u64, Ordering::Relaxed);
         let before: Vec<config::Output> = self.running().values().map(|running| running.section.clone()).collect();
         let changes = |of: &config::Output| sections.iter().any(|s| s.output.name() == of.output.name() && s != of);
         self.end(|of| changes(of)).await;
@@ -124,6 +129,7 @@ impl Outputs {
             budget: RetryBudget::new(&section.balancer),
             identity,
             rng: fastrand::Rng::new(),
+            room: Shares::here().batches() / self.configured.load(Ordering::Relaxed).max(1),
         }));
         let stop = CancellationToken::new();
         let tasks = vec![

@@ -8,6 +8,7 @@ use super::build::Parts;
 use crate::admin::StatusSource;
 use crate::dedup::store::Store as _;
 use crate::filter::rules::Shown;
+use crate::memory::Shares;
 use crate::spool::Health;
 
 /// Hands the state to the admin plane.
@@ -47,6 +48,8 @@ pub(super) fn status(parts: &Parts) -> Value {
             "full": spool.fullness,
             "health": health(&spool.health),
         },
+        "clock": parts.clock.standing(),
+        "memory_limit_bytes": Shares::here().limit(),
         "dedup": {
             "enabled": config.dedup.enabled,
             "keys": remembered.keys,

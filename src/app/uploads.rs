@@ -22,12 +22,16 @@ use crate::ingest::Accept;
 use crate::inputs;
 use crate::inputs::access_log::Requests;
 use crate::inputs::entra::Issuer;
+use crate::inputs::http::body::Memory;
+use crate::memory::Shares;
 use crate::net::tls_server::{Mode, ServerTls};
 
 /// The listeners that run, by name.
 pub(super) struct Uploads {
     state_dir: PathBuf,
     accept: Arc<dyn Accept>,
+    /// For the bodies of all listeners that have no memory of their own. Outlives reloads, as uploads do.
+    bodies: Memory,
     requests: Requests,
     running: Mutex<BTreeMap<String, Running>>,
 }
@@ -54,7 +58,8 @@ pub(super) struct Prepared {
 
 impl Uploads {
     pub(super) fn new(state_dir: PathBuf, accept: Arc<dyn Accept>, requests: Requests) -> Self {
-        Self { state_dir, accept, requests, running: Mutex::default() }
+        let bodies = Memory::new(Shares::here().bodies());
+        Self { state_dir, accept, bodies, requests, running: Mutex::default() }
     }
 
     /// Binds what the configuration has and does not run yet. Changes nothing.
@@ -69,7 +74,7 @@ impl Uploads {
             }
             let stays = self.running().get(name).is_some_and(|running| same_socket(&running.config, config));
             if !stays {
-                fresh.push((config.clone(), self.bind(config)?));
+                fresh.push((config.clone(), self.bind(&fitted(config, configs.len()))?));
             } else if config.tls.mode == Mode::On {
                 renewed.insert(name.clone(), listeners::load_tls(config, &self.state_dir)?);
             }
@@ -110,7 +115,7 @@ impl Uploads {
         for config in &configs {
             if let Some(running) = self.running().get_mut(&config.name) {
                 running.issuer = issuers.remove(&config.name);
-                let router = inputs::router(config, Arc::clone(&self.accept), running.issuer.clone());
+                let router = inputs::router(config, Arc::clone(&self.accept), running.issuer.clone(), &self.bodies);
                 running.router.store(Arc::new(router));
                 if let (Some(tls), Some(renewed)) = (&running.tls, renewed.get(&config.name)) {
                     tls.replace_with(renewed);
@@ -131,7 +136,7 @@ impl Uploads {
     }
 
     fn serve(&self, config: inputs::Config, listener: Listener, issuer: Option<Arc<Issuer>>) -> Running {
-        let router = inputs::router(&config, Arc::clone(&self.accept), issuer.clone());
+        let router = inputs::router(&config, Arc::clone(&self.accept), issuer.clone(), &self.bodies);
         let router = Arc::new(ArcSwap::from_pointee(router));
         let stop = CancellationToken::new();
         let (address, tls) = (listener.address(), listener.tls());
@@ -161,6 +166,13 @@ impl Uploads {
     fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A listener's configuration with its share of all connections, where it names no limit of its own.
+fn fitted(config: &inputs::Config, listeners: usize) -> inputs::Config {
+    let mut fitted = config.clone();
+    fitted.limits.max_connections = Some(config.limits.max_connections(listeners, &Shares::here()));
+    fitted
 }
 
 fn same_socket(running: &inputs::Config, wanted: &inputs::Config) -> bool {

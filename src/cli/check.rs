@@ -11,9 +11,10 @@ use serde_json::json;
 
 use super::send::client::Client;
 use super::{EXIT_CONFIG, Global, print};
-use crate::app::rules;
+use crate::app::{memory, rules};
 use crate::config::{Config, LoadError, reference};
 use crate::filter::Rules;
+use crate::memory::Shares;
 use crate::outputs::{self, BuildError, Shared};
 
 /// Shorter than the deadlines that health checks usually have.
@@ -94,12 +95,13 @@ fn files(config: &Config) -> Result<(), BuildError> {
     config.outputs.iter().try_for_each(|output| outputs::build(&output.output, &shared).map(drop))
 }
 
-/// What works and yet keeps clients out.
+/// What works, and yet keeps clients out or does not fit into memory.
 fn warnings(config: &Config) -> Vec<String> {
     let uploads = config.listeners.iter().map(|listener| ("listeners", &listener.name, &listener.tls));
     let tunnels = config.tunnel.listeners.iter().map(|listener| ("tunnel.listeners", &listener.name, &listener.tls));
     let warned = uploads.chain(tunnels).filter_map(|(section, name, tls)| Some((section, name, tls.warning()?)));
-    warned.map(|(section, name, warning)| format!("{section} {name:?}: {warning}")).collect()
+    let warned = warned.map(|(section, name, warning)| format!("{section} {name:?}: {warning}"));
+    warned.chain(memory::warning(config, &Shares::here())).collect()
 }
 
 /// What `/readyz` says, or why it says nothing.

@@ -14,6 +14,7 @@ use crate::config::{self, Config, LoadError};
 pub mod audit;
 pub mod azure;
 pub mod check;
+pub mod clock;
 pub mod columns;
 pub mod completions;
 pub mod dead_letter;
@@ -97,6 +98,8 @@ enum Command {
     DeadLetter(dead_letter::Args),
     /// Make what a workspace output needs in Azure, or check whether it is there and right
     Azure(azure::Args),
+    /// Show how the gateway's clock stands to the wall clock, or accept a jump that it holds
+    Clock(clock::Args),
     /// Check from here whether everything that tunnels may reach can be reached
     Doctor(doctor::Args),
     /// Print the reference of the configuration, an example, or the metrics
@@ -143,6 +146,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Spool(args) => spool::run(args, global),
         Command::DeadLetter(args) => dead_letter::run(args, global),
         Command::Azure(args) => azure::run(args, global),
+        Command::Clock(args) => clock::run(args, global),
         Command::Doctor(args) => doctor::run(args, global),
         Command::Reference(args) => reference::run(args, global),
         Command::Completions(args) => completions::run(args, global),

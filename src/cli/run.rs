@@ -2,8 +2,9 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::num::NonZero;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::Context;
 use tokio::runtime::Runtime;
@@ -14,6 +15,7 @@ use super::Global;
 use crate::admin::Scrape;
 use crate::app::{Gateway, reload};
 use crate::config::Config;
+use crate::memory::Shares;
 use crate::telemetry;
 
 /// Run the gateway.
@@ -22,10 +24,28 @@ pub struct Args {}
 
 /// Runs the command: until SIGTERM or SIGINT; a second one ends it at once.
 pub fn run(_: Args, global: &Global) -> anyhow::Result<ExitCode> {
+    give_memory_back();
     let config = global.load()?;
     telemetry::init(&config.telemetry)?;
     raise_descriptors();
     runtime()?.block_on(serve(config, global.config.clone()))
+}
+
+/// Where memory is scarce, begins again with an allocator that gives freed memory back at once. By itself it keeps it for a
+/// second, which under load is more than all that is in use. It can be told so only by its environment, before the process
+/// begins; the process keeps its id.
+fn give_memory_back() {
+    const SETTINGS: [(&str, &str); 2] = [("MIMALLOC_PURGE_DELAY", "0"), ("MIMALLOC_ALLOW_THP", "0")];
+    let is_set = SETTINGS.iter().any(|(name, _)| std::env::var_os(name).is_some());
+    if is_set || !Shares::here().is_scarce() {
+        return;
+    }
+    let Ok(program) = std::env::current_exe() else { return };
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_else(|| program.clone().into());
+    // Returns only when that fails; then it runs as it is, within wider bounds.
+    let error = Command::new(&program).arg0(name).args(arguments).envs(SETTINGS).exec();
+    writeln!(io::stderr(), "gatepost: the allocator cannot be told to save memory: {error}").ok();
 }
 
 /// Blocking work here is short and bound by the processor (decompression, decoding, compression) or by one disk: more

@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, Positioned};
 use super::settle::Refused;
-use super::{Forwarder, LastError, now_ms, pause};
+use super::{Forwarder, LastError, pause};
 use crate::balancer::{Lease, Verdict};
+use crate::clock;
 use crate::event::Timestamp;
 use crate::metrics;
 use crate::outputs::output::{Outcome, Request, RetryReason};
@@ -237,7 +238,7 @@ impl Forwarder {
             tracing::info!(output = &*self.name, endpoint = name, batch, outcome = label(outcome), detail, "not taken");
         }
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = detail.map(|detail| LastError {
-            at_ms: now_ms(),
+            at_ms: clock::wall_ms(),
             endpoint: name.to_owned(),
             outcome: label(outcome),
             detail: detail.clone(),

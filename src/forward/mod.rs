@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
@@ -44,6 +44,9 @@ use builder::{Builder, Built, Stuck};
 /// How long to wait before an output begins anew.
 const BEGIN_AGAIN: Duration = Duration::from_secs(1);
 
+/// A batch stands in memory as it was uploaded, as rows, joined, and compressed.
+const COPIES: u64 = 4;
+
 /// What a forwarder works with.
 pub struct Parts {
     /// The output's name.
@@ -68,6 +71,8 @@ pub struct Parts {
     pub identity: Identity,
     /// Makes the jitter.
     pub rng: fastrand::Rng,
+    /// Bytes of memory that its batches may take while they are on their way.
+    pub room: u64,
 }
 
 /// Forwards the events of the spool to one output.
@@ -83,6 +88,7 @@ pub struct Forwarder {
     budget: RetryBudget,
     identity: Identity,
     rng: Mutex<fastrand::Rng>,
+    room: u64,
     /// When the first event of each batch on its way was spooled, by position.
     on_the_way: Mutex<BTreeMap<Ordinal, u64>>,
     /// What the last failed request said, and when; cleared by the next accepted one.
@@ -113,7 +119,7 @@ pub struct LastError {
 impl Forwarder {
     /// A forwarder that has not begun.
     pub fn new(parts: Parts) -> Self {
-        let Parts { name, config, output, balancer, spool, cursor, dead_letters, backoff, budget, identity, rng } =
+        let Parts { name, config, output, balancer, spool, cursor, dead_letters, backoff, budget, identity, rng, room } =
             parts;
         Self {
             name,
@@ -127,6 +133,7 @@ impl Forwarder {
             budget,
             identity,
             rng: Mutex::new(rng),
+            room,
             on_the_way: Mutex::default(),
             last_error: Mutex::default(),
             shapeless: shapeless::Seen::default(),
@@ -260,8 +267,7 @@ impl Forwarder {
 
     /// Builds off the async runtime; the builder goes there and comes back.
     async fn build(self: Arc<Self>, mut builder: Builder, flush: bool) -> (Builder, Result<Built, Stuck>) {
-        let max_age = self.config.max_age.get().as_millis() as u64;
-        let oldest = now_ms().saturating_sub(max_age);
+        let oldest = self.spool.clock().horizon_ms(self.config.max_age.get());
         let work = move || {
             let built = builder.build(flush, oldest);
             if let Ok(Built { batch: Some(batch), .. }) = &built {
@@ -287,7 +293,9 @@ impl Forwarder {
     }
 
     fn deliveries_max(&self) -> usize {
-        self.output.endpoints().iter().map(|endpoint| endpoint.max_in_flight).sum::<usize>().max(1)
+        let wanted = self.output.endpoints().iter().map(|endpoint| endpoint.max_in_flight).sum::<usize>();
+        let batch = (self.output.limits().max_bytes as u64).saturating_mul(COPIES);
+        wanted.min(usize::try_from(self.room / batch.max(1)).unwrap_or(usize::MAX)).max(1)
     }
 
     fn cursor(&self) -> MutexGuard<'_, Cursor> {
@@ -319,7 +327,7 @@ impl Forwarder {
     pub fn oldest_pending(&self) -> Duration {
         let on_the_way = self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner);
         let oldest = on_the_way.values().next();
-        oldest.map_or(Duration::ZERO, |at| Duration::from_millis(now_ms().saturating_sub(*at)))
+        oldest.map_or(Duration::ZERO, |at| Duration::from_millis(self.spool.clock().now_ms().saturating_sub(*at)))
     }
 
     /// For how long it has had events to send and settled none, as seen by whoever asks now and then; zero when it makes
@@ -388,10 +396,6 @@ fn settled_below(end: Ordinal, gaps: impl Iterator<Item = Range<Ordinal>>) -> Ve
         settled.push(from..end);
     }
     settled
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 /// Resolves then; never, when there is no then.

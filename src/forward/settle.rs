@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, Positioned};
 use super::builder::{Aside, UNSENDABLE};
-use super::{Forwarder, now_ms, pause};
+use super::{Forwarder, pause};
 use crate::metrics;
 use crate::spool::cursor::Settlement;
 use crate::spool::dead_letter::{Letter, Source};
@@ -118,10 +118,11 @@ impl Forwarder {
 
     fn letter(&self, dead: &Dead) -> Letter {
         let Dead { event, refused, spooled_at_ms } = dead;
-        let now = now_ms();
+        let clock = self.spool.clock();
+        let now = clock.shown_now_ms();
         Letter {
             id: 0,
-            first_seen_ms: first_of([event.earlier.first_seen_ms, *spooled_at_ms, now]),
+            first_seen_ms: first_of([event.earlier.first_seen_ms, clock.shown_ms(*spooled_at_ms), now]),
             last_seen_ms: now,
             tries: event.earlier.tries.saturating_add(1),
             source: Source::Output { name: self.name.to_string() },

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::batch::Batch;
-use super::now_ms;
+use crate::clock;
 use crate::metrics;
 use crate::outputs::Output;
 
@@ -34,7 +34,7 @@ impl Seen {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let events = seen.as_ref().map_or(0, |earlier| earlier.events) + more;
         let (stream, advice) = (last.event.stream.to_string(), output.advise_shapeless());
-        *seen = Some(Shapeless { events, last_at_ms: now_ms(), stream, advice });
+        *seen = Some(Shapeless { events, last_at_ms: clock::wall_ms(), stream, advice });
     }
 
     /// What there was.

@@ -1,8 +1,8 @@
 //! Who may come in: load is shed here, before any work is done for an upload.
 //!
-//! Room is counted in bytes of decompressed uploads. An upload larger than the whole room still enters when it is
-//! alone, so that no sender is refused for ever. What tiny records take beyond the bytes of their upload is known only
-//! when they are decoded; the upload then takes more room, or is shed after all.
+//! Room is counted in bytes of memory that uploads take beside their bodies, which the listener has counted. An upload that
+//! takes more than the whole room still enters when it is alone, so that no sender is refused for ever. What its records take
+//! is known only when they are decoded; the upload then gives room back, or takes more.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::accept::Refusal;
 use super::config::Config;
+use crate::memory::Shares;
 use crate::metrics;
 
 /// Label value: no room for more bytes in flight.
@@ -50,8 +51,8 @@ impl Drop for Admitted {
 
 impl Admission {
     /// A gate with the configured room.
-    pub fn new(config: &Config) -> Self {
-        let bytes = u32::try_from(config.in_flight_max.as_u64()).unwrap_or(u32::MAX).max(1);
+    pub fn new(config: &Config, shares: &Shares) -> Self {
+        let bytes = u32::try_from(config.in_flight_max(shares)).unwrap_or(u32::MAX).max(1);
         Self {
             room: Arc::new(Semaphore::new(bytes as usize)),
             bytes,
@@ -83,15 +84,20 @@ impl Admission {
         }
     }
 
-    /// Makes the room of an upload so many bytes, if that is more than it has. It keeps what it has while it waits.
-    pub async fn widen(&self, admitted: &mut Admitted, bytes: usize) -> Result<(), Refusal> {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.bytes);
-        let more = bytes.saturating_sub(admitted.bytes);
-        if more > 0 {
-            admitted.permit.merge(self.room_for(more).await?);
-            admitted.bytes = bytes;
+    /// Makes the room of an upload so many bytes: gives back what is too much, and takes more if that can be had at once.
+    /// Whether it has as much now, or all there is.
+    pub fn resize(&self, admitted: &mut Admitted, bytes: usize) -> bool {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, self.bytes);
+        if bytes <= admitted.bytes {
+            drop(admitted.permit.split((admitted.bytes - bytes) as usize));
+        } else {
+            let more = Arc::clone(&self.room).try_acquire_many_owned(bytes - admitted.bytes);
+            let Ok(more) = more else { return false };
+            admitted.permit.merge(more);
         }
-        Ok(())
+        metrics::INGEST_IN_FLIGHT_BYTES.shift(&[], f64::from(bytes) - f64::from(admitted.bytes));
+        admitted.bytes = bytes;
+        true
     }
 
     /// From now on everybody is refused.
@@ -111,7 +117,8 @@ mod tests {
     use crate::values::ByteSize;
 
     fn gate(bytes: u64) -> Admission {
-        Admission::new(&Config { in_flight_max: ByteSize::bytes(bytes), ..Config::default() })
+        let config = Config { in_flight_max: Some(ByteSize::bytes(bytes)), ..Config::default() };
+        Admission::new(&config, &Shares::of(0))
     }
 
     #[tokio::test(start_paused = true)]
@@ -134,17 +141,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_upload_that_takes_more_memory_than_its_bytes_takes_more_room_or_is_shed() {
+    async fn an_upload_takes_room_for_what_it_proves_to_be() {
         let gate = gate(100);
-        let mut dense = gate.admit(10).await.unwrap();
-        gate.widen(&mut dense, 5).await.unwrap();
-        gate.widen(&mut dense, 80).await.unwrap();
-        assert!(gate.admit(30).await.is_err());
-        let other = gate.admit(20).await.unwrap();
-        assert!(gate.widen(&mut dense, 1_000_000).await.is_err());
+        let mut upload = gate.admit(50).await.unwrap();
+        assert!(gate.resize(&mut upload, 10));
+        let other = gate.admit(80).await.unwrap();
+        assert!(gate.resize(&mut upload, 20));
+        assert!(!gate.resize(&mut upload, 30), "nobody waits while it holds room");
         drop(other);
-        gate.widen(&mut dense, 1_000_000).await.unwrap();
-        drop(dense);
+        assert!(gate.resize(&mut upload, 1_000_000), "all there is is enough for the largest");
+        assert!(gate.admit(1).await.is_err());
+        drop(upload);
         assert!(gate.is_empty());
     }
 

@@ -10,10 +10,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::ledger::{Ledger, Note, Waiting};
 use super::reserve::Reserve;
+use crate::clock::Clock;
 use crate::dedup::journal::{Journal, JournalError};
 use crate::dedup::memory::MemoryStore;
 use crate::event::key;
@@ -60,6 +61,7 @@ pub struct Bookkeeper {
 struct Books {
     reader: Reader,
     journal: Journal,
+    window: Window,
     ledger: Ledger,
     /// The ledger as it stands on disk.
     saved: Ledger,
@@ -74,7 +76,8 @@ impl Bookkeeper {
         mut journal: Journal,
         dedup: &MemoryStore,
     ) -> Result<Self, BookError> {
-        let loaded = journal.load(now_s(), |unix_s, keys| dedup.load(unix_s, &keys))?;
+        let window = Window { clock: spool.clock().clone(), span: journal.window() };
+        let loaded = journal.load(window.now_s(), |unix_s, keys| dedup.load(window.believed_s(unix_s), &keys))?;
         tracing::info!(?loaded, "dedup journal read");
         let path = Ledger::path(state_dir);
         let ledger = load_or_begin(&path)?;
@@ -85,14 +88,14 @@ impl Bookkeeper {
         let mut end = ledger.clone();
         follow(&mut spool.reader(ledger.position)?, &mut end, |unix_s, index| {
             match key::decode_keys(index) {
-                Ok(keys) => dedup.load(unix_s, &keys),
+                Ok(keys) => dedup.load(window.believed_s(unix_s), &keys),
                 Err(error) => tracing::error!(%error, "a record's keys are unreadable"),
             }
             Ok(())
         })?;
         let next_number = AtomicU64::new(end.last_number + 1);
         let reader = spool.reader(ledger.position)?;
-        let books = Mutex::new(Books { reader, journal, saved: ledger.clone(), ledger });
+        let books = Mutex::new(Books { reader, journal, window, saved: ledger.clone(), ledger });
         let reserve = Reserve::new(state_dir);
         let bookkeeper = Self { spool, waiting, path, reserve, next_number, books };
         if let Err(error) = bookkeeper.checkpoint() {
@@ -147,7 +150,7 @@ impl Books {
 
     fn write_up(&mut self, path: &Path) -> Result<(), BookError> {
         // First what gives space back.
-        self.journal.expire(now_s())?;
+        self.journal.expire(self.window.now_s())?;
         let Self { reader, journal, ledger, .. } = self;
         follow(reader, ledger, |unix_s, index| Ok(journal.append(unix_s, index)?))?;
         if self.ledger != self.saved {
@@ -202,7 +205,29 @@ fn load_or_begin(path: &Path) -> io::Result<Ledger> {
     }
 }
 
-fn now_s() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+/// The dedup window, in the time of a clock that does not jump.
+struct Window {
+    clock: Clock,
+    span: Duration,
+}
+
+impl Window {
+    /// The second from which the window reaches back. It reaches back to all there is while the clock is younger than the
+    /// window: stamps from before it were made by another one, and nothing is known to have left the window.
+    fn now_s(&self) -> i64 {
+        match self.clock.horizon_ms(self.span) {
+            0 => i64::MIN,
+            _ => signed(self.clock.now_s()),
+        }
+    }
+
+    /// When keys became durable, as far as their stamp can be believed.
+    fn believed_s(&self, unix_s: i64) -> i64 {
+        let stamp_ms = u64::try_from(unix_s).unwrap_or(0).saturating_mul(1000);
+        signed(self.clock.believed_ms(stamp_ms) / 1000)
+    }
+}
+
+fn signed(seconds: u64) -> i64 {
+    i64::try_from(seconds).unwrap_or(i64::MAX)
 }

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::dedup::store::{Claim, Store, Verdict};
 use crate::event::{EventKey, KeyMaker, Upload};
 use crate::filter::{Rules, Taken};
+use crate::memory::Shares;
 use crate::metrics;
 use crate::spool::dead_letter::{DeadLetters, Letter, Source};
 use crate::spool::{AppendError, Entry, Spool};
@@ -69,7 +70,7 @@ pub struct Ingest {
 struct Inner {
     config: Config,
     admission: Admission,
-    /// One permit for each core.
+    /// One permit for each core, as far as memory goes.
     sorting: Semaphore,
     parts: Parts,
     watermark: f64,
@@ -91,8 +92,10 @@ impl Accept for Ingest {
 impl Ingest {
     /// Ingest over the given parts. Above `watermark` (a share of the spool's limit) uploads are shed.
     pub fn new(config: Config, watermark: f64, parts: Parts) -> Self {
-        let admission = Admission::new(&config);
-        let sorting = Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from));
+        let shares = Shares::here();
+        let admission = Admission::new(&config, &shares);
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let sorting = Semaphore::new(cores.min(shares.turns()));
         Self {
             inner: Arc::new(Inner {
                 config,
@@ -126,16 +129,20 @@ impl Ingest {
 impl Inner {
     async fn accept(self: Arc<Self>, upload: Upload) -> Result<Receipt, Refusal> {
         self.check_spool()?;
-        let mut admitted = self.admission.admit(upload.body.len()).await?;
+        let body = upload.body.len();
         // Held until its events are durable: whoever changes the rules can wait for the last upload of the old ones.
         let rules = self.parts.rules.load_full();
-        let sorted = {
-            // More at a time would be no faster and take more memory: a record takes most while it is decoded.
-            let _turn = self.sorting.acquire().await.expect("this semaphore is never closed");
-            let sorted = Arc::clone(&self).sort(upload, Arc::clone(&rules)).await?;
-            self.admission.widen(&mut admitted, sorted.memory()).await?;
-            sorted
-        };
+        let mut admitted = self.admission.admit(self.config.estimate(body)).await?;
+        let mut sorted = Arc::clone(&self).sort(upload.clone(), Arc::clone(&rules)).await?;
+        let takes = self.config.work(body).saturating_add(sorted.memory());
+        if !self.admission.resize(&mut admitted, takes) {
+            // Many small records. It begins again with what it needs, and holds nothing until it has that: uploads that waited
+            // for each other's room would all be shed.
+            drop((sorted, admitted));
+            admitted = self.admission.admit(takes).await?;
+            sorted = Arc::clone(&self).sort(upload, Arc::clone(&rules)).await?;
+        }
+        let _admitted = admitted;
 
         let mut total = sorted.filtered;
         let mut filtered = Some(sorted.filtered);
@@ -161,7 +168,12 @@ impl Inner {
 
     /// Decodes, filters and makes keys: CPU work, off the async runtime.
     async fn sort(self: Arc<Self>, upload: Upload, rules: Arc<Rules>) -> Result<Sorted, Refusal> {
-        let work = move || sort::sort(upload, &rules, &self.parts.keys, self.config.record_max.as_usize());
+        let inner = Arc::clone(&self);
+        // More at a time would be no faster and take more memory: a record takes most while it is decoded.
+        let _turn = inner.sorting.acquire().await.expect("this semaphore is never closed");
+        // A filter by age must not drop everything because the wall clock jumped.
+        let now = self.parts.spool.clock().shown_now();
+        let work = move || sort::sort(upload, &rules, &self.parts.keys, self.config.record_max.as_usize(), now);
         tokio::task::spawn_blocking(work)
             .await
             .unwrap_or_else(|ended| Err(Refusal::SpoolFailed(format!("decoding ended: {ended}"))))
@@ -260,7 +272,7 @@ impl Inner {
 
     /// Keeps the records that cannot be understood, durably.
     async fn set_aside(&self, sorted: &Sorted, part: &Part, new: &[usize]) -> Result<(), Refusal> {
-        let letters = part.letters(sorted, new);
+        let letters = part.letters(sorted, new, self.parts.spool.clock().shown_now_ms());
         let store = Arc::clone(&self.parts.dead_letters);
         tokio::task::spawn_blocking(move || store.lock().unwrap_or_else(PoisonError::into_inner).put(letters))
             .await

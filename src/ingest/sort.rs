@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
@@ -55,7 +55,7 @@ enum Kind {
 }
 
 /// Bytes of memory that an event takes on its way to the spool beside its own: its place here, key, verdict, index.
-const EVENT_COST: usize = 392;
+pub(super) const EVENT_COST: usize = 392;
 /// The same for a record that becomes a dead letter, with its names and its reason.
 const UNREADABLE_COST: usize = 1024;
 /// The same for a route in a set: its place here, and twice in the making of a record. The names are the rules' own.
@@ -73,14 +73,19 @@ impl Sorted {
     }
 }
 
-/// Decodes an upload, drops what the rules drop and makes the keys of the rest.
-pub(super) fn sort(upload: Upload, rules: &Rules, keys: &KeyMaker, part_max: usize) -> Result<Sorted, Refusal> {
+/// Decodes an upload, drops what the rules drop and makes the keys of the rest. `now` is what the rules compare times with.
+pub(super) fn sort(
+    upload: Upload,
+    rules: &Rules,
+    keys: &KeyMaker,
+    part_max: usize,
+    now: SystemTime,
+) -> Result<Sorted, Refusal> {
     let Upload { input, client, stream, syntax, body } = upload;
     let decoded = decode(syntax, &body)?;
     identity::check(&input, &client, &decoded.events)?;
-    let now = Timestamp::from_ticks(i64::try_from(since_1970().as_nanos() / 100).unwrap_or(i64::MAX));
     let mut keys = keys.for_scope(&client.scope, &stream);
-    let mut session = rules.session(&client, &stream, now);
+    let mut session = rules.session(&client, &stream, Timestamp::of(now));
     let mut dropped = BTreeMap::new();
     let mut records = Vec::new();
     let mut timeless = 0;
@@ -116,10 +121,6 @@ pub(super) fn sort(upload: Upload, rules: &Rules, keys: &KeyMaker, part_max: usi
         sets,
         body,
     })
-}
-
-pub(super) fn since_1970() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Cuts where a record of the spool would be too large: in bytes, or in route sets. At least one part, be it empty.
@@ -227,8 +228,7 @@ impl Part {
     }
 
     /// The unreadable ones among these records, as dead letters.
-    pub(super) fn letters(&self, sorted: &Sorted, records: &[usize]) -> Vec<Letter> {
-        let now_ms = since_1970().as_millis() as u64;
+    pub(super) fn letters(&self, sorted: &Sorted, records: &[usize], now_ms: u64) -> Vec<Letter> {
         let unreadable = records.iter().filter_map(|&at| match &self.records[at].kind {
             Kind::Unreadable(reason) => Some((reason.clone(), &sorted.body[self.records[at].span.clone()])),
             Kind::Event(..) => None,

@@ -139,7 +139,8 @@ fn an_upload_is_decoded_filtered_and_cut() {
         body: Bytes::from_static(body.as_bytes()),
     };
     let rules = Rules::of_event_set(crate::filter::EventSet::Minimal);
-    let sorted = sort(upload, &rules, &KeyMaker::new(&[0; 32]), 1000).expect("it is well formed");
+    let sorted =
+        sort(upload, &rules, &KeyMaker::new(&[0; 32]), 1000, std::time::SystemTime::now()).expect("it is well formed");
     assert_eq!(sorted.dropped, BTreeMap::from([(crate::filter::NOT_IN_EVENT_SET, 1)]));
     assert_eq!((sorted.filtered.received, sorted.filtered.filtered), (1, 1));
     let split = sorted.parts[0].split(&[0, 1]);
@@ -161,7 +162,8 @@ fn who_sent_it_is_kept_where_the_policy_wants_that() {
             body: Bytes::from_static(br#"[{"Computer":"web01","Channel":"Security","EventID":4624}]"#),
         };
         let rules = Rules::of_event_set(crate::filter::EventSet::All);
-        let sorted = sort(upload, &rules, &KeyMaker::new(&[0; 32]), 1000).expect("the computer is its own");
+        let sorted = sort(upload, &rules, &KeyMaker::new(&[0; 32]), 1000, std::time::SystemTime::now())
+            .expect("the computer is its own");
         let stored = stored::decode(sorted.parts[0].payload(&sorted, &[0]).into()).expect("it was just written");
         assert_eq!(stored.client.as_deref(), kept, "{policy:?}");
     }

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::sort::{self, Sorted};
+use super::sort::Sorted;
+use crate::clock;
 use crate::metrics;
 
 /// What to do about it.
@@ -44,7 +45,7 @@ impl Seen {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let events = seen.get(&sorted.input).map_or(0, |earlier| earlier.events) + sorted.timeless;
         let (input, client) = (Arc::clone(&sorted.input), Arc::clone(&sorted.client));
-        let last_at_ms = sort::since_1970().as_millis() as u64;
+        let last_at_ms = clock::wall_ms();
         seen.insert(Arc::clone(&input), Timeless { input, client, events, last_at_ms, advice: ADVICE });
     }
 

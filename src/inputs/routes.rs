@@ -46,15 +46,16 @@ enum Route {
     Events,
 }
 
-/// The service of one listener. `issuer` is its local Entra, where that is enabled.
-pub fn router(config: &Config, accept: Arc<dyn Accept>, issuer: Option<Arc<Issuer>>) -> Router {
+/// The service of one listener. `issuer` is its local Entra, where that is enabled; `bodies` what it shares with others for
+/// bodies, where it has no memory of its own.
+pub fn router(config: &Config, accept: Arc<dyn Accept>, issuer: Option<Arc<Issuer>>, bodies: &Memory) -> Router {
     let loopback = config.listen.ip().to_canonical().is_loopback();
     let door = Door {
         name: config.name.as_str().into(),
         gate: Gate::new(&config.auth, loopback, config.asks_client_certificates(), issuer.clone()),
         issuer,
         token_limits: limits::Config { wire_max: ByteSize::bytes(entra::request::BODY_MAX), ..config.limits.clone() },
-        memory: Memory::new(config.limits.memory_max.as_u64()),
+        memory: config.limits.memory_max.map_or_else(|| bodies.clone(), |own| Memory::new(own.as_u64())),
         accept,
         config: config.clone(),
     };
@@ -192,11 +193,16 @@ impl Door {
         wire: bytes::Bytes,
         mut share: Share,
     ) -> Result<(bytes::Bytes, Share), DecompressError> {
-        let limit = self.config.limits.body_max.as_u64();
+        let limit = self.config.limits.body_max.as_u64().min(share.most().saturating_sub(wire.len() as u64));
         if encoding == Encoding::Identity {
+            share.shrink_to(wire.len() as u64);
             return decompress(encoding, wire, limit, &mut share).map(|body| (body, share));
         }
-        let work = move || decompress(encoding, wire, limit, &mut share).map(|body| (body, share));
+        let work = move || {
+            let body = decompress(encoding, wire, limit, &mut share)?;
+            share.shrink_to(body.len() as u64);
+            Ok((body, share))
+        };
         // Whatever stopped it is no fault of the upload: the client must keep its copy and come back.
         tokio::task::spawn_blocking(work).await.map_err(|_| NoMemory)?
     }

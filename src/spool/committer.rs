@@ -11,7 +11,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -22,6 +21,7 @@ use super::recovery::{Layout, segment_name};
 use super::segment::{Extent, Segment, no_handle};
 use super::shared::{Shared, Work};
 use super::{AppendError, Appended, CommitReport, Config, Health, LogId, Ordinal, lock};
+use crate::clock::{self, Clock};
 
 /// An append that waits for its commit.
 #[derive(Debug)]
@@ -42,10 +42,19 @@ pub(super) struct Committer {
     log: LogId,
     spares: Vec<PathBuf>,
     buffer: Vec<u8>,
+    /// Stamps records: their age must not depend on what the wall clock is set to.
+    clock: Clock,
 }
 
 impl Committer {
-    pub(super) fn new(shared: Arc<Shared>, fs: Arc<dyn Fs>, dir: &Path, config: &Config, layout: Layout) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        config: &Config,
+        layout: Layout,
+        clock: Clock,
+    ) -> Self {
         let last = layout.segments.last().cloned();
         Self {
             shared,
@@ -58,6 +67,7 @@ impl Committer {
             log: layout.log,
             spares: layout.spares,
             buffer: Vec::new(),
+            clock,
         }
     }
 
@@ -116,7 +126,7 @@ impl Committer {
     fn write(&mut self, group: &VecDeque<Waiting>) -> io::Result<Vec<Ordinal>> {
         let (segment, file) = self.active.as_ref().expect("room was found in it");
         let start = segment.extent().end;
-        let now = now_ms();
+        let now = self.clock.now_ms();
         let mut next = self.shared.next();
         let mut firsts = Vec::with_capacity(group.len());
         self.buffer.clear();
@@ -173,7 +183,7 @@ impl Committer {
         self.shared.with_counts(|counts| {
             if is_full(error) {
                 if !matches!(counts.health, Health::Full { .. }) {
-                    counts.health = Health::Full { since_ms: now_ms() };
+                    counts.health = Health::Full { since_ms: clock::wall_ms() };
                 }
                 AppendError::Full
             } else {
@@ -208,7 +218,7 @@ impl Committer {
             first: self.shared.next(),
             predecessor: last.as_ref().map_or(0, |segment| segment.number),
             predecessor_end: last.as_ref().map_or(0, |segment| segment.extent().end),
-            created_ms: now_ms(),
+            created_ms: self.clock.now_ms(),
             log: self.log,
         };
         let file = self.begin(&spare, &path, &header).inspect_err(|_| {
@@ -312,9 +322,4 @@ impl Drop for EndOfService {
     fn drop(&mut self) {
         self.0.end_service();
     }
-}
-
-/// The wall clock, in milliseconds since 1970.
-pub(super) fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -51,6 +51,8 @@ use frame::SEGMENT_HEADER_LEN;
 use fs::Fs;
 use shared::Shared;
 
+use crate::clock::Clock;
+
 /// The number of an item since the spool began; a record of `n` items covers `first..first + n`.
 pub type Ordinal = u64;
 
@@ -198,6 +200,7 @@ struct Inner {
     fs: Arc<dyn Fs>,
     config: Config,
     log: LogId,
+    clock: Clock,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -205,18 +208,33 @@ impl Spool {
     /// Opens the spool in this directory, which is made if need be, and starts its thread. The caller sees to it that
     /// nobody else has it open.
     pub fn open(config: &Config, dir: &Path, fs: Arc<dyn Fs>) -> Result<(Self, Recovered), OpenError> {
+        Self::open_with(config, dir, fs, Clock::system())
+    }
+
+    /// The same with records stamped by this clock.
+    pub fn open_with(
+        config: &Config,
+        dir: &Path,
+        fs: Arc<dyn Fs>,
+        clock: Clock,
+    ) -> Result<(Self, Recovered), OpenError> {
         config.check().map_err(OpenError::Config)?;
         let (layout, recovered) = recovery::recover(&*fs, dir, config)?;
         let shared = Arc::new(Shared::new(layout.segments.clone(), layout.next, layout.spares.len()));
         shared.note_oldest(&*fs);
         let log = layout.log;
-        let committer = Committer::new(Arc::clone(&shared), Arc::clone(&fs), dir, config, layout);
+        let committer = Committer::new(Arc::clone(&shared), Arc::clone(&fs), dir, config, layout, clock.clone());
         let thread = std::thread::Builder::new()
             .name("spool-commit".to_owned())
             .spawn(move || committer.run())
             .map_err(OpenError::Thread)?;
-        let inner = Inner { shared, fs, config: config.clone(), log, thread: Mutex::new(Some(thread)) };
+        let inner = Inner { shared, fs, config: config.clone(), log, clock, thread: Mutex::new(Some(thread)) };
         Ok((Self { inner: Arc::new(inner) }, recovered))
+    }
+
+    /// The clock that stamps records, by which their age is to be judged.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
     }
 
     /// Compresses and sums an entry. CPU work: call it off the async runtime.

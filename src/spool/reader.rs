@@ -37,7 +37,7 @@ pub struct Record {
     pub first: Ordinal,
     /// How many items it holds.
     pub items: u32,
-    /// When it was appended, in milliseconds since 1970.
+    /// When it was appended, in milliseconds since 1970 by the spool's clock.
     pub appended_at_ms: u64,
     /// As in [`super::Entry`].
     pub note: Bytes,
@@ -70,7 +70,7 @@ pub struct Head {
     pub first: Ordinal,
     /// How many items it holds.
     pub items: u32,
-    /// When it was appended, in milliseconds since 1970.
+    /// When it was appended, in milliseconds since 1970 by the spool's clock.
     pub appended_at_ms: u64,
     /// As in [`super::Entry`].
     pub note: Bytes,

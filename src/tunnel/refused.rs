@@ -7,11 +7,11 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use super::Reason;
+use crate::clock;
 
 /// Hosts with their ports that are remembered.
 const ENTRIES_MAX: usize = 1_000;
@@ -67,7 +67,7 @@ impl Refused {
         if host.len() > HOST_MAX {
             return;
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = clock::wall_s();
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         table.note((Box::from(host), port), reason, client, now);
     }

@@ -195,5 +195,6 @@ fn forwarder(
         backoff: Backoff::between_retries(&quick),
         budget: RetryBudget::new(&quick),
         rng: fastrand::Rng::with_seed(2),
+        room: u64::MAX,
     })
 }

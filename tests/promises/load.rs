@@ -1,8 +1,10 @@
 //! What the tests upload, and what they are owed for it.
 
 use std::collections::HashSet;
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use gatepost::admin::Scrape;
 use gatepost::cli::send::client::Client;
 use gatepost::cli::simulate::collector::Collector;
 use gatepost::cli::simulate::events::{Host, Identity, Shape, SimulatedEvent};
@@ -17,6 +19,12 @@ pub(crate) const LOOK: Duration = Duration::from_millis(20);
 
 /// A spool of small segments, so that they fill and go within a test.
 pub(crate) const SMALL_SPOOL: &str = "[spool]\nsegment_size = \"1 MiB\"\nmax_size = \"64 MiB\"\n";
+
+/// The metrics of this process, for gateways that run in it: there can be one recorder.
+pub(crate) fn scrape() -> Scrape {
+    static SCRAPE: LazyLock<Scrape> = LazyLock::new(|| Scrape::install().expect("nobody else installs one"));
+    SCRAPE.clone()
+}
 
 /// An agent: a host's events, uploaded batch by batch, and what was acknowledged of them.
 pub(crate) struct Agent {

@@ -4,7 +4,6 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use gatepost::admin::Scrape;
 use gatepost::app::Gateway;
 use gatepost::cli::send::client::Client;
 use gatepost::cli::simulate::collector::{Behaviour, Collector, Fault, Memory};
@@ -241,7 +240,7 @@ async fn a_reload_is_brought_to_its_end_when_whoever_asked_for_it_hangs_up() {
     let site = Site::new(&(workspace("kept", &[&kept]) + &workspace("old", &[&old])), SMALL_SPOOL);
     // In this process, where nothing but the test asks for a reload.
     let config = gatepost::config::load(&site.config_path()).unwrap();
-    let gateway = Gateway::start(config, Some(site.config_path()), Scrape::install().unwrap()).await.unwrap();
+    let gateway = Gateway::start(config, Some(site.config_path()), crate::load::scrape()).await.unwrap();
     let mut agent = crate::load::Agent::new(&site, "A.example", 9);
     agent.upload(&site, 20).await;
     // The output that goes has something to send and cannot: the reload waits for it.

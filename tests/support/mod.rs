@@ -85,8 +85,22 @@ impl Site {
 
     /// Starts the process.
     pub fn launch(&self) -> Running {
+        self.spawn(Command::new(env!("CARGO_BIN_EXE_gatepost")))
+    }
+
+    /// Starts the process in a control group.
+    pub fn launch_in(&self, group: &Path) -> Running {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", "echo $$ > \"$0/cgroup.procs\" && exec \"$@\""])
+            .arg(group)
+            .arg(env!("CARGO_BIN_EXE_gatepost"));
+        self.spawn(shell)
+    }
+
+    fn spawn(&self, mut gatepost: Command) -> Running {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.dir.join("log")).expect("a log file");
-        let child = Command::new(env!("CARGO_BIN_EXE_gatepost"))
+        let child = gatepost
             .args(["run", "--config"])
             .arg(self.config_path())
             .current_dir(&self.dir)
@@ -220,8 +234,17 @@ impl Running {
 
     /// Resident memory in bytes.
     pub fn memory(&self) -> u64 {
+        self.memory_line("VmRSS:")
+    }
+
+    /// The most that it ever was.
+    pub fn highest_memory(&self) -> u64 {
+        self.memory_line("VmHWM:")
+    }
+
+    fn memory_line(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("the kernel tells it");
+        let line = status.lines().find(|line| line.starts_with(name)).expect("the kernel tells it");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") * 1024
     }
 }

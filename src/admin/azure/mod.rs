@@ -16,7 +16,7 @@ mod rules;
 mod target;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -126,8 +126,7 @@ fn address(head: &Parts) -> String {
 }
 
 fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_ticks(i64::try_from(since.as_nanos() / 100).unwrap_or(i64::MAX))
+    Timestamp::of(SystemTime::now())
 }
 
 /// By what a request and its answer are told in two logs.

@@ -26,6 +26,7 @@ use crate::inputs::access_log::{Record, Requests};
 use crate::inputs::http::limits;
 use crate::inputs::http::reply::{self, Failure, Ids};
 use crate::inputs::{self, Peer};
+use crate::memory::Shares;
 use crate::metrics;
 use crate::net::http1_guard::{Guard, Refusal, Session, Timeouts};
 use crate::net::listen::{self, AddressPlace, Admission, Place};
@@ -152,6 +153,7 @@ pub async fn serve(listener: Listener, router: Router, shutdown: CancellationTok
         builder: builder(&limits),
         name,
         tls,
+        max_connections: limits.max_connections(1, &Shares::here()),
         limits,
         router,
         shutdown: shutdown.clone(),
@@ -188,6 +190,7 @@ struct Door {
     name: Arc<str>,
     tls: Option<Arc<ServerTls>>,
     limits: limits::Config,
+    max_connections: usize,
     admission: Admission,
     builder: auto::Builder<TokioExecutor>,
     router: Router,
@@ -202,7 +205,7 @@ type Places = (Place, AddressPlace);
 
 impl Door {
     fn admit(&self, address: IpAddr) -> Result<Places, &'static str> {
-        let place = self.admission.admit(self.limits.max_connections).ok_or("too_many_connections")?;
+        let place = self.admission.admit(self.max_connections).ok_or("too_many_connections")?;
         let from = self.admission.admit_from(address, self.limits.max_connections_per_address);
         Ok((place, from.ok_or("too_many_from_address")?))
     }

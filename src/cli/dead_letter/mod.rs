@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use comfy_table::Table;
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::send::client::Client;
 use super::{Global, print};
 use crate::app::state::StateDir;
+use crate::clock;
 use crate::config::Config;
 use crate::spool::dead_letter::{DeadLetters, Filter, Letter, Page};
 use crate::spool::fs::{Fs, RealFs};
@@ -95,8 +96,7 @@ impl Filters {
 
 /// That long ago, in milliseconds since 1970.
 fn ago(span: Span) -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.saturating_sub(span.get()).as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(clock::wall().saturating_sub(span.get()).as_millis()).unwrap_or(u64::MAX)
 }
 
 #[derive(Debug, clap::Args)]

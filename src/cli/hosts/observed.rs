@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use comfy_table::Table;
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::super::check::reachable;
 use super::super::send::client::Client;
 use super::super::{Global, print};
+use crate::clock;
 use crate::tunnel::Reason;
 use crate::tunnel::allow_list::Pattern;
 use crate::tunnel::refused::RefusedHost;
@@ -49,7 +50,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         bail!("{url} answers {}: {}", answer.status, said.trim());
     }
     let answer: Answer = serde_json::from_str(&said).with_context(|| format!("{url} does not answer as a gateway"))?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = clock::wall_s();
     print(&if global.json { format!("{}\n", serde_json::to_string(&answer)?) } else { shown(&answer.refused, now) })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -79,6 +79,16 @@ impl Journal {
         Ok(Self { dir: dir.to_owned(), window_s, open: None })
     }
 
+    /// How long keys are kept.
+    pub fn window(&self) -> Duration {
+        Duration::from_secs(self.window_s.unsigned_abs())
+    }
+
+    /// The second in which the newest file begins: keys were stamped then or a little later. `None` without files.
+    pub fn newest_s(&self) -> Result<Option<i64>, JournalError> {
+        Ok(self.files()?.last().map(|(start, _)| *start))
+    }
+
     /// Appends keys, as `event::key::encode_keys` writes them, that became durable at `unix_s`. They are on disk only
     /// after [`Journal::sync`]. Refuses more than 64 MiB of keys, which no upload has.
     ///

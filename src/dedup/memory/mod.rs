@@ -21,7 +21,6 @@ mod table;
 mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use futures_util::future::BoxFuture;
 
@@ -29,7 +28,9 @@ use self::claims::{Claims, Ending, Held};
 use self::table::{Bounds, Found, Table};
 use super::Config;
 use super::store::{Claim, Remembered, Settled, Store, Verdict};
+use crate::clock::Clock;
 use crate::event::EventKey;
+use crate::memory::Shares;
 
 /// Remembers event keys in the memory of this process. Cheap to clone; clones share what they remember.
 #[derive(Clone)]
@@ -49,17 +50,20 @@ struct State {
 }
 
 impl MemoryStore {
-    /// An empty store that follows the system clock.
+    /// An empty store over a clock of its own.
     pub fn new(config: &Config) -> Self {
-        Self::with_clock(config, || match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
-            Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-            Err(_) => 0,
-        })
+        Self::following(config, Clock::system())
+    }
+
+    /// An empty store whose window follows this clock.
+    pub fn following(config: &Config, clock: Clock) -> Self {
+        Self::with_clock(config, move || i64::try_from(clock.now_s()).unwrap_or(i64::MAX))
     }
 
     /// An empty store that follows the given clock, in whole Unix seconds. For the store, time never runs back.
     pub fn with_clock(config: &Config, now_unix_s: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
-        let bounds = Bounds { keys: config.max_keys, bytes: config.max_memory.as_usize() };
+        let bytes = config.max_memory(&Shares::here());
+        let bounds = Bounds { keys: config.max_keys, bytes: usize::try_from(bytes).unwrap_or(usize::MAX) };
         let window_s = i64::try_from(config.window.get().as_secs()).unwrap_or(i64::MAX).max(1);
         // Time starts far back, so that what is loaded at start is placed where it belongs.
         let state = State { table: Table::new(window_s, bounds, 0), claims: Claims::default() };

@@ -26,7 +26,8 @@ impl Clock {
 
 fn store_with(max_keys: u64, max_memory: ByteSize) -> (MemoryStore, Clock) {
     let clock = Clock(Arc::new(AtomicI64::new(1_700_000_000)));
-    let config = Config { max_keys, max_memory, window: Span::secs(WINDOW_S as u64), ..Config::default() };
+    let config =
+        Config { max_keys, max_memory: Some(max_memory), window: Span::secs(WINDOW_S as u64), ..Config::default() };
     let read = clock.clone();
     (MemoryStore::with_clock(&config, move || read.now()), clock)
 }

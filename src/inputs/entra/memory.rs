@@ -66,6 +66,16 @@ struct Used {
     address: IpAddr,
     first: Instant,
     ends: u64,
+    /// How long it was good for when it was used.
+    left: Duration,
+}
+
+impl Used {
+    /// Whether nobody can use it again. Both clocks must say so: the one on the wall, by which it is judged, may jump there and
+    /// back.
+    fn is_over(&self, now: u64) -> bool {
+        self.ends < now && self.first.elapsed() > self.left
+    }
 }
 
 /// Whether an assertion may be used.
@@ -156,12 +166,13 @@ impl Memory {
             return if again { Use::Fine } else { Use::Replayed };
         }
         if own.len() >= ASSERTIONS_MAX {
-            own.retain(|_, used| used.ends >= now);
+            own.retain(|_, used| !used.is_over(now));
         }
         if own.len() >= ASSERTIONS_MAX {
             return Use::Full;
         }
-        own.insert(id, Used { address, first: Instant::now(), ends });
+        let left = Duration::from_secs(ends.saturating_sub(now));
+        own.insert(id, Used { address, first: Instant::now(), ends, left });
         Use::Fine
     }
 
@@ -178,7 +189,7 @@ impl Memory {
     /// Forgets the rates of clients that are no more, and their assertions once all have ended: they may come back.
     pub(super) fn keep_clients(&self, now: u64, is_client: impl Fn(&str) -> bool) {
         lock(&self.rates).retain(|(client, _), _| is_client(client));
-        let open = |used: &HashMap<_, Used>| used.values().any(|used| used.ends >= now);
+        let open = |used: &HashMap<_, Used>| used.values().any(|used| !used.is_over(now));
         lock(&self.assertions).retain(|client, used| is_client(client) || open(used));
     }
 }
@@ -258,8 +269,8 @@ mod tests {
         assert_eq!(memory.use_once("plant", [1; 32], HERE, 700, 160), Use::Replayed, "it may have come back");
     }
 
-    #[test]
-    fn one_client_cannot_fill_the_memory_of_others() {
+    #[tokio::test(start_paused = true)]
+    async fn one_client_cannot_fill_the_memory_of_others() {
         let memory = Memory::default();
         let id = |n: usize| {
             let mut id = [0; 32];
@@ -271,6 +282,8 @@ mod tests {
         }
         assert_eq!(memory.use_once("greedy", [9; 32], HERE, 700, 100), Use::Full);
         assert_eq!(memory.use_once("other", [9; 32], HERE, 700, 100), Use::Fine);
+        assert_eq!(memory.use_once("greedy", [9; 32], HERE, 1400, 701), Use::Full, "the wall clock may have jumped");
+        tokio::time::advance(Duration::from_secs(601)).await;
         assert_eq!(memory.use_once("greedy", [9; 32], HERE, 1400, 701), Use::Fine, "the others have ended");
     }
 

@@ -22,7 +22,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use aws_lc_rs::constant_time;
 use axum::body::Body;
@@ -38,7 +38,7 @@ pub use config::{ClientEntry, Config, SecretHash};
 pub use grant::Grant;
 
 use super::target::decode;
-use crate::metrics;
+use crate::{clock, metrics};
 use answer::Fault;
 use jwt::Unverified;
 use keys::Keys;
@@ -366,7 +366,7 @@ fn is_uuid(text: &str) -> bool {
 
 /// Seconds since 1970: tokens are about the clock on the wall.
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    clock::wall_s()
 }
 
 #[cfg(test)]

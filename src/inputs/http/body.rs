@@ -1,13 +1,13 @@
 //! Bodies: collected whole, within limits of size, time, rate and memory.
 //!
-//! All bodies of a listener share one [`Memory`]. A body takes what it needs as it grows and gives it back when the
-//! upload is over, so that many slow or swollen bodies together cannot use more than was set aside for them.
+//! All bodies of a listener, or of several, share one [`Memory`]. A body takes what its buffers need before they grow and gives
+//! it back when the upload is over, so that many slow or swollen bodies together cannot use more than was set aside for them.
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
@@ -21,7 +21,10 @@ pub const MEMORY_LIMIT_MAX: u64 = (u32::MAX as u64 >> 4) * UNIT;
 
 /// Memory for the bodies of one listener.
 #[derive(Debug, Clone)]
-pub struct Memory(Arc<Semaphore>);
+pub struct Memory {
+    free: Arc<Semaphore>,
+    bytes: u64,
+}
 
 /// A share of a [`Memory`], given back on drop.
 #[derive(Debug)]
@@ -33,7 +36,8 @@ pub struct Share {
 impl Memory {
     /// So many bytes, at most [`MEMORY_LIMIT_MAX`].
     pub fn new(bytes: u64) -> Self {
-        Self(Arc::new(Semaphore::new(units(bytes.min(MEMORY_LIMIT_MAX)) as usize)))
+        let bytes = bytes.min(MEMORY_LIMIT_MAX);
+        Self { free: Arc::new(Semaphore::new(units(bytes) as usize)), bytes }
     }
 
     /// An empty share.
@@ -50,12 +54,24 @@ impl Share {
         if more == 0 {
             return Ok(());
         }
-        let more = Arc::clone(&self.memory.0).try_acquire_many_owned(more).map_err(|_| NoMemory)?;
+        let more = Arc::clone(&self.memory.free).try_acquire_many_owned(more).map_err(|_| NoMemory)?;
         match &mut self.permit {
             Some(permit) => permit.merge(more),
             none => *none = Some(more),
         }
         Ok(())
+    }
+
+    /// Gives back what is above so many bytes.
+    pub fn shrink_to(&mut self, bytes: u64) {
+        let Some(permit) = &mut self.permit else { return };
+        let spare = permit.num_permits().saturating_sub(units(bytes) as usize);
+        drop(permit.split(spare));
+    }
+
+    /// The largest share that there can ever be.
+    pub fn most(&self) -> u64 {
+        self.memory.bytes
     }
 }
 
@@ -99,14 +115,15 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let limit = limits.wire_max.as_u64();
+    // What can never find room is too large, not too early.
+    let limit = limits.wire_max.as_u64().min(share.most());
     if declared.is_some_and(|length| length > limit) {
         return Err(BodyError::TooLarge { limit });
     }
     let started = Instant::now();
     let mut body = body;
     let mut first: Option<Bytes> = None;
-    let mut whole = BytesMut::new();
+    let mut whole = Vec::new();
     let mut received = 0;
     loop {
         let deadline = started + patience(limits, received);
@@ -119,17 +136,32 @@ where
         if received > limit {
             return Err(BodyError::TooLarge { limit });
         }
-        share.grow_to(received)?;
         match first.take() {
-            None if whole.is_empty() => first = Some(data),
+            None if whole.is_empty() => {
+                share.grow_to(received)?;
+                first = Some(data);
+            }
             before => {
-                whole.reserve(before.as_ref().map_or(0, Bytes::len) + data.len());
+                if received > whole.capacity() as u64 {
+                    let room = room(received, declared, limit);
+                    share.grow_to(room)?;
+                    whole.reserve_exact(usize::try_from(room).unwrap_or(usize::MAX) - whole.len());
+                }
                 whole.extend_from_slice(before.as_deref().unwrap_or_default());
                 whole.extend_from_slice(&data);
             }
         }
     }
-    Ok(first.unwrap_or_else(|| whole.freeze()))
+    Ok(first.unwrap_or_else(|| whole.into()))
+}
+
+/// How large a buffer is made when so much has arrived: what is declared, once an eighth of it is there (a promise alone takes
+/// no memory from others), else twice as much.
+fn room(received: u64, declared: Option<u64>, limit: u64) -> u64 {
+    match declared {
+        Some(declared) if received.saturating_mul(8) >= declared => declared.max(received),
+        _ => received.saturating_mul(2).min(limit).max(received),
+    }
 }
 
 /// How long a body of which so much arrived may take until its next byte.
@@ -181,6 +213,34 @@ mod tests {
         let result = collect(body, None, &Config::default(), &mut Memory::new(1 << 30).share()).await;
         assert!(matches!(result, Err(BodyError::Slow { .. })), "{result:?}");
         assert_eq!(started.elapsed().as_secs(), 60);
+    }
+
+    #[tokio::test]
+    async fn a_body_takes_memory_for_what_it_declares_once_it_comes_and_for_its_buffer_when_it_declares_nothing() {
+        let pieces = || {
+            let pieces = (0..8).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from(vec![b'x'; 64 << 10]))));
+            StreamBody::new(stream::iter(pieces))
+        };
+        let memory = Memory::new(1 << 20);
+        for (declared, taken) in [(Some(512 << 10), 512 << 10), (None, 640 << 10)] {
+            let mut share = memory.share();
+            let body = collect(pieces(), declared, &Config::default(), &mut share).await.unwrap();
+            assert_eq!(body.len(), 512 << 10);
+            let left = memory.share().grow_to((1 << 20) - taken);
+            assert_eq!(left, Ok(()), "{declared:?}");
+            assert_eq!(memory.share().grow_to((1 << 20) - taken + 1), Err(NoMemory), "{declared:?}");
+            share.shrink_to(body.len() as u64);
+            assert_eq!(memory.share().grow_to(512 << 10), Ok(()));
+        }
+        assert_eq!(memory.share().grow_to(1 << 20), Ok(()), "all of it is given back");
+    }
+
+    #[tokio::test]
+    async fn what_can_never_find_room_is_too_large_and_not_too_early() {
+        let memory = Memory::new(4096);
+        let body = Full::new(Bytes::from(vec![b'x'; 4097]));
+        let result = collect(body, None, &Config::default(), &mut memory.share()).await;
+        assert_eq!(result, Err(BodyError::TooLarge { limit: 4096 }));
     }
 
     #[tokio::test]

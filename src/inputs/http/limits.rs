@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::memory::Shares;
 use crate::values::{ByteSize, Span};
 
 /// The limits of one listener. At each limit the client gets an answer that says so, and nothing grows further.
@@ -15,9 +16,11 @@ pub struct Config {
     /// The largest body once decompressed; above it 413. Default 64 MiB. There is no limit on the ratio: honest uploads
     /// reach 290 to 1.
     pub body_max: ByteSize,
-    /// Memory for all bodies of this listener together, while they are received and decompressed; above it 503 with
-    /// Retry-After. Default 256 MiB; at least `wire_max` + `body_max`.
-    pub memory_max: ByteSize,
+    /// Memory for all bodies of this listener together, until they are in the spool; above it 503 with Retry-After. At least
+    /// `wire_max` + `body_max`. Default: one share for all listeners that name none, three eighths of what this process may
+    /// use (the limit of its container, or the machine's memory), at most 256 MiB. Where that is less than `wire_max` +
+    /// `body_max`, larger bodies get 413.
+    pub memory_max: Option<ByteSize>,
     /// From the first byte of a request's head to its last; above it 408 and the connection is closed. Also the time
     /// for the TLS handshake. Default 10 s.
     pub head_timeout: Span,
@@ -29,8 +32,9 @@ pub struct Config {
     pub rate_grace: Span,
     /// How long a connection may stay open with nothing to do. Default 120 s: longer than agents' usual intervals.
     pub keep_alive_idle: Span,
-    /// Connections to this listener at once; more are closed at once. Default 2048.
-    pub max_connections: usize,
+    /// Connections to this listener at once; more are closed at once. Default 2048; fewer where memory is
+    /// scarce: an eighth of it is for the connections of all listeners, at 64 KiB each.
+    pub max_connections: Option<usize>,
     /// Connections from one address at once (IPv6: from one /64); more are closed at once. Default 256, which leaves
     /// room for a load balancer or a router that many hosts stand behind.
     pub max_connections_per_address: usize,
@@ -45,13 +49,13 @@ impl Default for Config {
         Self {
             wire_max: ByteSize::mib(32),
             body_max: ByteSize::mib(64),
-            memory_max: ByteSize::mib(256),
+            memory_max: None,
             head_timeout: Span::secs(10),
             body_timeout: Span::secs(60),
             rate_min: ByteSize::bytes(1024),
             rate_grace: Span::secs(10),
             keep_alive_idle: Span::secs(120),
-            max_connections: 2048,
+            max_connections: None,
             max_connections_per_address: 256,
             max_concurrent_streams: 32,
             drain_timeout: Span::secs(20),
@@ -60,26 +64,30 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Connections at once to one of so many listeners, where there is so much memory.
+    pub fn max_connections(&self, listeners: usize, shares: &Shares) -> usize {
+        self.max_connections.unwrap_or_else(|| shares.connections(listeners))
+    }
+
     /// What contradicts itself, with the key and what would be right.
     pub fn problems(&self) -> Vec<String> {
         let need = self.wire_max.as_u64().saturating_add(self.body_max.as_u64());
         let mut problems = Vec::new();
-        if self.memory_max.as_u64() < need {
+        if let Some(given) = self.memory_max.filter(|given| given.as_u64() < need) {
             problems.push(format!(
-                "limits.memory_max is {}, less than wire_max + body_max; write at least {}",
-                self.memory_max,
+                "limits.memory_max is {given}, less than wire_max + body_max; write at least {}",
                 ByteSize::bytes(need)
             ));
         }
-        if self.memory_max.as_u64() > super::body::MEMORY_LIMIT_MAX {
+        if let Some(given) = self.memory_max.filter(|given| given.as_u64() > super::body::MEMORY_LIMIT_MAX) {
             let most = ByteSize::bytes(super::body::MEMORY_LIMIT_MAX);
-            problems.push(format!("limits.memory_max is {}; write at most {most}", self.memory_max));
+            problems.push(format!("limits.memory_max is {given}; write at most {most}"));
         }
         let zeros = [
             ("wire_max", self.wire_max.as_u64() == 0),
             ("body_max", self.body_max.as_u64() == 0),
             ("rate_min", self.rate_min.as_u64() == 0),
-            ("max_connections", self.max_connections == 0),
+            ("max_connections", self.max_connections == Some(0)),
             ("max_connections_per_address", self.max_connections_per_address == 0),
             ("max_concurrent_streams", self.max_concurrent_streams == 0),
         ];

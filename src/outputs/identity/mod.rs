@@ -8,7 +8,6 @@
 //! makes the pause before the next try, and the advice.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
@@ -42,6 +41,7 @@ use self::entra::App;
 use self::managed_identity::{Identifier, ManagedIdentity};
 use self::source::Source;
 use self::workload_identity::WorkloadIdentity;
+use crate::clock;
 use crate::net::http_client::HttpClient;
 
 /// A bearer token, ready for `Authorization`. Cheap to clone; not shown by `Debug`.
@@ -198,10 +198,9 @@ impl Tokens {
     }
 }
 
-/// Seconds since 1970 by this machine's clock, which may be wrong.
+/// Seconds since 1970 by this machine's clock, which may be wrong: Entra judges by its own.
 fn unix_now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    clock::wall_s().cast_signed()
 }
 
 #[cfg(test)]

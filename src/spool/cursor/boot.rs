@@ -1,6 +1,8 @@
 //! Which start of the machine this is. What was written and not synced outlives a killed process, in the system's
 //! cache, and does not outlive the machine.
 
+use crate::clock::BootId;
+
 /// One start of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Boot(pub(super) u64, pub(super) u64);
@@ -8,8 +10,7 @@ pub struct Boot(pub(super) u64, pub(super) u64);
 impl Boot {
     /// The current one, as the kernel names it; one that equals no other when the kernel does not tell.
     pub fn current() -> Self {
-        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        u128::from_str_radix(&text.trim().replace('-', ""), 16).map_or(Self::default(), Self::of)
+        BootId::current().map_or(Self::default(), |id| Self::of(u128::from_be_bytes(id.0)))
     }
 
     /// The one of this number.

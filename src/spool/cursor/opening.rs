@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::replay::Replay;
 use super::state::{Settlement, State};
 use super::{Boot, CEILING_STEP};
-use crate::spool::committer::now_ms;
+use crate::clock;
 use crate::spool::{LogId, Ordinal};
 
 /// What whoever opens a cursor knows.
@@ -146,7 +146,7 @@ impl Surroundings {
             state.log = self.log;
         }
         if let Some(cause) = found.loss {
-            state.lost = Some(Loss { cause, at_ms: now_ms(), events: state.doubt.len() });
+            state.lost = Some(Loss { cause, at_ms: clock::wall_ms(), events: state.doubt.len() });
         }
         state.life = state.life.max(self.life.unwrap_or(0)) + 1;
         state.ceiling = state.ceiling.max(state.high + CEILING_STEP);

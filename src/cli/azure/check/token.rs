@@ -1,7 +1,5 @@
 //! The token: whether there is one, and what stands in it. It is decoded, not verified: that is Azure's work.
 
-use std::time::SystemTime;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
@@ -9,6 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Findings;
+use crate::clock;
 use crate::outputs::identity::{Config as Identity, Token};
 use crate::outputs::workspace::{self, reach::Reach};
 
@@ -95,7 +94,7 @@ fn judge(claims: &Value, output: &workspace::Config, findings: &mut Findings) {
         ),
         None => findings.unknown("token audience", "the token names none", format!("uploads need {wanted}")),
     }
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+    let now = clock::wall_s().cast_signed();
     match claims["exp"].as_i64() {
         Some(end) if end <= now => findings.problem(
             "token expiry",

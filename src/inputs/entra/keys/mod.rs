@@ -142,7 +142,9 @@ impl Keys {
             Ok(keys) => keys,
             Err(error) => return told(&error, "reading"),
         };
-        if keys.last().is_none_or(|key| now >= key.made.saturating_add(self.lifetime.as_secs())) {
+        // One from the future was made while the wall clock had jumped: it must not keep the next one from being made.
+        let newest = keys.iter().rev().find(|key| key.made <= now + OVERLAP_SECONDS);
+        if keys.is_empty() || newest.is_some_and(|key| now >= key.made.saturating_add(self.lifetime.as_secs())) {
             match make(&self.folder, now) {
                 Ok(key) => {
                     tracing::info!(key = key.id, "a new key for tokens was made");

@@ -76,6 +76,24 @@ fn a_new_key_signs_once_others_know_it_and_an_old_one_checks_until_its_last_toke
 }
 
 #[test]
+fn a_key_that_was_made_while_the_wall_clock_had_jumped_keeps_no_next_one_from_being_made() {
+    let (_held, path) = place();
+    let keys = open(&path, NOW);
+    let first = keys.signing(NOW);
+    keys.refresh(NOW + 3650 * DAY);
+    assert_eq!(files(&path).len(), 2);
+    assert_eq!(keys.signing(NOW + DAY).id, first.id);
+    let turn = NOW + 30 * DAY;
+    keys.refresh(turn);
+    keys.refresh(turn);
+    assert_eq!(files(&path).len(), 3);
+    assert_ne!(keys.signing(turn + LEAD_SECONDS).id, first.id);
+    // One that stands far back makes none at all.
+    keys.refresh(NOW - 3650 * DAY);
+    assert_eq!(files(&path).len(), 3);
+}
+
+#[test]
 fn the_old_key_goes_on_while_the_folder_is_gone() {
     let (_held, path) = place();
     let keys = open(&path, NOW);

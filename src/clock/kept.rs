@@ -1,0 +1,115 @@
+//! The clock on disk: one small file with a checksum, replaced whole.
+//!
+//! Within a boot an old mark is as good as a new one, because the clock since boot tells what has passed. So it is written
+//! only when it would lead elsewhere, and every ten seconds for the sake of the next boot.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::source::BootId;
+
+const MAGIC: [u8; 8] = *b"GPclock1";
+const LEN: usize = 60;
+
+/// How far from the truth the mark may lead, in nanoseconds.
+const TOLERANCE_NS: i64 = 1_000_000_000;
+/// How old it may get.
+const AGE_MAX_NS: i64 = 10_000_000_000;
+
+/// A moment of a clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) now_ns: i64,
+    pub(super) boot_ns: i64,
+    pub(super) accepted_ns: i64,
+    pub(super) since_ns: i64,
+    pub(super) boot: BootId,
+}
+
+/// The file.
+#[derive(Debug)]
+pub(super) struct Kept {
+    path: PathBuf,
+    boot: Option<BootId>,
+    saved: Mutex<Option<Mark>>,
+}
+
+impl Kept {
+    /// The file and what it holds; `None` where there is nothing, or nothing that can be understood.
+    pub(super) fn open(path: &Path, boot: Option<BootId>) -> io::Result<(Self, Option<Mark>)> {
+        let mark = match std::fs::read(path) {
+            Ok(bytes) => Mark::decode(&bytes).or_else(|| {
+                tracing::error!(path = %path.display(), "the clock's file is damaged; the clock begins anew");
+                None
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        Ok((Self { path: path.to_owned(), boot, saved: Mutex::new(None) }, mark))
+    }
+
+    pub(super) fn boot(&self) -> Option<BootId> {
+        self.boot
+    }
+
+    pub(super) fn is_same_boot(&self, mark: &Mark) -> bool {
+        self.boot == Some(mark.boot)
+    }
+
+    /// Writes the mark, unless the last one leads to it.
+    pub(super) fn save(&self, mark: &Mark) -> io::Result<()> {
+        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        if saved.is_some_and(|saved| saved.leads_to(mark)) {
+            return Ok(());
+        }
+        let fresh = self.path.with_extension("new");
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        file.write_all(&mark.encode())?;
+        file.sync_data()?;
+        std::fs::rename(&fresh, &self.path)?;
+        if let Some(dir) = self.path.parent() {
+            File::open(dir)?.sync_all()?;
+        }
+        *saved = Some(*mark);
+        Ok(())
+    }
+}
+
+impl Mark {
+    fn leads_to(&self, now: &Self) -> bool {
+        let passed = now.boot_ns - self.boot_ns;
+        let off = now.now_ns.saturating_sub(self.now_ns).saturating_sub(passed);
+        self.accepted_ns == now.accepted_ns && off.saturating_abs() < TOLERANCE_NS && (0..AGE_MAX_NS).contains(&passed)
+    }
+
+    fn encode(&self) -> [u8; LEN] {
+        let mut bytes = [0; LEN];
+        bytes[..8].copy_from_slice(&MAGIC);
+        for (at, field) in [self.now_ns, self.boot_ns, self.accepted_ns, self.since_ns].iter().enumerate() {
+            bytes[8 + at * 8..16 + at * 8].copy_from_slice(&field.to_le_bytes());
+        }
+        bytes[40..56].copy_from_slice(&self.boot.0);
+        let sum = crc32fast::hash(&bytes[..56]);
+        bytes[56..].copy_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; LEN] = bytes.try_into().ok()?;
+        let sum = crc32fast::hash(&bytes[..56]).to_le_bytes();
+        if bytes[..8] != MAGIC || bytes[56..] != sum {
+            return None;
+        }
+        let field = |at: usize| bytes[8 + at * 8..16 + at * 8].try_into().map(i64::from_le_bytes).ok();
+        Some(Self {
+            now_ns: field(0)?,
+            boot_ns: field(1)?,
+            accepted_ns: field(2)?,
+            since_ns: field(3)?,
+            boot: BootId(bytes[40..56].try_into().ok()?),
+        })
+    }
+}
