@@ -87,6 +87,9 @@ fn open(
     let (spool, recovered) = Spool::open(&config.spool, &spool_dir, Arc::clone(&fs))
         .with_context(|| format!("the spool in {} cannot be opened", spool_dir.display()))?;
     tracing::info!(?recovered, "spool opened");
+    for (file, reason) in &recovered.set_aside {
+        tracing::error!(file, reason, "a file of the spool cannot be used and is put aside as *.damaged");
+    }
     let dead_letters_dir = state.dir("dead-letters")?;
     let dead_letters = DeadLetters::open(Arc::clone(&fs), &dead_letters_dir, config.dead_letters.max_size.as_u64())
         .with_context(|| format!("the dead letters in {} cannot be opened", dead_letters_dir.display()))?;
@@ -95,7 +98,7 @@ fn open(
     let dedup = Arc::new(MemoryStore::new(&config.dedup));
     let waiting = Arc::new(Waiting::default());
     let journal = Journal::open(&state.dir("dedup")?, config.dedup.window.get()).context("the dedup journal")?;
-    let books = Bookkeeper::open(state.path(), spool.clone(), Arc::clone(&waiting), journal, &dedup)?;
+    let books = Bookkeeper::open(state.path(), spool.clone(), Arc::clone(&waiting), journal, Arc::clone(&dedup))?;
 
     let rule_store = RuleStore::open(Arc::clone(&fs), state.dir(rules::FOLDER)?).context("the rules that are kept")?;
     let texts = Texts::of(&config);

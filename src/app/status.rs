@@ -37,7 +37,13 @@ pub(super) fn status(parts: &Parts) -> Value {
         "listeners": listeners.iter().map(|(name, address)| json!({"name": name, "address": address})).collect::<Vec<_>>(),
         "tunnels": parts.tunnels.status(),
         "rules": rules(parts),
-        "account": { "inputs": ledger.tallies, "total": ledger.total(), "damaged": ledger.damaged },
+        "account": {
+            "inputs": ledger.tallies,
+            "total": ledger.total(),
+            "damaged": parts.spool.damage().total(),
+            "uncounted": ledger.uncounted,
+            "began": ledger.began,
+        },
         "spool": {
             "first": spool.first,
             "end": spool.end,

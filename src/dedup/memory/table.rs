@@ -132,6 +132,19 @@ impl Table {
         }
     }
 
+    /// A durable key is forgotten, as if it were the last of a claim that is released.
+    pub(super) fn forget(&mut self, key: &EventKey) {
+        if !self.is_known(key) {
+            return;
+        }
+        if let EventKey::Record { stream, record_id, .. } = *key
+            && let Some(at) = self.runs.find(Page::of(stream, record_id))
+        {
+            self.runs.entry_mut(at).pending += 1;
+        }
+        self.release(key);
+    }
+
     fn put(&mut self, key: &EventKey, pending: bool) -> Found {
         if self.is_at_bound() && !self.is_known(key) {
             self.evict();
