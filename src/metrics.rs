@@ -123,7 +123,8 @@ metrics! {
     SPOOL_APPEND_FAILURES = Counter "gatepost_spool_append_failures_total" ["reason"];
     /// Group commits: one write and one fsync each.
     SPOOL_COMMITS = Counter "gatepost_spool_commits_total" [];
-    /// Events lost to damage of the spool's files, found by their checksums.
+    /// Events lost to damage of the spool's files while an output still had to send them: counted once, by whoever finds
+    /// them first.
     SPOOL_DAMAGED_EVENTS = Counter "gatepost_spool_damaged_events_total" [];
 
     /// Events that an output took, by output.

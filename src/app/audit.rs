@@ -3,7 +3,8 @@
 //! It reads the records of the log one by one, not the running totals, wherever both exist: received = filtered +
 //! duplicate + set aside + spooled for each input; every ordinal between the first and the last event is there and
 //! its record whole; and for each output, what it settled and what is pending make up everything that was spooled for
-//! it. An output that is no longer configured needs nothing: what it has not sent may have left the spool.
+//! it. An account whose ledger was lost begins anew, with the oldest event that was kept then. An output that is no
+//! longer configured needs nothing: what it has not sent may have left the spool.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -30,8 +31,12 @@ pub struct Report {
     pub outputs: Vec<OutputAccount>,
     /// Events ever spooled.
     pub spooled: u64,
-    /// Events lost to damage of the spool's files.
+    /// The first event of the account: 0, unless the ledger was lost.
+    pub began: Ordinal,
+    /// Events that a gateway found to be lost to damage of the spool's files while some output still had to send them.
     pub damaged: u64,
+    /// Events that the inputs' numbers lack, because their records were lost before they were counted.
+    pub uncounted: u64,
     /// Every difference, in words. Empty when everything adds up.
     pub differences: Vec<String>,
     /// What happened and is accounted for, in words.
@@ -80,18 +85,20 @@ pub fn audit(config: &Config) -> anyhow::Result<Report> {
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     // Positions first: what happens meanwhile is then in the log but not yet settled, and counts as pending.
     let cursors = cursors(state_dir, &fs)?;
-    let mut ledger = Ledger::load(&Ledger::path(state_dir)).context("the ledger cannot be read")?;
+    let ledger = Ledger::load(&Ledger::path(state_dir)).context("the ledger cannot be read")?;
     let log = Inspection::open(&state_dir.join("spool"), Arc::clone(&fs)).context("the spool cannot be read")?;
+    let mut ledger = ledger.unwrap_or_else(|| Ledger::beginning_at(log.range().start));
     let mut differences = Vec::new();
     let kept = Kept::read(&log, &mut ledger, &mut differences)?;
     differences.extend(damaged_records(&log)?);
 
     let total = ledger.total();
     let end = kept.end;
-    if total.spooled + ledger.damaged != end {
+    let Ledger { began, uncounted, .. } = ledger;
+    if began + total.spooled + uncounted != end {
         differences.push(format!(
-            "the inputs spooled {} events ({} were lost to damage), the log counts {end}",
-            total.spooled, ledger.damaged
+            "from event {began} on the inputs spooled {} events ({uncounted} were lost uncounted), the log ends at {end}",
+            total.spooled
         ));
     }
     for (name, tally) in &ledger.tallies {
@@ -110,7 +117,7 @@ pub fn audit(config: &Config) -> anyhow::Result<Report> {
     let notes = outputs.iter().filter_map(lost_position).collect();
     let inputs =
         ledger.tallies.iter().map(|(name, tally)| InputAccount { name: name.clone(), tally: *tally }).collect();
-    Ok(Report { inputs, outputs, spooled: end, damaged: ledger.damaged, differences, notes })
+    Ok(Report { inputs, outputs, spooled: end, began, damaged: log.lost(), uncounted, differences, notes })
 }
 
 fn cursors(state_dir: &Path, fs: &Arc<dyn Fs>) -> anyhow::Result<Vec<(String, Cursor)>> {
@@ -195,13 +202,17 @@ impl Kept {
                         _ => records.push(head.first..next),
                     }
                     if head.first >= counted {
-                        ledger.count(next, &Note::decode(&head.note)?);
+                        match Note::decode(&head.note) {
+                            Ok(note) => ledger.count(next, &note),
+                            Err(error) => {
+                                differences.push(format!("the record of event {}: {error}", head.first));
+                                ledger.pass(head.ordinals());
+                            }
+                        }
                     }
                 }
                 HeadItem::Damaged { first, until, .. } => {
-                    if first >= counted {
-                        ledger.damaged += until - first;
-                    }
+                    ledger.pass(first..until);
                     next = until;
                 }
             }

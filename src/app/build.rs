@@ -111,6 +111,9 @@ fn open(
     let (spool, recovered) = Spool::open_with(&config.spool, &spool_dir, Arc::clone(&fs), clock.clone())
         .with_context(|| format!("the spool in {} cannot be opened", spool_dir.display()))?;
     tracing::info!(?recovered, "spool opened");
+    for (file, reason) in &recovered.set_aside {
+        tracing::error!(file, reason, "a file of the spool cannot be used and is put aside as *.damaged");
+    }
     let dead_letters_dir = state.dir("dead-letters")?;
     let dead_letters = DeadLetters::open(Arc::clone(&fs), &dead_letters_dir, config.dead_letters.max_size.as_u64())
         .with_context(|| format!("the dead letters in {} cannot be opened", dead_letters_dir.display()))?;
@@ -118,7 +121,7 @@ fn open(
 
     let dedup = Arc::new(MemoryStore::following(&config.dedup, clock.clone()));
     let waiting = Arc::new(Waiting::default());
-    let books = Bookkeeper::open(state.path(), spool.clone(), Arc::clone(&waiting), journal, &dedup)?;
+    let books = Bookkeeper::open(state.path(), spool.clone(), Arc::clone(&waiting), journal, Arc::clone(&dedup))?;
 
     let rule_store = RuleStore::open(Arc::clone(&fs), state.dir(rules::FOLDER)?).context("the rules that are kept")?;
     let texts = Texts::of(&config);

@@ -45,7 +45,8 @@ fn ticks() -> tokio::time::Interval {
     tick
 }
 
-/// Makes the books and the read positions durable, then lets the spool recycle what nobody needs any more.
+/// Makes the read positions and the books durable, then lets the spool recycle what nobody needs any more. The positions
+/// come first: what an output has passed over as damaged is then told before its segment goes.
 pub(super) async fn checkpoint(parts: &Arc<Parts>) {
     parts.books.flush().await;
     let parts = Arc::clone(parts);
@@ -53,8 +54,15 @@ pub(super) async fn checkpoint(parts: &Arc<Parts>) {
         if let Err(error) = parts.clock.keep() {
             tracing::error!(%error, "the clock cannot be kept; another boot would take its time from the last one that was");
         }
+        let low = parts.outputs.checkpoint();
+        let damage = parts.spool.damage();
+        damage.judge(|range| parts.outputs.unsettled(range));
+        if let Err(error) = damage.keep() {
+            // No output goes past it meanwhile, so nothing of it is released.
+            tracing::error!(%error, "damage of the spool cannot be noted yet");
+        }
         let counted = parts.books.checkpoint()?;
-        if let Some(low) = parts.outputs.checkpoint() {
+        if let Some(low) = low {
             parts.spool.release(counted.min(low));
         }
         Ok(())

@@ -71,6 +71,8 @@ impl Gateway {
         let tunnels = parts.tunnels.prepare(&config.tunnel, &parts.own_addresses(&listeners))?;
         parts.outputs.apply(&config.outputs).await?;
         parts.outputs.end_others(&config.outputs).await;
+        // Before the first upload: a repetition of what is lost would else be taken for a duplicate.
+        housekeeping::checkpoint(&parts).await;
 
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();

@@ -1,6 +1,7 @@
 //! The outputs that run, and their coming and going with the configuration.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -172,6 +173,14 @@ impl Outputs {
             }
         }
         self.needs().values().min().copied()
+    }
+
+    /// What of a range some configured output still has to send; `None` while one of them does not run.
+    pub(super) fn unsettled(&self, range: &Range<Ordinal>) -> Option<Vec<Range<Ordinal>>> {
+        let forwarders = self.forwarders();
+        let runs = |name: &String| forwarders.iter().any(|forwarder| forwarder.name() == name);
+        let all_run = self.needs().keys().all(runs);
+        all_run.then(|| forwarders.iter().flat_map(|forwarder| forwarder.unsettled(range)).collect())
     }
 
     fn needs(&self) -> MutexGuard<'_, BTreeMap<String, Ordinal>> {

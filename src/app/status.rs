@@ -39,7 +39,13 @@ pub(super) fn status(parts: &Parts) -> Value {
         "tunnels": parts.tunnels.status(),
         "rules": rules(parts),
         "without_time": parts.ingest.timeless(),
-        "account": { "inputs": ledger.tallies, "total": ledger.total(), "damaged": ledger.damaged },
+        "account": {
+            "inputs": ledger.tallies,
+            "total": ledger.total(),
+            "damaged": parts.spool.damage().total(),
+            "uncounted": ledger.uncounted,
+            "began": ledger.began,
+        },
         "spool": {
             "first": spool.first,
             "end": spool.end,

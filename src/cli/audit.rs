@@ -40,6 +40,20 @@ pub(super) fn shown(report: &Report) -> String {
     } else {
         report.differences.iter().map(|difference| format!("DIFFERENCE: {difference}\n")).collect()
     };
-    let notes: String = report.notes.iter().map(|note| format!("note: {note}\n")).collect();
-    format!("{inputs}\n{outputs}\n{notes}{verdict}")
+    format!("{inputs}\n{outputs}\n{}{verdict}", remarks(report))
+}
+
+/// What a reader of the numbers has to know.
+fn remarks(report: &Report) -> String {
+    let mut remarks: String = report.notes.iter().map(|note| format!("note: {note}\n")).collect();
+    if report.began > 0 {
+        remarks += &format!("the ledger was lost once: the inputs' numbers begin with event {}\n", report.began);
+    }
+    if report.damaged > 0 {
+        remarks += &format!("{} events were lost to damage of the spool\n", report.damaged);
+    }
+    if report.uncounted > 0 {
+        remarks += &format!("the inputs' numbers lack {} events whose records were lost\n", report.uncounted);
+    }
+    remarks
 }

@@ -55,6 +55,10 @@ pub trait Store: Send + Sync + 'static {
     /// Claims all keys at once.
     fn claim<'a>(&'a self, keys: &'a [EventKey]) -> BoxFuture<'a, Box<dyn Claim>>;
 
+    /// Forgets keys whose events were lost after all, so that they are taken when they come again; returns how many it knew.
+    /// Keys that a claim holds stay: their events are being made durable anew.
+    fn forget(&self, keys: &[EventKey]) -> u64;
+
     /// What is remembered now.
     fn remembered(&self) -> Remembered;
 }

@@ -36,8 +36,8 @@ pub(super) enum Stuck {
 pub(super) enum Aside {
     /// Meant for other outputs. Ranges that touch are one.
     Skipped(Range<Ordinal>),
-    /// Lost to damage of the spool's files.
-    Damaged(Range<Ordinal>),
+    /// Lost to damage of the spool's files, and why.
+    Damaged(Range<Ordinal>, String),
     /// To be kept as a dead letter.
     DeadLetter {
         /// The event.
@@ -222,8 +222,8 @@ impl Builder {
             }
             match self.reader.next()? {
                 None => return Ok(None),
-                Some(Item::Damaged { first, until, .. }) => {
-                    return Ok(Some(Queued::Aside(Aside::Damaged(first..until))));
+                Some(Item::Damaged { first, until, reason }) => {
+                    return Ok(Some(Queued::Aside(Aside::Damaged(first..until, reason))));
                 }
                 Some(Item::Record(record)) => self.unpack(record)?,
             }
@@ -244,8 +244,8 @@ impl Builder {
                     Err(error) => error.to_string(),
                     Ok(upload) => format!("{} events where {} were announced", upload.events.len(), record.items),
                 };
-                tracing::error!(first = record.first, items = record.items, detail, "a spool record cannot be decoded");
-                self.queue.push_back(Queued::Aside(Aside::Damaged(range)));
+                let reason = format!("a record cannot be decoded: {detail}");
+                self.queue.push_back(Queued::Aside(Aside::Damaged(range, reason)));
             }
         }
         Ok(())

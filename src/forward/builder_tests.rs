@@ -129,7 +129,7 @@ impl Simulated {
         for aside in built.aside {
             match aside {
                 Aside::Skipped(range) => self.settle(range, Settlement::Skipped),
-                Aside::Damaged(range) => self.settle(range, Settlement::Damaged),
+                Aside::Damaged(range, _) => self.settle(range, Settlement::Damaged),
                 Aside::DeadLetter { event, .. } => {
                     self.settle(event.ordinal..event.ordinal + 1, Settlement::DeadLettered);
                 }
@@ -282,7 +282,9 @@ async fn what_was_skipped_before_a_read_error_is_not_forgotten() {
     let files = std::fs::read_dir(log.dir.path().join("spool")).unwrap().map(|entry| entry.unwrap().path());
     let segments: BTreeSet<_> = files.filter(|path| path.extension().is_some_and(|it| it == "seg")).collect();
     let second = segments.iter().nth(1).unwrap();
+    // A file that is gone is damage; one that cannot be read may be readable again.
     std::fs::rename(second, second.with_extension("away")).unwrap();
+    std::fs::create_dir(second).unwrap();
     let built = builder.build(true, 0).unwrap();
     assert_eq!((skipped_ranges(&built), built.unfilled), (vec![Range { start: 0, end: 1 }], false));
     assert!(matches!(builder.build(true, 0), Err(Stuck::Log(ReadError::Io(_)))), "met again");

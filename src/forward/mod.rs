@@ -323,6 +323,11 @@ impl Forwarder {
         self.cursor().pending(end)
     }
 
+    /// What of a range it still has to send.
+    pub fn unsettled(&self, range: &Range<Ordinal>) -> Vec<Range<Ordinal>> {
+        self.cursor().unsettled(range.start, range.end).collect()
+    }
+
     /// How long the oldest of them has waited; zero when there is none on its way.
     pub fn oldest_pending(&self) -> Duration {
         let on_the_way = self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,7 @@
-//! What becomes of events that are not taken: dead letters, made durable before the read position moves.
+//! What becomes of events that are not taken: dead letters, and what the spool has lost. Both are made durable before the
+//! read position moves.
 
+use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use super::batch::{Batch, Positioned};
 use super::builder::{Aside, UNSENDABLE};
 use super::{Forwarder, pause};
 use crate::metrics;
+use crate::spool::Ordinal;
 use crate::spool::cursor::Settlement;
 use crate::spool::dead_letter::{Letter, Source};
 
@@ -16,7 +19,7 @@ use crate::spool::dead_letter::{Letter, Source};
 const REJECTED: &str = "rejected";
 /// Most bytes of a dead letter's detail; the whole answer stands beside it.
 const DETAIL_MAX: usize = 400;
-/// How long to wait before a dead letter that could not be kept is tried again.
+/// How long to wait before what could not be kept is tried again.
 const KEEP_AGAIN: Duration = Duration::from_secs(5);
 
 /// Why an event alone in its request was not taken.
@@ -62,11 +65,11 @@ impl Forwarder {
 
     /// Settles what the builder found unfit for a batch. Dead letters are made durable together: there may be many.
     pub(super) async fn settle_aside(self: &Arc<Self>, aside: Vec<Aside>, stop: &CancellationToken) {
-        let mut dead = Vec::new();
+        let (mut dead, mut lost) = (Vec::new(), Vec::new());
         for aside in aside {
             match aside {
                 Aside::Skipped(range) => self.settle(range, Settlement::Skipped),
-                Aside::Damaged(range) => self.settle(range, Settlement::Damaged),
+                Aside::Damaged(range, reason) => lost.extend(self.missed(range, &reason)),
                 Aside::DeadLetter { event, reason, detail, spooled_at_ms } => {
                     dead.push(Dead {
                         event,
@@ -76,9 +79,48 @@ impl Forwarder {
                 }
             }
         }
+        if !lost.is_empty() && self.keep_damage(stop).await {
+            lost.into_iter().for_each(|range| self.settle(range, Settlement::Damaged));
+        }
         if !dead.is_empty() {
             // When the gateway stops before they could be kept, the next start finds them again.
             self.keep_dead(dead, stop).await;
+        }
+    }
+
+    /// What the spool cannot give. Of that, what left it because nobody needed it (this output was away) was given up
+    /// then, and is settled; the rest is lost.
+    fn missed(&self, range: Range<Ordinal>, reason: &str) -> Option<Range<Ordinal>> {
+        let floor = self.spool.damage().floor().clamp(range.start, range.end.max(range.start));
+        let left = range.start..floor;
+        if !left.is_empty() {
+            let events = self.unsettled(&left).iter().map(|gap| gap.end - gap.start).sum::<u64>();
+            tracing::warn!(output = &*self.name, events, "the spool no longer keeps these events: they were given up");
+            metrics::EVENTS_SKIPPED.add(&[&self.name], events);
+            self.settle(left, Settlement::Skipped);
+        }
+        let lost = floor..range.end;
+        self.spool.damage().lose(&self.unsettled(&lost), reason);
+        (!lost.is_empty()).then_some(lost)
+    }
+
+    /// Makes the damage that was met durable, so that it will be told. False when the gateway stops before that.
+    async fn keep_damage(self: &Arc<Self>, stop: &CancellationToken) -> bool {
+        loop {
+            let spool = self.spool.clone();
+            match tokio::task::spawn_blocking(move || spool.damage().keep()).await {
+                Ok(Ok(())) => return true,
+                Ok(Err(error)) => {
+                    tracing::error!(output = &*self.name, %error, "damage of the spool cannot be noted; the output waits");
+                }
+                Err(ended) => {
+                    tracing::error!(output = &*self.name, %ended, "noting damage ended; the output waits");
+                }
+            }
+            if stop.is_cancelled() {
+                return false;
+            }
+            pause(KEEP_AGAIN, stop).await;
         }
     }
 

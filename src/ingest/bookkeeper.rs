@@ -5,6 +5,8 @@
 //! folds the account into the ledger, and makes both durable. Only then may the spool recycle what it has passed. At
 //! the start it walks from its last position to the end of the log before the first upload is taken, so that dedup
 //! knows everything that was ever acknowledged inside the window.
+//!
+//! What the spool is known to have lost it tells when it has passed it: see [`lost`].
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,14 +15,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::ledger::{Ledger, Note, Waiting};
+use super::lost;
 use super::reserve::Reserve;
 use crate::clock::Clock;
-use crate::dedup::journal::{Journal, JournalError};
+use crate::dedup::journal::{self, Journal, JournalError};
 use crate::dedup::memory::MemoryStore;
-use crate::event::key;
-use crate::metrics;
+use crate::dedup::store::Store;
+use crate::event::{EventKey, key};
 use crate::spool::fs::is_full;
-use crate::spool::{Entry, HeadItem, Ordinal, ReadError, Reader, Spool};
+use crate::spool::{Entry, Head, HeadItem, Ordinal, ReadError, Reader, Spool};
 
 /// Why the books could not be kept.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +53,7 @@ impl BookError {
 /// Keeps the seen keys and the account.
 pub struct Bookkeeper {
     spool: Spool,
+    dedup: Arc<MemoryStore>,
     waiting: Arc<Waiting>,
     path: PathBuf,
     reserve: Reserve,
@@ -74,30 +78,34 @@ impl Bookkeeper {
         spool: Spool,
         waiting: Arc<Waiting>,
         mut journal: Journal,
-        dedup: &MemoryStore,
+        dedup: Arc<MemoryStore>,
     ) -> Result<Self, BookError> {
         let window = Window { clock: spool.clock().clone(), span: journal.window() };
-        let loaded = journal.load(window.now_s(), |unix_s, keys| dedup.load(window.believed_s(unix_s), &keys))?;
+        let loaded = journal.load(window.now_s(), |unix_s, entry| match entry {
+            journal::Entry::Seen(keys) => dedup.load(window.believed_s(unix_s), &keys),
+            journal::Entry::Forgotten(keys) => drop(dedup.forget(&keys)),
+        })?;
         tracing::info!(?loaded, "dedup journal read");
+        if loaded.corrupt > 0 {
+            tracing::warn!(stretches = loaded.corrupt, "the dedup journal is damaged: some duplicates may pass");
+        }
         let path = Ledger::path(state_dir);
-        let ledger = load_or_begin(&path)?;
+        let ledger = load_or_begin(&path, &spool)?;
         // What was counted must never be numbered again, even if damage took it from the log.
         spool.advance_to(ledger.position);
         // Read apart from keeping the books: those need to write, and a full disk must not keep the gateway from
         // starting, since only a running one empties it.
         let mut end = ledger.clone();
-        follow(&mut spool.reader(ledger.position)?, &mut end, |unix_s, index| {
-            match key::decode_keys(index) {
-                Ok(keys) => dedup.load(window.believed_s(unix_s), &keys),
-                Err(error) => tracing::error!(%error, "a record's keys are unreadable"),
-            }
+        follow(&spool, &mut spool.reader(ledger.position)?, &mut end, |head| {
+            dedup.load(window.believed_s(second_of(head)), &keys_of(&spool, head));
             Ok(())
         })?;
         let next_number = AtomicU64::new(end.last_number + 1);
         let reader = spool.reader(ledger.position)?;
         let books = Mutex::new(Books { reader, journal, window, saved: ledger.clone(), ledger });
         let reserve = Reserve::new(state_dir);
-        let bookkeeper = Self { spool, waiting, path, reserve, next_number, books };
+        lost::begin();
+        let bookkeeper = Self { spool, dedup, waiting, path, reserve, next_number, books };
         if let Err(error) = bookkeeper.checkpoint() {
             tracing::error!(%error, "the books cannot be brought up to date yet; the spool keeps what they need");
         }
@@ -111,14 +119,19 @@ impl Bookkeeper {
     /// from the reserve.
     pub fn checkpoint(&self) -> Result<Ordinal, BookError> {
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut result = books.catch_up(&self.path, &self.spool);
+        let mut result = self.keep(&mut books);
         if result.as_ref().is_err_and(BookError::is_full) && self.reserve.give_up() {
             tracing::warn!("the disk is full: the reserve goes to the books");
-            result = books.catch_up(&self.path, &self.spool);
+            result = self.keep(&mut books);
         }
         result?;
         self.reserve.keep();
         Ok(books.saved.position)
+    }
+
+    fn keep(&self, books: &mut Books) -> Result<(), BookError> {
+        books.catch_up(&self.path, &self.spool)?;
+        lost::tell(&self.spool, &mut books.journal, &*self.dedup, books.saved.position)
     }
 
     /// Gives the shares of the account that wait a record of their own, so that an idle gateway's account is durable
@@ -140,7 +153,7 @@ impl Bookkeeper {
 
 impl Books {
     fn catch_up(&mut self, path: &Path, spool: &Spool) -> Result<(), BookError> {
-        let result = self.write_up(path);
+        let result = self.write_up(path, spool);
         if result.is_err() {
             self.ledger = self.saved.clone();
             self.reader = spool.reader(self.saved.position)?;
@@ -148,61 +161,71 @@ impl Books {
         result
     }
 
-    fn write_up(&mut self, path: &Path) -> Result<(), BookError> {
+    fn write_up(&mut self, path: &Path, spool: &Spool) -> Result<(), BookError> {
         // First what gives space back.
         self.journal.expire(self.window.now_s())?;
         let Self { reader, journal, ledger, .. } = self;
-        follow(reader, ledger, |unix_s, index| Ok(journal.append(unix_s, index)?))?;
+        follow(spool, reader, ledger, |head| {
+            let ordinals = head.ordinals();
+            if spool.damage().lost_in(ordinals.clone()).is_empty() {
+                return Ok(journal.append(second_of(head), ordinals, &head.index)?);
+            }
+            // The ordinals of what is left would not be right any more.
+            let keys = key::encode_keys(&keys_of(spool, head));
+            Ok(journal.append(second_of(head), ordinals.end..ordinals.end, &keys)?)
+        })?;
         if self.ledger != self.saved {
             self.journal.sync()?;
             self.ledger.save(path)?;
-            metrics::SPOOL_DAMAGED_EVENTS.add(&[], self.ledger.damaged - self.saved.damaged);
+            if self.ledger.uncounted > self.saved.uncounted {
+                let events = self.ledger.uncounted - self.saved.uncounted;
+                tracing::warn!(events, "the account lacks events whose records were lost before it came to them");
+            }
             self.saved = self.ledger.clone();
         }
         Ok(())
     }
 }
 
-/// Follows the log to its end: folds its notes into the ledger and hands out the keys of each record, with the second
-/// in which they became durable.
+/// Follows the log to its end: folds its notes into the ledger and hands out the heads that have keys.
 fn follow(
+    spool: &Spool,
     reader: &mut Reader,
     ledger: &mut Ledger,
-    mut keys: impl FnMut(i64, &[u8]) -> Result<(), BookError>,
+    mut keys: impl FnMut(&Head) -> Result<(), BookError>,
 ) -> Result<(), BookError> {
     while let Some(item) = reader.next_head()? {
         match item {
             HeadItem::Head(head) => {
                 if !head.index.is_empty() {
-                    keys(i64::try_from(head.appended_at_ms / 1000).unwrap_or(i64::MAX), &head.index)?;
+                    keys(&head)?;
                 }
                 match Note::decode(&head.note) {
-                    Ok(note) => ledger.count(head.first + u64::from(head.items), &note),
-                    Err(error) => tracing::error!(%error, ordinal = head.first, "a record's share of the account"),
+                    Ok(note) => ledger.count(head.ordinals().end, &note),
+                    Err(error) => {
+                        tracing::error!(%error, ordinal = head.first, "a record's share of the account");
+                        ledger.pass(head.ordinals());
+                    }
                 }
             }
             HeadItem::Damaged { first, until, reason } => {
-                tracing::error!(first, until, reason, "the spool is damaged: these events are lost");
-                ledger.damaged += until - first;
-                ledger.position = until;
+                spool.damage().suspect(first..until, &reason);
+                ledger.pass(first..until);
             }
         }
     }
     Ok(())
 }
 
-/// The ledger; an empty one in place of one that cannot be understood, which is put aside. The account then begins
-/// with the oldest record that is kept.
-fn load_or_begin(path: &Path) -> io::Result<Ledger> {
-    match Ledger::load(path) {
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            let aside = path.with_extension("damaged");
-            tracing::error!(%error, aside = %aside.display(), "the ledger is damaged and put aside; the account begins anew");
-            std::fs::rename(path, aside)?;
-            Ok(Ledger::default())
-        }
-        result => result,
-    }
+/// The keys of a record, without those of events that are lost: they are to be taken when they come again.
+fn keys_of(spool: &Spool, head: &Head) -> Vec<EventKey> {
+    let keys = key::decode_keys(&head.index).unwrap_or_else(|error| {
+        tracing::error!(%error, ordinal = head.first, "a record's keys are unreadable");
+        Vec::new()
+    });
+    let lost = spool.damage().lost_in(head.ordinals());
+    let is_lost = |ordinal| lost.iter().any(|range| range.contains(&ordinal));
+    (head.first..).zip(keys).filter(|(ordinal, _)| !is_lost(*ordinal)).map(|(_, key)| key).collect()
 }
 
 /// The dedup window, in the time of a clock that does not jump.
@@ -228,6 +251,30 @@ impl Window {
     }
 }
 
-fn signed(seconds: u64) -> i64 {
+/// Seconds as the dedup journal and the store count them.
+pub(super) fn signed(seconds: u64) -> i64 {
     i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
+/// When a record became durable.
+fn second_of(head: &Head) -> i64 {
+    signed(head.appended_at_ms / 1000)
+}
+
+/// The ledger; one that begins with the oldest record that is kept in place of one that is gone, or that cannot be
+/// understood and is put aside. What was before is not damage: it was counted, by a ledger that is lost.
+fn load_or_begin(path: &Path, spool: &Spool) -> io::Result<Ledger> {
+    let (first, end) = (spool.status().first, spool.status().end);
+    match Ledger::load(path) {
+        Ok(Some(ledger)) => return Ok(ledger),
+        Ok(None) if end == 0 => {}
+        Ok(None) => tracing::warn!(first, "the ledger is missing: the account begins anew with this event"),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            let aside = path.with_extension("damaged");
+            tracing::error!(%error, first, aside = %aside.display(), "the ledger is damaged and put aside; the account begins anew with this event");
+            std::fs::rename(path, aside)?;
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(Ledger::beginning_at(first))
 }

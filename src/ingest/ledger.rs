@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -169,10 +170,13 @@ pub struct Ledger {
     /// The number of the last counted record without events.
     #[serde(default)]
     pub last_number: u64,
-    /// Events found damaged in the spool.
+    /// The first event of this account: 0, or where it began anew after the ledger was lost.
     #[serde(default)]
-    pub damaged: u64,
-    /// Totals by input, since the spool began.
+    pub began: u64,
+    /// Events that could not be read any more when the account came to them: the tallies do not have them.
+    #[serde(default, rename = "damaged")]
+    pub uncounted: u64,
+    /// Totals by input, since the account began.
     pub tallies: BTreeMap<String, Tally>,
 }
 
@@ -182,13 +186,18 @@ impl Ledger {
         state_dir.join("ledger.json")
     }
 
-    /// Reads the ledger; a missing one is empty, one that is damaged is invalid data.
-    pub fn load(path: &Path) -> io::Result<Self> {
+    /// An account that begins with the event of this ordinal.
+    pub fn beginning_at(first: u64) -> Self {
+        Self { position: first, began: first, ..Self::default() }
+    }
+
+    /// Reads the ledger; `None` when there is none, and invalid data when it is damaged.
+    pub fn load(path: &Path) -> io::Result<Option<Self>> {
         match std::fs::read(path) {
             Ok(bytes) => {
                 serde_json::from_slice(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -218,6 +227,12 @@ impl Ledger {
         for (input, tally) in &note.tallies {
             self.tallies.entry(input.clone()).or_default().add(tally);
         }
+    }
+
+    /// Passes over events whose share of the account cannot be read.
+    pub fn pass(&mut self, ordinals: Range<u64>) {
+        self.uncounted += ordinals.end.saturating_sub(ordinals.start.max(self.position));
+        self.position = self.position.max(ordinals.end);
     }
 
     /// The sum over all inputs.
@@ -272,14 +287,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_former_version_wrote_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Ledger::path(dir.path());
+        std::fs::write(&path, r#"{"position":9,"damaged":2,"tallies":{}}"#).unwrap();
+        let ledger = Ledger { position: 9, uncounted: 2, ..Ledger::default() };
+        assert_eq!(Ledger::load(&path).unwrap(), Some(ledger));
+    }
+
+    #[test]
     fn the_file_holds_the_ledger() {
         let dir = tempfile::tempdir().unwrap();
         let path = Ledger::path(dir.path());
-        assert_eq!(Ledger::load(&path).unwrap(), Ledger::default());
+        assert_eq!(Ledger::load(&path).unwrap(), None);
         let mut ledger = Ledger::default();
         ledger.count(7, &Note { tallies: [("dmz".to_owned(), tally(1, 7))].into(), number: None });
         ledger.save(&path).unwrap();
-        assert_eq!(Ledger::load(&path).unwrap(), ledger);
+        assert_eq!(Ledger::load(&path).unwrap(), Some(ledger.clone()));
         assert!(ledger.total().balances());
     }
 }

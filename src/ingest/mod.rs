@@ -33,6 +33,7 @@ pub mod bookkeeper;
 mod config;
 mod identity;
 pub mod ledger;
+mod lost;
 mod reserve;
 mod sort;
 mod timeless;

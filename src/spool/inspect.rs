@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::damage::Damage;
 use super::fs::{Access, Fs};
 use super::recovery::{OpenError, Survey, live_segment, read_tail, survey};
 use super::segment::{Segment, Step, WIDE, Walk};
@@ -35,12 +36,14 @@ pub struct Inspection {
     survey: Survey,
     segments: Vec<Arc<Segment>>,
     end: Ordinal,
+    lost: u64,
 }
 
 impl Inspection {
-    /// Looks at the directory: the segments' headers, and the last segment's records.
+    /// Looks at the directory: the segments' headers, the last segment's records, and what is known to be lost.
     pub fn open(dir: &Path, fs: Arc<dyn Fs>) -> Result<Self, OpenError> {
         let survey = survey(&*fs, dir)?;
+        let (lost, high) = Damage::look(Arc::clone(&fs), dir);
         let mut segments = Vec::new();
         let mut end = 0;
         for (index, found) in survey.live.iter().enumerate() {
@@ -53,11 +56,17 @@ impl Inspection {
                     }
                     Err(_) => (0, found.header.first),
                 };
+                extent.until = extent.until.max(high);
                 end = extent.until;
             }
             segments.push(Arc::new(live_segment(found, extent)));
         }
-        Ok(Self { fs, survey, segments, end })
+        Ok(Self { fs, survey, segments, end: end.max(high), lost })
+    }
+
+    /// Items that a gateway found to be lost since the spool began; also those whose segments have left.
+    pub fn lost(&self) -> u64 {
+        self.lost
     }
 
     /// The ordinal of the first item and the one behind the last.
@@ -110,6 +119,10 @@ fn report(segment: &Segment, whole_header: bool, fs: &dyn Fs) -> std::io::Result
             Step::Damage { first, until, reason } => report.damage.push((first..until, reason.to_owned())),
             Step::Lost => {
                 report.damage.push((walk.expected..extent.until, "the rest of the segment is damaged".to_owned()));
+                return Ok(report);
+            }
+            Step::End if walk.expected < extent.until => {
+                report.damage.push((walk.expected..extent.until, "records are missing at its end".to_owned()));
                 return Ok(report);
             }
             Step::End => return Ok(report),

@@ -11,7 +11,9 @@
 //!    lost ordinals, and goes on.
 //! 4. It opens whatever the files look like, unless the directory cannot be used or was written by another format.
 //! 5. Opening reads one page per segment and the records of the last one.
-//! 6. A full or failing disk refuses appends for as long as it lasts, shows in [`Spool::status`], and is over by
+//! 6. What is found to be lost is known to one owner, [`damage`], so that it can be told once and in time, whoever met
+//!    it.
+//! 7. A full or failing disk refuses appends for as long as it lasts, shows in [`Spool::status`], and is over by
 //!    itself. Giving segments back needs no space.
 //!
 //! The layers, each knowing only what is below it: [`Spool`] → committer, [`Reader`] → segment and its walk →
@@ -29,6 +31,7 @@ use tokio::sync::{oneshot, watch};
 mod committer;
 mod config;
 pub mod cursor;
+pub mod damage;
 pub mod dead_letter;
 pub mod frame;
 pub mod fs;
@@ -47,6 +50,7 @@ pub use reader::{Head, HeadItem, Item, Reader, Record};
 pub use recovery::{OpenError, Recovered};
 
 use committer::{Committer, Waiting};
+use damage::Damage;
 use frame::SEGMENT_HEADER_LEN;
 use fs::Fs;
 use shared::Shared;
@@ -197,6 +201,7 @@ pub struct Spool {
 #[derive(Debug)]
 struct Inner {
     shared: Arc<Shared>,
+    damage: Damage,
     fs: Arc<dyn Fs>,
     config: Config,
     log: LogId,
@@ -223,13 +228,19 @@ impl Spool {
         let shared = Arc::new(Shared::new(layout.segments.clone(), layout.next, layout.spares.len()));
         shared.note_oldest(&*fs);
         let log = layout.log;
+        let damage = Damage::open(Arc::clone(&fs), dir);
+        damage.suspect(0..recovered.first, "the segments before the first are gone");
+        recovered.damaged.iter().for_each(|(range, reason)| damage.suspect(range.clone(), reason));
         let committer = Committer::new(Arc::clone(&shared), Arc::clone(&fs), dir, config, layout, clock.clone());
         let thread = std::thread::Builder::new()
             .name("spool-commit".to_owned())
             .spawn(move || committer.run())
             .map_err(OpenError::Thread)?;
-        let inner = Inner { shared, fs, config: config.clone(), log, clock, thread: Mutex::new(Some(thread)) };
-        Ok((Self { inner: Arc::new(inner) }, recovered))
+        let thread = Mutex::new(Some(thread));
+        let inner = Inner { shared, damage, fs, config: config.clone(), log, clock, thread };
+        let spool = Self { inner: Arc::new(inner) };
+        spool.advance_to(spool.damage().high());
+        Ok((spool, recovered))
     }
 
     /// The clock that stamps records, by which their age is to be judged.
@@ -275,13 +286,22 @@ impl Spool {
 
     /// Sees to it that new items get ordinals from here on, if they would get lower ones. Call it after opening with
     /// the highest ordinal that any cursor knows: when damage took the last records, their ordinals must not be given
-    /// to new items, which a cursor would take for settled. The gap reads as damage.
+    /// to new items, which a cursor would take for settled. The gap reads as damage at once.
     pub fn advance_to(&self, at_least: Ordinal) {
-        self.inner.shared.publish(at_least);
+        self.damage().suspect(self.inner.shared.skip_to(at_least), "the end of the log is gone");
     }
 
-    /// Everything below is no longer needed by anybody: whole segments are recycled, soon after this returns.
+    /// What of the log is known to be lost.
+    pub fn damage(&self) -> &Damage {
+        &self.inner.damage
+    }
+
+    /// Everything below is no longer needed by anybody: whole segments are recycled, soon after this returns. Blocks on
+    /// the disk when there are any: that they left, and are not lost, is noted first.
     pub fn release(&self, before: Ordinal) {
+        if self.inner.shared.frees(before) {
+            self.inner.damage.left(before);
+        }
         self.inner.shared.ask_release(before);
     }
 

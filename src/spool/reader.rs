@@ -1,15 +1,17 @@
 //! Reading records in order, from any ordinal up to the durable end.
 //!
 //! Takes one bounded stretch of a segment at a time, so that memory does not depend on the backlog. Damage is an item
-//! like any other: it says which ordinals are lost, and reading goes on behind it.
+//! like any other: it says which ordinals are lost, and reading goes on behind it. It is told as soon as it can be known:
+//! a file that is gone reads as an empty one, and what is missing at the end of the log does not wait for what comes next.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::frame::RecordHeader;
-use super::fs::Fs;
+use super::fs::{File, Fs};
 use super::segment::{NARROW, Segment, Step, WIDE, Walk};
 use super::shared::Shared;
 use super::{Ordinal, ReadError};
@@ -82,6 +84,13 @@ pub struct Head {
     pub plain_bytes: u64,
 }
 
+impl Head {
+    /// The ordinals of its items.
+    pub fn ordinals(&self) -> Range<Ordinal> {
+        self.first..self.first + Ordinal::from(self.items)
+    }
+}
+
 /// Where a reader stands: a segment and a walk over its records.
 #[derive(Debug)]
 struct Place {
@@ -131,8 +140,10 @@ impl Reader {
 
     fn advance<T>(&mut self, chunk: usize, look: Look<T>) -> Result<Option<Seen<T>>, ReadError> {
         loop {
+            // Before the look for a segment: one that is begun in between has later items.
+            let end = self.shared.next();
             if self.place.is_none() && !self.find_place()? {
-                return Ok(None);
+                return Ok(self.pass_to(end));
             }
             let Some(place) = &mut self.place else { return Ok(None) };
             let result = place.look(self.from, chunk, look);
@@ -164,6 +175,13 @@ impl Reader {
         }
     }
 
+    /// There is no segment: all up to here is lost.
+    fn pass_to<T>(&mut self, end: Ordinal) -> Option<Seen<T>> {
+        let first = self.from;
+        self.from = end.max(first);
+        (first < end).then(|| Seen::Damaged { first, until: end, reason: "the segments are gone".to_owned() })
+    }
+
     /// Goes to the segment that holds the start; `false` when there is no segment yet.
     fn find_place(&mut self) -> Result<bool, ReadError> {
         let Some(segment) = self.shared.segment_for(self.from) else { return Ok(false) };
@@ -173,15 +191,41 @@ impl Reader {
     }
 
     fn enter(&mut self, segment: Arc<Segment>, expected: Ordinal) -> Result<(), ReadError> {
-        match segment.file(&*self.fs) {
-            Ok(file) => {
-                let walk = Walk::new(file, segment.epoch, expected, NARROW);
-                self.place = Some(Place { segment, walk });
-                Ok(())
-            }
-            Err(_) if segment.is_released() => Err(ReadError::Released),
-            Err(e) => Err(ReadError::Io(e)),
-        }
+        let file = match segment.file(&*self.fs) {
+            Ok(file) => file,
+            Err(_) if segment.is_released() => return Err(ReadError::Released),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Arc::new(Gone),
+            Err(e) => return Err(ReadError::Io(e)),
+        };
+        let walk = Walk::new(file, segment.epoch, expected, NARROW);
+        self.place = Some(Place { segment, walk });
+        Ok(())
+    }
+}
+
+/// The file of a segment that nobody released and that is not there.
+#[derive(Debug)]
+struct Gone;
+
+impl File for Gone {
+    fn pread(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+        Ok(0)
+    }
+
+    fn pwrite(&self, _: &[u8], _: u64) -> io::Result<usize> {
+        Ok(0)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(0)
     }
 }
 
@@ -201,7 +245,7 @@ impl Place {
         let lost = |walk: &mut Walk, reason: &str| {
             let first = std::mem::replace(&mut walk.expected, extent.until);
             walk.offset = extent.end;
-            Looked::Seen(Seen::Damaged { first, until: extent.until, reason: reason.to_owned() })
+            Looked::Seen(Seen::Damaged { first, until: extent.until, reason: self.segment.told(reason) })
         };
         Ok(match self.walk.step(extent.end, extent.until)? {
             Step::Head(header) if passes(&header, from) => {
@@ -211,16 +255,18 @@ impl Place {
             Step::Head(header) => {
                 let seen = match look(&header, &mut self.walk, extent.end)? {
                     Ok(whole) => Seen::Whole(whole),
-                    Err(reason) => Seen::Damaged { first: header.first, until: header.until(), reason },
+                    Err(reason) => {
+                        Seen::Damaged { first: header.first, until: header.until(), reason: self.segment.told(&reason) }
+                    }
                 };
                 self.walk.pass(&header);
                 Looked::Seen(seen)
             }
             Step::Damage { first, until, reason } => {
-                Looked::Seen(Seen::Damaged { first, until, reason: reason.to_owned() })
+                Looked::Seen(Seen::Damaged { first, until, reason: self.segment.told(reason) })
             }
             Step::Lost => lost(&mut self.walk, "the rest of the segment is damaged"),
-            Step::End if extent.sealed && self.walk.expected < extent.until => {
+            Step::End if self.walk.expected < extent.until => {
                 lost(&mut self.walk, "records are missing at the end of the segment")
             }
             Step::End => Looked::End { sealed: extent.sealed },

@@ -3,7 +3,8 @@
 //! Reads one page of every segment and the records of the last one only, so that opening takes as long for ten
 //! gigabytes as for one segment. Each header names the segment before it and where that one ends; the names are
 //! followed backwards. What was begun but never came to be part of that chain is removed: nothing in it was ever
-//! acknowledged. A segment whose header is damaged is kept, and known by its records.
+//! acknowledged. A segment whose header is damaged is kept, and known by its records. Where a segment is missing, the one
+//! before it is walked through, so that what is lost is known now and not when somebody comes there.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use super::frame::{HeaderError, RecordHeader, SEGMENT_HEADER_LEN, SegmentHeader, epoch_is_of};
 use super::fs::{Access, File, Fs};
-use super::segment::{Extent, Segment, Step, WIDE, Walk, find_header, no_handle};
+use super::segment::{Extent, NARROW, Segment, Step, WIDE, Walk, find_header, no_handle};
 use super::{Config, LogId, Ordinal};
 
 /// Why a spool cannot be opened.
@@ -61,7 +62,7 @@ pub struct Recovered {
     pub end: Ordinal,
     /// Bytes of a torn tail that were cut: a write that a crash cut short, so never acknowledged.
     pub torn_bytes: u64,
-    /// Damage found while opening, in the last segment only: ordinals and what is wrong.
+    /// Damage found while opening, in the last segment and where a segment is missing: ordinals and what is wrong.
     pub damaged: Vec<(std::ops::Range<Ordinal>, String)>,
     /// Files that could not be used, and why.
     pub set_aside: Vec<(String, String)>,
@@ -185,14 +186,19 @@ impl Survey {
         known.unwrap_or(LogId::UNKNOWN)
     }
 
+    /// Whether the segment after this one, which is not the last, says that it follows upon it.
+    fn is_followed(&self, index: usize) -> bool {
+        let next = &self.live[index + 1];
+        next.whole && next.header.predecessor == self.live[index].header.number
+    }
+
     /// How far each live segment may be read, as its successor says; the last one up to the end of its file.
     pub(super) fn extent(&self, index: usize) -> Extent {
         let found = &self.live[index];
         let Some(next) = self.live.get(index + 1) else {
             return Extent { end: found.len, until: Ordinal::MAX, sealed: false };
         };
-        let named = next.whole && next.header.predecessor == found.header.number;
-        let end = if named { next.header.predecessor_end.min(found.len) } else { found.len };
+        let end = if self.is_followed(index) { next.header.predecessor_end.min(found.len) } else { found.len };
         Extent { end, until: next.header.first, sealed: true }
     }
 }
@@ -244,6 +250,21 @@ pub(super) fn read_tail(file: &Arc<dyn File>, found: &Found) -> Tail {
     tail
 }
 
+/// What is lost between the last record of a segment and the next segment, which does not follow upon it.
+fn missing_behind(fs: &dyn Fs, found: &Found, extent: Extent) -> Option<(std::ops::Range<Ordinal>, String)> {
+    let file = fs.open(&found.path, Access::Read).ok()?;
+    let mut walk = Walk::new(file, found.header.epoch, found.header.first, NARROW);
+    loop {
+        match walk.step(extent.end, extent.until).ok()? {
+            Step::Head(header) => walk.pass(&header),
+            Step::Damage { .. } => {}
+            Step::Lost | Step::End => break,
+        }
+    }
+    let range = walk.expected..extent.until;
+    (!range.is_empty()).then(|| (range, format!("the segment after {} is missing or damaged", found.header.number)))
+}
+
 /// Everything the committer starts from.
 #[derive(Debug)]
 pub(super) struct Layout {
@@ -276,7 +297,9 @@ pub(super) fn recover(fs: &dyn Fs, dir: &Path, config: &Config) -> Result<(Layou
             next = tail.until;
             layout_active = active;
             recovered.torn_bytes = tail.torn_bytes;
-            recovered.damaged = tail.damaged;
+            recovered.damaged.extend(tail.damaged);
+        } else if !survey.is_followed(index) {
+            recovered.damaged.extend(missing_behind(fs, found, extent));
         }
         segments.push(Arc::new(live_segment(found, extent)));
     }

@@ -53,6 +53,12 @@ impl Segment {
         self.released.load(Ordering::Acquire)
     }
 
+    /// What is wrong, and in which file.
+    pub(super) fn told(&self, reason: &str) -> String {
+        let file = self.path.file_name().unwrap_or_default().to_string_lossy();
+        format!("{reason} ({file})")
+    }
+
     /// The file, for reading.
     pub(super) fn file(&self, fs: &dyn Fs) -> io::Result<Arc<dyn File>> {
         let mut handle = lock(&self.handle);

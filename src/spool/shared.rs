@@ -123,9 +123,14 @@ impl Shared {
         }
     }
 
+    /// Whether segments go when all below is no longer needed.
+    pub(super) fn frees(&self, before: Ordinal) -> bool {
+        lock(&self.segments).get(1).is_some_and(|second| second.first <= before)
+    }
+
     /// Everything below is no longer needed.
     pub(super) fn ask_release(&self, before: Ordinal) {
-        let frees = lock(&self.segments).get(1).is_some_and(|second| second.first <= before);
+        let frees = self.frees(before);
         let mut queue = lock(&self.queue);
         queue.release = queue.release.max(before);
         if frees {
@@ -210,6 +215,18 @@ impl Shared {
             *durable = end.max(*durable);
             moves
         });
+    }
+
+    /// Moves the durable end forward although there is nothing: the items in between, which are returned, are lost.
+    pub(super) fn skip_to(&self, end: Ordinal) -> std::ops::Range<Ordinal> {
+        let lost = self.next()..end;
+        if !lost.is_empty() {
+            if let Some(last) = self.last_segment() {
+                lock(&last.extent).until = end;
+            }
+            self.publish(end);
+        }
+        lost
     }
 
     pub(super) fn durable(&self) -> watch::Receiver<Ordinal> {

@@ -8,6 +8,10 @@
 //! list of [`frame`]s. What is damaged is skipped and counted, not fatal: a lost frame costs at most a duplicate, while a
 //! refusal to start would cost the service. A torn end, as a crash leaves it, is cut.
 //!
+//! Keys stand with the ordinals of their events. When the spool loses events together with the heads of their records, this
+//! is who still knows their keys ([`Journal::keys_of`]); that they are to be taken again is an entry of its own
+//! ([`Journal::forget`]). The journals of former versions have no ordinals; their keys are remembered, and cannot be found.
+//!
 //! The half hour is fixed, not a share of the window, so that a changed window finds the files it expects. All calls
 //! block; call them off the async runtime.
 
@@ -15,20 +19,24 @@ pub mod frame;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use self::frame::Scan;
+use self::frame::{Frame, Kind, Scan};
 use crate::event::EventKey;
-use crate::event::key::decode_keys;
+use crate::event::key::{KeyError, decode_keys, encode_keys};
 
 /// Seconds of keys in one file.
 const FILE_SPAN_S: i64 = 1_800;
 /// Appended bytes that may wait in memory for the next write.
 const BUFFER_MAX: usize = 1 << 20;
+/// Most keys of one entry that forgets: within the bound of a frame.
+const FORGOTTEN_MAX: usize = 1 << 20;
 const SUFFIX: &str = "keys";
 
 /// Which step on which file failed.
@@ -54,12 +62,23 @@ pub struct Loaded {
     pub torn_bytes: u64,
 }
 
+/// One entry of the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// These were seen.
+    Seen(Vec<EventKey>),
+    /// These were lost by the spool after they had been seen.
+    Forgotten(Vec<EventKey>),
+}
+
 /// Keys on disk. One process at a time may have it open.
 #[derive(Debug)]
 pub struct Journal {
     dir: PathBuf,
     window_s: i64,
     open: Option<Open>,
+    /// Between which ordinals the keys of each file are, by its start.
+    spans: BTreeMap<i64, Range<u64>>,
 }
 
 /// The file that is appended to.
@@ -76,7 +95,7 @@ impl Journal {
     pub fn open(dir: &Path, window: Duration) -> Result<Self, JournalError> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed("create", dir))?;
         let window_s = i64::try_from(window.as_secs()).unwrap_or(i64::MAX).max(1);
-        Ok(Self { dir: dir.to_owned(), window_s, open: None })
+        Ok(Self { dir: dir.to_owned(), window_s, open: None, spans: BTreeMap::new() })
     }
 
     /// How long keys are kept.
@@ -89,12 +108,26 @@ impl Journal {
         Ok(self.files()?.last().map(|(start, _)| *start))
     }
 
-    /// Appends keys, as `event::key::encode_keys` writes them, that became durable at `unix_s`. They are on disk only
-    /// after [`Journal::sync`]. Refuses more than 64 MiB of keys, which no upload has.
+    /// Appends keys, as `event::key::encode_keys` writes them, that became durable at `unix_s`. The first of them are those
+    /// of the events with these ordinals. They are on disk only after [`Journal::sync`]. Refuses more than 64 MiB of keys,
+    /// which no upload has.
     ///
     /// After an error of this or of `sync`, everything since the last good `sync` has to be appended again.
-    pub fn append(&mut self, unix_s: i64, keys: &[u8]) -> Result<(), JournalError> {
-        if keys.len() > frame::PAYLOAD_MAX {
+    pub fn append(&mut self, unix_s: i64, ordinals: Range<u64>, keys: &[u8]) -> Result<(), JournalError> {
+        let count = ordinals.end.saturating_sub(ordinals.start);
+        let payload = [&ordinals.start.to_le_bytes(), &count.to_le_bytes(), keys].concat();
+        self.write(Kind::NumberedKeys, unix_s, &payload)?;
+        self.widen(file_start(unix_s), ordinals);
+        Ok(())
+    }
+
+    /// Appends that these keys, if they were seen before, were not; like [`Journal::append`].
+    pub fn forget(&mut self, unix_s: i64, keys: &[EventKey]) -> Result<(), JournalError> {
+        keys.chunks(FORGOTTEN_MAX).try_for_each(|keys| self.write(Kind::Forgotten, unix_s, &encode_keys(keys)))
+    }
+
+    fn write(&mut self, kind: Kind, unix_s: i64, payload: &[u8]) -> Result<(), JournalError> {
+        if payload.len() > frame::PAYLOAD_MAX {
             let reason = io::Error::new(io::ErrorKind::InvalidInput, "the keys of one append are more than 64 MiB");
             return Err(failed("append to", &self.dir)(reason));
         }
@@ -107,7 +140,7 @@ impl Journal {
             Some(open) => open,
             none => none.insert(Open::at(&self.dir, start)?),
         };
-        frame::write(&mut open.waiting, unix_s, keys);
+        frame::write(&mut open.waiting, kind, unix_s, payload);
         if open.waiting.len() < BUFFER_MAX {
             return Ok(());
         }
@@ -124,20 +157,24 @@ impl Journal {
             .inspect_err(|_| self.open = None)
     }
 
-    /// Reads what is within the window before `now_unix_s`, from the oldest file on, and hands out the keys of each
-    /// frame with the time they became durable. Cuts torn ends. To be called before the first append.
-    pub fn load(&mut self, now_unix_s: i64, mut each: impl FnMut(i64, Vec<EventKey>)) -> Result<Loaded, JournalError> {
+    /// Reads what is within the window before `now_unix_s`, from the oldest file on, and hands out each entry with its
+    /// time. Cuts torn ends. To be called before the first append.
+    pub fn load(&mut self, now_unix_s: i64, mut each: impl FnMut(i64, Entry)) -> Result<Loaded, JournalError> {
         let limit = now_unix_s.saturating_sub(self.window_s);
         let mut loaded = Loaded::default();
         for (start, path) in self.files()? {
             if file_end(start) <= limit {
                 continue;
             }
-            let scan = read_file(&path, |unix_s, bytes| match decode_keys(bytes) {
-                Ok(_) if unix_s <= limit => {}
-                Ok(keys) => {
-                    loaded.keys += keys.len() as u64;
-                    each(unix_s, keys);
+            let scan = read_file(&path, |frame| match read(&frame) {
+                Ok(_) if frame.unix_s <= limit => {}
+                Ok((ordinals, keys)) => {
+                    self.widen(start, ordinals);
+                    loaded.keys += if frame.kind == Kind::Forgotten { 0 } else { keys.len() as u64 };
+                    each(
+                        frame.unix_s,
+                        if frame.kind == Kind::Forgotten { Entry::Forgotten(keys) } else { Entry::Seen(keys) },
+                    );
                 }
                 Err(_) => loaded.corrupt += 1,
             })?;
@@ -150,6 +187,32 @@ impl Journal {
         Ok(loaded)
     }
 
+    /// The keys of the events with these ordinals, as far as they are known: within the window, and on disk.
+    pub fn keys_of(&self, ordinals: &[Range<u64>]) -> Result<Vec<EventKey>, JournalError> {
+        let mut found = Vec::new();
+        for (start, path) in self.files()? {
+            let touches = |span: &Range<u64>| ordinals.iter().any(|range| overlap(range, span));
+            if !self.spans.get(&start).is_some_and(touches) {
+                continue;
+            }
+            read_file(&path, |frame| {
+                let Ok((span, keys)) = read(&frame) else { return };
+                let numbered =
+                    span.zip(keys).filter(|(ordinal, _)| ordinals.iter().any(|range| range.contains(ordinal)));
+                found.extend(numbered.map(|(_, key)| key));
+            })?;
+        }
+        Ok(found)
+    }
+
+    /// Takes note that a file has keys of these ordinals.
+    fn widen(&mut self, start: i64, ordinals: Range<u64>) {
+        if !ordinals.is_empty() {
+            let span = self.spans.entry(start).or_insert_with(|| ordinals.clone());
+            *span = span.start.min(ordinals.start)..span.end.max(ordinals.end);
+        }
+    }
+
     /// Removes the files whose keys are all older than the window; returns how many.
     pub fn expire(&mut self, now_unix_s: i64) -> Result<u64, JournalError> {
         let limit = now_unix_s.saturating_sub(self.window_s);
@@ -158,6 +221,7 @@ impl Journal {
         for (start, path) in self.files()? {
             if file_end(start) <= limit && in_use != Some(start) {
                 fs::remove_file(&path).map_err(failed("remove", &path))?;
+                self.spans.remove(&start);
                 removed += 1;
             }
         }
@@ -196,7 +260,21 @@ impl Open {
     }
 }
 
-fn read_file(path: &Path, each: impl FnMut(i64, &[u8])) -> Result<Scan, JournalError> {
+/// The ordinals and the keys of a frame; no ordinals where it has none.
+fn read(frame: &Frame<'_>) -> Result<(Range<u64>, Vec<EventKey>), KeyError> {
+    let (numbers, keys) = match frame.kind {
+        Kind::NumberedKeys => frame.payload.split_first_chunk::<16>().ok_or(KeyError::CutOff)?,
+        Kind::Keys | Kind::Forgotten => (&[0; 16], frame.payload),
+    };
+    let [first, count] = [0, 8].map(|at| u64::from_le_bytes(std::array::from_fn(|i| numbers[at + i])));
+    Ok((first..first.saturating_add(count), decode_keys(keys)?))
+}
+
+fn overlap(one: &Range<u64>, other: &Range<u64>) -> bool {
+    one.start < other.end && other.start < one.end
+}
+
+fn read_file(path: &Path, each: impl FnMut(Frame<'_>)) -> Result<Scan, JournalError> {
     let file = File::open(path).map_err(failed("open", path))?;
     frame::scan(file, each).map_err(failed("read", path))
 }

@@ -19,12 +19,23 @@ fn journal(dir: &tempfile::TempDir) -> Journal {
 }
 
 fn append(journal: &mut Journal, unix_s: i64, keys: &[EventKey]) {
-    journal.append(unix_s, &encode_keys(keys)).expect("the keys are appended");
+    append_at(journal, unix_s, 0, keys);
+}
+
+/// Appends the keys of events from this ordinal on.
+fn append_at(journal: &mut Journal, unix_s: i64, first: u64, keys: &[EventKey]) {
+    let ordinals = first..first + keys.len() as u64;
+    journal.append(unix_s, ordinals, &encode_keys(keys)).expect("the keys are appended");
 }
 
 fn load(journal: &mut Journal) -> (Loaded, Vec<(i64, Vec<EventKey>)>) {
     let mut all = Vec::new();
-    let loaded = journal.load(NOW, |unix_s, keys| all.push((unix_s, keys))).expect("the journal is read");
+    let loaded = journal.load(NOW, |unix_s, entry| all.push((unix_s, entry))).expect("the journal is read");
+    let all = all.into_iter().map(|(unix_s, entry)| match entry {
+        Entry::Seen(keys) => (unix_s, keys),
+        Entry::Forgotten(keys) => panic!("nobody forgot {keys:?}"),
+    });
+    let all = all.collect();
     (loaded, all)
 }
 
@@ -61,7 +72,7 @@ fn a_journal_of_an_older_version_is_loaded_and_continued() {
     let old_keys = (0..10).map(|record_id| EventKey::OldRecord { stream: 5, record_id, second: 0 }).collect();
     let dir = tempfile::tempdir().expect("a directory");
     let mut writer = journal(&dir);
-    writer.append(NOW - 5, &old).expect("appended");
+    writer.append(NOW - 5, 0..10, &old).expect("appended");
     append(&mut writer, NOW, &run(0, 10));
     writer.sync().expect("synced");
     let (loaded, all) = load(&mut journal(&dir));
@@ -113,9 +124,57 @@ fn a_damaged_frame_is_skipped_and_counted() {
 fn an_intact_frame_that_holds_no_keys_is_counted_as_corrupt() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut writer = journal(&dir);
-    writer.append(NOW, &[0xFF; 5]).expect("appended");
+    writer.append(NOW, 0..1, &[0xFF; 5]).expect("appended");
     writer.sync().expect("synced");
     assert_eq!(load(&mut writer).0, Loaded { corrupt: 1, ..Loaded::default() });
+}
+
+#[test]
+fn keys_are_found_by_the_ordinals_of_their_events_also_by_the_next_process() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut writer = journal(&dir);
+    append_at(&mut writer, NOW - 10_000, 0, &run(0, 300));
+    // The last key is of a record that was set aside: it has no ordinal.
+    writer.append(NOW - 9_000, 300..302, &encode_keys(&run(300, 3))).expect("appended");
+    append_at(&mut writer, NOW - 5, 302, &run(400, 50));
+    writer.sync().expect("synced");
+    let lost = [5..7, 299..303, 351..360];
+    let keys = [run(5, 2), run(299, 3), run(400, 1), run(449, 1)].concat();
+    assert_eq!(writer.keys_of(&lost).expect("read"), keys);
+    let mut next = journal(&dir);
+    load(&mut next);
+    assert_eq!(next.keys_of(&lost).expect("read"), keys);
+    assert_eq!(next.keys_of(&[352..360, 370..400]).expect("read"), []);
+}
+
+#[test]
+fn what_was_forgotten_is_told_in_its_place() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut writer = journal(&dir);
+    append(&mut writer, NOW, &run(0, 3));
+    writer.forget(NOW, &run(1, 1)).expect("forgotten");
+    append(&mut writer, NOW, &run(1, 1));
+    writer.sync().expect("synced");
+    let mut all = Vec::new();
+    let loaded = journal(&dir).load(NOW, |_, entry| all.push(entry)).expect("the journal is read");
+    assert_eq!(all, [Entry::Seen(run(0, 3)), Entry::Forgotten(run(1, 1)), Entry::Seen(run(1, 1))]);
+    assert_eq!(loaded.keys, 4);
+}
+
+#[test]
+fn a_journal_of_the_version_before_ordinals_is_read_and_a_flipped_kind_forgets_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = three_frames(&dir);
+    let mut bytes = Vec::new();
+    frame::write(&mut bytes, Kind::Keys, NOW, &encode_keys(&run(0, 10)));
+    let former = bytes.len();
+    frame::write(&mut bytes, Kind::NumberedKeys, NOW, &[&[0; 16][..], &encode_keys(&run(10, 10))].concat());
+    for (at, kind, kept) in [(3, b'1', 20), (3, b'3', 10), (former + 3, b'3', 10), (former + 3, b'1', 10)] {
+        let mut damaged = bytes.clone();
+        damaged[at] = kind;
+        fs::write(&file, &damaged).expect("write");
+        assert_eq!(load(&mut journal(&dir)).0.keys, kept, "kind {} at {at}", char::from(kind));
+    }
 }
 
 #[test]
@@ -144,15 +203,16 @@ proptest! {
         let (mut bytes, mut frames, mut good_end) = (Vec::new(), Vec::new(), 0);
         for (i, (is_frame, part)) in parts.into_iter().enumerate() {
             if is_frame {
-                frame::write(&mut bytes, i as i64, &part);
-                frames.push((i as i64, part));
+                let kind = [Kind::Keys, Kind::NumberedKeys, Kind::Forgotten][i % 3];
+                frame::write(&mut bytes, kind, i as i64, &part);
+                frames.push((kind, i as i64, part));
                 good_end = bytes.len() as u64;
             } else {
                 bytes.extend_from_slice(&part);
             }
         }
         let mut found = Vec::new();
-        let scan = frame::scan(&bytes[..], |unix_s, payload| found.push((unix_s, payload.to_vec())))?;
+        let scan = frame::scan(&bytes[..], |frame| found.push((frame.kind, frame.unix_s, frame.payload.to_vec())))?;
         prop_assert_eq!(found, frames);
         prop_assert_eq!((scan.good_end, scan.torn_bytes), (good_end, bytes.len() as u64 - good_end));
     }

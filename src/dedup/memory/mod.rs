@@ -155,6 +155,18 @@ impl Store for MemoryStore {
         Box::pin(async move { Box::new(self.claim_now(keys)) as Box<dyn Claim> })
     }
 
+    fn forget(&self, keys: &[EventKey]) -> u64 {
+        let mut state = self.shared.lock();
+        let state = &mut *state;
+        let before = state.table.keys();
+        for key in keys {
+            if state.claims.holder(key).is_none() {
+                state.table.forget(key);
+            }
+        }
+        before - state.table.keys()
+    }
+
     fn remembered(&self) -> Remembered {
         let now_s = (self.shared.now_unix_s)();
         let mut state = self.shared.lock();

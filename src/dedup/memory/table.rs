@@ -120,7 +120,11 @@ impl Table {
 
     /// A key that [`Table::claim`] added is forgotten.
     pub(super) fn release(&mut self, key: &EventKey) {
-        match Kept::of(key) {
+        self.release_kept(Kept::of(key));
+    }
+
+    fn release_kept(&mut self, kept: Kept) {
+        match kept {
             Kept::Hash(hash) => self.slots.remove(hash),
             Kept::Record(record) => {
                 let Some(at) = self.runs.find(record.page()) else { return };
@@ -134,6 +138,28 @@ impl Table {
                 self.runs.remove_if_useless(at);
             }
         }
+    }
+
+    /// A durable key is forgotten, as if it were the last of a claim that is released. What an older version kept of its
+    /// record stands for every event id, and is forgotten with it.
+    pub(super) fn forget(&mut self, key: &EventKey) {
+        let kept = Kept::of(key);
+        self.forget_kept(kept);
+        if let Kept::Record(record) = kept {
+            self.forget_kept(Kept::Record(record.of_any_id()));
+        }
+    }
+
+    fn forget_kept(&mut self, kept: Kept) {
+        if !self.is_known(&kept) {
+            return;
+        }
+        if let Kept::Record(record) = kept
+            && let Some(at) = self.runs.find(record.page())
+        {
+            self.runs.entry_mut(at).pending += 1;
+        }
+        self.release_kept(kept);
     }
 
     fn put(&mut self, kept: Kept, pending: bool) -> Found {

@@ -93,6 +93,7 @@ enum Step {
     Claim(Vec<EventKey>),
     Confirm(usize),
     Release(usize),
+    Forget(Vec<EventKey>),
     Pass(i64),
 }
 
@@ -114,9 +115,11 @@ fn step() -> impl Strategy<Value = Step> {
     let keys = prop_oneof![
         prop::collection::vec(key(), 0..12),
         (1u128..3, 0u64..600, 1u64..300).prop_map(|(stream, first, n)| run(stream, first..first + n, 0)),
-    ];
+    ]
+    .boxed();
     prop_oneof![
-        4 => keys.prop_map(Step::Claim),
+        4 => keys.clone().prop_map(Step::Claim),
+        1 => keys.prop_map(Step::Forget),
         3 => any::<usize>().prop_map(Step::Confirm),
         1 => any::<usize>().prop_map(Step::Release),
         1 => prop_oneof![1i64..200, Just(WINDOW_S), Just(3 * WINDOW_S)].prop_map(Step::Pass),
@@ -162,6 +165,13 @@ impl Model {
         self.claims.push((held, claim));
     }
 
+    fn forget(&mut self, store: &MemoryStore, keys: &[EventKey]) {
+        let before = store.remembered().keys;
+        let forgotten = store.forget(keys);
+        assert_eq!(store.remembered().keys, before - forgotten);
+        self.keys.retain(|key, known| matches!(known, Known::PendingIn(_)) || !keys.contains(key));
+    }
+
     fn end(&mut self, which: usize, now: i64, confirm: bool) {
         if self.claims.is_empty() {
             return;
@@ -189,6 +199,7 @@ proptest! {
                 Step::Claim(keys) => model.check_claim(&store, clock.now(), keys),
                 Step::Confirm(which) => model.end(which, clock.now(), true),
                 Step::Release(which) => model.end(which, clock.now(), false),
+                Step::Forget(keys) => model.forget(&store, &keys),
                 Step::Pass(seconds) => clock.pass(seconds),
             }
         }
@@ -285,6 +296,20 @@ fn a_thousand_seconds_of_one_record_id_stay_cheap_and_apart() {
     assert_eq!(seen(&store, &keys), "D".repeat(1_000));
     assert_eq!(seen(&store, &[record(0, 1_000)]), "N");
     assert!(store.remembered().bytes < 40_000);
+}
+
+#[test]
+fn what_is_forgotten_is_new_once_more_and_what_a_claim_holds_is_not_forgotten() {
+    let (store, _) = store();
+    let keys = [run(1, 0..3, 5), run(1, 1..2, 900), vec![EventKey::Content(4), EventKey::Content(5)]].concat();
+    confirmed(&store, &keys);
+    let held = claim(&store, &[record(9, 9), EventKey::Content(6)]);
+    let lost = [keys[1], keys[3], keys[4], record(9, 9), EventKey::Content(6), EventKey::Content(7)];
+    assert_eq!(store.forget(&lost), 3);
+    assert_eq!(seen(&store, &keys), "DNDNND");
+    assert_eq!(seen(&store, &[record(9, 9), EventKey::Content(6)]), "PP");
+    held.confirm();
+    assert_eq!(seen(&store, &[record(9, 9), EventKey::Content(6)]), "DD");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::fs::{Fs, RealFs};
 use super::{Config, Entry, Item, Packed, Recovered, Spool};
 use crate::values::ByteSize;
 
+mod damage;
 mod invariants;
 mod known_errors;
 mod model;
