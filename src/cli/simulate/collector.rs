@@ -22,7 +22,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::held::Held;
+use super::held::{self, Held};
+use super::traffic::{BusiestSecond, Frozen, Gate, Pending};
 
 /// The largest body that a collector inflates.
 const INFLATE_LIMIT: usize = 256 << 20;
@@ -38,6 +39,11 @@ pub enum Fault {
         status: u16,
         /// `Retry-After` in seconds.
         retry_after: Option<u32>,
+    },
+    /// Keeps the events of the request and answers this all the same.
+    KeepAndAnswer {
+        /// The status.
+        status: u16,
     },
     /// Takes the request and never answers.
     Hang,
@@ -83,6 +89,8 @@ pub struct Tally {
     pub wire_bytes: u64,
     /// Requests whose id was known already and whose events were not taken again.
     pub repeats: u64,
+    /// The most events that were held within one second, wherever it begins.
+    pub busiest_second: u64,
     /// Answers by status.
     pub answers: BTreeMap<u16, u64>,
 }
@@ -93,6 +101,7 @@ struct State {
     faults_next: Option<(Fault, u32)>,
     held: Held,
     tally: Tally,
+    second: BusiestSecond,
 }
 
 struct Shared {
@@ -101,6 +110,8 @@ struct Shared {
     known: Arc<Mutex<HashSet<String>>>,
     state: Mutex<State>,
     down: watch::Sender<bool>,
+    gate: Gate,
+    pending: Arc<Pending>,
 }
 
 /// A running collector; it stops when dropped.
@@ -133,8 +144,11 @@ impl Collector {
                 faults_next: None,
                 held: Held::default(),
                 tally: Tally::default(),
+                second: BusiestSecond::default(),
             }),
             down: watch::Sender::new(false),
+            gate: Gate::default(),
+            pending: Arc::default(),
         });
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(listen(listener, address, Arc::clone(&shared))));
@@ -176,6 +190,17 @@ impl Collector {
     /// Misbehaves with the next so many requests. [`Fault::Down`] has no requests: use [`Collector::fail_for`].
     pub fn fail_next(&self, fault: Fault, requests: u32) {
         self.shared.state().faults_next = Some((fault, requests));
+    }
+
+    /// Takes and answers nothing more until what is returned is dropped; requests come in and wait.
+    pub async fn freeze(&self) -> Frozen {
+        Frozen { _gate: Arc::clone(&self.shared.gate).write_owned().await }
+    }
+
+    /// Events of requests that came in whole and have no answer yet.
+    pub fn in_flight(&self) -> u64 {
+        let count = |body: Bytes| held::count(&inflate(&body).unwrap_or_else(|_| body.to_vec())).unwrap_or_default();
+        self.shared.pending.bodies().into_iter().map(count).sum()
     }
 
     /// What it holds; empty when only counting.
@@ -287,7 +312,9 @@ async fn answer(
         state.tally.wire_bytes += body.len() as u64;
         (state.behaviour.latency, state.fault())
     };
+    let _place = shared.pending.keep(&body);
     tokio::time::sleep(latency).await;
+    let open = shared.gate.read().await;
     let response = match fault {
         Some(Fault::Answer { status, retry_after }) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -297,7 +324,15 @@ async fn answer(
             }
             response
         }
-        Some(Fault::Hang) => match std::future::pending::<Infallible>().await {},
+        Some(Fault::KeepAndAnswer { status }) => {
+            accept(&head, &body, &shared);
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            refusal(status, "OnPurpose", "this collector keeps what it refuses")
+        }
+        Some(Fault::Hang) => {
+            drop(open);
+            match std::future::pending::<Infallible>().await {}
+        }
         Some(fault @ (Fault::Reset { .. } | Fault::Down)) => {
             if fault == (Fault::Reset { keep: true }) {
                 accept(&head, &body, &shared);
@@ -346,6 +381,8 @@ fn accept(head: &http::request::Parts, body: &Bytes, shared: &Shared) -> Respons
     match taken {
         Ok(events) => {
             state.tally.events += events;
+            state.second.add(events, Instant::now());
+            state.tally.busiest_second = state.second.most();
             known.extend(id.map(str::to_owned));
             acceptance(head, events)
         }
