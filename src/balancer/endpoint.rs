@@ -8,7 +8,7 @@ use super::breaker::{Breaker, Phase, Trip};
 use super::ewma::PeakEwma;
 use super::health::{Probes, Slowness, Unanswered};
 use super::limiter::{Concurrency, EventRate};
-use super::snapshot::{EndpointState, EndpointStatus};
+use super::snapshot::{Ejection, EndpointState, EndpointStatus};
 use super::{Config, Spec, Verdict};
 
 /// A request that names a longer time is asked again earlier: nobody may switch an output off for hours.
@@ -41,6 +41,8 @@ pub(super) struct Endpoint {
     pub(super) breaker: Breaker,
     pub(super) probes: Probes,
     pub(super) slowness: Slowness,
+    /// Why it was taken out of use, until it has recovered.
+    pub(super) ejection: Option<Ejection>,
     latency: PeakEwma,
     unanswered: Unanswered,
     concurrency: Concurrency,
@@ -58,6 +60,7 @@ impl Endpoint {
             breaker: Breaker::new(config, now),
             probes: Probes::new(config, now),
             slowness: Slowness::new(config),
+            ejection: None,
             latency: PeakEwma::new(config.latency_decay.get()),
             unanswered: Unanswered::default(),
             concurrency: Concurrency::new(spec.max_in_flight),
@@ -143,6 +146,7 @@ impl Endpoint {
                 self.concurrency.increase();
                 let recovered = self.breaker.success(started.term, now);
                 if recovered {
+                    self.ejection = None;
                     self.latency.reset(took, now)
                 } else {
                     self.latency.observe(took, now)
@@ -167,7 +171,8 @@ impl Endpoint {
     }
 
     /// Takes it out of use.
-    pub(super) fn eject(&mut self, now: Instant, rng: &mut fastrand::Rng) {
+    pub(super) fn eject(&mut self, why: Ejection, now: Instant, rng: &mut fastrand::Rng) {
+        self.ejection = Some(why);
         self.breaker.open(now, rng);
         self.probes.postpone(now, rng);
         self.unanswered.forget();
@@ -188,6 +193,7 @@ impl Endpoint {
         EndpointState {
             name: self.spec.name.clone(),
             state,
+            ejected_for: self.ejection,
             ewma_ms: self.latency(now) * 1e3,
             in_flight: self.in_flight,
             limit: self.limit(now),

@@ -4,8 +4,8 @@
 //! it (or its events are kept as dead letters), settle it. Rules that hold at every line of it:
 //!
 //! - the read position moves last: a batch is settled after the output accepted it or the dead letters are durable;
-//! - a begin is on file before the first byte is sent, so that after a crash the batches that may have been taken are
-//!   known, sent again under their old ids, and counted as ambiguous;
+//! - a begin is on file before the first byte is sent, and taken back when nobody can have it, so that after a crash the
+//!   batches that may have been taken are known, sent again under their old ids, and counted as ambiguous;
 //! - one output delays nobody else: each has its own reader, cursor, balancer and task;
 //! - tries have no limit, only the age of an event has.
 //!
@@ -23,7 +23,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::balancer::{Backoff, Balancer, RetryBudget};
-use crate::metrics;
 use crate::outputs::output::Output;
 use crate::spool::cursor::{Cursor, Settlement, Totals};
 use crate::spool::dead_letter::DeadLetters;
@@ -33,12 +32,15 @@ pub mod batch;
 mod builder;
 mod config;
 mod deliver;
+mod piece;
+mod refusals;
 mod settle;
 
 pub use config::Config;
 
 use batch::{Batch, Identity};
 use builder::{Builder, Built, Stuck};
+use piece::Doubt;
 
 /// How long to wait before an output begins anew.
 const BEGIN_AGAIN: Duration = Duration::from_secs(1);
@@ -87,7 +89,9 @@ pub struct Forwarder {
     /// What the last failed request said, and when; cleared by the next accepted one.
     last_error: Mutex<Option<LastError>>,
     /// Whether endpoints reject everything.
-    suspicion: Mutex<deliver::Suspicion>,
+    suspicion: Mutex<refusals::Suspicion>,
+    /// What each endpoint refused last that another one took.
+    contradicted: Mutex<BTreeMap<usize, LastError>>,
     /// How many events were settled when that was looked at last, and since when it is so many.
     progress: Mutex<(u64, Instant)>,
 }
@@ -127,6 +131,7 @@ impl Forwarder {
             on_the_way: Mutex::default(),
             last_error: Mutex::default(),
             suspicion: Mutex::default(),
+            contradicted: Mutex::default(),
             progress: Mutex::new((0, Instant::now())),
         }
     }
@@ -188,11 +193,7 @@ impl Forwarder {
             self.settle_aside(built.aside, &stop).await;
             if let Some(batch) = built.batch {
                 growing_since = None;
-                if let Err(error) = self.begin(&batch) {
-                    // Sent all the same: without the note a crash now would repeat it uncounted, but holding it back
-                    // would stop the output for as long as the disk is full.
-                    tracing::warn!(output = &*self.name, %error, "the begin of a batch cannot be noted");
-                }
+                self.take(&batch);
                 deliveries.spawn(Arc::clone(&self).deliver(batch, stop.clone()));
                 while let Some(ended) = deliveries.try_join_next() {
                     delivered(Some(ended));
@@ -268,13 +269,28 @@ impl Forwarder {
         tokio::task::spawn_blocking(work).await.expect("building a batch does not panic and is never cancelled")
     }
 
-    /// Notes that a batch is about to be sent.
-    fn begin(&self, batch: &Batch) -> io::Result<()> {
+    /// Takes a batch to be delivered.
+    fn take(&self, batch: &Batch) {
         self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner).insert(batch.range().start, batch.spooled_at_ms);
+    }
+
+    /// Notes that a batch is about to be sent, and counts it if a former process may have sent it.
+    fn begin(&self, batch: &Batch) {
         if batch.resent {
-            metrics::EVENTS_AMBIGUOUS.add(&[&self.name], batch.events.len() as u64);
+            self.count_ambiguous(Doubt::Restart, batch.events.len() as u64);
         }
-        self.cursor().begin(batch.range())
+        if let Err(error) = self.cursor().begin(batch.range()) {
+            // Sent all the same: without the note a crash now would repeat it uncounted, but holding it back would stop
+            // the output for as long as the disk is full.
+            tracing::warn!(output = &*self.name, %error, "the begin of a batch cannot be noted");
+        }
+    }
+
+    /// Takes the begin of a batch back that nobody can have: should the gateway be killed now, it is not counted.
+    fn take_back(&self, batch: &Batch) {
+        if let Err(error) = self.cursor().abandon(batch.range()) {
+            tracing::warn!(output = &*self.name, %error, "that a batch was not sent cannot be noted");
+        }
     }
 
     fn settle(&self, range: Range<Ordinal>, settlement: Settlement) {
@@ -345,9 +361,11 @@ impl Forwarder {
         progress.1.elapsed()
     }
 
-    /// What went wrong last, unless a batch was accepted since.
+    /// What went wrong last, unless a batch was accepted since; else what an endpoint says that is out of use for refusing
+    /// what others take.
     pub fn last_error(&self) -> Option<LastError> {
-        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        last.or_else(|| self.last_contradicted())
     }
 
     /// Its balancer, to look at.

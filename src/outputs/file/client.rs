@@ -93,6 +93,11 @@ impl Output for File {
         .boxed()
     }
 
+    /// The writer knows its last batch, and is given one at a time.
+    fn recognises_batches(&self) -> bool {
+        true
+    }
+
     fn probe<'a>(&'a self, _: usize) -> BoxFuture<'a, Result<(), String>> {
         async move {
             match self.with(Writer::open).await {
@@ -105,5 +110,6 @@ impl Output for File {
 }
 
 fn failed(error: &WriteError) -> Outcome {
-    Outcome::Retry { after: None, reason: RetryReason::Failed, detail: error.to_string() }
+    let detail = error.to_string();
+    Outcome::Retry { after: None, reason: RetryReason::Failed, may_be_taken: true, detail }
 }
