@@ -12,6 +12,7 @@ mod accounted_for;
 mod bounded;
 mod changes_without_restart;
 mod collector_faults;
+mod counted_twice;
 mod durable_acknowledgement;
 mod full_disk;
 mod independent_outputs;
