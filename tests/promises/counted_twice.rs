@@ -138,20 +138,21 @@ async fn a_kill_makes_ambiguous_what_collectors_had_and_hardly_more() {
     let two = Two::new().await;
     let running = two.site.start().await;
     let mut agent = Agent::new(&two.site, "KILLED.plant.example", 24);
-    let frozen = [two.collectors[0].1.freeze().await, two.collectors[1].1.freeze().await];
+    let silent = [two.collectors[0].1.fall_silent().await, two.collectors[1].1.fall_silent().await];
     for _ in 0..20 {
         agent.upload(&two.site, EVENTS as usize).await;
     }
     until(&two.site, "as much is under way as may be", async || {
-        two.collectors.iter().all(|(_, collector)| collector.in_flight() == 4 * EVENTS)
+        two.collectors.iter().all(|(_, collector)| collector.in_flight().records() == 4 * EVENTS)
     })
     .await;
     running.kill();
-    drop(frozen);
+    drop(silent);
     let running = two.site.start().await;
     two.site.until_drained().await;
     for (name, collector) in &two.collectors {
         let (counted, copies) = (ambiguous(&two.site, name).await, collector.held().copies());
+        assert_eq!(copies, 4 * EVENTS, "{name}");
         assert!((copies..=5 * EVENTS).contains(&counted), "{name}: {copies} copies, {counted} counted");
         assert_eq!(collector.held().events.len(), agent.owed.len(), "{name}");
     }

@@ -141,17 +141,10 @@ impl Site {
 
     /// The value of the first series of the metrics page that begins so; 0 without one.
     pub async fn metric(&self, series: &str) -> f64 {
-        self.metric_if_up(series).await.expect("the admin plane answers")
-    }
-
-    /// The same; `None` when the admin plane does not answer.
-    pub async fn metric_if_up(&self, series: &str) -> Option<f64> {
-        let client = Client::new(None).expect("a client");
-        let url = format!("http://127.0.0.1:{}/metrics", self.admin);
-        let page = client.get(&url, Duration::from_secs(10)).await.ok()?.body;
+        let page = self.admin_get("/metrics").await.body;
         let page = String::from_utf8_lossy(&page);
         let line = page.lines().find(|line| line.starts_with(series));
-        Some(line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0))
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
     }
 
     /// Waits until no output has anything to send.

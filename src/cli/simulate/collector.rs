@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::held::{self, Held};
+use super::held::Held;
 use super::traffic::{BusiestSecond, Frozen, Gate, Pending};
 
 /// The largest body that a collector inflates.
@@ -110,7 +110,8 @@ struct Shared {
     known: Arc<Mutex<HashSet<String>>>,
     state: Mutex<State>,
     down: watch::Sender<bool>,
-    gate: Gate,
+    /// What a request passes before it is taken, and before it is answered.
+    gates: [Gate; 2],
     pending: Arc<Pending>,
 }
 
@@ -147,7 +148,7 @@ impl Collector {
                 second: BusiestSecond::default(),
             }),
             down: watch::Sender::new(false),
-            gate: Gate::default(),
+            gates: Default::default(),
             pending: Arc::default(),
         });
         let stop = CancellationToken::new();
@@ -192,15 +193,29 @@ impl Collector {
         self.shared.state().faults_next = Some((fault, requests));
     }
 
-    /// Takes and answers nothing more until what is returned is dropped; requests come in and wait.
+    /// Takes nothing more until what is returned is dropped; requests come in and wait.
     pub async fn freeze(&self) -> Frozen {
-        Frozen { _gate: Arc::clone(&self.shared.gate).write_owned().await }
+        Frozen { _gate: Arc::clone(&self.shared.gates[0]).write_owned().await }
     }
 
-    /// Events of requests that came in whole and have no answer yet.
-    pub fn in_flight(&self) -> u64 {
-        let count = |body: Bytes| held::count(&inflate(&body).unwrap_or_else(|_| body.to_vec())).unwrap_or_default();
-        self.shared.pending.bodies().into_iter().map(count).sum()
+    /// Takes what comes, and answers nothing more until what is returned is dropped.
+    pub async fn fall_silent(&self) -> Frozen {
+        Frozen { _gate: Arc::clone(&self.shared.gates[1]).write_owned().await }
+    }
+
+    /// Requests that came in whole and have no answer yet.
+    pub fn requests_in_flight(&self) -> usize {
+        self.shared.pending.bodies().len()
+    }
+
+    /// What it would hold of requests that came in whole and have no answer yet.
+    pub fn in_flight(&self) -> Held {
+        let mut held = Held::default();
+        for body in self.shared.pending.bodies() {
+            // What it cannot read it would refuse.
+            _ = held.take(&inflate(&body).unwrap_or_else(|_| body.to_vec()));
+        }
+        held
     }
 
     /// What it holds; empty when only counting.
@@ -314,7 +329,7 @@ async fn answer(
     };
     let _place = shared.pending.keep(&body);
     tokio::time::sleep(latency).await;
-    let open = shared.gate.read().await;
+    let open = shared.gates[0].read().await;
     let response = match fault {
         Some(Fault::Answer { status, retry_after }) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -342,6 +357,8 @@ async fn answer(
         }
         None => accept(&head, &body, &shared),
     };
+    drop(open);
+    let _heard = shared.gates[1].read().await;
     *shared.state().tally.answers.entry(response.status().as_u16()).or_default() += 1;
     Ok(response)
 }

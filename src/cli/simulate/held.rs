@@ -58,11 +58,6 @@ impl Held {
     }
 }
 
-/// How many records a body has; `None` when it cannot be read.
-pub(super) fn count(body: &[u8]) -> Option<u64> {
-    Some(identities(body).ok()?.len() as u64)
-}
-
 /// The identities in a body: a JSON array, or JSON objects and `<Event>` elements one after the other.
 fn identities(body: &[u8]) -> Result<Vec<Option<Identity>>, String> {
     let body = body.trim_ascii();

@@ -43,13 +43,13 @@ impl Drop for Place {
     }
 }
 
-/// While it is kept, a collector takes nothing and answers nothing.
+/// While it is kept, a collector takes nothing, or answers nothing.
 #[derive(Debug)]
 pub struct Frozen {
     pub(super) _gate: OwnedRwLockWriteGuard<()>,
 }
 
-/// What requests pass before they are taken.
+/// What requests pass, unless it is shut.
 pub(super) type Gate = Arc<RwLock<()>>;
 
 /// The most that came within one second, wherever that second begins.
