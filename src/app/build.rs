@@ -116,6 +116,7 @@ fn open(
     );
     let outputs = Outputs::new(Common {
         shared: crate::outputs::Shared::new(state.path()),
+        rates: crate::balancer::EventRates::default(),
         cursors: state.dir("outputs")?,
         secret,
         spool: spool.clone(),

@@ -4,7 +4,7 @@
 //! answers, and probes when there are none, the balancer learns:
 //!
 //! 1. who may take a request at all: not ejected (`breaker`), not asked to wait, within its limit of requests in
-//!    flight and its cap of events a second (`limiter`);
+//!    flight (`limiter`) and its cap of events a second (`event_rate`);
 //! 2. of those with the lowest priority number, who should: the less loaded of two at random (`p2c`), where load
 //!    is latency (`ewma`) × requests in flight ÷ weight;
 //! 3. who should be left alone: endpoints that fail, hang or lag behind the others (`health`), or refuse what others take.
@@ -25,8 +25,11 @@ use tokio::time::Instant;
 
 mod backoff;
 mod breaker;
+#[cfg(test)]
+mod cap_tests;
 mod config;
 mod endpoint;
+mod event_rate;
 mod ewma;
 mod health;
 mod limiter;
@@ -38,6 +41,7 @@ mod tests;
 
 pub use backoff::{Backoff, RetryBudget};
 pub use config::Config;
+pub use event_rate::{EventRates, SharedRate};
 pub use snapshot::{Ejection, EndpointState, EndpointStatus};
 pub use spec::Spec;
 
@@ -138,21 +142,21 @@ impl Balancer {
     }
 
     fn pick_besides(&self, events: u32, but: &[usize]) -> Pick {
-        self.pick_by(events, |state, now| state.choose(but, now))
+        self.pick_by(events, |state, now| state.choose(events, but, now))
     }
 
     /// The same for a request that only this endpoint should get: it may hold the events already, and knows best.
     pub fn pick_at(&self, endpoint: usize, events: u32) -> Pick {
-        self.pick_by(events, |state, now| state.choose_only(endpoint, now))
+        self.pick_by(events, |state, now| state.choose_only(endpoint, events, now))
     }
 
     fn pick_by(&self, events: u32, choose: impl FnOnce(&mut State, Instant) -> Result<usize, Duration>) -> Pick {
         let now = Instant::now();
         let mut state = self.shared.lock();
         state.review(now);
-        match choose(&mut state, now) {
-            Ok(endpoint) => {
-                let started = state.start(endpoint, events, now);
+        let chosen = choose(&mut state, now);
+        match chosen.and_then(|endpoint| Ok((endpoint, state.start(endpoint, events, now)?))) {
+            Ok((endpoint, started)) => {
                 Pick::Lease(Lease { endpoint, started, verdict: Verdict::Neutral, shared: Arc::clone(&self.shared) })
             }
             Err(wait) => Pick::Wait(wait.clamp(SHORTEST_WAIT, LONGEST_WAIT)),
@@ -226,6 +230,12 @@ impl Balancer {
         state.endpoints.get(endpoint).is_some_and(|endpoint| endpoint.ejection == Some(Ejection::Contradicted))
     }
 
+    /// The most events that a request should hold, so that no endpoint's cap is spent in a burst; `None` without a cap.
+    pub fn largest_request(&self) -> Option<u32> {
+        let state = self.shared.lock();
+        state.endpoints.iter().filter_map(|endpoint| endpoint.rate.cap()).min().map(event_rate::share)
+    }
+
     /// Every endpoint as it is now, in the order in which they were given.
     pub fn snapshot(&self) -> Vec<EndpointState> {
         let now = Instant::now();
@@ -246,14 +256,14 @@ struct State {
 
 impl State {
     /// The endpoint for the next request, none of `but`, or the time until there may be one.
-    fn choose(&mut self, but: &[usize], now: Instant) -> Result<usize, Duration> {
+    fn choose(&mut self, events: u32, but: &[usize], now: Instant) -> Result<usize, Duration> {
         let mut wait = LONGEST_WAIT;
         let mut best = u32::MAX;
         let mut candidates: Vec<usize> = Vec::with_capacity(self.endpoints.len());
         let endpoints = self.endpoints.iter_mut().enumerate();
         for (index, endpoint) in endpoints.filter(|(index, _)| !but.contains(index)) {
             endpoint.breaker.tick(now);
-            match endpoint.availability(now) {
+            match endpoint.availability(events, now) {
                 Availability::After(time) => wait = wait.min(time),
                 Availability::Busy => {}
                 Availability::Now | Availability::Trial => {
@@ -277,17 +287,17 @@ impl State {
     }
 
     /// This endpoint, or the time until it may be asked.
-    fn choose_only(&mut self, index: usize, now: Instant) -> Result<usize, Duration> {
+    fn choose_only(&mut self, index: usize, events: u32, now: Instant) -> Result<usize, Duration> {
         let Some(endpoint) = self.endpoints.get_mut(index) else { return Err(LONGEST_WAIT) };
         endpoint.breaker.tick(now);
-        match endpoint.availability(now) {
+        match endpoint.availability(events, now) {
             Availability::After(time) => Err(time),
             Availability::Busy => Err(LONGEST_WAIT),
             Availability::Now | Availability::Trial => Ok(index),
         }
     }
 
-    fn start(&mut self, endpoint: usize, events: u32, now: Instant) -> Started {
+    fn start(&mut self, endpoint: usize, events: u32, now: Instant) -> Result<Started, Duration> {
         self.requests += 1;
         self.endpoints[endpoint].start(self.requests, events, now)
     }

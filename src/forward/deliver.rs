@@ -147,12 +147,8 @@ impl Forwarder {
             };
             let endpoint = lease.endpoint;
             let began = Instant::now();
-            self.about_to_send(piece);
-            let outcome = self.output.send(endpoint, &request).await;
-            self.count(endpoint, &request, &outcome, began.elapsed());
-            lease.finish(verdict(&outcome));
-            self.was_answered(piece, &outcome);
-            let outcome_label = label(&outcome);
+            let outcome = self.send(lease, piece, &request).await;
+            let said = label(&outcome);
             let refused = match outcome {
                 Outcome::Accepted => {
                     self.contradict(refusals, patience);
@@ -175,7 +171,7 @@ impl Forwarder {
             if let Some(refused) = refused {
                 // This endpoint has spoken, whatever it may have said unheard.
                 asked = None;
-                refusals.add(Said { endpoint, outcome: outcome_label, refused });
+                refusals.add(Said { endpoint, outcome: said, refused });
                 if self.are_enough(&mut refusals, request.events, patience) {
                     return End::Narrow(refusals.into_refused());
                 }
@@ -196,6 +192,16 @@ impl Forwarder {
         tokio::task::spawn_blocking(work).await.expect("encoding does not panic and is never cancelled")
     }
 
+    async fn send(&self, lease: Lease, piece: &mut Piece, request: &Request) -> Outcome {
+        self.about_to_send(piece);
+        let began = Instant::now();
+        let outcome = self.output.send(lease.endpoint, request).await;
+        self.count(lease.endpoint, request, &outcome, began.elapsed());
+        lease.finish(verdict(&outcome));
+        self.was_answered(piece, &outcome);
+        outcome
+    }
+
     /// A place at an endpoint: for a while only at the one that was asked without an answer, then at any that has not
     /// refused the piece yet, for as long as those are to be waited for.
     async fn turn(
@@ -206,7 +212,7 @@ impl Forwarder {
         stop: &CancellationToken,
     ) -> Turn {
         let events = u32::try_from(events).unwrap_or(u32::MAX);
-        if let Some((endpoint, until)) = asked {
+        if let Some((endpoint, until)) = asked.filter(|(_, until)| Instant::now() < *until) {
             let lease = timeout_at(until, self.balancer.acquire(events, Some(endpoint)));
             match stop.run_until_cancelled(lease).await {
                 Some(Ok(lease)) => return Turn::Of(lease),

@@ -176,6 +176,7 @@ impl Forwarder {
             }
             end.mark_unchanged();
             let flush = growing_since.is_some_and(|since| since.elapsed() >= self.config.linger.get());
+            builder.cut_to(self.balancer.largest_request());
             let built;
             (builder, built) = self.build(builder, flush).await;
             let built = match built {

@@ -141,8 +141,7 @@ impl Forwarder {
             if self.balancer.contradicted(endpoint) {
                 tracing::warn!(output = &*self.name, endpoint = name, outcome, detail, "{ADVICE}");
             }
-            let said =
-                LastError { at_ms: now_ms(), endpoint: name, outcome, detail, advice: Some(ADVICE.to_owned()) };
+            let said = LastError { at_ms: now_ms(), endpoint: name, outcome, detail, advice: Some(ADVICE.to_owned()) };
             self.contradicted.lock().unwrap_or_else(PoisonError::into_inner).insert(endpoint, said);
         }
     }

@@ -69,7 +69,8 @@ pub(super) fn of(result: Result<Answer, SendError>, words: Words) -> Outcome {
 
 fn of_answer(answer: &Answer, words: Words) -> Outcome {
     let may_be_taken = words.leaves_doubt(answer.status);
-    let retry = |reason, after| Outcome::Retry { after, reason, may_be_taken, detail: detail(answer, RETRY_DETAIL_MAX) };
+    let retry =
+        |reason, after| Outcome::Retry { after, reason, may_be_taken, detail: detail(answer, RETRY_DETAIL_MAX) };
     match answer.status {
         status if words.is_success(status) => Outcome::Accepted,
         // 2xx, 3xx, 405, 407: the URL is not the collector's, or a proxy stands in between. 415, 501: refused even without

@@ -142,6 +142,8 @@ pub struct EndpointSpec {
     pub name: String,
     /// Relative share of traffic among endpoints of one priority; above 0.
     pub weight: f64,
+    /// Scheme, host and port, to tell whether two endpoints are one collector; empty where that says nothing.
+    pub address: String,
     /// Lower numbers are used first; the next one only when none of these is available.
     pub priority: u32,
     /// Most events a second, if capped.

@@ -18,6 +18,7 @@ mod full_disk;
 mod independent_outputs;
 mod load;
 mod once_per_workspace;
+mod paced;
 mod rules_over_rest;
 mod set_aside_not_blocked;
 mod several_workspaces;

@@ -36,6 +36,7 @@ impl File {
         let endpoint = EndpointSpec {
             name: "directory".to_owned(),
             weight: 1.0,
+            address: String::new(),
             priority: 0,
             events_per_second: None,
             max_in_flight: 1,
