@@ -147,15 +147,21 @@ metrics! {
     OLDEST_PENDING_SECONDS = Gauge "gatepost_oldest_pending_seconds" ["output"];
     /// Seconds for which this output has had events to send and settled none; 0 while it makes progress.
     OUTPUT_STALLED_SECONDS = Gauge "gatepost_output_stalled_seconds" ["output"];
-    /// Events sent again after an ambiguous answer (sent, no reply): the only way to a duplicate at a workspace.
+    /// Events sent again although they may have been taken before: no answer came, an answer leaves it open, or a former
+    /// process had sent them. The only way to a duplicate at a workspace, and the most that there can be.
     EVENTS_AMBIGUOUS = Counter "gatepost_events_ambiguous_total" ["output"];
     /// Read positions that were lost, by output and cause: events that it may have sent are sent again.
     OUTPUT_POSITIONS_LOST = Counter "gatepost_output_positions_lost_total" ["output", "cause"];
     /// Events that this output still has to send and that may have arrived already, because of a crash or a lost
     /// position: they count as ambiguous when they are sent again.
     EVENTS_IN_DOUBT = Gauge "gatepost_events_in_doubt" ["output"];
+    /// The same by what left it open: "no_answer", "failed" (408, 5xx), "overloaded" (429, 503: most endpoints took
+    /// nothing) or "restart".
+    EVENTS_AMBIGUOUS_BY_REASON = Counter "gatepost_events_ambiguous_by_reason_total" ["output", "reason"];
     /// Requests to endpoints, by output, endpoint and outcome.
     FORWARD_REQUESTS = Counter "gatepost_forward_requests_total" ["output", "endpoint", "outcome"];
+    /// Requests that an endpoint refused (400, 413) and another endpoint took as they were, by output and the one that refused.
+    FORWARD_CONTRADICTED = Counter "gatepost_forward_contradicted_total" ["output", "endpoint"];
     /// Seconds from sending a batch to its answer, by output and endpoint.
     FORWARD_REQUEST_SECONDS = Histogram "gatepost_forward_request_seconds" ["output", "endpoint"] SECONDS;
     /// Bytes sent to endpoints, by output and whether counted on the wire or before compression.

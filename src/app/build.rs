@@ -143,6 +143,7 @@ fn open(
     let outputs = Outputs::new(Common {
         shared: crate::outputs::Shared::new(state.path()),
         positions: Positions::open(fs, state.path(), state.dir("outputs")?, spool.clone())?,
+        rates: crate::balancer::EventRates::default(),
         secret,
         spool: spool.clone(),
         dead_letters: Arc::clone(&dead_letters),

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::positions::Positions;
-use crate::balancer::{Backoff, Balancer, RetryBudget, Spec};
+use crate::balancer::{Backoff, Balancer, EventRates, RetryBudget, Spec};
 use crate::config;
 use crate::forward::batch::Identity;
 use crate::forward::{self, Forwarder};
@@ -27,6 +27,7 @@ const PARTING: Duration = Duration::from_secs(10);
 pub(super) struct Common {
     pub(super) shared: crate::outputs::Shared,
     pub(super) positions: Positions,
+    pub(super) rates: EventRates,
     pub(super) secret: [u8; 32],
     pub(super) spool: Spool,
     pub(super) dead_letters: Arc<Mutex<DeadLetters>>,
@@ -112,7 +113,7 @@ impl Outputs {
         let common = &self.common;
         let name = section.output.name();
         let output = crate::outputs::build(&section.output, &common.shared)?;
-        let specs = output.endpoints().iter().map(spec).collect();
+        let specs = output.endpoints().iter().map(|endpoint| spec(endpoint, &common.rates)).collect();
         let cursor = common.positions.of(name)?;
         self.needs().insert(name.to_owned(), cursor.durable_low());
         // What this output has seen must never be numbered again, even if damage took it from the log.
@@ -212,12 +213,13 @@ impl Running {
     }
 }
 
-fn spec(endpoint: &crate::outputs::output::EndpointSpec) -> Spec {
+fn spec(endpoint: &crate::outputs::output::EndpointSpec, rates: &EventRates) -> Spec {
     Spec {
         name: endpoint.name.clone(),
         weight: endpoint.weight,
         priority: endpoint.priority,
         events_per_second: endpoint.events_per_second,
+        rate: rates.of(&endpoint.address),
         max_in_flight: endpoint.max_in_flight,
     }
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::breaker::{Breaker, Phase, Trip};
+use super::event_rate::Member;
 use super::ewma::PeakEwma;
 use super::health::{Probes, Slowness, Unanswered};
-use super::limiter::{Concurrency, EventRate};
-use super::snapshot::{EndpointState, EndpointStatus};
+use super::limiter::Concurrency;
+use super::snapshot::{Ejection, EndpointState, EndpointStatus};
 use super::{Config, Spec, Verdict};
 
 /// A request that names a longer time is asked again earlier: nobody may switch an output off for hours.
@@ -33,6 +34,7 @@ pub(super) struct Started {
     pub(super) request: u64,
     pub(super) term: u64,
     pub(super) at: Instant,
+    pub(super) events: u32,
 }
 
 #[derive(Debug)]
@@ -41,10 +43,12 @@ pub(super) struct Endpoint {
     pub(super) breaker: Breaker,
     pub(super) probes: Probes,
     pub(super) slowness: Slowness,
+    /// Why it was taken out of use, until it has recovered.
+    pub(super) ejection: Option<Ejection>,
+    pub(super) rate: Member,
     latency: PeakEwma,
     unanswered: Unanswered,
     concurrency: Concurrency,
-    rate: Option<EventRate>,
     not_before: Instant,
     in_flight: usize,
 }
@@ -58,26 +62,28 @@ impl Endpoint {
             breaker: Breaker::new(config, now),
             probes: Probes::new(config, now),
             slowness: Slowness::new(config),
+            ejection: None,
             latency: PeakEwma::new(config.latency_decay.get()),
             unanswered: Unanswered::default(),
             concurrency: Concurrency::new(spec.max_in_flight),
-            rate: spec.events_per_second.map(|rate| EventRate::new(rate, now)),
+            rate: Member::new(spec.rate.clone(), spec.events_per_second, now),
             not_before: now,
             in_flight: 0,
             spec,
         }
     }
 
-    pub(super) fn availability(&self, now: Instant) -> Availability {
+    /// Whether it may take a request of so many events.
+    pub(super) fn availability(&self, events: u32, now: Instant) -> Availability {
         if let Phase::Open { until } = self.breaker.phase() {
             return Availability::After(until.saturating_duration_since(now));
         }
         if self.not_before > now {
             return Availability::After(self.not_before - now);
         }
-        let owed = self.rate.as_ref().map_or(Duration::ZERO, |rate| rate.wait(now));
-        if !owed.is_zero() {
-            return Availability::After(owed);
+        let paced = self.rate.wait(events, now);
+        if !paced.is_zero() {
+            return Availability::After(paced);
         }
         match self.breaker.phase() {
             // A trial is not held to the learnt limit: requests that hang since before the ejection would block it.
@@ -115,20 +121,20 @@ impl Endpoint {
         self.unanswered.silence(now)
     }
 
-    pub(super) fn start(&mut self, request: u64, events: u32, now: Instant) -> Started {
+    /// A request starts; or the time until it may, if its cap was used up meanwhile by others who share it.
+    pub(super) fn start(&mut self, request: u64, events: u32, now: Instant) -> Result<Started, Duration> {
+        self.rate.take(events, now)?;
         self.breaker.start();
         self.unanswered.start(request, now);
         self.probes.used(now);
-        if let Some(rate) = &mut self.rate {
-            rate.take(events, now);
-        }
         self.in_flight += 1;
-        Started { request, term: self.breaker.term(), at: now }
+        Ok(Started { request, term: self.breaker.term(), at: now, events })
     }
 
     /// A request ended. Tells whether the breaker should open, and why.
     pub(super) fn end(&mut self, started: Started, verdict: Verdict, now: Instant) -> Option<Trip> {
         self.in_flight -= 1;
+        self.rate.end(started.events, now);
         self.unanswered.end(started.request, verdict != Verdict::Neutral, now);
         if let Verdict::RetryAfter(wait) = verdict {
             self.not_before = self.not_before.max(now + wait.clamp(RETRY_AFTER.0, RETRY_AFTER.1));
@@ -143,6 +149,7 @@ impl Endpoint {
                 self.concurrency.increase();
                 let recovered = self.breaker.success(started.term, now);
                 if recovered {
+                    self.ejection = None;
                     self.latency.reset(took, now)
                 } else {
                     self.latency.observe(took, now)
@@ -167,7 +174,8 @@ impl Endpoint {
     }
 
     /// Takes it out of use.
-    pub(super) fn eject(&mut self, now: Instant, rng: &mut fastrand::Rng) {
+    pub(super) fn eject(&mut self, why: Ejection, now: Instant, rng: &mut fastrand::Rng) {
+        self.ejection = Some(why);
         self.breaker.open(now, rng);
         self.probes.postpone(now, rng);
         self.unanswered.forget();
@@ -181,13 +189,14 @@ impl Endpoint {
             Phase::Closed { recovered: Some(_) } => EndpointStatus::SlowStart,
             Phase::Closed { recovered: None } => EndpointStatus::Closed,
         };
-        let available_in = match self.availability(now) {
+        let available_in = match self.availability(1, now) {
             Availability::After(wait) => Some(wait),
             Availability::Now | Availability::Trial | Availability::Busy => None,
         };
         EndpointState {
             name: self.spec.name.clone(),
             state,
+            ejected_for: self.ejection,
             ewma_ms: self.latency(now) * 1e3,
             in_flight: self.in_flight,
             limit: self.limit(now),

@@ -1,4 +1,4 @@
-//! How much an endpoint may be given at once: requests in flight that follow its answers, and a cap in events a second.
+//! How much an endpoint may be given at once: requests in flight, which follow its answers.
 
 use std::time::Duration;
 
@@ -48,40 +48,6 @@ impl Concurrency {
     }
 }
 
-/// Credit that may be saved up while nothing is sent, in seconds. Small, because collectors count by the second: a
-/// whole second's worth on top of the running second would be twice the cap.
-const SAVED_SECONDS: f64 = 0.1;
-
-/// A cap in events a second that works with debt: a batch passes when nothing is owed, and what it takes too much is
-/// paid back before the next. So a batch larger than the cap passes too, and the average holds for any batch size.
-#[derive(Debug)]
-pub(super) struct EventRate {
-    per_second: f64,
-    credit: f64,
-    at: Instant,
-}
-
-impl EventRate {
-    pub(super) fn new(per_second: u32, now: Instant) -> Self {
-        Self { per_second: f64::from(per_second.max(1)), credit: 0.0, at: now }
-    }
-
-    /// Time until a batch may pass; zero when it may now.
-    pub(super) fn wait(&self, now: Instant) -> Duration {
-        Duration::from_secs_f64((-self.credit_at(now) / self.per_second).max(0.0))
-    }
-
-    pub(super) fn take(&mut self, events: u32, now: Instant) {
-        self.credit = self.credit_at(now) - f64::from(events);
-        self.at = now;
-    }
-
-    fn credit_at(&self, now: Instant) -> f64 {
-        let earned = self.per_second * now.saturating_duration_since(self.at).as_secs_f64();
-        (self.credit + earned).min(self.per_second * SAVED_SECONDS)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,15 +69,5 @@ mod tests {
             concurrency.decrease(0.01, now + Duration::from_secs(second));
         }
         assert_eq!(concurrency.limit(), 1.0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_batch_larger_than_the_cap_passes_and_is_paid_back() {
-        let now = Instant::now();
-        let mut rate = EventRate::new(100, now);
-        assert_eq!(rate.wait(now), Duration::ZERO);
-        rate.take(1_000, now);
-        assert_eq!(rate.wait(now), Duration::from_secs(10));
-        assert_eq!(rate.wait(now + Duration::from_secs(10)), Duration::ZERO);
     }
 }

@@ -4,13 +4,13 @@
 //! answers, and probes when there are none, the balancer learns:
 //!
 //! 1. who may take a request at all: not ejected (`breaker`), not asked to wait, within its limit of requests in
-//!    flight and its cap of events a second (`limiter`);
+//!    flight (`limiter`) and its cap of events a second (`event_rate`);
 //! 2. of those with the lowest priority number, who should: the less loaded of two at random (`p2c`), where load
 //!    is latency (`ewma`) × requests in flight ÷ weight;
-//! 3. who should be left alone: endpoints that fail, hang or lag behind the others (`health`).
+//! 3. who should be left alone: endpoints that fail, hang or lag behind the others (`health`), or refuse what others take.
 //!
-//! Two rules bound the harm it can do. Judgements by comparison (share of failures, silence, latency) never take the
-//! last endpoint out of use; only failures in a row do, when trying costs more than waiting, and nothing is lost
+//! Two rules bound the harm it can do. Judgements by comparison (share of failures, silence, latency, refusals) never take
+//! the last endpoint out of use; only failures in a row do, when trying costs more than waiting, and nothing is lost
 //! because the spool waits. And nobody starves: estimates fade, ejections end, [`Pick::Wait`] is short.
 //!
 //! It knows nothing of batches, outputs or protocols: an endpoint is an index into the list it was given. It sends
@@ -25,8 +25,11 @@ use tokio::time::Instant;
 
 mod backoff;
 mod breaker;
+#[cfg(test)]
+mod cap_tests;
 mod config;
 mod endpoint;
+mod event_rate;
 mod ewma;
 mod health;
 mod limiter;
@@ -38,7 +41,8 @@ mod tests;
 
 pub use backoff::{Backoff, RetryBudget};
 pub use config::Config;
-pub use snapshot::{EndpointState, EndpointStatus};
+pub use event_rate::{EventRates, SharedRate};
+pub use snapshot::{Ejection, EndpointState, EndpointStatus};
 pub use spec::Spec;
 
 use breaker::Trip;
@@ -134,21 +138,25 @@ impl Balancer {
 
     /// Picks an endpoint for a request of so many events.
     pub fn pick(&self, events: u32) -> Pick {
-        self.pick_by(events, State::choose)
+        self.pick_besides(events, &[])
+    }
+
+    fn pick_besides(&self, events: u32, but: &[usize]) -> Pick {
+        self.pick_by(events, |state, now| state.choose(events, but, now))
     }
 
     /// The same for a request that only this endpoint should get: it may hold the events already, and knows best.
     pub fn pick_at(&self, endpoint: usize, events: u32) -> Pick {
-        self.pick_by(events, |state, now| state.choose_only(endpoint, now))
+        self.pick_by(events, |state, now| state.choose_only(endpoint, events, now))
     }
 
     fn pick_by(&self, events: u32, choose: impl FnOnce(&mut State, Instant) -> Result<usize, Duration>) -> Pick {
         let now = Instant::now();
         let mut state = self.shared.lock();
         state.review(now);
-        match choose(&mut state, now) {
-            Ok(endpoint) => {
-                let started = state.start(endpoint, events, now);
+        let chosen = choose(&mut state, now);
+        match chosen.and_then(|endpoint| Ok((endpoint, state.start(endpoint, events, now)?))) {
+            Ok((endpoint, started)) => {
                 Pick::Lease(Lease { endpoint, started, verdict: Verdict::Neutral, shared: Arc::clone(&self.shared) })
             }
             Err(wait) => Pick::Wait(wait.clamp(SHORTEST_WAIT, LONGEST_WAIT)),
@@ -158,10 +166,22 @@ impl Balancer {
     /// Waits until an endpoint may take a request of so many events; until this one may, if `only` names one. Safe to
     /// drop at any time.
     pub async fn acquire(&self, events: u32, only: Option<usize>) -> Lease {
+        match only {
+            Some(endpoint) => self.acquire_by(|| self.pick_at(endpoint, events)).await,
+            None => self.acquire_besides(events, &[]).await,
+        }
+    }
+
+    /// The same, where these endpoints will not do.
+    pub async fn acquire_besides(&self, events: u32, but: &[usize]) -> Lease {
+        self.acquire_by(|| self.pick_besides(events, but)).await
+    }
+
+    async fn acquire_by(&self, pick: impl Fn() -> Pick) -> Lease {
         loop {
             // Before asking: what changes in between must wake us.
             let changed = self.changed();
-            match only.map_or_else(|| self.pick(events), |endpoint| self.pick_at(endpoint, events)) {
+            match pick() {
                 Pick::Lease(lease) => return lease,
                 Pick::Wait(wait) => tokio::select! {
                     () = changed => {}
@@ -196,6 +216,26 @@ impl Balancer {
         self.shared.changed.notify_waiters();
     }
 
+    /// Another endpoint took what this one had refused. As bad as a failure, and kept in mind: it is taken out of use when
+    /// that happens often, unless it is the last one. True when it is, and was not for this before.
+    pub fn contradicted(&self, endpoint: usize) -> bool {
+        let fresh = self.shared.lock().contradicted(endpoint, Instant::now());
+        self.shared.changed.notify_waiters();
+        fresh
+    }
+
+    /// Whether this endpoint is out of use, or on trial, because others took what it refused.
+    pub fn is_contradicted(&self, endpoint: usize) -> bool {
+        let state = self.shared.lock();
+        state.endpoints.get(endpoint).is_some_and(|endpoint| endpoint.ejection == Some(Ejection::Contradicted))
+    }
+
+    /// The most events that a request should hold, so that no endpoint's cap is spent in a burst; `None` without a cap.
+    pub fn largest_request(&self) -> Option<u32> {
+        let state = self.shared.lock();
+        state.endpoints.iter().filter_map(|endpoint| endpoint.rate.cap()).min().map(event_rate::share)
+    }
+
     /// Every endpoint as it is now, in the order in which they were given.
     pub fn snapshot(&self) -> Vec<EndpointState> {
         let now = Instant::now();
@@ -215,14 +255,15 @@ struct State {
 }
 
 impl State {
-    /// The endpoint for the next request, or the time until there may be one.
-    fn choose(&mut self, now: Instant) -> Result<usize, Duration> {
+    /// The endpoint for the next request, none of `but`, or the time until there may be one.
+    fn choose(&mut self, events: u32, but: &[usize], now: Instant) -> Result<usize, Duration> {
         let mut wait = LONGEST_WAIT;
         let mut best = u32::MAX;
         let mut candidates: Vec<usize> = Vec::with_capacity(self.endpoints.len());
-        for (index, endpoint) in self.endpoints.iter_mut().enumerate() {
+        let endpoints = self.endpoints.iter_mut().enumerate();
+        for (index, endpoint) in endpoints.filter(|(index, _)| !but.contains(index)) {
             endpoint.breaker.tick(now);
-            match endpoint.availability(now) {
+            match endpoint.availability(events, now) {
                 Availability::After(time) => wait = wait.min(time),
                 Availability::Busy => {}
                 Availability::Now | Availability::Trial => {
@@ -246,17 +287,17 @@ impl State {
     }
 
     /// This endpoint, or the time until it may be asked.
-    fn choose_only(&mut self, index: usize, now: Instant) -> Result<usize, Duration> {
+    fn choose_only(&mut self, index: usize, events: u32, now: Instant) -> Result<usize, Duration> {
         let Some(endpoint) = self.endpoints.get_mut(index) else { return Err(LONGEST_WAIT) };
         endpoint.breaker.tick(now);
-        match endpoint.availability(now) {
+        match endpoint.availability(events, now) {
             Availability::After(time) => Err(time),
             Availability::Busy => Err(LONGEST_WAIT),
             Availability::Now | Availability::Trial => Ok(index),
         }
     }
 
-    fn start(&mut self, endpoint: usize, events: u32, now: Instant) -> Started {
+    fn start(&mut self, endpoint: usize, events: u32, now: Instant) -> Result<Started, Duration> {
         self.requests += 1;
         self.endpoints[endpoint].start(self.requests, events, now)
     }
@@ -279,19 +320,28 @@ impl State {
 
     fn trip(&mut self, endpoint: usize, trip: Option<Trip>, now: Instant) {
         match trip {
-            Some(Trip::Consecutive) => self.endpoints[endpoint].eject(now, &mut self.rng),
-            Some(Trip::Share) => self.eject_outlier(endpoint, now),
+            Some(Trip::Consecutive) => self.endpoints[endpoint].eject(Ejection::Failures, now, &mut self.rng),
+            Some(Trip::Share) => _ = self.eject_outlier(endpoint, Ejection::Failures, now),
             None => {}
         }
     }
 
+    fn contradicted(&mut self, index: usize, now: Instant) -> bool {
+        let Some(endpoint) = self.endpoints.get_mut(index) else { return false };
+        let before = endpoint.ejection;
+        let trip = endpoint.breaker.failure(endpoint.breaker.term(), now);
+        let ejected = trip.is_some() && self.eject_outlier(index, Ejection::Contradicted, now);
+        ejected && before != Some(Ejection::Contradicted)
+    }
+
     /// Ejects an endpoint for being worse than the others, unless it is the last one in use.
-    fn eject_outlier(&mut self, endpoint: usize, now: Instant) {
+    fn eject_outlier(&mut self, endpoint: usize, why: Ejection, now: Instant) -> bool {
         let others_in_use =
             self.endpoints.iter().enumerate().any(|(index, e)| index != endpoint && e.breaker.is_closed());
         if others_in_use {
-            self.endpoints[endpoint].eject(now, &mut self.rng);
+            self.endpoints[endpoint].eject(why, now, &mut self.rng);
         }
+        others_in_use
     }
 
     /// Compares the endpoints in use with each other, now and then.
@@ -303,7 +353,7 @@ impl State {
         for index in 0..self.endpoints.len() {
             let endpoint = &self.endpoints[index];
             if endpoint.breaker.is_closed() && endpoint.silence(now) >= self.stalled_after {
-                self.eject_outlier(index, now);
+                self.eject_outlier(index, Ejection::Silent, now);
             }
         }
         for index in 0..self.endpoints.len() {

@@ -36,6 +36,18 @@ impl EndpointStatus {
     }
 }
 
+/// Why an endpoint was taken out of use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ejection {
+    /// It failed, could not be reached, or its probes went wrong.
+    Failures,
+    /// It answered nothing while requests waited.
+    Silent,
+    /// It refused what other endpoints then took.
+    Contradicted,
+}
+
 /// One endpoint at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EndpointState {
@@ -43,6 +55,9 @@ pub struct EndpointState {
     pub name: String,
     /// What it is doing.
     pub state: EndpointStatus,
+    /// Why it was taken out of use, until it has recovered; not told when it is in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ejected_for: Option<Ejection>,
     /// Estimated latency in milliseconds, unanswered requests included.
     pub ewma_ms: f64,
     /// Requests in flight.

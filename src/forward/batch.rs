@@ -62,8 +62,8 @@ impl Batch {
         runs
     }
 
-    /// Both halves; of an odd number the first is the smaller. Call it only with two events or more. The whole was
-    /// refused, so the halves are not on their way again.
+    /// Both halves; of an odd number the first is the smaller. Call it only with two events or more. No former process
+    /// sent them as they are.
     pub fn halves(mut self) -> (Self, Self) {
         let second = self.events.split_off(self.events.len() / 2);
         let second = Self { events: second, spooled_at_ms: self.spooled_at_ms, resent: false };

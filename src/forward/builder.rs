@@ -87,6 +87,8 @@ pub(super) struct Builder {
     name: Arc<str>,
     reader: Reader,
     limits: BatchLimits,
+    /// Most events of a batch, whatever the output takes.
+    most: usize,
     /// Batches that a former process began and did not settle, oldest first.
     again: VecDeque<Range<Ordinal>>,
     /// Ranges above the start that are settled already, oldest first.
@@ -129,12 +131,18 @@ impl Builder {
             name,
             reader,
             limits,
+            most: usize::MAX,
             again: again.into(),
             settled: settled.into(),
             queue: VecDeque::new(),
             unpacked: 0,
             growing: Growing::default(),
         }
+    }
+
+    /// Cuts the batches that are begun from now on to so many events, so that they can be paced.
+    pub(super) fn cut_to(&mut self, events: Option<u32>) {
+        self.most = events.map_or(usize::MAX, |events| events as usize);
     }
 
     /// Reads on until a batch is full or the log ends. An unfilled batch is kept and grows with the next call, unless
@@ -153,6 +161,7 @@ impl Builder {
         let mut built = Built::default();
         if self.growing.events.is_empty() {
             self.limits = self.output.limits();
+            self.limits.max_events = self.limits.max_events.min(self.most);
         }
         let mut aside_bytes = 0;
         self.unpacked = 0;

@@ -1,20 +1,19 @@
 //! One batch on its way: tried until it is settled.
 //!
-//! An endpoint that cannot take it now is left to the balancer; another one is tried. A batch that an endpoint will
-//! not take as it is gets halved, and its halves again, until the one event that stands in the way is alone: that one
-//! becomes a dead letter, everything else arrives.
-//!
-//! An endpoint that rejects one event after the other and takes nothing in between more likely has a wrong rule than a
-//! hundred wrong events. What it rejects then is held and tried again whole, as a refusal would be, so that a mistake
-//! in a rule does not turn the whole spool into dead letters; after [`SUSPICION_MAX`] it is taken at its word.
+//! An endpoint that cannot take it now is left to the balancer; another one is tried. A batch that endpoints will not
+//! take as it is gets halved, and its halves again, until the one event that stands in the way is alone: that one
+//! becomes a dead letter, everything else arrives. Whose word counts for that is in [`super::refusals`]; what may be
+//! there twice, in [`super::piece`].
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, Positioned};
+use super::piece::Piece;
+use super::refusals::{Patience, Refusals, Said};
 use super::settle::Refused;
 use super::{Forwarder, LastError, pause};
 use crate::balancer::{Lease, Verdict};
@@ -29,44 +28,23 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(30);
 /// How long a batch that got no answer is tried only where it may already be. An endpoint that knows batch ids then
 /// makes no duplicate of it; after this time it may be dead, and the batch goes elsewhere.
 const AMBIGUOUS_PATIENCE: Duration = Duration::from_secs(60);
-
-/// So many events rejected in a row, with nothing accepted in between, and the endpoints are suspected instead.
-const SUSPICIOUS: u32 = 10;
-/// How long a batch is held that suspected endpoints reject.
+/// How long a batch is held that all endpoints reject, when they are suspected.
 const SUSPICION_PAUSE: Duration = Duration::from_secs(10);
-/// How long endpoints are suspected. Then the events may be wrong after all, and must not stand in the way of others.
-const SUSPICION_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// Whether what endpoints reject is the fault of the events.
-#[derive(Debug, Default)]
-pub(super) struct Suspicion {
-    in_a_row: u32,
-    since: Option<Instant>,
-}
-
-impl Suspicion {
-    fn accepted(&mut self) {
-        *self = Self::default();
-    }
-
-    fn rejected(&mut self) {
-        self.in_a_row = self.in_a_row.saturating_add(1);
-        if self.in_a_row >= SUSPICIOUS {
-            self.since.get_or_insert_with(Instant::now);
-        }
-    }
-
-    fn is_on(&self) -> bool {
-        self.since.is_some_and(|since| since.elapsed() < SUSPICION_MAX)
-    }
-}
-
-/// How the tries of one batch ended.
+/// How the tries of one piece ended.
 enum End {
     Accepted,
     /// It will not be taken as it is.
     Narrow(Refused),
-    /// The gateway stops; the batch stays unsettled.
+    /// The gateway stops; the piece stays unsettled.
+    Stopped,
+}
+
+/// Who sends a piece next.
+enum Turn {
+    Of(Lease),
+    /// Those who are left cannot be had in time.
+    Nobody,
     Stopped,
 }
 
@@ -74,18 +52,14 @@ impl Forwarder {
     /// Delivers a batch, in pieces if need be, and settles each.
     pub(super) async fn deliver(self: Arc<Self>, batch: Batch, stop: CancellationToken) {
         let whole = batch.range();
-        let mut pieces = vec![batch];
-        while let Some(piece) = pieces.pop() {
-            match self.send_until_settled(&piece, &stop).await {
+        let mut patience = Patience::default();
+        let mut pieces = vec![Piece::new(batch)];
+        while let Some(mut piece) = pieces.pop() {
+            match self.send_until_settled(&mut piece, &mut patience, &stop).await {
                 End::Stopped => return,
-                End::Accepted => {
-                    self.suspicion().accepted();
-                    metrics::EVENTS_FORWARDED.add(&[&self.name], piece.events.len() as u64);
-                    self.count_changed(&piece);
-                    self.settle_forwarded(&piece);
-                }
+                End::Accepted => self.accepted(&piece.batch),
                 End::Narrow(refused) if refused.is_rejection() && self.suspicion().is_on() => {
-                    let (output, events) = (&*self.name, piece.events.len());
+                    let (output, events) = (&*self.name, piece.batch.events.len());
                     tracing::warn!(output, events, "everything is rejected: is the rule or the stream wrong? Held");
                     pause(SUSPICION_PAUSE, &stop).await;
                     if stop.is_cancelled() {
@@ -93,30 +67,34 @@ impl Forwarder {
                     }
                     pieces.push(piece);
                 }
-                End::Narrow(refused) if piece.events.len() == 1 => {
+                End::Narrow(refused) if piece.batch.events.len() == 1 => {
                     if !refused.is_rejection()
-                        && let Some(shorter) = self.shortened(&piece)
+                        && let Some(shorter) = self.shortened(&piece.batch)
                     {
-                        pieces.push(shorter);
+                        pieces.push(piece.with(shorter));
                         continue;
                     }
                     if refused.is_rejection() {
                         self.suspicion().rejected();
                     }
-                    if !self.bury(piece, refused, &stop).await {
+                    if !self.bury(piece.batch, refused, &stop).await {
                         return;
                     }
                 }
                 End::Narrow(_) => {
-                    self.take_back(&piece);
                     let (first, second) = piece.halves();
-                    pieces.push(second);
-                    pieces.push(first);
+                    pieces.extend([second, first]);
                 }
             }
         }
-        // All its pieces: each half was noted on its own.
-        self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner).retain(|start, _| !whole.contains(start));
+        self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&whole.start);
+    }
+
+    fn accepted(&self, batch: &Batch) {
+        self.suspicion().accepted();
+        metrics::EVENTS_FORWARDED.add(&[&self.name], batch.events.len() as u64);
+        self.count_changed(batch);
+        self.settle_forwarded(batch);
     }
 
     /// The only event of a batch with its longest texts cut; `None` when nothing can be cut.
@@ -148,44 +126,58 @@ impl Forwarder {
         }
     }
 
-    fn suspicion(&self) -> MutexGuard<'_, Suspicion> {
-        self.suspicion.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn send_until_settled(self: &Arc<Self>, batch: &Batch, stop: &CancellationToken) -> End {
-        let request = self.encode(batch).await;
+    async fn send_until_settled(
+        self: &Arc<Self>,
+        piece: &mut Piece,
+        patience: &mut Patience,
+        stop: &CancellationToken,
+    ) -> End {
+        let request = self.encode(&piece.batch).await;
         self.budget.first_try();
         let mut tries = 0;
-        // Where the batch may already be, and until when only that endpoint is asked.
+        // Where it may already be, and until when only that endpoint is asked.
         let mut asked: Option<(usize, Instant)> = None;
-        let mut may_be_there = batch.resent;
+        let mut refusals = Refusals::default();
         loop {
-            let only = asked.filter(|(_, until)| Instant::now() < *until).map(|(endpoint, _)| endpoint);
             if stop.run_until_cancelled(self.output.admit(&request)).await.is_none() {
                 return End::Stopped;
             }
-            let Some(lease) = self.lease(request.events, only, stop).await else {
-                return End::Stopped;
+            let lease = match self.turn(request.events, asked, &refusals, stop).await {
+                Turn::Of(lease) => lease,
+                Turn::Nobody => return End::Narrow(refusals.into_refused()),
+                Turn::Stopped => return End::Stopped,
             };
             let endpoint = lease.endpoint;
-            self.begin(batch);
             let began = Instant::now();
-            let outcome = self.output.send(endpoint, &request).await;
-            self.count(endpoint, &request, &outcome, began.elapsed());
-            lease.finish(verdict(&outcome));
-            may_be_there |= leaves_doubt(&outcome);
-            if !may_be_there && outcome != Outcome::Accepted {
-                self.take_back(batch);
-            }
-            match outcome {
-                Outcome::Accepted => return End::Accepted,
-                Outcome::Split { detail } => return End::Narrow(Refused::too_large(detail)),
-                Outcome::Rejected { status, detail } => return End::Narrow(Refused::rejected(status, detail)),
+            let outcome = self.send(lease, piece, &request).await;
+            let said = label(&outcome);
+            let refused = match outcome {
+                Outcome::Accepted => {
+                    self.contradict(refusals, patience);
+                    return End::Accepted;
+                }
+                // Nobody was asked: it is the same everywhere.
+                Outcome::Split { status: None, detail } => return End::Narrow(Refused::too_large(None, detail)),
+                Outcome::Split { status, detail } => Some(Refused::too_large(status, detail)),
+                Outcome::Rejected { status, detail } => Some(Refused::rejected(status, detail)),
                 // Counted from the first time: one that never answers must not keep the batch for ever.
                 Outcome::Ambiguous { .. } if asked.is_none_or(|(earlier, _)| earlier != endpoint) => {
                     asked = Some((endpoint, began + AMBIGUOUS_PATIENCE));
+                    None
                 }
-                Outcome::Ambiguous { .. } | Outcome::Retry { .. } => {}
+                Outcome::Ambiguous { .. } | Outcome::Retry { .. } if refusals.are_final() => {
+                    return End::Narrow(refusals.into_refused());
+                }
+                Outcome::Ambiguous { .. } | Outcome::Retry { .. } => None,
+            };
+            if let Some(refused) = refused {
+                // This endpoint has spoken, whatever it may have said unheard.
+                asked = None;
+                refusals.add(Said { endpoint, outcome: said, refused });
+                if self.are_enough(&mut refusals, request.events, patience) {
+                    return End::Narrow(refusals.into_refused());
+                }
+                continue;
             }
             tries += 1;
             // The first repetition may go to another endpoint at once if the budget allows; after that, patience.
@@ -202,14 +194,45 @@ impl Forwarder {
         tokio::task::spawn_blocking(work).await.expect("encoding does not panic and is never cancelled")
     }
 
-    /// A place at an endpoint; `None` when the gateway stops first.
-    async fn lease(&self, events: usize, only: Option<usize>, stop: &CancellationToken) -> Option<Lease> {
+    async fn send(&self, lease: Lease, piece: &mut Piece, request: &Request) -> Outcome {
+        self.about_to_send(piece);
+        let began = Instant::now();
+        let outcome = self.output.send(lease.endpoint, request).await;
+        self.count(lease.endpoint, request, &outcome, began.elapsed());
+        lease.finish(verdict(&outcome));
+        self.was_answered(piece, &outcome);
+        outcome
+    }
+
+    /// A place at an endpoint: for a while only at the one that was asked without an answer, then at any that has not
+    /// refused the piece yet, for as long as those are to be waited for.
+    async fn turn(
+        &self,
+        events: usize,
+        asked: Option<(usize, Instant)>,
+        refusals: &Refusals,
+        stop: &CancellationToken,
+    ) -> Turn {
         let events = u32::try_from(events).unwrap_or(u32::MAX);
-        // A while at most: the endpoint that was to be asked alone may never come back.
-        let lease = tokio::time::timeout(AMBIGUOUS_PATIENCE, self.balancer.acquire(events, only));
-        match stop.run_until_cancelled(lease).await? {
-            Ok(lease) => Some(lease),
-            Err(_) => stop.run_until_cancelled(self.balancer.acquire(events, None)).await,
+        if let Some((endpoint, until)) = asked.filter(|(_, until)| Instant::now() < *until) {
+            let lease = timeout_at(until, self.balancer.acquire(events, Some(endpoint)));
+            match stop.run_until_cancelled(lease).await {
+                Some(Ok(lease)) => return Turn::Of(lease),
+                Some(Err(_)) => {}
+                None => return Turn::Stopped,
+            }
+        }
+        let others = self.balancer.acquire_besides(events, refusals.by());
+        let lease = async {
+            match refusals.until() {
+                Some(until) => timeout_at(until, others).await.ok(),
+                None => Some(others.await),
+            }
+        };
+        match stop.run_until_cancelled(lease).await {
+            Some(Some(lease)) => Turn::Of(lease),
+            Some(None) => Turn::Nobody,
+            None => Turn::Stopped,
         }
     }
 
@@ -225,13 +248,10 @@ impl Forwarder {
         metrics::FORWARD_BYTES.add(&[&self.name, "plain"], request.plain_bytes as u64);
         let detail = match outcome {
             Outcome::Accepted => None,
-            Outcome::Retry { detail, .. } | Outcome::Split { detail } | Outcome::Rejected { detail, .. } => {
-                Some(detail)
-            }
-            Outcome::Ambiguous { detail } => {
-                metrics::EVENTS_AMBIGUOUS.add(&[&self.name], request.events as u64);
-                Some(detail)
-            }
+            Outcome::Retry { detail, .. }
+            | Outcome::Ambiguous { detail }
+            | Outcome::Split { detail, .. }
+            | Outcome::Rejected { detail, .. } => Some(detail),
         };
         if let Some(detail) = detail {
             let batch = request.batch_id.as_str();
@@ -245,11 +265,6 @@ impl Forwarder {
             advice: self.output.advise(outcome),
         });
     }
-}
-
-/// Whether an endpoint may have taken the batch after all: it gave no answer, or failed with the batch in its hands.
-fn leaves_doubt(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Ambiguous { .. } | Outcome::Retry { reason: RetryReason::Failed, .. })
 }
 
 /// What an outcome means for the endpoint.
@@ -293,24 +308,5 @@ fn label(outcome: &Outcome) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn endpoints_are_suspected_after_rejections_in_a_row_but_not_for_ever() {
-        let mut suspicion = Suspicion::default();
-        for _ in 0..3 {
-            (1..SUSPICIOUS).for_each(|_| suspicion.rejected());
-            assert!(!suspicion.is_on(), "some events are wrong");
-            suspicion.accepted();
-        }
-        (0..SUSPICIOUS).for_each(|_| suspicion.rejected());
-        assert!(suspicion.is_on());
-        tokio::time::advance(SUSPICION_MAX).await;
-        suspicion.rejected();
-        assert!(!suspicion.is_on(), "the events are wrong after all");
-        suspicion.accepted();
-        (0..SUSPICIOUS).for_each(|_| suspicion.rejected());
-        assert!(suspicion.is_on());
-    }
-}
+#[path = "deliver_tests.rs"]
+mod tests;

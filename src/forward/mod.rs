@@ -31,7 +31,9 @@ pub mod batch;
 mod builder;
 mod config;
 mod deliver;
+mod piece;
 mod position;
+mod refusals;
 mod settle;
 mod shapeless;
 
@@ -96,7 +98,9 @@ pub struct Forwarder {
     /// Records whose shape the output did not know.
     shapeless: shapeless::Seen,
     /// Whether endpoints reject everything.
-    suspicion: Mutex<deliver::Suspicion>,
+    suspicion: Mutex<refusals::Suspicion>,
+    /// What each endpoint refused last that another one took.
+    contradicted: Mutex<BTreeMap<usize, LastError>>,
     /// How many events were settled when that was looked at last, and since when it is so many.
     progress: Mutex<(u64, Instant)>,
 }
@@ -138,6 +142,7 @@ impl Forwarder {
             last_error: Mutex::default(),
             shapeless: shapeless::Seen::default(),
             suspicion: Mutex::default(),
+            contradicted: Mutex::default(),
             progress: Mutex::new((0, Instant::now())),
         }
     }
@@ -182,6 +187,7 @@ impl Forwarder {
             }
             end.mark_unchanged();
             let flush = growing_since.is_some_and(|since| since.elapsed() >= self.config.linger.get());
+            builder.cut_to(self.balancer.largest_request());
             let built;
             (builder, built) = Arc::clone(&self).build(builder, flush).await;
             let built = match built {
@@ -351,9 +357,11 @@ impl Forwarder {
         progress.1.elapsed()
     }
 
-    /// What went wrong last, unless a batch was accepted since.
+    /// What went wrong last, unless a batch was accepted since; else what an endpoint says that is out of use for refusing
+    /// what others take.
     pub fn last_error(&self) -> Option<LastError> {
-        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        last.or_else(|| self.last_contradicted())
     }
 
     /// What its destination took since the start of records whose shape it did not know.

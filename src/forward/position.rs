@@ -7,7 +7,7 @@ use std::io;
 
 use super::Forwarder;
 use super::batch::Batch;
-use crate::metrics;
+use super::piece::Doubt;
 use crate::spool::Ordinal;
 use crate::spool::cursor::Loss;
 
@@ -26,7 +26,7 @@ impl Forwarder {
     pub(super) fn begin(&self, batch: &Batch) {
         let mut cursor = self.cursor();
         if batch.resent {
-            metrics::EVENTS_AMBIGUOUS.add(&[&self.name], cursor.doubtful(&batch.runs()));
+            self.count_ambiguous(Doubt::Restart, cursor.doubtful(&batch.runs()));
         }
         if let Err(error) = cursor.begin(batch.range()) {
             // Sent all the same: without the note a crash now would repeat it uncounted, but holding it back would stop

@@ -39,8 +39,14 @@ struct Dead {
 }
 
 impl Refused {
-    pub(super) fn too_large(detail: String) -> Self {
-        Self { reason: UNSENDABLE, status: Some(413), answer: body_of(&detail), detail }
+    /// Larger than it may be. Without a status nobody was asked.
+    pub(super) fn too_large(status: Option<u16>, detail: String) -> Self {
+        Self { reason: UNSENDABLE, status, answer: status.and_then(|_| body_of(&detail)), detail }
+    }
+
+    /// What was said.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// Whether an endpoint rejected it, rather than its size being wrong.

@@ -69,7 +69,8 @@ pub struct Endpoint {
     pub weight: f64,
     /// Endpoints with a higher number are used only when none with a lower one is available. Default 0: all alike.
     pub priority: u32,
-    /// Most events a second. Not set by default; 8500 is good for a legacy collector, which drops events above 10,000.
+    /// Most events in any second; an eighth more may come together. Endpoints of one scheme, host and port share it, over all
+    /// outputs: the lowest counts. Not set by default; 8500 is good for a legacy collector, which drops events above 10,000.
     pub events_per_second: Option<u32>,
     /// Most requests in flight at once. Default 4: the Azure libraries send up to 5 to one rule.
     pub max_in_flight: usize,
@@ -102,6 +103,14 @@ impl Endpoint {
         self.uri().and_then(|uri| uri.host().map(str::to_ascii_lowercase)).unwrap_or_default()
     }
 
+    /// Scheme, host and port, always written in the same way.
+    fn address(&self) -> String {
+        let Some(uri) = self.uri() else { return String::new() };
+        let scheme = uri.scheme_str().unwrap_or_default();
+        let port = uri.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
+        format!("{scheme}://{}:{port}", self.host())
+    }
+
     fn shown_name(&self) -> String {
         let authority = || self.uri().and_then(|uri| uri.authority().map(ToString::to_string));
         if self.name.is_empty() { authority().unwrap_or_default() } else { self.name.clone() }
@@ -113,6 +122,7 @@ pub(super) fn specs(endpoints: &[Endpoint]) -> Vec<EndpointSpec> {
     let spec = |endpoint: &Endpoint| EndpointSpec {
         name: endpoint.shown_name(),
         weight: endpoint.weight,
+        address: endpoint.address(),
         priority: endpoint.priority,
         events_per_second: endpoint.events_per_second,
         max_in_flight: endpoint.max_in_flight,
@@ -236,6 +246,16 @@ mod tests {
         let error = read("name = \"x\"\nkind = \"carrier_pigeon\"").unwrap_err().to_string();
         assert!(error.contains("workspace") && error.contains("file"), "{error}");
         assert_eq!(read("name = \"local\"\nkind = \"file\"").unwrap().problems(), []);
+    }
+
+    #[test]
+    fn one_collector_has_one_address_however_it_is_written() {
+        let address = |url: &str| Endpoint { url: url.to_owned(), ..Endpoint::default() }.address();
+        for url in ["https://Siem.example", "https://siem.example:443/a", "https://siem.example/b"] {
+            assert_eq!(address(url), "https://siem.example:443", "{url}");
+        }
+        assert_eq!(address("http://siem.example/a"), "http://siem.example:80");
+        assert_eq!(address("http://[::1]:8080"), "http://[::1]:8080");
     }
 
     #[test]

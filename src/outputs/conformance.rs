@@ -83,7 +83,7 @@ fn bare(mut outcome: Outcome) -> Outcome {
         Outcome::Accepted => {}
         Outcome::Retry { detail, .. }
         | Outcome::Ambiguous { detail }
-        | Outcome::Split { detail }
+        | Outcome::Split { detail, .. }
         | Outcome::Rejected { detail, .. } => {
             assert!(!detail.is_empty(), "an operator must be told why");
             assert!(!detail.contains("canary"));
@@ -93,8 +93,14 @@ fn bare(mut outcome: Outcome) -> Outcome {
     outcome
 }
 
+/// An answer that takes nothing, for certain.
 fn retry(reason: RetryReason, after: Option<u64>) -> Outcome {
-    Outcome::Retry { after: after.map(Duration::from_secs), reason, detail: String::new() }
+    Outcome::Retry { after: after.map(Duration::from_secs), reason, may_be_taken: false, detail: String::new() }
+}
+
+/// An answer behind which the batch may be there.
+fn doubt(reason: RetryReason, after: Option<u64>) -> Outcome {
+    Outcome::Retry { after: after.map(Duration::from_secs), reason, may_be_taken: true, detail: String::new() }
 }
 
 fn rejected(status: u16) -> Outcome {
@@ -102,7 +108,7 @@ fn rejected(status: u16) -> Outcome {
 }
 
 const AMBIGUOUS: Outcome = Outcome::Ambiguous { detail: String::new() };
-const SPLIT: Outcome = Outcome::Split { detail: String::new() };
+const SPLIT: Outcome = Outcome::Split { status: Some(413), detail: String::new() };
 
 /// `taken` is what an answer of 2xx means that is not 204.
 fn table(taken: &Outcome) -> Vec<(Behaviour, Outcome)> {
@@ -118,19 +124,21 @@ fn table(taken: &Outcome) -> Vec<(Behaviour, Outcome)> {
         (Huge(8 << 20), taken.clone()),
         (CutAnswer, taken.clone()),
         (Answer(302, "location: /login\r\n"), retry(Refused, Some(30))),
+        (Answer(303, "location: /receipts/1\r\n"), doubt(Refused, Some(30))),
         (Answer(400, "x-ms-error-code: InvalidPayload\r\n"), rejected(400)),
         (Answer(401, ""), retry(Unauthorized, Some(30))),
         (Answer(403, ""), retry(Forbidden, Some(30))),
         (Answer(404, "retry-after: 90\r\n"), retry(NotFound, Some(90))),
-        (Answer(408, ""), retry(Failed, None)),
+        (Answer(408, ""), doubt(Failed, None)),
         (Answer(413, ""), SPLIT),
         (Answer(422, ""), rejected(422)),
-        (Answer(429, "retry-after: 7\r\n"), retry(Throttled, Some(7))),
-        (Answer(429, dated), retry(Throttled, Some(60))),
-        (Answer(429, ""), retry(Throttled, None)),
-        (Answer(503, "retry-after: 0\r\n"), retry(Busy, Some(0))),
-        (Answer(500, ""), retry(Failed, None)),
-        (Answer(502, "retry-after: 2\r\n"), retry(Failed, Some(2))),
+        (Answer(429, "retry-after: 7\r\n"), doubt(Throttled, Some(7))),
+        (Answer(429, dated), doubt(Throttled, Some(60))),
+        (Answer(429, ""), doubt(Throttled, None)),
+        (Answer(503, "retry-after: 0\r\n"), doubt(Busy, Some(0))),
+        (Answer(500, ""), doubt(Failed, None)),
+        (Answer(502, "retry-after: 2\r\n"), doubt(Failed, Some(2))),
+        (Answer(504, ""), doubt(Failed, None)),
         (Hang, AMBIGUOUS),
         (ResetBeforeBody, AMBIGUOUS),
         (ResetAfterBody, AMBIGUOUS),
@@ -145,9 +153,9 @@ async fn each_behaviour_has_its_exact_outcome() {
     for (config, ..) in http_outputs(&collector.authority) {
         let output = built(&config);
         let request = request(&*output);
-        // Azure says exactly 204; another 2xx is not Azure's, and nothing was taken.
+        // Azure says exactly 204; another 2xx is somebody else's, and nobody knows what it means.
         let taken = match config {
-            Config::Workspace(_) => retry(RetryReason::Refused, Some(30)),
+            Config::Workspace(_) => doubt(RetryReason::Refused, Some(30)),
             _ => Outcome::Accepted,
         };
         for (behaviour, expected) in table(&taken) {
@@ -326,7 +334,7 @@ async fn a_file_takes_a_batch_once_and_asks_again_when_it_cannot() {
     // After a reload the new output waits for the old one.
     let reloaded = build(&config, &Shared::new(dir.path())).unwrap();
     let next = Request { batch_id: "next".to_owned(), ..batch.clone() };
-    assert_eq!(bare(reloaded.send(0, &next).await), retry(RetryReason::Failed, None));
+    assert_eq!(bare(reloaded.send(0, &next).await), doubt(RetryReason::Failed, None));
     assert!(reloaded.probe(0).await.is_err());
     drop(output);
     assert_eq!(reloaded.send(0, &batch).await, Outcome::Accepted);

@@ -1,4 +1,9 @@
-//! What an answer means: from HTTP status to [`Outcome`], the same for every output that speaks HTTP.
+//! What an answer means: from HTTP status to [`Outcome`], the same for every output that speaks HTTP, but for what its
+//! protocol says of success and of refusal.
+//!
+//! An answer that is no success may still come from an endpoint that has the batch: a proxy gave up waiting for it (502,
+//! 504), it failed after it had stored it (500, 503), it counted too late (429). So only those answers are taken for a
+//! certain no which say that the request itself is refused, or whose protocol promises it.
 
 use std::time::Duration;
 
@@ -18,38 +23,56 @@ const REJECTED_DETAIL_MAX: usize = 4096;
 /// Azure's code for a request whose events span more than 30 minutes, where the table takes no more.
 const TIME_RANGE: &str = "RecordsTimeRangeIsMoreThan30Minutes";
 
-/// Which answers say that events were taken.
+/// By which words an endpoint says that events were taken, or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Success {
-    /// Any 2xx.
+pub(super) enum Words {
+    /// Of any collector: every 2xx is a success, and nothing is known of what others mean.
     Any,
-    /// Exactly 204, as Azure answers. A 200 comes from a portal or a proxy in between, which has taken nothing.
-    NoContent,
+    /// Of the Logs Ingestion API: exactly 204 is a success. A 200 most likely comes from a portal or a proxy in between.
+    Ingestion,
+    /// The same, of Azure itself: it documents 429 as the answer to a request above a rule's limits, which is not taken.
+    /// For 503 and the rest it documents nothing.
+    Azure,
 }
 
-impl Success {
-    /// Whether this status does.
-    pub(super) fn is(self, status: u16) -> bool {
+impl Words {
+    /// Whether this status says that everything was taken.
+    pub(super) fn is_success(self, status: u16) -> bool {
         match self {
             Self::Any => (200..300).contains(&status),
-            Self::NoContent => status == 204,
+            Self::Ingestion | Self::Azure => status == 204,
+        }
+    }
+
+    /// Whether events may have been taken in spite of this status, which is no success. 303 shows where to see what became
+    /// of a request that was worked on.
+    fn leaves_doubt(self, status: u16) -> bool {
+        match status {
+            429 => self != Self::Azure,
+            501 => false,
+            200..=299 | 303 | 408 => true,
+            status => status >= 500,
         }
     }
 }
 
 /// The outcome of a request to an endpoint.
-pub(super) fn of(result: Result<Answer, SendError>, success: Success) -> Outcome {
+pub(super) fn of(result: Result<Answer, SendError>, words: Words) -> Outcome {
     match result {
-        Ok(answer) => of_answer(&answer, success),
-        Err(SendError::Connect(detail)) => Outcome::Retry { after: None, reason: RetryReason::Connect, detail },
+        Ok(answer) => of_answer(&answer, words),
+        Err(SendError::Connect(detail)) => {
+            Outcome::Retry { after: None, reason: RetryReason::Connect, may_be_taken: false, detail }
+        }
         Err(SendError::NoAnswer(detail)) => Outcome::Ambiguous { detail },
     }
 }
 
-fn of_answer(answer: &Answer, success: Success) -> Outcome {
-    let retry = |reason, after| Outcome::Retry { after, reason, detail: detail(answer, RETRY_DETAIL_MAX) };
+fn of_answer(answer: &Answer, words: Words) -> Outcome {
+    let may_be_taken = words.leaves_doubt(answer.status);
+    let retry =
+        |reason, after| Outcome::Retry { after, reason, may_be_taken, detail: detail(answer, RETRY_DETAIL_MAX) };
     match answer.status {
-        status if success.is(status) => Outcome::Accepted,
+        status if words.is_success(status) => Outcome::Accepted,
         // 2xx, 3xx, 405, 407: the URL is not the collector's, or a proxy stands in between. 415, 501: refused even without
         // compression.
         200..=399 | 401 | 403 | 404 | 405 | 407 | 415 | 501 => {
@@ -58,9 +81,9 @@ fn of_answer(answer: &Answer, success: Success) -> Outcome {
         408 => retry(RetryReason::Failed, answer.retry_after),
         // The events of one request are too far apart in time for the table: halves are closer together.
         400 if error_code(answer).as_deref() == Some(TIME_RANGE) => {
-            Outcome::Split { detail: detail(answer, RETRY_DETAIL_MAX) }
+            Outcome::Split { status: Some(400), detail: detail(answer, RETRY_DETAIL_MAX) }
         }
-        413 => Outcome::Split { detail: detail(answer, RETRY_DETAIL_MAX) },
+        413 => Outcome::Split { status: Some(413), detail: detail(answer, RETRY_DETAIL_MAX) },
         429 => retry(RetryReason::Throttled, answer.retry_after),
         503 => retry(RetryReason::Busy, answer.retry_after),
         400..=499 => Outcome::Rejected { status: Some(answer.status), detail: detail(answer, REJECTED_DETAIL_MAX) },
@@ -121,12 +144,33 @@ mod tests {
     fn a_wrong_address_or_a_proxy_in_between_is_no_fault_of_the_events() {
         for status in [302, 401, 403, 404, 405, 407] {
             let answer = Answer { status, retry_after: None, headers: HeaderMap::new(), body: Bytes::new() };
-            let outcome = of_answer(&answer, Success::Any);
+            let outcome = of_answer(&answer, Words::Any);
             assert!(
                 matches!(outcome, Outcome::Retry { reason, .. } if reason.needs_a_person()),
                 "{status}: {outcome:?}"
             );
         }
+    }
+
+    #[test]
+    fn an_answer_is_a_certain_no_only_where_it_says_so() {
+        let leaves_doubt = |words: Words, status| {
+            let answer = Answer { status, retry_after: None, headers: HeaderMap::new(), body: Bytes::new() };
+            let outcome = of_answer(&answer, words);
+            assert!(!matches!(outcome, Outcome::Accepted), "{status}");
+            matches!(outcome, Outcome::Retry { may_be_taken: true, .. })
+        };
+        for words in [Words::Any, Words::Ingestion, Words::Azure] {
+            for status in [303, 408, 500, 502, 503, 504, 507, 599] {
+                assert!(leaves_doubt(words, status), "{words:?} {status}");
+            }
+            for status in [301, 302, 307, 400, 401, 403, 404, 413, 415, 422, 501] {
+                assert!(!leaves_doubt(words, status), "{words:?} {status}");
+            }
+        }
+        assert!(leaves_doubt(Words::Any, 429) && leaves_doubt(Words::Ingestion, 429));
+        assert!(!leaves_doubt(Words::Azure, 429), "Azure documents that it takes nothing then");
+        assert!(leaves_doubt(Words::Azure, 200) && leaves_doubt(Words::Ingestion, 202), "who says so is not known");
     }
 
     #[test]
@@ -141,10 +185,10 @@ mod tests {
             r#"{"error":{"code":"RecordsTimeRangeIsMoreThan30Minutes","message":"no"}}"#,
             r#"{"Error":{"Code":"RecordsTimeRangeIsMoreThan30Minutes","Message":"no"}}"#,
         ] {
-            assert!(matches!(of_answer(&answer(body), Success::Any), Outcome::Split { .. }), "{body}");
+            assert!(matches!(of_answer(&answer(body), Words::Any), Outcome::Split { .. }), "{body}");
         }
         assert!(matches!(
-            of_answer(&answer(r#"{"error":{"code":"InvalidPayload"}}"#), Success::Any),
+            of_answer(&answer(r#"{"error":{"code":"InvalidPayload"}}"#), Words::Any),
             Outcome::Rejected { .. }
         ));
         assert_eq!(error_code(&answer("<html>")), None);
@@ -158,7 +202,7 @@ mod tests {
         let answer = Answer { status: 400, retry_after: None, headers, body };
         let text = detail(&answer, 100);
         assert!(text.starts_with("400 InvalidPayload: a  b é") && text.len() <= 100, "{text}");
-        let Outcome::Rejected { status: Some(400), detail } = of_answer(&answer, Success::Any) else {
+        let Outcome::Rejected { status: Some(400), detail } = of_answer(&answer, Words::Any) else {
             panic!("not rejected")
         };
         assert!((4000..=4096).contains(&detail.len()));

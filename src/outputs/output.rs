@@ -74,12 +74,15 @@ pub struct Request {
 pub enum Outcome {
     /// Every event was taken.
     Accepted,
-    /// Nothing was taken; try again, not before the given time if there is one.
+    /// Not taken, as far as anybody says; try again, not before the given time if there is one.
     Retry {
         /// What the endpoint asked for (`Retry-After`).
         after: Option<Duration>,
         /// Why, for logs and metrics.
         reason: RetryReason,
+        /// Whether it may have been taken all the same: the endpoint had the whole of it, and its protocol does not
+        /// promise that this answer means no.
+        may_be_taken: bool,
         /// What the endpoint said, cut to a few hundred bytes.
         detail: String,
     },
@@ -90,6 +93,8 @@ pub enum Outcome {
     },
     /// The body was too large: try again with half the events.
     Split {
+        /// The status of the answer; `None` when nothing was sent, because no endpoint would take it.
+        status: Option<u16>,
         /// What the endpoint said.
         detail: String,
     },
@@ -139,6 +144,8 @@ pub struct EndpointSpec {
     pub name: String,
     /// Relative share of traffic among endpoints of one priority; above 0.
     pub weight: f64,
+    /// Scheme, host and port, to tell whether two endpoints are one collector; empty where that says nothing.
+    pub address: String,
     /// Lower numbers are used first; the next one only when none of these is available.
     pub priority: u32,
     /// Most events a second, if capped.
@@ -185,6 +192,11 @@ pub trait Output: Send + Sync + 'static {
 
     /// Asks the endpoint whether it is there, without sending events. `Ok` when it would take a batch.
     fn probe<'a>(&'a self, endpoint: usize) -> BoxFuture<'a, Result<(), String>>;
+
+    /// Whether a batch that is sent once more under its id is certain to be there once. Then no repetition is counted.
+    fn recognises_batches(&self) -> bool {
+        false
+    }
 
     /// What an operator should do about an outcome; `None` when waiting is enough.
     fn advise(&self, _outcome: &Outcome) -> Option<String> {

@@ -8,7 +8,7 @@ use http::Uri;
 use http::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
 
 use super::body::Compression;
-use super::outcome::{self, Success};
+use super::outcome::{self, Words};
 use super::output::{Outcome, Request, RetryReason};
 use crate::net::http_client::{Answer, HttpClient, SendError};
 
@@ -24,7 +24,7 @@ pub(super) struct Sender {
     targets: Vec<Target>,
     compression: Compression,
     timeout: Duration,
-    success: Success,
+    words: Words,
 }
 
 struct Target {
@@ -40,10 +40,10 @@ impl Sender {
         urls: Vec<Uri>,
         compression: Compression,
         timeout: Duration,
-        success: Success,
+        words: Words,
     ) -> Self {
         let targets = urls.into_iter().map(|url| Target { url, plain_only: AtomicBool::new(false) }).collect();
-        Self { client, targets, compression, timeout, success }
+        Self { client, targets, compression, timeout, words }
     }
 
     /// The client, for probes.
@@ -63,14 +63,16 @@ impl Sender {
         if self.compression != Compression::None && !target.plain_only.load(Ordering::Relaxed) {
             let answer = self.post(target, headers.clone(), self.compression, request.body.clone()).await;
             if !outcome::dislikes_compression(&answer) {
-                return outcome::of(answer, self.success);
+                return outcome::of(answer, self.words);
             }
         }
         let plain = match self.plain(request).await {
             Ok(plain) => plain,
-            Err(detail) => return Outcome::Retry { after: None, reason: RetryReason::Failed, detail },
+            Err(detail) => {
+                return Outcome::Retry { after: None, reason: RetryReason::Failed, may_be_taken: false, detail };
+            }
         };
-        let outcome = outcome::of(self.post(target, headers, Compression::None, plain).await, self.success);
+        let outcome = outcome::of(self.post(target, headers, Compression::None, plain).await, self.words);
         if outcome == Outcome::Accepted {
             target.plain_only.store(true, Ordering::Relaxed);
         }
@@ -99,9 +101,9 @@ impl Sender {
 }
 
 /// `Ok` for an answer that means success, else what came instead.
-pub(super) fn well(result: Result<Answer, SendError>, success: Success) -> Result<(), String> {
+pub(super) fn well(result: Result<Answer, SendError>, words: Words) -> Result<(), String> {
     match result {
-        Ok(answer) if success.is(answer.status) => Ok(()),
+        Ok(answer) if words.is_success(answer.status) => Ok(()),
         Ok(answer) => Err(outcome::detail(&answer, 400)),
         Err(error) => Err(error.to_string()),
     }

@@ -61,7 +61,8 @@ impl Life {
         let letters = Arc::new(Mutex::new(letters));
         let (dedup, waiting) = (Arc::new(MemoryStore::new(&Default::default())), Arc::new(Waiting::default()));
         let journal = Journal::open(books, Duration::from_secs(24 * 3600)).unwrap();
-        let bookkeeper = Bookkeeper::open(books, spool.clone(), Arc::clone(&waiting), journal, Arc::clone(&dedup)).ok()?;
+        let bookkeeper =
+            Bookkeeper::open(books, spool.clone(), Arc::clone(&waiting), journal, Arc::clone(&dedup)).ok()?;
         let parts = ingest::Parts {
             rules: Arc::new(ArcSwap::from_pointee(Rules::of_event_set(EventSet::Everything))),
             keys: Arc::new(KeyMaker::new(&SECRET)),
@@ -181,6 +182,7 @@ fn forwarder(
         weight: endpoint.weight,
         priority: endpoint.priority,
         events_per_second: endpoint.events_per_second,
+        rate: Default::default(),
         max_in_flight: endpoint.max_in_flight,
     });
     Forwarder::new(forward::Parts {

@@ -55,7 +55,7 @@ impl World {
     fn take(&self, request: &Request) -> Outcome {
         let mut held = self.held.lock().unwrap();
         match held.turn() {
-            Turn::Refuse => Outcome::Retry { after: None, reason: RetryReason::Busy, detail: "busy".to_owned() },
+            Turn::Refuse => Outcome::Retry { after: None, reason: RetryReason::Busy, may_be_taken: false, detail: "busy".to_owned() },
             Turn::AnswerNothing { kept: false } => Outcome::Ambiguous { detail: "gone".to_owned() },
             Turn::AnswerNothing { kept: true } => {
                 held.keep(request);
@@ -100,6 +100,7 @@ impl Line {
     pub(crate) fn new(world: Arc<World>, disk: VolatileFs) -> Self {
         let endpoint = |name: &str| EndpointSpec {
             name: name.to_owned(),
+            address: String::new(),
             weight: 1.0,
             priority: 0,
             events_per_second: None,

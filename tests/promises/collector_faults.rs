@@ -81,6 +81,12 @@ impl Scene {
         until(&self.site, "the others take what comes", async || self.taken_by_others() >= wanted).await;
     }
 
+    /// What got no answer is counted when it is sent again.
+    async fn until_ambiguous(&self) {
+        let counted = async || self.site.metric("gatepost_events_ambiguous_total").await > 0.0;
+        until(&self.site, "an ambiguous answer is counted", counted).await;
+    }
+
     /// Ends the fault, sees the collector come back into use, and closes the account.
     async fn comes_back(mut self) {
         self.faulty().set(sound());
@@ -126,6 +132,34 @@ async fn a_collector_that_answers_429_is_left_out_and_comes_back() {
     rides_out(Fault::Answer { status: 429, retry_after: None }).await;
 }
 
+/// A collector that is the only one to refuse: it is the one that is wrong.
+async fn refuses_alone(status: u16) {
+    let mut scene = Scene::new().await;
+    scene.faulty().set(with(Fault::Answer { status, retry_after: None }));
+    scene.until_out().await;
+    scene.others_carry_on(0).await;
+    scene.site.until_drained().await;
+    let output = scene.site.status().await["outputs"][0].take();
+    assert_eq!(output["dead_lettered"], 0, "{output:#}");
+    assert_eq!(output["endpoints"][1]["ejected_for"], "contradicted", "{output:#}");
+    assert_eq!(output["last_error"]["endpoint"], "c1", "{output:#}");
+    assert!(output["last_error"]["advice"].as_str().is_some_and(|advice| advice.contains("other endpoints take")));
+    let told = scene.site.log().matches("other endpoints take what this one refuses").count();
+    assert_eq!(told, 1, "{}", scene.site.log());
+    assert_each_once(&scene.agent.owed, &scene.collectors.each_ref());
+    scene.comes_back().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_rejects_what_others_take_buries_nothing_and_is_left_out() {
+    refuses_alone(400).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_finds_everything_too_large_buries_nothing_and_is_left_out() {
+    refuses_alone(413).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_hangs_is_left_out_and_comes_back() {
     let mut scene = Scene::new().await;
@@ -141,7 +175,7 @@ async fn what_a_collector_took_and_reset_without_keeping_is_sent_again() {
     scene.faulty().set(with(Fault::Reset { keep: false }));
     scene.until_out().await;
     scene.others_carry_on(10).await;
-    assert!(scene.site.metric("gatepost_events_ambiguous_total").await > 0.0, "an ambiguous answer is counted");
+    scene.until_ambiguous().await;
     scene.comes_back().await;
 }
 
@@ -151,7 +185,7 @@ async fn what_a_collector_kept_and_reset_arrives_once_where_batch_ids_are_recogn
     scene.faulty().set(with(Fault::Reset { keep: true }));
     scene.until_out().await;
     scene.others_carry_on(10).await;
-    assert!(scene.site.metric("gatepost_events_ambiguous_total").await > 0.0, "an ambiguous answer is counted");
+    scene.until_ambiguous().await;
     scene.faulty().set(sound());
     scene.site.until_drained().await;
     let repeats: u64 = scene.collectors.iter().map(|collector| collector.tally().repeats).sum();

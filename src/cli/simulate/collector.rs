@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::held::Held;
+use super::traffic::{BusiestSecond, Frozen, Gate, Pending};
 
 /// The largest body that a collector inflates.
 const INFLATE_LIMIT: usize = 256 << 20;
@@ -38,6 +39,11 @@ pub enum Fault {
         status: u16,
         /// `Retry-After` in seconds.
         retry_after: Option<u32>,
+    },
+    /// Keeps the events of the request and answers this all the same.
+    KeepAndAnswer {
+        /// The status.
+        status: u16,
     },
     /// Takes the request and never answers.
     Hang,
@@ -83,6 +89,8 @@ pub struct Tally {
     pub wire_bytes: u64,
     /// Requests whose id was known already and whose events were not taken again.
     pub repeats: u64,
+    /// The most events that were held within one second, wherever it begins.
+    pub busiest_second: u64,
     /// Answers by status.
     pub answers: BTreeMap<u16, u64>,
 }
@@ -93,6 +101,7 @@ struct State {
     faults_next: Option<(Fault, u32)>,
     held: Held,
     tally: Tally,
+    second: BusiestSecond,
 }
 
 struct Shared {
@@ -101,6 +110,9 @@ struct Shared {
     known: Arc<Mutex<HashSet<String>>>,
     state: Mutex<State>,
     down: watch::Sender<bool>,
+    /// What a request passes before it is taken, and before it is answered.
+    gates: [Gate; 2],
+    pending: Arc<Pending>,
 }
 
 /// A running collector; it stops when dropped.
@@ -133,8 +145,11 @@ impl Collector {
                 faults_next: None,
                 held: Held::default(),
                 tally: Tally::default(),
+                second: BusiestSecond::default(),
             }),
             down: watch::Sender::new(false),
+            gates: Default::default(),
+            pending: Arc::default(),
         });
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(listen(listener, address, Arc::clone(&shared))));
@@ -176,6 +191,31 @@ impl Collector {
     /// Misbehaves with the next so many requests. [`Fault::Down`] has no requests: use [`Collector::fail_for`].
     pub fn fail_next(&self, fault: Fault, requests: u32) {
         self.shared.state().faults_next = Some((fault, requests));
+    }
+
+    /// Takes nothing more until what is returned is dropped; requests come in and wait.
+    pub async fn freeze(&self) -> Frozen {
+        Frozen { _gate: Arc::clone(&self.shared.gates[0]).write_owned().await }
+    }
+
+    /// Takes what comes, and answers nothing more until what is returned is dropped.
+    pub async fn fall_silent(&self) -> Frozen {
+        Frozen { _gate: Arc::clone(&self.shared.gates[1]).write_owned().await }
+    }
+
+    /// Requests that came in whole and have no answer yet.
+    pub fn requests_in_flight(&self) -> usize {
+        self.shared.pending.bodies().len()
+    }
+
+    /// What it would hold of requests that came in whole and have no answer yet.
+    pub fn in_flight(&self) -> Held {
+        let mut held = Held::default();
+        for body in self.shared.pending.bodies() {
+            // What it cannot read it would refuse.
+            _ = held.take(&inflate(&body).unwrap_or_else(|_| body.to_vec()));
+        }
+        held
     }
 
     /// What it holds; empty when only counting.
@@ -287,7 +327,9 @@ async fn answer(
         state.tally.wire_bytes += body.len() as u64;
         (state.behaviour.latency, state.fault())
     };
+    let _place = shared.pending.keep(&body);
     tokio::time::sleep(latency).await;
+    let open = shared.gates[0].read().await;
     let response = match fault {
         Some(Fault::Answer { status, retry_after }) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -297,7 +339,15 @@ async fn answer(
             }
             response
         }
-        Some(Fault::Hang) => match std::future::pending::<Infallible>().await {},
+        Some(Fault::KeepAndAnswer { status }) => {
+            accept(&head, &body, &shared);
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            refusal(status, "OnPurpose", "this collector keeps what it refuses")
+        }
+        Some(Fault::Hang) => {
+            drop(open);
+            match std::future::pending::<Infallible>().await {}
+        }
         Some(fault @ (Fault::Reset { .. } | Fault::Down)) => {
             if fault == (Fault::Reset { keep: true }) {
                 accept(&head, &body, &shared);
@@ -307,6 +357,8 @@ async fn answer(
         }
         None => accept(&head, &body, &shared),
     };
+    drop(open);
+    let _heard = shared.gates[1].read().await;
     *shared.state().tally.answers.entry(response.status().as_u16()).or_default() += 1;
     Ok(response)
 }
@@ -346,6 +398,8 @@ fn accept(head: &http::request::Parts, body: &Bytes, shared: &Shared) -> Respons
     match taken {
         Ok(events) => {
             state.tally.events += events;
+            state.second.add(events, Instant::now());
+            state.tally.busiest_second = state.second.most();
             known.extend(id.map(str::to_owned));
             acceptance(head, events)
         }

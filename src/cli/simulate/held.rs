@@ -39,6 +39,11 @@ impl Held {
         self.events.values().filter(|times| **times > 1).count() as u64
     }
 
+    /// How often events were accepted beyond the first time.
+    pub fn copies(&self) -> u64 {
+        self.events.values().map(|times| u64::from(*times) - 1).sum()
+    }
+
     /// Takes in the records of a body and tells how many there are. Nothing is taken when any of it cannot be read.
     pub fn take(&mut self, body: &[u8]) -> Result<u64, String> {
         let found = identities(body)?;

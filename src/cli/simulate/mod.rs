@@ -13,6 +13,7 @@ pub mod command;
 pub mod events;
 pub mod held;
 pub mod lossy_relay;
+pub mod traffic;
 
 mod catalogue;
 mod render;

@@ -36,6 +36,7 @@ impl File {
         let endpoint = EndpointSpec {
             name: "directory".to_owned(),
             weight: 1.0,
+            address: String::new(),
             priority: 0,
             events_per_second: None,
             max_in_flight: 1,
@@ -93,6 +94,11 @@ impl Output for File {
         .boxed()
     }
 
+    /// The writer knows its last batch, and is given one at a time.
+    fn recognises_batches(&self) -> bool {
+        true
+    }
+
     fn probe<'a>(&'a self, _: usize) -> BoxFuture<'a, Result<(), String>> {
         async move {
             match self.with(Writer::open).await {
@@ -105,5 +111,6 @@ impl Output for File {
 }
 
 fn failed(error: &WriteError) -> Outcome {
-    Outcome::Retry { after: None, reason: RetryReason::Failed, detail: error.to_string() }
+    let detail = error.to_string();
+    Outcome::Retry { after: None, reason: RetryReason::Failed, may_be_taken: true, detail }
 }

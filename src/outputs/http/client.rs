@@ -12,7 +12,7 @@ use crate::net::http_client::{HttpClient, reach};
 use crate::net::tls_client::TrustError;
 use crate::outputs::body::{Compression, Shape};
 use crate::outputs::config::{origin_urls, specs, trust, urls};
-use crate::outputs::outcome::Success;
+use crate::outputs::outcome::Words;
 use crate::outputs::output::{BatchLimits, EndpointSpec, Outcome, OutgoingEvent, Output, Request, Row};
 use crate::outputs::row::json_row;
 use crate::outputs::sender::{CONNECT_TIMEOUT, Sender, USER_AGENT_VALUE, well};
@@ -40,7 +40,7 @@ impl Http {
         let client = HttpClient::new(&trust(&config.endpoints, config.ca_file.as_ref()), CONNECT_TIMEOUT)?;
         let timeout = config.timeout.get();
         Ok(Self {
-            sender: Sender::new(client, urls(&config.endpoints, ""), config.compression, timeout, Success::Any),
+            sender: Sender::new(client, urls(&config.endpoints, ""), config.compression, timeout, Words::Any),
             endpoints: specs(&config.endpoints),
             limits: config.format.limits(config.max_batch.as_usize(), config.max_batch_events),
             shape: config.format,
@@ -104,7 +104,7 @@ impl Output for Http {
                 Some(urls) => {
                     let mut headers = self.headers.clone();
                     headers.remove(CONTENT_TYPE);
-                    well(self.sender.client().get(&urls[endpoint], headers, self.timeout).await, Success::Any)
+                    well(self.sender.client().get(&urls[endpoint], headers, self.timeout).await, Words::Any)
                 }
                 None => reach(self.sender.url(endpoint), CONNECT_TIMEOUT).await.map_err(|error| error.to_string()),
             }

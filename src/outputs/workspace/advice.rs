@@ -79,7 +79,7 @@ mod tests {
     }
 
     fn retry(reason: RetryReason) -> Outcome {
-        Outcome::Retry { after: None, reason, detail: String::new() }
+        Outcome::Retry { after: None, reason, may_be_taken: false, detail: String::new() }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::net::tls_client::Trust;
 use crate::outputs::body::{Compression, Shape};
 use crate::outputs::config::{specs, trust, urls};
 use crate::outputs::identity::{Token, TokenError, Tokens};
-use crate::outputs::outcome::Success;
+use crate::outputs::outcome::Words;
 use crate::outputs::output::{BatchLimits, EndpointSpec, Outcome, OutgoingEvent, Output, Request, RetryReason, Row};
 use crate::outputs::sender::{CONNECT_TIMEOUT, Sender, USER_AGENT_VALUE, well};
 use crate::outputs::shared::TokenHolder;
@@ -76,7 +76,7 @@ impl Workspace {
             .tokens(holder, || Tokens::new(&config.identity, config.cloud, &scope, client.clone()))
             .map_err(|source| BuildError::Identity { output: config.name.clone(), source })?;
         Ok(Self {
-            sender: Sender::new(client, upload_urls(config), config.compression, timeout, Success::NoContent),
+            sender: Sender::new(client, upload_urls(config), config.compression, timeout, words(config)),
             endpoints: specs(&config.endpoints),
             wire: (config.target == Target::Compressed).then(Wire::new),
             limits: Shape::JsonArray.limits(config.max_batch().as_usize(), config.max_batch_events),
@@ -94,6 +94,10 @@ impl Workspace {
             timeout,
         })
     }
+}
+
+fn words(config: &Config) -> Words {
+    if config.is_only_azure() { Words::Azure } else { Words::Ingestion }
 }
 
 /// The client for endpoints and Entra ID. Reads certificate files.
@@ -133,7 +137,8 @@ impl Workspace {
 }
 
 fn no_token(error: &TokenError) -> Outcome {
-    Outcome::Retry { after: None, reason: RetryReason::Token, detail: error.to_string() }
+    let detail = error.to_string();
+    Outcome::Retry { after: None, reason: RetryReason::Token, may_be_taken: false, detail }
 }
 
 fn batch_headers(token: Option<&Token>, request: &Request) -> HeaderMap {
@@ -219,7 +224,7 @@ impl Output for Workspace {
     fn send<'a>(&'a self, endpoint: usize, request: &'a Request) -> BoxFuture<'a, Outcome> {
         async move {
             if self.wire.is_some() && Wire::is_too_large(request.body.len()) {
-                return Outcome::Split { detail: format!("{} bytes compressed", request.body.len()) };
+                return Outcome::Split { status: None, detail: format!("{} bytes compressed", request.body.len()) };
             }
             let outcome = self.send_with_token(endpoint, request).await;
             if let (Outcome::Retry { after, reason: RetryReason::Throttled, .. }, Some(quota)) = (&outcome, &self.quota)
@@ -239,7 +244,7 @@ impl Output for Workspace {
             let headers = headers(token.as_ref());
             well(
                 self.sender.client().post(url, headers, Bytes::from_static(b"[]"), self.timeout).await,
-                Success::NoContent,
+                Words::Ingestion,
             )
         }
         .boxed()

@@ -152,6 +152,11 @@ impl Config {
         self.endpoints.iter().any(|endpoint| endpoint.host().ends_with(self.cloud.ingestion_suffix()))
     }
 
+    /// Whether all of them are.
+    pub(super) fn is_only_azure(&self) -> bool {
+        self.endpoints.iter().all(|endpoint| endpoint.host().ends_with(self.cloud.ingestion_suffix()))
+    }
+
     fn extra_columns(&self) -> [(&'static str, &str); 3] {
         [
             ("original_time_column", &self.original_time_column),

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::proxy::{Place, Proxy, Url};
 use super::upstream_answer::{Answer, Reader};
 use super::{Connected, DialerError, Failure, Guard, lookup, race};
-use crate::balancer::{Balancer, EndpointState, Lease, Spec, Verdict};
+use crate::balancer::{Balancer, EndpointState, Lease, SharedRate, Spec, Verdict};
 use crate::net::dns::Resolver;
 use crate::net::stream::Stream;
 use crate::net::tls_client::{Trust, client_config};
@@ -97,6 +97,7 @@ impl Upstream {
             weight: configured.weight,
             priority: configured.priority,
             events_per_second: None,
+            rate: SharedRate::default(),
             max_in_flight: max_tunnels,
         });
         let balancer = Balancer::new(specs.collect(), &table.balancer, fastrand::Rng::new());
