@@ -55,19 +55,18 @@ fn scan_element(xml: &[u8], start: usize) -> Result<(Fields<'_>, usize), XmlErro
     }
     // System is the first child in every event that Windows renders; anything else is left to the byte search.
     loop {
-        let before = tokens.pos;
         match tokens.next() {
-            Ok(Some(Token::Text(text))) if text.trim_ascii().is_empty() => {}
+            Ok(Some(Token::Text(_) | Token::Literal(_))) => {}
             Ok(Some(Token::Open { name: b"System", empty: false, .. })) => {
                 scan_system(&mut tokens, &mut fields)?;
                 fields.system_end = Some(tokens.pos);
                 break;
             }
-            Ok(Some(Token::Open { name: b"System", .. })) => break,
-            _ => {
-                tokens.pos = before;
-                break;
-            }
+            Ok(Some(Token::Open { name: b"Event", .. })) => return tokens.another_begins(),
+            Ok(Some(Token::Close { name: b"Event" })) => return Ok((fields, tokens.pos)),
+            // What was looked at to the end of the window is not looked at again.
+            Err(error) if error.offset == xml.len() => return Err(error),
+            _ => break,
         }
     }
     let end = find_end(xml, tokens.pos)?;
@@ -91,7 +90,7 @@ fn scan_system<'a>(tokens: &mut Tokens<'a>, fields: &mut Fields<'a>) -> Result<(
             b"TimeCreated" => {
                 fields.time = attribute(attributes, "SystemTime").and_then(|time| Timestamp::parse(&time));
             }
-            b"Event" => return Err(XmlError { reason: "another <Event> begins before </Event>", offset: at }),
+            b"Event" => return tokens.another_begins(),
             _ => {}
         }
         if !matches!(name, b"EventID" | b"EventRecordID" | b"Level" | b"Keywords" | b"Channel" | b"Computer") {
@@ -119,21 +118,20 @@ fn keywords(text: &str) -> Option<u64> {
 
 /// The position after `</Event>`, looking from `pos`, which is inside the element.
 ///
-/// `<` is illegal in attributes and text, so only comments and CDATA can hide a tag; the search for `<!` goes over each
-/// byte once. Another `<Event` inside is taken for the start of the next record after one that was cut off.
+/// `<` is illegal in attributes and text, so only comments and CDATA can hide a tag. Both searches go over each byte once:
+/// a tag that was found stays found until a comment has swallowed it. Another `<Event` inside is taken for the start of
+/// the next record after one that was cut off.
 fn find_end(xml: &[u8], mut pos: usize) -> Result<usize, XmlError> {
-    let mut searched = pos;
     loop {
         let Some(found) = EVENT.find(&xml[pos..]) else {
             return Err(XmlError { reason: "</Event> is missing", offset: xml.len() });
         };
         let name = pos + found;
-        if let Some(hidden) = memmem::find(&xml[searched..name], b"<!") {
-            pos = skip_declaration(xml, searched + hidden)?;
-            searched = pos;
+        let shown = pass_hidden(xml, pos, name)?;
+        if shown > name {
+            pos = shown;
             continue;
         }
-        searched = name;
         pos = name + 5;
         let tail = &xml[pos..];
         if xml[..name].ends_with(b"</") {
@@ -147,6 +145,16 @@ fn find_end(xml: &[u8], mut pos: usize) -> Result<usize, XmlError> {
             return Err(XmlError { reason: "another <Event> begins before </Event>", offset: name - 1 });
         }
     }
+}
+
+/// Passes over the comments and CDATA sections that begin between `pos` and `until`; the position behind the last.
+fn pass_hidden(xml: &[u8], mut pos: usize, until: usize) -> Result<usize, XmlError> {
+    while pos < until
+        && let Some(hidden) = memmem::find(&xml[pos..until], b"<!")
+    {
+        pos = skip_declaration(xml, pos + hidden)?;
+    }
+    Ok(pos)
 }
 
 #[cfg(test)]

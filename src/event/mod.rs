@@ -7,6 +7,7 @@
 //! This module does no I/O and reads no clock.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,7 +17,10 @@ pub mod columns;
 mod computers;
 pub mod decode;
 pub mod document;
+pub mod foreign;
+pub mod from_evtx;
 pub mod from_json;
+pub mod from_utf16;
 pub mod from_xml;
 pub mod key;
 pub mod names;
@@ -25,7 +29,7 @@ pub mod timestamp;
 pub(crate) mod xml;
 
 pub use client::{Binding, Client, IdentityPolicy};
-pub use decode::{DecodeError, Decoded, Unreadable, decode};
+pub use decode::{DecodeError, Decoded, Pieces, Unreadable, decode};
 pub use key::{EventKey, KeyMaker, ScopedKeys};
 pub use timestamp::Timestamp;
 pub use xml::XmlError;
@@ -119,6 +123,33 @@ pub struct Upload {
     pub stream: Arc<str>,
     /// How `body` is written.
     pub syntax: Syntax,
-    /// The decompressed body.
+    /// The decompressed body, as text in UTF-8; behind the text stands what of it could not be made text.
     pub body: Bytes,
+    /// What stands behind the text, in order.
+    pub damaged: Vec<Damaged>,
+}
+
+/// A part of an uploaded file that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damaged {
+    /// Where it stands in the body.
+    pub span: Range<usize>,
+    /// Why it cannot be read.
+    pub reason: String,
+}
+
+impl Upload {
+    /// What the body holds.
+    ///
+    /// # Errors
+    ///
+    /// When the text as a whole cannot be read, or nothing of it was understood.
+    pub fn decode(&self) -> Result<Decoded<'_>, DecodeError> {
+        let text = self.damaged.first().map_or(self.body.len(), |damaged| damaged.span.start);
+        let mut decoded = decode(self.syntax, &self.body[..text])?;
+        let unreadable =
+            |damaged: &Damaged| Unreadable { raw: &self.body[damaged.span.clone()], reason: damaged.reason.clone() };
+        decoded.unreadable.extend(self.damaged.iter().map(unreadable));
+        decoded.understood(&self.body)
+    }
 }

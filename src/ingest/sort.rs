@@ -13,7 +13,7 @@ use super::accept::Refusal;
 use super::identity;
 use super::ledger::Tally;
 use crate::event::stored::{self, MAX_ROUTES, MAX_SETS, Routing, StoredRoute, StoredUpload};
-use crate::event::{EventKey, Format, IdentityPolicy, KeyMaker, Timestamp, Upload, decode, key};
+use crate::event::{EventKey, Format, IdentityPolicy, KeyMaker, Timestamp, Upload, key};
 use crate::filter::{Decision, Outcome, Route, RouteSet, Rules, Taken};
 use crate::spool::dead_letter::Letter;
 
@@ -73,12 +73,12 @@ impl Sorted {
 
 /// Decodes an upload, drops what the rules drop and makes the keys of the rest.
 pub(super) fn sort(upload: Upload, rules: &Rules, keys: &KeyMaker, part_max: usize) -> Result<Sorted, Refusal> {
-    let Upload { input, client, stream, syntax, body } = upload;
-    let decoded = decode(syntax, &body)?;
-    identity::check(&input, &client, &decoded.events)?;
+    let decoded = upload.decode()?;
+    let Upload { input, client, stream, body, .. } = &upload;
+    identity::check(input, client, &decoded.events)?;
     let now = Timestamp::from_ticks(i64::try_from(since_1970().as_nanos() / 100).unwrap_or(i64::MAX));
-    let mut keys = keys.for_scope(&client.scope, &stream);
-    let mut session = rules.session(&client, &stream, now);
+    let mut keys = keys.for_scope(&client.scope, stream);
+    let mut session = rules.session(client, stream, now);
     let mut dropped = BTreeMap::new();
     let mut records = Vec::new();
 
@@ -87,18 +87,19 @@ pub(super) fn sort(upload: Upload, rules: &Rules, keys: &KeyMaker, part_max: usi
             Decision::Drop(reason) => *dropped.entry(reason).or_insert(0) += 1,
             Decision::Keep(set) => {
                 let kind = Kind::Event(event.format, set);
-                records.push(Record { key: keys.key(event), span: span(&body, event.raw), kind });
+                records.push(Record { key: keys.key(event), span: span(body, event.raw), kind });
             }
         }
     }
     for record in decoded.unreadable {
         let key = keys.unreadable_key(record.raw);
         let kind = Kind::Unreadable(record.reason);
-        records.push(Record { key, span: span(&body, record.raw), kind });
+        records.push(Record { key, span: span(body, record.raw), kind });
     }
 
     let Outcome { sets, taken } = session.finish();
     let filtered = dropped.values().sum();
+    let Upload { input, client, stream, body, .. } = upload;
     Ok(Sorted {
         input,
         keeps_client: client.policy != IdentityPolicy::Off,

@@ -136,6 +136,7 @@ fn an_upload_is_decoded_filtered_and_cut() {
         stream: "Custom-Upload".into(),
         syntax: Syntax::JsonArray,
         body: Bytes::from_static(body.as_bytes()),
+        damaged: Vec::new(),
     };
     let rules = Rules::of_event_set(crate::filter::EventSet::Minimal);
     let sorted = sort(upload, &rules, &KeyMaker::new(&[0; 32]), 1000).expect("it is well formed");
@@ -158,6 +159,7 @@ fn who_sent_it_is_kept_where_the_policy_wants_that() {
             stream: "Custom-Upload".into(),
             syntax: Syntax::JsonArray,
             body: Bytes::from_static(br#"[{"Computer":"web01","Channel":"Security","EventID":4624}]"#),
+            damaged: Vec::new(),
         };
         let rules = Rules::of_event_set(crate::filter::EventSet::All);
         let sorted = sort(upload, &rules, &KeyMaker::new(&[0; 32]), 1000).expect("the computer is its own");

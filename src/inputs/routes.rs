@@ -6,10 +6,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::entra::{self, Issuer};
@@ -17,8 +19,10 @@ use super::http::auth::{Admitted, Denied, Gate, Peer};
 use super::http::body::{Memory, NoMemory, Share, collect};
 use super::http::decompress::{DecompressError, Encoding, decompress};
 use super::http::limits;
+use super::http::readable::{self, ReadError, Readable};
 use super::http::reply::{self, Failure, Ids};
 use super::{Config, events, target};
+use crate::event::foreign::{self, Foreign};
 use crate::event::{Client, Syntax, Upload};
 use crate::ingest::accept::{Accept, Receipt, Refusal};
 use crate::metrics;
@@ -35,6 +39,8 @@ struct Door {
     /// The limits of a request for a token.
     token_limits: limits::Config,
     memory: Memory,
+    /// One permit for each core: reading event logs is work.
+    reading: Semaphore,
     accept: Arc<dyn Accept>,
 }
 
@@ -42,6 +48,18 @@ struct Door {
 enum Route {
     LogsIngestion { rule: String, stream: Result<Arc<str>, Failure> },
     Events,
+}
+
+impl Route {
+    /// What a body is, if it is known to be something else than this door takes. Arrays at the Logs Ingestion API are rows
+    /// of a table that only the sender knows.
+    fn foreign(&self, headers: &HeaderMap, body: &[u8]) -> Option<Foreign> {
+        match self {
+            Self::Events => events::foreign_type(headers).or_else(|| foreign::recognise(body)),
+            Self::LogsIngestion { .. } if foreign::is_array(body) => None,
+            Self::LogsIngestion { .. } => foreign::recognise(body),
+        }
+    }
 }
 
 /// The service of one listener. `issuer` is its local Entra, where that is enabled.
@@ -53,6 +71,7 @@ pub fn router(config: &Config, accept: Arc<dyn Accept>, issuer: Option<Arc<Issue
         issuer,
         token_limits: limits::Config { wire_max: ByteSize::bytes(entra::request::BODY_MAX), ..config.limits.clone() },
         memory: Memory::new(config.limits.memory_max.as_u64()),
+        reading: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)),
         accept,
         config: config.clone(),
     };
@@ -125,10 +144,11 @@ impl Door {
         let encoding = Encoding::of(&parts.headers, &wire)?;
         let (body, share) = self.decompress(encoding, wire, share).await?;
         metrics::INPUT_BYTES.add(&[&self.name, "decompressed"], body.len() as u64);
-        if matches!(route, Route::Events) {
-            events::check_format(&parts.headers, &body)?;
+        let (readable, share) = self.read(body, syntax, share).await?;
+        if let Some(foreign) = route.foreign(&parts.headers, &readable.body) {
+            return Err(foreign.into());
         }
-        let receipt = self.accepted(self.upload(client, stream, syntax, body), share).await?;
+        let receipt = self.accepted(self.upload(client, stream, syntax, readable), share).await?;
         Ok(match route {
             Route::LogsIngestion { .. } => reply::no_content(),
             Route::Events => reply::json(&events::Body::from(receipt)),
@@ -171,9 +191,9 @@ impl Door {
     async fn decompress(
         &self,
         encoding: Encoding,
-        wire: bytes::Bytes,
+        wire: Bytes,
         mut share: Share,
-    ) -> Result<(bytes::Bytes, Share), DecompressError> {
+    ) -> Result<(Bytes, Share), DecompressError> {
         let limit = self.config.limits.body_max.as_u64();
         if encoding == Encoding::Identity {
             return decompress(encoding, wire, limit, &mut share).map(|body| (body, share));
@@ -181,6 +201,21 @@ impl Door {
         let work = move || decompress(encoding, wire, limit, &mut share).map(|body| (body, share));
         // Whatever stopped it is no fault of the upload: the client must keep its copy and come back.
         tokio::task::spawn_blocking(work).await.map_err(|_| NoMemory)?
+    }
+
+    /// Makes a body readable that is no text in UTF-8; as many at a time as there are cores.
+    async fn read(&self, body: Bytes, syntax: Syntax, mut share: Share) -> Result<(Readable, Share), ReadError> {
+        let limit = self.config.limits.body_max.as_u64();
+        if !readable::is_packed(&body) {
+            return Ok((Readable { body, damaged: Vec::new() }, share));
+        }
+        let _turn = self.reading.acquire().await.map_err(|_| NoMemory)?;
+        let work = move || readable::read(body, syntax, limit, &mut share).map(|readable| (readable, share));
+        match tokio::task::spawn_blocking(work).await {
+            Ok(read) => read,
+            Err(ended) if ended.is_panic() => Err(ReadError::Damaged("it cannot be read".to_owned())),
+            Err(_) => Err(NoMemory.into()),
+        }
     }
 
     /// Hands an upload on. Its share of the memory is given back when that is over, also when the client hangs up before:
@@ -195,9 +230,10 @@ impl Door {
         held.await.unwrap_or(Err(Refusal::Stopping))
     }
 
-    fn upload(&self, client: Client, stream: Arc<str>, syntax: Syntax, body: bytes::Bytes) -> Upload {
+    fn upload(&self, client: Client, stream: Arc<str>, syntax: Syntax, readable: Readable) -> Upload {
         let client = Client { policy: self.config.identity.policy, ..client };
-        Upload { input: Arc::clone(&self.name), client, stream, syntax, body }
+        let Readable { body, damaged } = readable;
+        Upload { input: Arc::clone(&self.name), client, stream, syntax, body, damaged }
     }
 }
 

@@ -62,6 +62,7 @@ impl Scene {
             stream: "Custom-SecurityEvent".into(),
             syntax: Syntax::JsonArray,
             body: body.to_vec().into(),
+            damaged: Vec::new(),
         }))
     }
 

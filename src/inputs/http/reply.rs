@@ -9,6 +9,8 @@ use serde::Serialize;
 use super::auth::Denied;
 use super::body::{BodyError, NoMemory};
 use super::decompress::DecompressError;
+use super::readable::ReadError;
+use crate::event::foreign::Foreign;
 use crate::ingest::accept::Refusal;
 
 const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
@@ -47,6 +49,11 @@ impl Failure {
     pub fn method(allow: &'static str) -> Self {
         let message = format!("this path takes {allow} only");
         Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message) }
+    }
+
+    /// A body that is written in something that is not understood here.
+    fn unsupported(message: String) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedFormat", message)
     }
 
     /// A request that the front door refused before it was read.
@@ -105,6 +112,26 @@ impl From<DecompressError> for Failure {
             DecompressError::Damaged(_) => Self::new(StatusCode::BAD_REQUEST, "InvalidPayload", message),
             DecompressError::NoMemory(no_memory) => no_memory.into(),
         }
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        let message = error.to_string();
+        match error {
+            ReadError::TooLarge { .. } | ReadError::TooSlow => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "ContentLengthLimitExceeded", message)
+            }
+            ReadError::Damaged(_) => Self::new(StatusCode::BAD_REQUEST, "InvalidPayload", message),
+            ReadError::NotHere => Self::unsupported(message),
+            ReadError::NoMemory(no_memory) => no_memory.into(),
+        }
+    }
+}
+
+impl From<Foreign> for Failure {
+    fn from(foreign: Foreign) -> Self {
+        Self::unsupported(foreign.to_string())
     }
 }
 

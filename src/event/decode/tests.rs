@@ -107,6 +107,68 @@ fn objects_may_stand_back_to_back_on_a_line() {
 }
 
 #[test]
+fn an_object_may_span_lines_and_is_one_record() {
+    let pretty = "{\n  \"EventID\": 7,\r\n  \"EventData\": {\n    \"a\": [\n      1\n    ]\n  }\n}";
+    let body = format!("\u{feff}{pretty}\n{{\"EventID\":8}}\n{pretty}{pretty}\n<Event/>");
+    let decoded = sniff(&body);
+    assert_eq!(raws(&decoded), [pretty, "{\"EventID\":8}", pretty, pretty, "<Event/>"]);
+    assert_eq!((decoded.events[0].fields.event_id, decoded.unreadable.len()), (Some(7), 0));
+
+    // One that is cut does not take the next with it, be it on one line or on several.
+    let body = format!("{{\n  \"a\": 1,\n{pretty}\n{{\"b\":\n{{\"EventID\":9}}\n{pretty}");
+    let decoded = sniff(&body);
+    assert_eq!(raws(&decoded), [pretty, "{\"EventID\":9}", pretty], "{:?}", decoded.unreadable);
+    assert_eq!(decoded.unreadable.len(), 3, "{:?}", decoded.unreadable);
+}
+
+#[test]
+fn an_event_behind_text_on_its_line_is_kept() {
+    let event = "<Event><System><EventID>1</EventID></System></Event>";
+    let heading = "2026 Nov 29 08:00:00 (srv) any->WinEvtLog ";
+    let body = format!("{heading}{event}\n<13>Nov 29 08:00:00 srv {event}\n{heading}\n{event}");
+    let decoded = sniff(&body);
+    assert_eq!(raws(&decoded), [event, event, event]);
+    // Text without an event is a record that nobody understands, and so is a tag that is none of ours.
+    let aside: Vec<_> = decoded.unreadable.iter().map(|record| String::from_utf8_lossy(record.raw)).collect();
+    assert_eq!(aside, ["<13>Nov 29 08:00:00 srv", heading.trim_end()]);
+
+    // What stands before may be the end of an event that was cut, or too much for a heading: then it is kept apart.
+    for before in ["</Data></EventData></Event>", &"x".repeat(2000), "tail</Event> "] {
+        let body = format!("{before}{event}");
+        let decoded = sniff(&body);
+        assert_eq!((raws(&decoded), decoded.unreadable.len()), (vec![event], 1), "{before}");
+    }
+}
+
+#[test]
+fn an_upload_of_which_nothing_was_understood_is_no_upload() {
+    let understood =
+        |body: &'static str| decode(Syntax::Sniff, body.as_bytes()).and_then(|all| all.understood(body.as_bytes()));
+    for (body, offset, part) in [
+        (" nonsense", 1, "its one record was not understood, and nothing was kept: the line is no valid JSON"),
+        ("[\n1,[]]", 2, "none of its 2 records was understood, and nothing was kept; the first: the record is JSON"),
+        ("<x>\n<Event>", 0, "none of its 2 records"),
+    ] {
+        let error = understood(body).expect_err(body);
+        assert_eq!(error.offset, offset, "{error}");
+        assert!(error.message.contains(part), "{error}");
+    }
+    for body in ["", "[]", "{}", "[1,{}]", "nonsense\n{}"] {
+        assert!(understood(body).is_ok(), "{body}");
+    }
+}
+
+#[test]
+fn a_record_that_is_cut_inside_system_does_not_take_the_next_with_it() {
+    let event = "<Event><System><EventID>1</EventID></System></Event>";
+    for cut in ["<Event><System><EventID>46", "<Event><System><Execution><a>", "<Event><System><Computer>a<b>c"] {
+        let body = format!("{cut}\n{event}");
+        let decoded = sniff(&body);
+        assert_eq!((raws(&decoded), decoded.unreadable.len()), (vec![event], 1), "{cut}");
+    }
+}
+
+#[test]
 fn the_number_of_records_has_a_limit() {
     let body = format!("[{}{{}}]", "{},".repeat(MAX_EVENTS));
     assert!(refusal(Syntax::Sniff, body.as_bytes()).message.contains(&MAX_EVENTS.to_string()));
@@ -152,5 +214,28 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+proptest! {
+    /// In pieces or as a whole: the same events.
+    #[test]
+    fn a_text_in_pieces_holds_what_it_holds_as_a_whole(parts in proptest::collection::vec(prop::sample::select(vec![
+        "<Event/>", "{\"a\":1}", "\n", "{\n\"a\":\n[1]}", "x", "\u{feff}", "<Event>\n</Event>", "7", "\u{e4}",
+    ]), 0..25), array: bool, most in 1usize..5) {
+        let body = if array { format!("[{}]", parts.iter().map(|_| "{\"\u{e4}\":[1]}").collect::<Vec<_>>().join(" , ")) } else { parts.concat() };
+        let whole = decode(Syntax::Sniff, body.as_bytes()).expect("it is sound");
+        let (mut pieces, mut at, mut found) = (Pieces::default(), 0, Vec::new());
+        for end in 0..=body.len() {
+            loop {
+                let (decoded, used) = pieces.read(&body.as_bytes()[at..end], end == body.len(), most).expect("it is sound");
+                found.extend(decoded.events.iter().map(|event| event.raw.to_vec()));
+                at += used;
+                if used == 0 || at == end {
+                    break;
+                }
+            }
+        }
+        prop_assert_eq!(found, whole.events.iter().map(|event| event.raw.to_vec()).collect::<Vec<_>>());
     }
 }
