@@ -3,7 +3,7 @@
 
 use std::io::Cursor;
 
-use gatepost::event::Syntax;
+use gatepost::event::{Presence, Syntax};
 use gatepost::event::from_evtx::{Found, Log, MAGIC, xml};
 use gatepost::inputs::http::body::Memory;
 use gatepost::inputs::http::readable::read;
@@ -21,7 +21,7 @@ fuzz_target!(|input: &[u8]| {
         assert_eq!(read, Ok(()));
     }
     let memory = Memory::new(128 << 20);
-    if let Ok(readable) = read(log.into(), Syntax::Sniff, LIMIT, &mut memory.share()) {
+    if let Ok(readable) = read(log.into(), Syntax::Sniff, LIMIT, &mut memory.share(), &Presence::default()) {
         assert!(readable.body.len() as u64 <= LIMIT);
         assert!(readable.damaged.iter().all(|damaged| damaged.span.end <= readable.body.len()));
     }

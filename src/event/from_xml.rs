@@ -6,10 +6,10 @@
 
 use std::sync::LazyLock;
 
-use memchr::memmem::{self, Finder};
+use memchr::memmem::Finder;
 
 use super::xml::{Token, Tokens, XmlError, attribute, skip_declaration};
-use super::{Fields, MAX_RECORD_BYTES, Timestamp};
+use super::{Fields, MAX_RECORD_BYTES, Timestamp, work};
 
 static EVENT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("Event"));
 
@@ -33,13 +33,13 @@ pub fn scan(xml: &[u8]) -> Result<(Fields<'_>, usize), XmlError> {
 pub(super) fn skip_prolog(xml: &[u8]) -> Result<usize, XmlError> {
     let mut pos = if xml.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
     loop {
-        pos += xml[pos..].len() - xml[pos..].trim_ascii_start().len();
+        pos += work::blank(&xml[pos..]);
         pos = match xml[pos..] {
-            [b'<', b'?', ..] => match memmem::find(&xml[pos..], b"?>") {
+            [b'<', b'?', ..] => match work::find(b"?>", &xml[pos..]) {
                 Some(length) => pos + length + 2,
                 None => return Err(XmlError { reason: "the XML declaration does not end", offset: xml.len() }),
             },
-            [b'<', b'!', ..] => skip_declaration(xml, pos)?,
+            [b'<', b'!', ..] => pass_declaration(xml, pos)?,
             _ => return Ok(pos),
         };
     }
@@ -123,7 +123,9 @@ fn keywords(text: &str) -> Option<u64> {
 /// the next record after one that was cut off.
 fn find_end(xml: &[u8], mut pos: usize) -> Result<usize, XmlError> {
     loop {
-        let Some(found) = EVENT.find(&xml[pos..]) else {
+        let found = EVENT.find(&xml[pos..]);
+        work::visited(|| found.unwrap_or(xml.len() - pos));
+        let Some(found) = found else {
             return Err(XmlError { reason: "</Event> is missing", offset: xml.len() });
         };
         let name = pos + found;
@@ -135,7 +137,7 @@ fn find_end(xml: &[u8], mut pos: usize) -> Result<usize, XmlError> {
         pos = name + 5;
         let tail = &xml[pos..];
         if xml[..name].ends_with(b"</") {
-            let blank = tail.len() - tail.trim_ascii_start().len();
+            let blank = work::blank(tail);
             if tail.get(blank) == Some(&b'>') {
                 return Ok(pos + blank + 1);
             }
@@ -150,11 +152,17 @@ fn find_end(xml: &[u8], mut pos: usize) -> Result<usize, XmlError> {
 /// Passes over the comments and CDATA sections that begin between `pos` and `until`; the position behind the last.
 fn pass_hidden(xml: &[u8], mut pos: usize, until: usize) -> Result<usize, XmlError> {
     while pos < until
-        && let Some(hidden) = memmem::find(&xml[pos..until], b"<!")
+        && let Some(hidden) = work::find(b"<!", &xml[pos..until])
     {
-        pos = skip_declaration(xml, pos + hidden)?;
+        pos = pass_declaration(xml, pos + hidden)?;
     }
     Ok(pos)
+}
+
+fn pass_declaration(xml: &[u8], pos: usize) -> Result<usize, XmlError> {
+    let passed = skip_declaration(xml, pos);
+    work::visited(|| passed.as_ref().map_or_else(|error| error.offset, |end| *end) - pos);
+    passed
 }
 
 #[cfg(test)]

@@ -24,13 +24,16 @@ pub mod from_utf16;
 pub mod from_xml;
 pub mod key;
 pub mod names;
+pub mod presence;
 pub mod stored;
 pub mod timestamp;
+pub mod work;
 pub(crate) mod xml;
 
 pub use client::{Binding, Client, IdentityPolicy};
 pub use decode::{DecodeError, Decoded, Pieces, Unreadable, decode};
 pub use key::{EventKey, KeyMaker, ScopedKeys};
+pub use presence::Presence;
 pub use timestamp::Timestamp;
 pub use xml::XmlError;
 
@@ -127,6 +130,8 @@ pub struct Upload {
     pub body: Bytes,
     /// What stands behind the text, in order.
     pub damaged: Vec<Damaged>,
+    /// Whether its sender still waits for the answer.
+    pub presence: Presence,
 }
 
 /// A part of an uploaded file that cannot be read.
@@ -139,17 +144,17 @@ pub struct Damaged {
 }
 
 impl Upload {
-    /// What the body holds.
+    /// What the body holds. `go_on` is asked again and again meanwhile.
     ///
     /// # Errors
     ///
-    /// When the text as a whole cannot be read, or nothing of it was understood.
-    pub fn decode(&self) -> Result<Decoded<'_>, DecodeError> {
+    /// When the text as a whole cannot be read, or nothing of it was understood; and when `go_on` says so.
+    pub fn decode<E: From<DecodeError>>(&self, go_on: impl Fn() -> Result<(), E>) -> Result<Decoded<'_>, E> {
         let text = self.damaged.first().map_or(self.body.len(), |damaged| damaged.span.start);
-        let mut decoded = decode(self.syntax, &self.body[..text])?;
+        let mut decoded = decode::decode_while(self.syntax, &self.body[..text], go_on)?;
         let unreadable =
             |damaged: &Damaged| Unreadable { raw: &self.body[damaged.span.clone()], reason: damaged.reason.clone() };
         decoded.unreadable.extend(self.damaged.iter().map(unreadable));
-        decoded.understood(&self.body)
+        Ok(decoded.understood(&self.body)?)
     }
 }

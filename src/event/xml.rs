@@ -8,6 +8,8 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memmem};
 
+use super::work;
+
 /// Why bytes are no event in XML.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}, at byte {offset}")]
@@ -62,6 +64,13 @@ impl<'a> Tokens<'a> {
 
     /// The next token; `None` at the end of the input. Comments and processing instructions are passed over.
     pub(crate) fn next(&mut self) -> Result<Option<Token<'a>>, XmlError> {
+        let before = self.pos;
+        let token = self.advance();
+        work::visited(|| token.as_ref().map_or_else(|error| error.offset, |_| self.pos) - before);
+        token
+    }
+
+    fn advance(&mut self) -> Result<Option<Token<'a>>, XmlError> {
         loop {
             let rest = &self.xml[self.pos..];
             self.start = self.pos;

@@ -32,6 +32,7 @@ pub mod bookkeeper;
 mod config;
 mod identity;
 pub mod ledger;
+mod patience;
 mod reserve;
 mod sort;
 
@@ -40,6 +41,7 @@ pub use config::Config;
 
 use admission::Admission;
 use ledger::{Tally, Waiting};
+use patience::Patience;
 use sort::{Part, Sorted};
 
 /// What ingest works with; all of it is shared with others.
@@ -115,7 +117,9 @@ impl Inner {
         let sorted = {
             // More at a time would be no faster and take more memory: a record takes most while it is decoded.
             let _turn = self.sorting.acquire().await.expect("this semaphore is never closed");
-            let sorted = Arc::clone(&self).sort(upload, Arc::clone(&rules)).await?;
+            let patience = Patience::of(&upload.presence);
+            patience.go_on()?;
+            let sorted = Arc::clone(&self).sort(upload, Arc::clone(&rules), patience).await?;
             self.admission.widen(&mut admitted, sorted.memory()).await?;
             sorted
         };
@@ -142,8 +146,8 @@ impl Inner {
     }
 
     /// Decodes, filters and makes keys: CPU work, off the async runtime.
-    async fn sort(self: Arc<Self>, upload: Upload, rules: Arc<Rules>) -> Result<Sorted, Refusal> {
-        let work = move || sort::sort(upload, &rules, &self.parts.keys, self.config.record_max.as_usize());
+    async fn sort(self: Arc<Self>, upload: Upload, rules: Arc<Rules>, patience: Patience) -> Result<Sorted, Refusal> {
+        let work = move || sort::sort(upload, &rules, &self.parts.keys, self.config.record_max.as_usize(), &patience);
         tokio::task::spawn_blocking(work)
             .await
             .unwrap_or_else(|ended| Err(Refusal::SpoolFailed(format!("decoding ended: {ended}"))))

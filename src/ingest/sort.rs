@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::accept::Refusal;
 use super::identity;
 use super::ledger::Tally;
+use super::patience::Patience;
 use crate::event::stored::{self, MAX_ROUTES, MAX_SETS, Routing, StoredRoute, StoredUpload};
 use crate::event::{EventKey, Format, IdentityPolicy, KeyMaker, Timestamp, Upload, key};
 use crate::filter::{Decision, Outcome, Route, RouteSet, Rules, Taken};
@@ -52,6 +53,8 @@ enum Kind {
     Unreadable(String),
 }
 
+/// After so many events it is asked whether to go on.
+const ASKED_EVERY: usize = 1024;
 /// Bytes of memory that an event takes on its way to the spool beside its own: its place here, key, verdict, index.
 const EVENT_COST: usize = 392;
 /// The same for a record that becomes a dead letter, with its names and its reason.
@@ -72,8 +75,14 @@ impl Sorted {
 }
 
 /// Decodes an upload, drops what the rules drop and makes the keys of the rest.
-pub(super) fn sort(upload: Upload, rules: &Rules, keys: &KeyMaker, part_max: usize) -> Result<Sorted, Refusal> {
-    let decoded = upload.decode()?;
+pub(super) fn sort(
+    upload: Upload,
+    rules: &Rules,
+    keys: &KeyMaker,
+    part_max: usize,
+    patience: &Patience,
+) -> Result<Sorted, Refusal> {
+    let decoded = upload.decode(|| patience.go_on())?;
     let Upload { input, client, stream, body, .. } = &upload;
     identity::check(input, client, &decoded.events)?;
     let now = Timestamp::from_ticks(i64::try_from(since_1970().as_nanos() / 100).unwrap_or(i64::MAX));
@@ -82,7 +91,10 @@ pub(super) fn sort(upload: Upload, rules: &Rules, keys: &KeyMaker, part_max: usi
     let mut dropped = BTreeMap::new();
     let mut records = Vec::new();
 
-    for event in &decoded.events {
+    for (at, event) in decoded.events.iter().enumerate() {
+        if at % ASKED_EVERY == 0 {
+            patience.go_on()?;
+        }
         match session.decide(event) {
             Decision::Drop(reason) => *dropped.entry(reason).or_insert(0) += 1,
             Decision::Keep(set) => {

@@ -23,7 +23,7 @@ use super::http::readable::{self, ReadError, Readable};
 use super::http::reply::{self, Failure, Ids};
 use super::{Config, events, target};
 use crate::event::foreign::{self, Foreign};
-use crate::event::{Client, Syntax, Upload};
+use crate::event::{Client, Presence, Syntax, Upload};
 use crate::ingest::accept::{Accept, Receipt, Refusal};
 use crate::metrics;
 use crate::values::ByteSize;
@@ -144,11 +144,15 @@ impl Door {
         let encoding = Encoding::of(&parts.headers, &wire)?;
         let (body, share) = self.decompress(encoding, wire, share).await?;
         metrics::INPUT_BYTES.add(&[&self.name, "decompressed"], body.len() as u64);
-        let (readable, share) = self.read(body, syntax, share).await?;
+        // Dropped with this future, when the client goes.
+        let waiting = Arc::new(());
+        let presence = Presence::of(&waiting);
+        let (readable, share) = self.read(body, syntax, share, presence.clone()).await?;
         if let Some(foreign) = route.foreign(&parts.headers, &readable.body) {
             return Err(foreign.into());
         }
-        let receipt = self.accepted(self.upload(client, stream, syntax, readable), share).await?;
+        let receipt =
+            self.accepted(Upload { presence, ..self.upload(client, stream, syntax, readable) }, share).await?;
         Ok(match route {
             Route::LogsIngestion { .. } => reply::no_content(),
             Route::Events => reply::json(&events::Body::from(receipt)),
@@ -204,13 +208,19 @@ impl Door {
     }
 
     /// Makes a body readable that is no text in UTF-8; as many at a time as there are cores.
-    async fn read(&self, body: Bytes, syntax: Syntax, mut share: Share) -> Result<(Readable, Share), ReadError> {
+    async fn read(
+        &self,
+        body: Bytes,
+        syntax: Syntax,
+        mut share: Share,
+        presence: Presence,
+    ) -> Result<(Readable, Share), ReadError> {
         let limit = self.config.limits.body_max.as_u64();
         if !readable::is_packed(&body) {
             return Ok((Readable { body, damaged: Vec::new() }, share));
         }
         let _turn = self.reading.acquire().await.map_err(|_| NoMemory)?;
-        let work = move || readable::read(body, syntax, limit, &mut share).map(|readable| (readable, share));
+        let work = move || readable::read(body, syntax, limit, &mut share, &presence).map(|readable| (readable, share));
         match tokio::task::spawn_blocking(work).await {
             Ok(read) => read,
             Err(ended) if ended.is_panic() => Err(ReadError::Damaged("it cannot be read".to_owned())),
@@ -233,10 +243,14 @@ impl Door {
     fn upload(&self, client: Client, stream: Arc<str>, syntax: Syntax, readable: Readable) -> Upload {
         let client = Client { policy: self.config.identity.policy, ..client };
         let Readable { body, damaged } = readable;
-        Upload { input: Arc::clone(&self.name), client, stream, syntax, body, damaged }
+        Upload { input: Arc::clone(&self.name), client, stream, syntax, body, damaged, presence: Presence::default() }
     }
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
+
+#[cfg(test)]
+#[path = "routes_tests.rs"]
+mod tests;

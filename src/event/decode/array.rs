@@ -1,7 +1,7 @@
 //! One JSON array of objects, an element at a time.
 
-use super::{DecodeError, Decoded, fail, skip_json_blank};
-use crate::event::from_json::{self, JsonError};
+use super::{DecodeError, Decoded, fail, scan_json, skip_json_blank};
+use crate::event::from_json::JsonError;
 
 /// Where reading is in an array.
 pub(super) struct Array<'a> {
@@ -36,7 +36,7 @@ impl<'a> Array<'a> {
     /// Takes one element; `false` when it was the last. An element that is not there whole leaves no trace.
     pub(super) fn step(&mut self, decoded: &mut Decoded<'a>) -> Result<bool, DecodeError> {
         let body = self.text.as_bytes();
-        let scanned = from_json::scan(self.text, self.pos).map_err(|JsonError { reason, offset }| DecodeError {
+        let scanned = scan_json(self.text, self.pos).map_err(|JsonError { reason, offset }| DecodeError {
             offset,
             message: format!("the body is no valid JSON: {reason}"),
         })?;

@@ -3,10 +3,9 @@
 //! Whatever was looked at once is remembered as long as it can be asked for again (where a line ends, how far the text is
 //! UTF-8, how far an object was followed), so each byte is visited a small number of times.
 
-use memchr::{memchr, memmem};
-
-use super::{Decoded, skip_blank, skip_json_blank, text_at_start};
-use crate::event::{Event, Format, MAX_RECORD_BYTES, from_json, from_xml};
+use super::{Decoded, scan_json, skip_blank, skip_json_blank, text_at_start};
+use crate::event::work::{find, find_byte, visited};
+use crate::event::{Event, Format, MAX_RECORD_BYTES, from_xml};
 
 /// The longest text before an event on its line that is taken for a relay's heading, as syslog has it, and passed over.
 const HEADING_MAX: usize = 1024;
@@ -68,6 +67,7 @@ impl<'a> Lines<'a> {
             Ok((fields, length)) => {
                 let raw = &body[start..start + length];
                 self.pos = start + length;
+                visited(|| length);
                 match std::str::from_utf8(raw) {
                     Ok(_) => decoded.events.push(Event { format: Format::Xml, raw, fields }),
                     Err(_) => decoded.set_aside(raw, "the event is not UTF-8"),
@@ -102,7 +102,7 @@ impl<'a> Lines<'a> {
         let line = self.line_at(self.pos);
         let Some(before) = event_tag(&self.body[self.pos..line.trimmed]) else { return self.take_json(decoded) };
         let heading = &self.body[self.pos..self.pos + before];
-        if heading.len() > HEADING_MAX || memchr(b'<', heading).is_some() {
+        if heading.len() > HEADING_MAX || find_byte(b'<', heading).is_some() {
             decoded.set_aside(heading.trim_ascii_end(), "the text before an <Event> is no heading of a relay");
         }
         self.pos += before;
@@ -118,7 +118,7 @@ impl<'a> Lines<'a> {
             self.pos = line.end;
             return;
         };
-        let scanned = match from_json::scan(text, 0) {
+        let scanned = match scan_json(text, 0) {
             Ok(scanned) => scanned,
             Err(error) if error.offset == raw.len() && self.follow_object(decoded) => return,
             Err(error) => {
@@ -143,7 +143,7 @@ impl<'a> Lines<'a> {
             return false;
         }
         let text = &self.text[self.pos - self.text_start..];
-        match from_json::scan(text, 0) {
+        match scan_json(text, 0) {
             Ok(scanned) => {
                 let raw = &text.as_bytes()[..scanned.end];
                 self.pos += scanned.end;
@@ -160,8 +160,10 @@ impl<'a> Lines<'a> {
     /// The line on which `pos` stands. Positions only go up.
     fn line_at(&mut self, pos: usize) -> Line {
         if pos > self.line.end || self.line.end == 0 {
-            let end = memchr(b'\n', &self.body[pos..]).map_or(self.body.len(), |length| pos + length);
-            self.line = Line { end, trimmed: pos + self.body[pos..end].trim_ascii_end().len() };
+            let end = find_byte(b'\n', &self.body[pos..]).map_or(self.body.len(), |length| pos + length);
+            let trimmed = pos + self.body[pos..end].trim_ascii_end().len();
+            visited(|| end - trimmed);
+            self.line = Line { end, trimmed };
         }
         self.line
     }
@@ -181,10 +183,17 @@ fn skip_wrapper(xml: &[u8]) -> Option<usize> {
     let xml = &xml[..xml.len().min(MAX_RECORD_BYTES)];
     let rest = xml.strip_prefix(b"<Events").or_else(|| xml.strip_prefix(b"</Events"))?;
     matches!(rest.first()?, b'>' | b' ' | b'\t' | b'\r' | b'\n').then_some(())?;
-    Some(xml.len() - rest.len() + memchr(b'>', rest)? + 1)
+    Some(xml.len() - rest.len() + find_byte(b'>', rest)? + 1)
 }
 
+/// Where an `<Event>` begins.
 fn event_tag(line: &[u8]) -> Option<usize> {
-    let ends = |byte: Option<&u8>| matches!(byte, None | Some(b'>' | b'/' | b' ' | b'\t' | b'\r' | b'\n'));
-    memmem::find_iter(line, b"<Event").find(|at| ends(line.get(at + 6)))
+    let mut pos = 0;
+    loop {
+        let at = pos + find(b"<Event", &line[pos..])?;
+        pos = at + 6;
+        if matches!(line.get(pos), None | Some(b'>' | b'/' | b' ' | b'\t' | b'\r' | b'\n')) {
+            return Some(at);
+        }
+    }
 }

@@ -175,22 +175,95 @@ fn the_number_of_records_has_a_limit() {
     assert!(refusal(Syntax::Lines, "1\n".repeat(MAX_EVENTS + 1).as_bytes()).message.contains(&MAX_EVENTS.to_string()));
 }
 
+/// A byte may be looked at so often: to find the end of its line, to check its text, and by each scanner that tries it.
+const VISITS_MAX: usize = 12;
+
+/// How often each byte of a body is looked at, rounded up.
+fn visits_per_byte(body: &[u8]) -> usize {
+    let of = |syntax| work::visits(|| decode(syntax, body).is_ok()).1.div_ceil(body.len().max(1));
+    of(Syntax::Sniff).max(of(Syntax::JsonArray))
+}
+
 #[test]
-fn hostile_lines_cost_linear_time() {
-    // Each of these would be scanned to the end of the body for every line if reading went back.
-    for line in [
-        "<Event>\n",
-        "<Event><![CDATA[\n",
-        "<Event><!--\n",
-        "<x\n",
-        "<?\n",
-        "<!--\n",
-        "<Event a='\n",
-        "<Events\n",
-        "<Event><System>\n",
+fn work_is_linear_in_the_bytes() {
+    // Each of these would be searched to the end of the body, or of its window, again and again if reading went back.
+    let repeated = [
+        "<Event>",
+        "<Event><![CDATA[",
+        "<Event><!--",
+        "<x",
+        "<?",
+        "<!--",
+        "<Event a='",
+        "<Events ",
+        "<Events>",
+        "<Event><System>",
+        "<Event><?",
+        "<Event><?x?>",
+        "<Event><!---->",
+        "<Event></Event ",
+        "<Event><System><EventID>",
+        "<Event><System><a b=\"",
+        "<Event><System><?",
+        "<Event/>x ",
+        "x<Event",
+        "{",
+        "{\"a\":",
+        "{\"a\":[",
+        "{}",
+        "{} ",
+        "{},",
+        "[",
+        "\"",
+        "7 {}",
+        "\u{feff}",
+        " ",
+        "x",
+        "<",
+        "<![CDATA[",
+        "</Event>",
+        "<!",
+        "Event",
+        "<Event><a>Event",
+        "<Event>&",
+        "{\"Event\":\"<Event>",
+        "\u{e4}",
+    ];
+    for part in repeated {
+        for end in ["", "\n", "\r\n\r\n"] {
+            let body = format!("{part}{end}").repeat(400_000 / (part.len() + end.len()));
+            let visits = visits_per_byte(body.as_bytes());
+            assert!(visits <= VISITS_MAX, "{part:?}{end:?}: {visits} visits of each byte");
+        }
+    }
+    // What is far apart: a window of a megabyte and more.
+    for (head, part, tail) in [
+        ("<Event>", "<!---->", "</Event>"),
+        ("<Event><System>", "<EventID>1</EventID>", "</System></Event>"),
+        ("", "<Event><?", "?>"),
+        ("", "<Event><!--", "-->"),
+        ("", "<Event><a b=\"", "\">"),
+        ("{\"a\":[", "{},\n", "{}]}"),
+        ("{\"a\":[\n", "{\n\"b\":[1],\n", "x"),
+        ("{}", " ", "{}"),
+        ("[", "{},", "{}]"),
+        ("<x", " ", ">"),
     ] {
-        let body = line.repeat(MAX_EVENTS);
-        assert!(sniff(&body).events.is_empty(), "{line}");
+        let body = format!("{head}{}{tail}", part.repeat((5 << 19) / part.len()));
+        let visits = visits_per_byte(body.as_bytes());
+        assert!(visits <= VISITS_MAX, "{head}{part}…{tail}: {visits} visits of each byte");
+    }
+}
+
+proptest! {
+    #[test]
+    fn work_is_linear_in_the_bytes_whatever_is_repeated(parts in proptest::collection::vec(prop::sample::select(vec![
+        "<Event>", "</Event>", "<System>", "</System>", "<EventID>1</EventID>", "{\"a\":1}", "\n", "<Events>", "<!--", "-->", "<![CDATA[", "]]>", "x", "\"", "'", "<?", "?>", "{", "}", "[", "]", ",", "\"a\":", "<", ">", " ", "\u{feff}", "&amp;", "<a b=",
+    ]), 1..8)) {
+        let part = parts.concat();
+        let body = part.repeat(100_000 / part.len());
+        let visits = visits_per_byte(body.as_bytes());
+        prop_assert!(visits <= VISITS_MAX, "{:?}: {} visits of each byte", part, visits);
     }
 }
 

@@ -21,7 +21,10 @@ pub const MEMORY_LIMIT_MAX: u64 = (u32::MAX as u64 >> 4) * UNIT;
 
 /// Memory for the bodies of one listener.
 #[derive(Debug, Clone)]
-pub struct Memory(Arc<Semaphore>);
+pub struct Memory {
+    room: Arc<Semaphore>,
+    bytes: u64,
+}
 
 /// A share of a [`Memory`], given back on drop.
 #[derive(Debug)]
@@ -33,7 +36,8 @@ pub struct Share {
 impl Memory {
     /// So many bytes, at most [`MEMORY_LIMIT_MAX`].
     pub fn new(bytes: u64) -> Self {
-        Self(Arc::new(Semaphore::new(units(bytes.min(MEMORY_LIMIT_MAX)) as usize)))
+        let bytes = bytes.min(MEMORY_LIMIT_MAX);
+        Self { room: Arc::new(Semaphore::new(units(bytes) as usize)), bytes }
     }
 
     /// An empty share.
@@ -43,6 +47,11 @@ impl Memory {
 }
 
 impl Share {
+    /// The largest that it can become, when nobody else has a share.
+    pub fn most(&self) -> u64 {
+        self.memory.bytes
+    }
+
     /// Makes the share at least so many bytes large. `Err` when the memory is used up.
     pub fn grow_to(&mut self, bytes: u64) -> Result<(), NoMemory> {
         let held = self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) as u32;
@@ -50,7 +59,7 @@ impl Share {
         if more == 0 {
             return Ok(());
         }
-        let more = Arc::clone(&self.memory.0).try_acquire_many_owned(more).map_err(|_| NoMemory)?;
+        let more = Arc::clone(&self.memory.room).try_acquire_many_owned(more).map_err(|_| NoMemory)?;
         match &mut self.permit {
             Some(permit) => permit.merge(more),
             none => *none = Some(more),

@@ -4,14 +4,15 @@
 //! the listener's memory, and on the time that one upload may take.
 
 use std::io::Cursor;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::body::{NoMemory, Share};
 use crate::event::from_evtx::{self, Damage, Found, Log};
 use crate::event::from_utf16::{self, Transcoder};
-use crate::event::{Damaged, Syntax};
+use crate::event::{Damaged, Presence, Syntax};
 
 /// The longest that the reading of one event log may take. 64 MiB of honest log take about a second.
 const TIME_MAX: Duration = Duration::from_secs(10);
@@ -35,12 +36,15 @@ pub enum ReadError {
     /// More comes out than the limit.
     #[error("the body is larger than {limit} bytes once it is read")]
     TooLarge {
-        /// `body_max`.
+        /// `body_max`, or `memory_max` where that is too little.
         limit: u64,
     },
     /// It takes too long.
     #[error("the event log takes longer to read than the {} s that one upload may take", TIME_MAX.as_secs())]
     TooSlow,
+    /// Its sender has gone.
+    #[error("the sender has gone")]
+    Gone,
     /// It is no event log.
     #[error("the body begins as an event log (.evtx) and is none: {0}")]
     Damaged(String),
@@ -62,12 +66,22 @@ pub fn is_packed(body: &[u8]) -> bool {
 /// # Errors
 ///
 /// When it is too large, takes too long, or is not what it begins as.
-pub fn read(body: Bytes, syntax: Syntax, limit: u64, share: &mut Share) -> Result<Readable, ReadError> {
+pub fn read(
+    body: Bytes,
+    syntax: Syntax,
+    limit: u64,
+    share: &mut Share,
+    presence: &Presence,
+) -> Result<Readable, ReadError> {
     if body.starts_with(from_evtx::MAGIC) {
-        return if syntax == Syntax::JsonArray { Err(ReadError::NotHere) } else { read_log(&body, limit, share) };
+        return if syntax == Syntax::JsonArray {
+            Err(ReadError::NotHere)
+        } else {
+            read_log(&body, limit, share, presence)
+        };
     }
     let Some(order) = from_utf16::order(&body) else { return Ok(Readable { body, damaged: Vec::new() }) };
-    share.grow_to(body.len() as u64 * 5 / 2)?;
+    grow(share, body.len() as u64 * 5 / 2)?;
     let mut text = Vec::with_capacity(body.len());
     let mut transcoder = Transcoder::new(order);
     transcoder.push(&body, &mut text);
@@ -79,12 +93,15 @@ pub fn read(body: Bytes, syntax: Syntax, limit: u64, share: &mut Share) -> Resul
 }
 
 /// The events of a log as XML, one after the other; behind them each chunk that is damaged, with the first reason why.
-fn read_log(log: &Bytes, limit: u64, share: &mut Share) -> Result<Readable, ReadError> {
+fn read_log(log: &Bytes, limit: u64, share: &mut Share, presence: &Presence) -> Result<Readable, ReadError> {
     let until = Instant::now() + TIME_MAX;
     let opened = Log::open(Cursor::new(log)).map_err(ReadError::Damaged)?;
     let mut text = Text { text: Vec::new(), limit, beside: log.len() as u64 + WORKING_ROOM, share };
     let mut damage: Vec<Damage> = Vec::new();
     opened.read(from_evtx::xml, |found| {
+        if presence.has_gone() {
+            return Err(ReadError::Gone);
+        }
         if Instant::now() > until {
             return Err(ReadError::TooSlow);
         }
@@ -100,6 +117,14 @@ fn read_log(log: &Bytes, limit: u64, share: &mut Share) -> Result<Readable, Read
         .map(|Damage { place, problem }| text.keep(&log[place.start as usize..place.end as usize], problem));
     let damaged = damaged.collect::<Result<_, _>>()?;
     Ok(Readable { body: text.text.into(), damaged })
+}
+
+/// What can never be had is told as a limit, or the sender would come back for ever.
+fn grow(share: &mut Share, bytes: u64) -> Result<(), ReadError> {
+    if bytes > share.most() {
+        return Err(ReadError::TooLarge { limit: share.most() });
+    }
+    Ok(share.grow_to(bytes)?)
 }
 
 /// Text that grows within its limits.
@@ -119,7 +144,7 @@ impl Text<'_> {
         }
         if length > self.text.capacity() as u64 {
             let room = (length * 3 / 2).next_multiple_of(STEP);
-            self.share.grow_to(self.beside + room)?;
+            grow(self.share, self.beside + room)?;
             self.text.reserve_exact(room as usize - self.text.len());
         }
         self.text.extend_from_slice(more);
@@ -145,12 +170,20 @@ mod tests {
     const LIMIT: u64 = 4 << 20;
 
     fn readable(body: Vec<u8>, limit: u64) -> Result<Readable, ReadError> {
-        read(body.into(), Syntax::Sniff, limit, &mut Memory::new(128 << 20).share())
+        read(body.into(), Syntax::Sniff, limit, &mut Memory::new(128 << 20).share(), &Presence::default())
     }
 
     fn upload(Readable { body, damaged }: Readable) -> Upload {
         let syntax = Syntax::Sniff;
-        Upload { input: "in".into(), client: Client::default(), stream: "".into(), syntax, body, damaged }
+        Upload {
+            input: "in".into(),
+            client: Client::default(),
+            stream: "".into(),
+            syntax,
+            body,
+            damaged,
+            presence: Presence::default(),
+        }
     }
 
     fn log(count: usize) -> Vec<u8> {
@@ -174,28 +207,37 @@ mod tests {
     #[test]
     fn a_log_becomes_its_events_and_what_is_damaged_is_kept_behind_them() {
         let whole = upload(readable(log(100), LIMIT).expect("a log"));
-        let decoded = whole.decode().expect("events");
+        let decoded = whole.decode(|| Ok::<(), crate::event::DecodeError>(())).expect("events");
         assert_eq!((decoded.events.len(), decoded.unreadable.len()), (100, 0));
 
         let cut = log(100);
         let there = cut.len() - evtx::CHUNK + 9_000;
         let upload_of_it = upload(readable(cut[..there].to_vec(), LIMIT).expect("a log"));
-        let decoded = upload_of_it.decode().expect("events");
+        let decoded = upload_of_it.decode(|| Ok::<(), crate::event::DecodeError>(())).expect("events");
         assert!(decoded.events.len() > 50 && decoded.events.len() < 100, "{}", decoded.events.len());
         let aside: Vec<_> = decoded.unreadable.iter().map(|record| record.raw).collect();
         assert_eq!(aside, [&cut[there - 9_000..there]], "the bytes of the damaged chunk");
 
         let nothing = upload(readable([&log(10)[..4096], &[b'x'; 65536]].concat(), LIMIT).expect("a log"));
-        assert!(nothing.decode().is_err(), "damage alone is nothing that was understood");
+        assert!(
+            nothing.decode(|| Ok::<(), crate::event::DecodeError>(())).is_err(),
+            "damage alone is nothing that was understood"
+        );
     }
 
     #[test]
     fn a_log_has_limits() {
         assert_eq!(readable(log(100), 50_000), Err(ReadError::TooLarge { limit: 50_000 }));
         assert!(matches!(readable(b"ElfFile\0".to_vec(), LIMIT), Err(ReadError::Damaged(_))));
-        let no_memory = read(log(100).into(), Syntax::Sniff, LIMIT, &mut Memory::new(1 << 20).share());
-        assert!(matches!(no_memory, Err(ReadError::NoMemory(_))), "{no_memory:?}");
-        let here = read(log(1).into(), Syntax::JsonArray, LIMIT, &mut Memory::new(128 << 20).share());
+        let memory = Memory::new(64 << 20);
+        let read_with = |share: &mut Share| read(log(100).into(), Syntax::Sniff, LIMIT, share, &Presence::default());
+        let (mut others, mut share) = (memory.share(), memory.share());
+        others.grow_to(60 << 20).expect("there is room");
+        assert!(matches!(read_with(&mut share), Err(ReadError::NoMemory(_))), "it passes");
+        let never = read_with(&mut Memory::new(1 << 20).share());
+        assert_eq!(never.map(|_| ()), Err(ReadError::TooLarge { limit: 1 << 20 }), "it does not pass");
+        let here =
+            read(log(1).into(), Syntax::JsonArray, LIMIT, &mut Memory::new(128 << 20).share(), &Presence::default());
         assert_eq!(here, Err(ReadError::NotHere));
     }
 }

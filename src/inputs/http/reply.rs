@@ -119,9 +119,12 @@ impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         let message = error.to_string();
         match error {
-            ReadError::TooLarge { .. } | ReadError::TooSlow => {
+            ReadError::TooLarge { .. } => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "ContentLengthLimitExceeded", message)
             }
+            ReadError::TooSlow => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "UploadTakesTooLong", message),
+            // Nobody hears it.
+            ReadError::Gone => Self::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", message),
             ReadError::Damaged(_) => Self::new(StatusCode::BAD_REQUEST, "InvalidPayload", message),
             ReadError::NotHere => Self::unsupported(message),
             ReadError::NoMemory(no_memory) => no_memory.into(),
@@ -141,6 +144,9 @@ impl From<Refusal> for Failure {
         let unavailable = StatusCode::SERVICE_UNAVAILABLE;
         match refusal {
             Refusal::Malformed(_) => Self::new(StatusCode::BAD_REQUEST, "InvalidPayload", message),
+            Refusal::TooSlow { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "UploadTakesTooLong", message),
+            // Nobody hears it.
+            Refusal::Gone => Self::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", message),
             Refusal::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "ContentLengthLimitExceeded", message),
             Refusal::Foreign(_) => Self::new(StatusCode::FORBIDDEN, "OperationFailed", message),
             Refusal::Busy { retry_after, .. } => {

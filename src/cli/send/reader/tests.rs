@@ -63,7 +63,7 @@ fn a_file_is_read_as_the_gateway_reads_a_body() {
     let event = "<Event><System><EventID>1</EventID></System></Event>";
     let pretty = "{\n  \"EventID\": 1,\n  \"EventData\": {\n    \"a\": \"b\"\n  }\n}";
     for (text, records, damaged) in [
-        (format!("[{{\"a\":1}},\n 7, {{\"b\":2}}]\n").into_bytes(), vec!["{\"a\":1}", "{\"b\":2}"], 1),
+        (b"[{\"a\":1},\n 7, {\"b\":2}]\n".to_vec(), vec!["{\"a\":1}", "{\"b\":2}"], 1),
         (pretty.as_bytes().to_vec(), vec![pretty], 0),
         (format!("\u{feff}{pretty}\n{pretty}").into_bytes(), vec![pretty, pretty], 0),
         (utf16(&format!("\u{feff}{event}\r\n{event}")), vec![event, event], 0),
