@@ -6,10 +6,10 @@
 
 use std::sync::LazyLock;
 
-use memchr::memmem::{self, Finder};
+use memchr::memmem::Finder;
 
 use super::xml::{Token, Tokens, XmlError, attribute, skip_declaration};
-use super::{Fields, MAX_RECORD_BYTES, Timestamp, trimmed};
+use super::{Fields, MAX_RECORD_BYTES, Timestamp, trimmed, work};
 
 /// The attribute of `TimeCreated` that stands for `SystemTime` where a provider told its time as a number.
 pub(super) const RAW_TIME: &str = "RawTime";
@@ -36,13 +36,13 @@ pub fn scan(xml: &[u8]) -> Result<(Fields<'_>, usize), XmlError> {
 pub(super) fn skip_prolog(xml: &[u8]) -> Result<usize, XmlError> {
     let mut pos = if xml.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
     loop {
-        pos += xml[pos..].len() - xml[pos..].trim_ascii_start().len();
+        pos += work::blank(&xml[pos..]);
         pos = match xml[pos..] {
-            [b'<', b'?', ..] => match memmem::find(&xml[pos..], b"?>") {
+            [b'<', b'?', ..] => match work::find(b"?>", &xml[pos..]) {
                 Some(length) => pos + length + 2,
                 None => return Err(XmlError { reason: "the XML declaration does not end", offset: xml.len() }),
             },
-            [b'<', b'!', ..] => skip_declaration(xml, pos)?,
+            [b'<', b'!', ..] => pass_declaration(xml, pos)?,
             _ => return Ok(pos),
         };
     }
@@ -58,19 +58,18 @@ fn scan_element(xml: &[u8], start: usize) -> Result<(Fields<'_>, usize), XmlErro
     }
     // System is the first child in every event that Windows renders; anything else is left to the byte search.
     loop {
-        let before = tokens.pos;
         match tokens.next() {
-            Ok(Some(Token::Text(text))) if text.trim_ascii().is_empty() => {}
+            Ok(Some(Token::Text(_) | Token::Literal(_))) => {}
             Ok(Some(Token::Open { name: b"System", empty: false, .. })) => {
                 scan_system(&mut tokens, &mut fields)?;
                 fields.system_end = Some(tokens.pos);
                 break;
             }
-            Ok(Some(Token::Open { name: b"System", .. })) => break,
-            _ => {
-                tokens.pos = before;
-                break;
-            }
+            Ok(Some(Token::Open { name: b"Event", .. })) => return tokens.another_begins(),
+            Ok(Some(Token::Close { name: b"Event" })) => return Ok((fields, tokens.pos)),
+            // What was looked at to the end of the window is not looked at again.
+            Err(error) if error.offset == xml.len() => return Err(error),
+            _ => break,
         }
     }
     let end = find_end(xml, tokens.pos)?;
@@ -94,7 +93,7 @@ fn scan_system<'a>(tokens: &mut Tokens<'a>, fields: &mut Fields<'a>) -> Result<(
             b"TimeCreated" => {
                 fields.time = time(attributes);
             }
-            b"Event" => return Err(XmlError { reason: "another <Event> begins before </Event>", offset: at }),
+            b"Event" => return tokens.another_begins(),
             _ => {}
         }
         if !matches!(name, b"EventID" | b"EventRecordID" | b"Level" | b"Keywords" | b"Channel" | b"Computer") {
@@ -130,25 +129,26 @@ fn keywords(text: &str) -> Option<u64> {
 
 /// The position after `</Event>`, looking from `pos`, which is inside the element.
 ///
-/// `<` is illegal in attributes and text, so only comments and CDATA can hide a tag; the search for `<!` goes over each
-/// byte once. Another `<Event` inside is taken for the start of the next record after one that was cut off.
+/// `<` is illegal in attributes and text, so only comments and CDATA can hide a tag. Both searches go over each byte once:
+/// a tag that was found stays found until a comment has swallowed it. Another `<Event` inside is taken for the start of
+/// the next record after one that was cut off.
 fn find_end(xml: &[u8], mut pos: usize) -> Result<usize, XmlError> {
-    let mut searched = pos;
     loop {
-        let Some(found) = EVENT.find(&xml[pos..]) else {
+        let found = EVENT.find(&xml[pos..]);
+        work::visited(|| found.unwrap_or(xml.len() - pos));
+        let Some(found) = found else {
             return Err(XmlError { reason: "</Event> is missing", offset: xml.len() });
         };
         let name = pos + found;
-        if let Some(hidden) = memmem::find(&xml[searched..name], b"<!") {
-            pos = skip_declaration(xml, searched + hidden)?;
-            searched = pos;
+        let shown = pass_hidden(xml, pos, name)?;
+        if shown > name {
+            pos = shown;
             continue;
         }
-        searched = name;
         pos = name + 5;
         let tail = &xml[pos..];
         if xml[..name].ends_with(b"</") {
-            let blank = tail.len() - tail.trim_ascii_start().len();
+            let blank = work::blank(tail);
             if tail.get(blank) == Some(&b'>') {
                 return Ok(pos + blank + 1);
             }
@@ -158,6 +158,22 @@ fn find_end(xml: &[u8], mut pos: usize) -> Result<usize, XmlError> {
             return Err(XmlError { reason: "another <Event> begins before </Event>", offset: name - 1 });
         }
     }
+}
+
+/// Passes over the comments and CDATA sections that begin between `pos` and `until`; the position behind the last.
+fn pass_hidden(xml: &[u8], mut pos: usize, until: usize) -> Result<usize, XmlError> {
+    while pos < until
+        && let Some(hidden) = work::find(b"<!", &xml[pos..until])
+    {
+        pos = pass_declaration(xml, pos + hidden)?;
+    }
+    Ok(pos)
+}
+
+fn pass_declaration(xml: &[u8], pos: usize) -> Result<usize, XmlError> {
+    let passed = skip_declaration(xml, pos);
+    work::visited(|| passed.as_ref().map_or_else(|error| error.offset, |end| *end) - pos);
+    passed
 }
 
 #[cfg(test)]

@@ -17,19 +17,25 @@ pub mod columns;
 mod computers;
 pub mod decode;
 pub mod document;
+pub mod foreign;
+pub mod from_evtx;
 pub mod from_json;
+pub mod from_utf16;
 pub mod from_xml;
 pub mod key;
 pub mod names;
 mod numbers;
+pub mod presence;
 mod quoted;
 pub mod stored;
 pub mod timestamp;
+pub mod work;
 pub(crate) mod xml;
 
 pub use client::{Binding, Client, IdentityPolicy};
-pub use decode::{DecodeError, Decoded, Unreadable, decode};
+pub use decode::{DecodeError, Decoded, Pieces, Unreadable, decode};
 pub use key::{EventKey, KeyMaker, ScopedKeys};
+pub use presence::Presence;
 pub use timestamp::Timestamp;
 pub use xml::XmlError;
 
@@ -142,6 +148,35 @@ pub struct Upload {
     pub stream: Arc<str>,
     /// How `body` is written.
     pub syntax: Syntax,
-    /// The decompressed body.
+    /// The decompressed body, as text in UTF-8; behind the text stands what of it could not be made text.
     pub body: Bytes,
+    /// What stands behind the text, in order.
+    pub damaged: Vec<Damaged>,
+    /// Whether its sender still waits for the answer.
+    pub presence: Presence,
+}
+
+/// A part of an uploaded file that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damaged {
+    /// Where it stands in the body.
+    pub span: Range<usize>,
+    /// Why it cannot be read.
+    pub reason: String,
+}
+
+impl Upload {
+    /// What the body holds. `go_on` is asked again and again meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When the text as a whole cannot be read, or nothing of it was understood; and when `go_on` says so.
+    pub fn decode<E: From<DecodeError>>(&self, go_on: impl Fn() -> Result<(), E>) -> Result<Decoded<'_>, E> {
+        let text = self.damaged.first().map_or(self.body.len(), |damaged| damaged.span.start);
+        let mut decoded = decode::decode_while(self.syntax, &self.body[..text], go_on)?;
+        let unreadable =
+            |damaged: &Damaged| Unreadable { raw: &self.body[damaged.span.clone()], reason: damaged.reason.clone() };
+        decoded.unreadable.extend(self.damaged.iter().map(unreadable));
+        Ok(decoded.understood(&self.body)?)
+    }
 }

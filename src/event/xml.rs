@@ -8,6 +8,8 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memmem};
 
+use super::work;
+
 /// Why bytes are no event in XML.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}, at byte {offset}")]
@@ -46,11 +48,13 @@ pub(crate) enum Token<'a> {
 pub(crate) struct Tokens<'a> {
     pub(super) xml: &'a [u8],
     pub(crate) pos: usize,
+    /// Where the last token begins.
+    pub(super) start: usize,
 }
 
 impl<'a> Tokens<'a> {
     pub(crate) fn new(xml: &'a [u8], pos: usize) -> Self {
-        Self { xml, pos }
+        Self { xml, pos, start: pos }
     }
 
     /// An error at the end of the input.
@@ -60,8 +64,16 @@ impl<'a> Tokens<'a> {
 
     /// The next token; `None` at the end of the input. Comments and processing instructions are passed over.
     pub(crate) fn next(&mut self) -> Result<Option<Token<'a>>, XmlError> {
+        let before = self.pos;
+        let token = self.advance();
+        work::visited(|| token.as_ref().map_or_else(|error| error.offset, |_| self.pos) - before);
+        token
+    }
+
+    fn advance(&mut self) -> Result<Option<Token<'a>>, XmlError> {
         loop {
             let rest = &self.xml[self.pos..];
+            self.start = self.pos;
             if rest.is_empty() {
                 return Ok(None);
             }
@@ -125,12 +137,18 @@ impl<'a> Tokens<'a> {
         Ok(Token::Open { name: &self.xml[start..name_end], attributes, empty })
     }
 
-    /// Passes over the element whose start tag was the last token.
+    /// An event inside an element of `System` is the next one, after one that was cut off.
+    pub(super) fn another_begins<T>(&self) -> Result<T, XmlError> {
+        Err(XmlError { reason: "another <Event> begins before </Event>", offset: self.start })
+    }
+
+    /// Passes over the element of `System` whose start tag was the last token.
     pub(super) fn pass(&mut self, empty: bool) -> Result<(), XmlError> {
         let mut depth = usize::from(!empty);
         while depth > 0 {
             match self.next()? {
                 None => return self.ended("an element does not end"),
+                Some(Token::Open { name: b"Event", .. }) => return self.another_begins(),
                 Some(Token::Open { empty, .. }) => depth += usize::from(!empty),
                 Some(Token::Close { .. }) => depth -= 1,
                 Some(_) => {}
@@ -139,8 +157,8 @@ impl<'a> Tokens<'a> {
         Ok(())
     }
 
-    /// The text of the element whose start tag was the last token, up to and with its end tag. Text of inner elements
-    /// is left out.
+    /// The text of the element of `System` whose start tag was the last token, up to and with its end tag. Text of inner
+    /// elements is left out.
     pub(super) fn text(&mut self, empty: bool) -> Result<Cow<'a, str>, XmlError> {
         let mut found = Cow::Borrowed("");
         let mut depth = usize::from(!empty);
@@ -148,6 +166,7 @@ impl<'a> Tokens<'a> {
             let at = self.pos;
             let piece = match self.next()? {
                 None => return self.ended("an element does not end"),
+                Some(Token::Open { name: b"Event", .. }) => return self.another_begins(),
                 Some(Token::Open { empty, .. }) => {
                     depth += usize::from(!empty);
                     continue;
@@ -200,7 +219,7 @@ pub(super) fn attribute<'a>(raw: &'a [u8], wanted: &str) -> Option<Cow<'a, str>>
 }
 
 /// The attributes of a tag, up to the first that is none.
-pub(super) fn attributes(raw: &[u8]) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+pub(crate) fn attributes(raw: &[u8]) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
     let mut rest = raw;
     std::iter::from_fn(move || {
         let (name, value) = rest.split_at(memchr(b'=', rest)?);

@@ -35,6 +35,15 @@ pub enum Refusal {
     /// An event is not its sender's to send, or nobody said whose events the sender may send.
     #[error("{0}")]
     Foreign(String),
+    /// It takes longer to read than one upload may take: sending less at once will help.
+    #[error("the upload takes longer to read than the {} s that one may take; send it in several", limit.as_secs())]
+    TooSlow {
+        /// How long it may take.
+        limit: Duration,
+    },
+    /// Its sender has gone, and nothing of it was kept yet.
+    #[error("the sender has gone")]
+    Gone,
     /// Too much work is waiting.
     #[error("the gateway is busy: {reason}")]
     Busy {
@@ -58,6 +67,6 @@ pub enum Refusal {
 pub trait Accept: Send + Sync + 'static {
     /// Resolves when the upload's events are durable (or filtered, or duplicates of durable ones), or refuses it whole.
     /// Once called, the work runs to its end even if the returned future is dropped: a client that hangs up must not
-    /// leave a half-accepted upload behind.
+    /// leave a half-accepted upload behind. As long as nothing was kept it ends when the upload's sender has gone.
     fn accept(&self, upload: Upload) -> BoxFuture<'static, Result<Receipt, Refusal>>;
 }

@@ -24,6 +24,10 @@ pub const SPOOL_FULL: &str = "spool_full";
 /// Label value: the disk failed.
 pub const SPOOL_FAILED: &str = "spool_failed";
 
+/// Label value: the upload takes longer to read than one may take.
+pub const TOO_SLOW: &str = "too_slow";
+/// Label value: the sender has gone before anything was kept.
+pub const GONE: &str = "gone";
 /// Label value: an event is larger than a record of the spool may be.
 pub const TOO_LARGE: &str = "too_large";
 

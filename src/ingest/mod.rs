@@ -34,6 +34,7 @@ mod config;
 mod identity;
 pub mod ledger;
 mod lost;
+mod patience;
 mod reserve;
 mod sort;
 mod timeless;
@@ -44,6 +45,7 @@ pub use timeless::Timeless;
 
 use admission::Admission;
 use ledger::{Tally, Waiting};
+use patience::Patience;
 use sort::{Part, Sorted};
 
 /// What ingest works with; all of it is shared with others.
@@ -172,9 +174,12 @@ impl Inner {
         let inner = Arc::clone(&self);
         // More at a time would be no faster and take more memory: a record takes most while it is decoded.
         let _turn = inner.sorting.acquire().await.expect("this semaphore is never closed");
+        let patience = Patience::of(&upload.presence);
+        patience.go_on()?;
         // A filter by age must not drop everything because the wall clock jumped.
         let now = self.parts.spool.clock().shown_now();
-        let work = move || sort::sort(upload, &rules, &self.parts.keys, self.config.record_max.as_usize(), now);
+        let part_max = self.config.record_max.as_usize();
+        let work = move || sort::sort(upload, &rules, &self.parts.keys, part_max, now, &patience);
         tokio::task::spawn_blocking(work)
             .await
             .unwrap_or_else(|ended| Err(Refusal::SpoolFailed(format!("decoding ended: {ended}"))))

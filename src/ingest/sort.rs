@@ -12,8 +12,9 @@ use bytes::Bytes;
 use super::accept::Refusal;
 use super::identity;
 use super::ledger::Tally;
+use super::patience::Patience;
 use crate::event::stored::{self, MAX_ROUTES, MAX_SETS, Routing, StoredRoute, StoredUpload};
-use crate::event::{EventKey, Format, IdentityPolicy, KeyMaker, Timestamp, Upload, decode, key};
+use crate::event::{EventKey, Format, IdentityPolicy, KeyMaker, Timestamp, Upload, key};
 use crate::filter::{Decision, Outcome, Route, RouteSet, Rules, Taken};
 use crate::spool::dead_letter::Letter;
 
@@ -54,6 +55,8 @@ enum Kind {
     Unreadable(String),
 }
 
+/// After so many events it is asked whether to go on.
+const ASKED_EVERY: usize = 1024;
 /// Bytes of memory that an event takes on its way to the spool beside its own: its place here, key, verdict, index.
 pub(super) const EVENT_COST: usize = 392;
 /// The same for a record that becomes a dead letter, with its names and its reason.
@@ -80,34 +83,39 @@ pub(super) fn sort(
     keys: &KeyMaker,
     part_max: usize,
     now: SystemTime,
+    patience: &Patience,
 ) -> Result<Sorted, Refusal> {
-    let Upload { input, client, stream, syntax, body } = upload;
-    let decoded = decode(syntax, &body)?;
-    identity::check(&input, &client, &decoded.events)?;
-    let mut keys = keys.for_scope(&client.scope, &stream);
-    let mut session = rules.session(&client, &stream, Timestamp::of(now));
+    let decoded = upload.decode(|| patience.go_on())?;
+    let Upload { input, client, stream, body, .. } = &upload;
+    identity::check(input, client, &decoded.events)?;
+    let mut keys = keys.for_scope(&client.scope, stream);
+    let mut session = rules.session(client, stream, Timestamp::of(now));
     let mut dropped = BTreeMap::new();
     let mut records = Vec::new();
     let mut timeless = 0;
 
-    for event in &decoded.events {
+    for (at, event) in decoded.events.iter().enumerate() {
+        if at % ASKED_EVERY == 0 {
+            patience.go_on()?;
+        }
         timeless += u64::from(event.fields.time.is_none() && event.fields.is_windows_event());
         match session.decide(event) {
             Decision::Drop(reason) => *dropped.entry(reason).or_insert(0) += 1,
             Decision::Keep(set) => {
                 let kind = Kind::Event(event.format, set);
-                records.push(Record { key: keys.key(event), span: span(&body, event.raw), kind });
+                records.push(Record { key: keys.key(event), span: span(body, event.raw), kind });
             }
         }
     }
     for record in decoded.unreadable {
         let key = keys.unreadable_key(record.raw);
         let kind = Kind::Unreadable(record.reason);
-        records.push(Record { key, span: span(&body, record.raw), kind });
+        records.push(Record { key, span: span(body, record.raw), kind });
     }
 
     let Outcome { sets, taken } = session.finish();
     let filtered = dropped.values().sum();
+    let Upload { input, client, stream, body, .. } = upload;
     Ok(Sorted {
         input,
         keeps_client: client.policy != IdentityPolicy::Off,

@@ -1,12 +1,16 @@
 use std::sync::LazyLock;
 
 use super::*;
-use crate::event::{Client, Syntax};
+use crate::event::{Client, Presence, Syntax};
 
 static BODY: LazyLock<Bytes> = LazyLock::new(|| Bytes::from_static(b"{}<Event/>[1]"));
 
 fn route(output: &str, stream: Option<&str>) -> Route {
     Route { output: output.into(), stream: stream.map(Arc::from) }
+}
+
+fn patient() -> Patience {
+    Patience::of(&Presence::default())
 }
 
 /// The two bytes `{}` as an event with a set.
@@ -137,10 +141,12 @@ fn an_upload_is_decoded_filtered_and_cut() {
         stream: "Custom-Upload".into(),
         syntax: Syntax::JsonArray,
         body: Bytes::from_static(body.as_bytes()),
+        damaged: Vec::new(),
+        presence: Presence::default(),
     };
     let rules = Rules::of_event_set(crate::filter::EventSet::Minimal);
     let sorted =
-        sort(upload, &rules, &KeyMaker::new(&[0; 32]), 1000, std::time::SystemTime::now()).expect("it is well formed");
+        sort(upload, &rules, &KeyMaker::new(&[0; 32]), 1000, SystemTime::now(), &patient()).expect("it is well formed");
     assert_eq!(sorted.dropped, BTreeMap::from([(crate::filter::NOT_IN_EVENT_SET, 1)]));
     assert_eq!((sorted.filtered.received, sorted.filtered.filtered), (1, 1));
     let split = sorted.parts[0].split(&[0, 1]);
@@ -160,11 +166,35 @@ fn who_sent_it_is_kept_where_the_policy_wants_that() {
             stream: "Custom-Upload".into(),
             syntax: Syntax::JsonArray,
             body: Bytes::from_static(br#"[{"Computer":"web01","Channel":"Security","EventID":4624}]"#),
+            damaged: Vec::new(),
+            presence: Presence::default(),
         };
         let rules = Rules::of_event_set(crate::filter::EventSet::All);
-        let sorted = sort(upload, &rules, &KeyMaker::new(&[0; 32]), 1000, std::time::SystemTime::now())
+        let sorted = sort(upload, &rules, &KeyMaker::new(&[0; 32]), 1000, SystemTime::now(), &patient())
             .expect("the computer is its own");
         let stored = stored::decode(sorted.parts[0].payload(&sorted, &[0]).into()).expect("it was just written");
         assert_eq!(stored.client.as_deref(), kept, "{policy:?}");
     }
+}
+
+#[test]
+fn an_upload_whose_sender_has_gone_is_not_read_further() {
+    let waiting = Arc::new(());
+    let presence = Presence::of(&waiting);
+    let upload = Upload {
+        input: "in".into(),
+        client: Client::default(),
+        stream: "Custom-Upload".into(),
+        syntax: Syntax::Sniff,
+        body: Bytes::from("{}\n".repeat(10)),
+        damaged: Vec::new(),
+        presence: presence.clone(),
+    };
+    let rules = Rules::of_event_set(crate::filter::EventSet::All);
+    let sorted = |upload| {
+        sort(upload, &rules, &KeyMaker::new(&[0; 32]), 1000, SystemTime::now(), &Patience::of(&presence)).map(|_| ())
+    };
+    assert_eq!(sorted(upload.clone()), Ok(()));
+    drop(waiting);
+    assert_eq!(sorted(upload), Err(Refusal::Gone));
 }

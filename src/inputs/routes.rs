@@ -7,10 +7,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::access_log::{Record, Requests};
@@ -19,9 +21,11 @@ use super::http::auth::{Admitted, Denied, Gate, Peer};
 use super::http::body::{Memory, NoMemory, Share, collect};
 use super::http::decompress::{DecompressError, Encoding, decompress};
 use super::http::limits;
+use super::http::readable::{self, ReadError, Readable};
 use super::http::reply::{self, Failure, Ids};
 use super::{Config, events, target};
-use crate::event::{Client, Syntax, Upload};
+use crate::event::foreign::{self, Foreign};
+use crate::event::{Client, Presence, Syntax, Upload};
 use crate::ingest::accept::{Accept, Receipt, Refusal};
 use crate::metrics;
 use crate::values::ByteSize;
@@ -37,6 +41,8 @@ struct Door {
     /// The limits of a request for a token.
     token_limits: limits::Config,
     memory: Memory,
+    /// One permit for each core: reading event logs is work.
+    reading: Semaphore,
     accept: Arc<dyn Accept>,
 }
 
@@ -44,6 +50,18 @@ struct Door {
 enum Route {
     LogsIngestion { rule: String, stream: Result<Arc<str>, Failure> },
     Events,
+}
+
+impl Route {
+    /// What a body is, if it is known to be something else than this door takes. Arrays at the Logs Ingestion API are rows
+    /// of a table that only the sender knows.
+    fn foreign(&self, headers: &HeaderMap, body: &[u8]) -> Option<Foreign> {
+        match self {
+            Self::Events => events::foreign_type(headers).or_else(|| foreign::recognise(body)),
+            Self::LogsIngestion { .. } if foreign::is_array(body) => None,
+            Self::LogsIngestion { .. } => foreign::recognise(body),
+        }
+    }
 }
 
 /// The service of one listener. `issuer` is its local Entra, where that is enabled; `bodies` what it shares with others for
@@ -56,6 +74,7 @@ pub fn router(config: &Config, accept: Arc<dyn Accept>, issuer: Option<Arc<Issue
         issuer,
         token_limits: limits::Config { wire_max: ByteSize::bytes(entra::request::BODY_MAX), ..config.limits.clone() },
         memory: config.limits.memory_max.map_or_else(|| bodies.clone(), |own| Memory::new(own.as_u64())),
+        reading: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)),
         accept,
         config: config.clone(),
     };
@@ -143,10 +162,15 @@ impl Door {
         let encoding = Encoding::of(&parts.headers, &wire)?;
         let (body, share) = self.decompress(encoding, wire, share).await?;
         metrics::INPUT_BYTES.add(&[&self.name, "decompressed"], body.len() as u64);
-        if matches!(route, Route::Events) {
-            events::check_format(&parts.headers, &body)?;
+        // Dropped with this future, when the client goes.
+        let waiting = Arc::new(());
+        let presence = Presence::of(&waiting);
+        let (readable, share) = self.read(body, syntax, share, presence.clone()).await?;
+        if let Some(foreign) = route.foreign(&parts.headers, &readable.body) {
+            return Err(foreign.into());
         }
-        let receipt = self.accepted(self.upload(client, stream, syntax, body), share).await?;
+        let upload = Upload { presence, ..self.upload(client, stream, syntax, readable) };
+        let receipt = self.accepted(upload, share).await?;
         record.receipt = Some(receipt);
         Ok(match route {
             Route::LogsIngestion { .. } => reply::no_content(),
@@ -190,9 +214,9 @@ impl Door {
     async fn decompress(
         &self,
         encoding: Encoding,
-        wire: bytes::Bytes,
+        wire: Bytes,
         mut share: Share,
-    ) -> Result<(bytes::Bytes, Share), DecompressError> {
+    ) -> Result<(Bytes, Share), DecompressError> {
         let limit = self.config.limits.body_max.as_u64().min(share.most().saturating_sub(wire.len() as u64));
         if encoding == Encoding::Identity {
             share.shrink_to(wire.len() as u64);
@@ -207,6 +231,27 @@ impl Door {
         tokio::task::spawn_blocking(work).await.map_err(|_| NoMemory)?
     }
 
+    /// Makes a body readable that is no text in UTF-8; as many at a time as there are cores.
+    async fn read(
+        &self,
+        body: Bytes,
+        syntax: Syntax,
+        mut share: Share,
+        presence: Presence,
+    ) -> Result<(Readable, Share), ReadError> {
+        let limit = self.config.limits.body_max.as_u64();
+        if !readable::is_packed(&body) {
+            return Ok((Readable { body, damaged: Vec::new() }, share));
+        }
+        let _turn = self.reading.acquire().await.map_err(|_| NoMemory)?;
+        let work = move || readable::read(body, syntax, limit, &mut share, &presence).map(|readable| (readable, share));
+        match tokio::task::spawn_blocking(work).await {
+            Ok(read) => read,
+            Err(ended) if ended.is_panic() => Err(ReadError::Damaged("it cannot be read".to_owned())),
+            Err(_) => Err(NoMemory.into()),
+        }
+    }
+
     /// Hands an upload on. Its share of the memory is given back when that is over, also when the client hangs up before:
     /// the work goes on, and the body stays in memory.
     async fn accepted(&self, upload: Upload, share: Share) -> Result<Receipt, Refusal> {
@@ -219,12 +264,17 @@ impl Door {
         held.await.unwrap_or(Err(Refusal::Stopping))
     }
 
-    fn upload(&self, client: Client, stream: Arc<str>, syntax: Syntax, body: bytes::Bytes) -> Upload {
+    fn upload(&self, client: Client, stream: Arc<str>, syntax: Syntax, readable: Readable) -> Upload {
         let client = Client { policy: self.config.identity.policy, ..client };
-        Upload { input: Arc::clone(&self.name), client, stream, syntax, body }
+        let Readable { body, damaged } = readable;
+        Upload { input: Arc::clone(&self.name), client, stream, syntax, body, damaged, presence: Presence::default() }
     }
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
+
+#[cfg(test)]
+#[path = "routes_tests.rs"]
+mod tests;

@@ -151,7 +151,9 @@ fn bodies() -> Vec<Case> {
         .with(gzip_header),
         Case::body("no gzip at all", event(), 400, payload, "the compressed body is damaged or cut off")
             .with(gzip_header),
-        Case::body("compressed twice", gzip(&zipped), 400, payload, "").with(gzip_header),
+        Case::body("compressed twice", gzip(&zipped), 415, "UnsupportedFormat", "compress it once").with(gzip_header),
+        Case::body("nothing but what is no event", format!("[\"{MARK}\", 7]"), 400, payload, "none of its 2 records"),
+        Case::body("an event log", [b"ElfFile\0", MARK.as_bytes()].concat(), 415, "UnsupportedFormat", "/v1/events"),
         Case::body(
             "double encoding",
             gzip(&zipped),

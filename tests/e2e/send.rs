@@ -21,13 +21,15 @@ pub(crate) fn delivered(site: &Site) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Runs `gatepost send … --json`; it must succeed.
+/// Runs `gatepost send … --json`; it must succeed, unless something was damaged: then it must not.
 fn send(site: &Site, args: &[&str], input: &[u8]) -> Value {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gatepost"));
     command.args(["send", "--json", "--to", &site.url("")]).arg("--ca").arg(site.state().join("tls/cert.pem"));
     let output = run(command.args(args).current_dir(&site.dir), input);
-    assert!(output.status.success(), "{}", both(&output));
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", both(&output)))
+    let sent: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", both(&output)));
+    assert_eq!(output.status.success(), sent["damaged"] == 0, "{}", both(&output));
+    sent
 }
 
 fn number(value: &Value) -> u64 {

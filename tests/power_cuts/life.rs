@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use gatepost::balancer::{self, Backoff, Balancer, RetryBudget, Spec};
 use gatepost::dedup::journal::Journal;
 use gatepost::dedup::memory::MemoryStore;
-use gatepost::event::{Client, KeyMaker, Syntax, Upload};
+use gatepost::event::{Client, KeyMaker, Presence, Syntax, Upload};
 use gatepost::filter::{EventSet, Rules};
 use gatepost::forward::batch::Identity;
 use gatepost::forward::{self, Forwarder};
@@ -95,6 +95,8 @@ impl Life {
             stream: "Custom-SecurityEvent".into(),
             syntax: Syntax::JsonArray,
             body: format!("[{}]", rows.join(",")).into(),
+            damaged: Vec::new(),
+            presence: Presence::default(),
         });
         async move { (events, answer.await.is_ok()) }
     }

@@ -55,7 +55,12 @@ impl World {
     fn take(&self, request: &Request) -> Outcome {
         let mut held = self.held.lock().unwrap();
         match held.turn() {
-            Turn::Refuse => Outcome::Retry { after: None, reason: RetryReason::Busy, may_be_taken: false, detail: "busy".to_owned() },
+            Turn::Refuse => Outcome::Retry {
+                after: None,
+                reason: RetryReason::Busy,
+                may_be_taken: false,
+                detail: "busy".to_owned(),
+            },
             Turn::AnswerNothing { kept: false } => Outcome::Ambiguous { detail: "gone".to_owned() },
             Turn::AnswerNothing { kept: true } => {
                 held.keep(request);

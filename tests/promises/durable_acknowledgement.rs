@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use gatepost::cli::simulate::events::{Host, Shape};
 use gatepost::dedup::memory::MemoryStore;
-use gatepost::event::{Client, KeyMaker, Syntax, Upload, stored};
+use gatepost::event::{Client, KeyMaker, Presence, Syntax, Upload, stored};
 use gatepost::filter::Rules;
 use gatepost::ingest::ledger::Waiting;
 use gatepost::ingest::{self, Accept, Ingest, Receipt, Refusal};
@@ -62,6 +62,8 @@ impl Scene {
             stream: "Custom-SecurityEvent".into(),
             syntax: Syntax::JsonArray,
             body: body.to_vec().into(),
+            damaged: Vec::new(),
+            presence: Presence::default(),
         }))
     }
 

@@ -26,3 +26,4 @@ mod rules_over_rest;
 mod set_aside_not_blocked;
 mod several_workspaces;
 mod small_container;
+mod understood;

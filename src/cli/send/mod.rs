@@ -1,7 +1,8 @@
-//! `gatepost send`: uploads .evtx files, NDJSON or event XML to a gateway.
+//! `gatepost send`: uploads event logs (.evtx), JSON or event XML to a gateway.
 //!
 //! A thread reads, several requests are under way at once, and a file counts as sent when the last of its events was
-//! acknowledged. What cannot be read is reported and stepped over.
+//! acknowledged. What cannot be read is reported and stepped over; its file does not count as sent, and the exit status
+//! says so: success means that everything that was there has arrived.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -39,10 +40,14 @@ const IN_FLIGHT: usize = 4;
 /// Most damaged records that the summary describes one by one.
 const DAMAGE_SHOWN: usize = 20;
 
-/// Uploads .evtx files or folders of them, NDJSON or event XML.
+/// Uploads .evtx files or folders of them, JSON or event XML.
+///
+/// Exit status: 0 when every event was acknowledged; 1 when anything could not be read, was set aside by the gateway, or was
+/// not sent.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// .evtx files, folders with .evtx files, texts of NDJSON or event XML; `-` is standard input
+    /// .evtx files, folders with .evtx files, texts (JSON objects, an array of them, or event XML, in UTF-8 or UTF-16); `-` is
+    /// standard input
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
     /// Where to: without a path the plain door /v1/events, or the full URL of a Logs Ingestion stream
@@ -61,7 +66,7 @@ pub struct Args {
     /// Most events of one request
     #[arg(long, default_value_t = 500, value_name = "EVENTS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub batch: u32,
-    /// Remember in this file what was sent whole, and skip it in the next run
+    /// Remember in this file what was sent whole and undamaged, and skip it in the next run
     #[arg(long, value_name = "FILE")]
     pub resume: Option<PathBuf>,
     /// Stop when a request finds no taker for so long
@@ -100,13 +105,14 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Whether every readable event was acknowledged.
+    /// Whether everything that was there was understood and acknowledged.
     pub fn complete(&self) -> bool {
-        self.stopped.is_none() && self.uploads.acknowledged == self.records
+        let arrived = self.stopped.is_none() && self.uploads.acknowledged == self.records;
+        arrived && self.damaged == 0 && self.uploads.set_aside() == 0
     }
 }
 
-/// Runs the command: exit status 0 when every readable event was acknowledged.
+/// Runs the command: exit status 0 when everything that was there was understood and acknowledged.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let summary = runtime.block_on(send(&args))?;
@@ -204,6 +210,8 @@ struct Run {
 struct Open {
     in_flight: usize,
     read: bool,
+    /// Not everything in it was understood.
+    damaged: bool,
 }
 
 type Uploaded = (usize, Tally, Result<(), UploadError>);
@@ -252,6 +260,7 @@ impl Run {
             }
             Piece::Damaged { source, error } => {
                 self.summary.damaged += 1;
+                self.open.entry(source).or_default().damaged = true;
                 if self.summary.damage.len() < DAMAGE_SHOWN {
                     self.summary.damage.push(Damage { file: self.names[source].clone(), error });
                 }
@@ -267,19 +276,25 @@ impl Run {
     fn uploaded(&mut self, (source, tally, result): Uploaded) -> usize {
         self.summary.uploads.add(&tally);
         match result {
-            Ok(()) => self.open.entry(source).or_default().in_flight -= 1,
+            Ok(()) => {
+                let open = self.open.entry(source).or_default();
+                open.in_flight -= 1;
+                open.damaged |= tally.set_aside() > 0;
+            }
             // The source stays open: it was not sent whole.
             Err(error) => self.stopped = Some(error),
         }
         source
     }
 
-    /// Closes a source that was read to its end and whose last upload was acknowledged.
+    /// Closes a source that was read to its end and whose last upload was acknowledged. One that is damaged is not
+    /// remembered as sent: it may be a copy that is not finished, and its events are duplicates if it comes again.
     fn close(&mut self, source: usize, finished: Option<&mut Finished>) -> anyhow::Result<()> {
         if self.open.get(&source).is_some_and(|open| open.read && open.in_flight == 0) {
-            self.open.remove(&source);
+            let damaged = self.open.remove(&source).is_some_and(|open| open.damaged);
             self.summary.files += 1;
             self.bar.inc(1);
+            let finished = finished.filter(|_| !damaged);
             if let (Some(finished), Some(stamp)) = (finished, self.stamps[source].take()) {
                 finished.add(stamp).context("the resume file cannot be written")?;
             }
@@ -315,6 +330,12 @@ fn describe(summary: &Summary) -> String {
     line(format_args!("answers       {} ({} sent again)", answers.join(", "), uploads.retries));
     if let Some(error) = stopped {
         line(format_args!("stopped       {error}"));
+    }
+    match (*records, *damaged) {
+        (0, 0) => line(format_args!("nothing       there was nothing to send")),
+        (0, _) => line(format_args!("nothing       nothing was understood, and nothing was sent")),
+        (_, 0) => {}
+        (..) => line(format_args!("incomplete    what is damaged was not sent; the rest was")),
     }
     text
 }

@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Parser as _;
-use tokio::sync::mpsc;
 
 use super::client::{Client, SendError};
-use super::reader::{self, Form, Piece, Source};
 use super::uploader::{Patience, Tally, Target, UploadError, Uploader};
-use super::{Args, Summary, send};
+use super::{Args, Summary, describe, send};
 use crate::cli::simulate::collector::{Behaviour, Collector, Fault, Memory};
 use crate::cli::simulate::events::{Host, Shape};
+use crate::cli::simulate::evtx;
 use crate::cli::simulate::lossy_relay::LossyRelay;
 
 const RULE: &str = "/dataCollectionRules/dcr-0/streams/Custom-SecurityEvent";
@@ -180,60 +179,6 @@ async fn tls_needs_the_right_authority_and_lost_replies_are_made_good() {
     assert!(Client::new(Some(b"nothing")).is_err());
 }
 
-fn read(source: Source, form: Form) -> (Vec<Bytes>, Vec<String>) {
-    let (sender, mut pieces) = mpsc::channel(100_000);
-    reader::read(&[source], form, 7, &sender);
-    drop(sender);
-    let (mut records, mut damage) = (Vec::new(), Vec::new());
-    while let Ok(piece) = pieces.try_recv() {
-        match piece {
-            Piece::Records { records: some, .. } => {
-                assert!(some.len() <= 7);
-                records.extend(some);
-            }
-            Piece::Damaged { error, .. } => damage.push(error),
-            Piece::End { source } => assert_eq!(source, 0),
-        }
-    }
-    (records, damage)
-}
-
-fn read_text(text: &[u8]) -> (Vec<Bytes>, Vec<String>) {
-    let file = tempfile::NamedTempFile::new().expect("a file");
-    std::fs::write(file.path(), text).expect("written");
-    read(Source::File(file.path().to_owned()), Form::Xml)
-}
-
-#[test]
-fn texts_are_read_and_damage_is_stepped_over() {
-    let (records, damage) = read_text(b"\xEF\xBB\xBF\n{\"a\":1}\r\n\n{oops\n {\"b\":2}");
-    assert_eq!(records, ["{\"a\":1}", "{\"b\":2}"]);
-    assert_eq!(damage.len(), 1);
-
-    let events: Vec<_> = Host::new("a", 1).take(20).map(|e| Bytes::from(e.render(Shape::Xml))).collect();
-    let back_to_back = events.concat();
-    assert_eq!(read_text(&back_to_back), (events.clone(), vec![]));
-    let wrapped = [b"<?xml version='1.0'?>\n<Events>\n".to_vec(), events.join(&b"\n\n"[..]), b"</Events>".to_vec()];
-    assert_eq!(read_text(&wrapped.concat()), (events.clone(), vec![]));
-    let (records, damage) = read_text(&back_to_back[..back_to_back.len() - 3]);
-    assert_eq!((records.len(), damage.len()), (19, 1));
-
-    let (records, damage) = read_text(b"[{\"a\":1}]");
-    assert!(records.is_empty() && damage[0].contains("jq"), "{damage:?}");
-    assert_eq!(read_text(b""), (vec![], vec![]));
-}
-
-#[test]
-fn a_file_that_is_no_log_is_damage() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("x.EVTX");
-    std::fs::write(&path, "not an event log").expect("written");
-    assert_eq!(reader::sources(&[folder.path().to_owned()]).expect("sources"), [Source::File(path.clone())]);
-    let (records, damage) = read(Source::File(path), Form::Xml);
-    assert_eq!((records.len(), damage.len()), (0, 1));
-    assert!(reader::sources(&[PathBuf::from("/no/such/place")]).is_err());
-}
-
 #[derive(clap::Parser)]
 struct Line {
     #[command(flatten)]
@@ -285,6 +230,57 @@ async fn a_refused_run_says_why_and_is_not_remembered() {
     assert!(stopped.stopped.as_deref().is_some_and(|text| text.contains("400")), "{stopped:?}");
     collector.set(Behaviour::default());
     assert_eq!(run(&line).await.uploads.acknowledged, 2);
+}
+
+#[tokio::test]
+async fn a_cut_log_is_sent_as_far_as_it_goes_and_is_not_remembered_as_sent() {
+    let collector = collector().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (log, list) = (path("Security.evtx"), path("list"));
+    let whole = evtx::log(&Host::new("cut", 5).take(120).collect::<Vec<_>>());
+    let line = [&log, "--to", &collector.url(), "--resume", &list];
+    // Inside the last chunk, and before it: then only the header of the file tells that something is missing.
+    for cut in [whole.len() - evtx::CHUNK + 9_000, whole.len() - evtx::CHUNK] {
+        std::fs::write(&log, &whole[..cut]).expect("written");
+        for _ in 0..2 {
+            let run = run(&line).await;
+            assert!(run.damaged > 0 && run.records > 0 && run.records < 120, "{run:?}");
+            assert_eq!(run.uploads.acknowledged, run.records, "what is there is sent");
+            assert_eq!(run.skipped, 0, "it may be a copy that is not finished");
+            assert!(!run.complete() && describe(&run).contains("what is damaged was not sent"), "{run:?}");
+        }
+    }
+    std::fs::write(&log, &whole).expect("written");
+    let first = run(&line).await;
+    assert!(first.complete() && first.records == 120, "{first:?}");
+    let second = run(&line).await;
+    assert!(second.complete() && second.skipped == 1, "{second:?}");
+    assert_eq!(collector.held().events.len(), 120);
+}
+
+#[tokio::test]
+async fn a_run_that_understood_nothing_is_no_success_and_says_so() {
+    let collector = collector().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let bodies = [
+        &b"no event at all\nanother line\n"[..],
+        b"[1, 2]",
+        b"[{\"a\":",
+        b"PK\x03\x04 an archive",
+        b"{\"index\":{}}\n{\"EventID\":1}\n",
+        b"ElfFile\0 and no log",
+        b"\xFF\xFEn\0o\0",
+    ];
+    for body in bodies {
+        let file = folder.path().join("file");
+        std::fs::write(&file, body).expect("written");
+        let run = run(&[&file.to_string_lossy(), "--to", &collector.url()]).await;
+        let name = String::from_utf8_lossy(body);
+        assert!(!run.complete() && run.damaged > 0 && run.records == 0, "{name}: {run:?}");
+        assert!(describe(&run).contains("nothing was understood"), "{name}: {}", describe(&run));
+        assert_eq!(run.uploads.requests, 0, "{name}");
+    }
 }
 
 /// The event logs of the shared data, if they are here.

@@ -140,6 +140,11 @@ impl Tally {
         }
     }
 
+    /// Records that the gateway took and did not understand.
+    pub fn set_aside(&self) -> u64 {
+        self.receipts.map_or(0, |receipts| receipts.set_aside)
+    }
+
     fn add_receipt(&mut self, more: &Receipts) {
         let sum = self.receipts.get_or_insert_default();
         sum.received += more.received;

@@ -11,6 +11,7 @@ pub mod azure;
 pub mod collector;
 pub mod command;
 pub mod events;
+pub mod evtx;
 pub mod held;
 pub mod lossy_relay;
 pub mod traffic;

@@ -22,7 +22,7 @@ pub const MEMORY_LIMIT_MAX: u64 = (u32::MAX as u64 >> 4) * UNIT;
 /// Memory for the bodies of one listener.
 #[derive(Debug, Clone)]
 pub struct Memory {
-    free: Arc<Semaphore>,
+    room: Arc<Semaphore>,
     bytes: u64,
 }
 
@@ -37,7 +37,7 @@ impl Memory {
     /// So many bytes, at most [`MEMORY_LIMIT_MAX`].
     pub fn new(bytes: u64) -> Self {
         let bytes = bytes.min(MEMORY_LIMIT_MAX);
-        Self { free: Arc::new(Semaphore::new(units(bytes) as usize)), bytes }
+        Self { room: Arc::new(Semaphore::new(units(bytes) as usize)), bytes }
     }
 
     /// An empty share.
@@ -47,6 +47,11 @@ impl Memory {
 }
 
 impl Share {
+    /// The largest that it can become, when nobody else has a share.
+    pub fn most(&self) -> u64 {
+        self.memory.bytes
+    }
+
     /// Makes the share at least so many bytes large. `Err` when the memory is used up.
     pub fn grow_to(&mut self, bytes: u64) -> Result<(), NoMemory> {
         let held = self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) as u32;
@@ -54,7 +59,7 @@ impl Share {
         if more == 0 {
             return Ok(());
         }
-        let more = Arc::clone(&self.memory.free).try_acquire_many_owned(more).map_err(|_| NoMemory)?;
+        let more = Arc::clone(&self.memory.room).try_acquire_many_owned(more).map_err(|_| NoMemory)?;
         match &mut self.permit {
             Some(permit) => permit.merge(more),
             none => *none = Some(more),
@@ -67,11 +72,6 @@ impl Share {
         let Some(permit) = &mut self.permit else { return };
         let spare = permit.num_permits().saturating_sub(units(bytes) as usize);
         drop(permit.split(spare));
-    }
-
-    /// The largest share that there can ever be.
-    pub fn most(&self) -> u64 {
-        self.memory.bytes
     }
 }
 

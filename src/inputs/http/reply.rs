@@ -9,6 +9,8 @@ use serde::Serialize;
 use super::auth::Denied;
 use super::body::{BodyError, NoMemory};
 use super::decompress::DecompressError;
+use super::readable::ReadError;
+use crate::event::foreign::Foreign;
 use crate::ingest::accept::Refusal;
 
 const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
@@ -47,6 +49,11 @@ impl Failure {
     pub fn method(allow: &'static str) -> Self {
         let message = format!("this path takes {allow} only");
         Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message) }
+    }
+
+    /// A body that is written in something that is not understood here.
+    fn unsupported(message: String) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedFormat", message)
     }
 
     /// A request that the front door refused before it was read.
@@ -108,12 +115,38 @@ impl From<DecompressError> for Failure {
     }
 }
 
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        let message = error.to_string();
+        match error {
+            ReadError::TooLarge { .. } => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "ContentLengthLimitExceeded", message)
+            }
+            ReadError::TooSlow => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "UploadTakesTooLong", message),
+            // Nobody hears it.
+            ReadError::Gone => Self::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", message),
+            ReadError::Damaged(_) => Self::new(StatusCode::BAD_REQUEST, "InvalidPayload", message),
+            ReadError::NotHere => Self::unsupported(message),
+            ReadError::NoMemory(no_memory) => no_memory.into(),
+        }
+    }
+}
+
+impl From<Foreign> for Failure {
+    fn from(foreign: Foreign) -> Self {
+        Self::unsupported(foreign.to_string())
+    }
+}
+
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let message = refusal.to_string();
         let unavailable = StatusCode::SERVICE_UNAVAILABLE;
         match refusal {
             Refusal::Malformed(_) => Self::new(StatusCode::BAD_REQUEST, "InvalidPayload", message),
+            Refusal::TooSlow { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "UploadTakesTooLong", message),
+            // Nobody hears it.
+            Refusal::Gone => Self::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", message),
             Refusal::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "ContentLengthLimitExceeded", message),
             Refusal::Foreign(_) => Self::new(StatusCode::FORBIDDEN, "OperationFailed", message),
             Refusal::Busy { retry_after, .. } => {

@@ -1,0 +1,243 @@
+//! Bodies that are not text in UTF-8, made readable: UTF-16, as Windows PowerShell writes it, and event log files.
+//!
+//! It is one more way in which events can be packed, and has the same hard limits as compression: on what comes out, on
+//! the listener's memory, and on the time that one upload may take.
+
+use std::io::Cursor;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::body::{NoMemory, Share};
+use crate::event::from_evtx::{self, Damage, Found, Log};
+use crate::event::from_utf16::{self, Transcoder};
+use crate::event::{Damaged, Presence, Syntax};
+
+/// The longest that the reading of one event log may take. 64 MiB of honest log take about a second.
+const TIME_MAX: Duration = Duration::from_secs(10);
+/// What the reading of a log takes beside the log and its text: the tree of a record, and templates.
+const WORKING_ROOM: u64 = 32 << 20;
+/// How the text grows.
+const STEP: u64 = 1 << 20;
+
+/// A body as text, behind it what could not be made text.
+#[derive(Debug, PartialEq)]
+pub struct Readable {
+    /// The text and what stands behind it.
+    pub body: Bytes,
+    /// What stands behind the text.
+    pub damaged: Vec<Damaged>,
+}
+
+/// Why a body was not made readable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// More comes out than the limit.
+    #[error("the body is larger than {limit} bytes once it is read")]
+    TooLarge {
+        /// `body_max`, or `memory_max` where that is too little.
+        limit: u64,
+    },
+    /// It takes too long.
+    #[error("the event log takes longer to read than the {} s that one upload may take", TIME_MAX.as_secs())]
+    TooSlow,
+    /// Its sender has gone.
+    #[error("the sender has gone")]
+    Gone,
+    /// It is no event log.
+    #[error("the body begins as an event log (.evtx) and is none: {0}")]
+    Damaged(String),
+    /// An event log where JSON is needed.
+    #[error("the body is an event log (.evtx); send it to /v1/events, or as JSON: gatepost send does both")]
+    NotHere,
+    /// No room for it now.
+    #[error(transparent)]
+    NoMemory(#[from] NoMemory),
+}
+
+/// Whether there is something to do; what there is to do is CPU work.
+pub fn is_packed(body: &[u8]) -> bool {
+    body.starts_with(from_evtx::MAGIC) || from_utf16::order(body).is_some()
+}
+
+/// Makes a body readable, with at most `limit` bytes of text. `share` grows with it, before it does.
+///
+/// # Errors
+///
+/// When it is too large, takes too long, or is not what it begins as.
+pub fn read(
+    body: Bytes,
+    syntax: Syntax,
+    limit: u64,
+    share: &mut Share,
+    presence: &Presence,
+) -> Result<Readable, ReadError> {
+    if body.starts_with(from_evtx::MAGIC) {
+        return if syntax == Syntax::JsonArray {
+            Err(ReadError::NotHere)
+        } else {
+            read_log(&body, limit, share, presence)
+        };
+    }
+    let Some(order) = from_utf16::order(&body) else { return Ok(Readable { body, damaged: Vec::new() }) };
+    grow(share, body.len() as u64 * 5 / 2)?;
+    let mut text = Vec::with_capacity(body.len());
+    let mut transcoder = Transcoder::new(order);
+    transcoder.push(&body, &mut text);
+    transcoder.finish(&mut text);
+    if text.len() as u64 > limit {
+        return Err(ReadError::TooLarge { limit });
+    }
+    Ok(Readable { body: text.into(), damaged: Vec::new() })
+}
+
+/// The events of a log as XML, one after the other; behind them each chunk that is damaged, with the first reason why.
+fn read_log(log: &Bytes, limit: u64, share: &mut Share, presence: &Presence) -> Result<Readable, ReadError> {
+    let until = Instant::now() + TIME_MAX;
+    let opened = Log::open(Cursor::new(log)).map_err(ReadError::Damaged)?;
+    let mut text = Text { text: Vec::new(), limit, beside: log.len() as u64 + WORKING_ROOM, share };
+    let mut damage: Vec<Damage> = Vec::new();
+    opened.read(from_evtx::xml, |found| {
+        if presence.has_gone() {
+            return Err(ReadError::Gone);
+        }
+        if Instant::now() > until {
+            return Err(ReadError::TooSlow);
+        }
+        match found {
+            Found::Record(xml) => text.push(&xml)?,
+            Found::Damaged(more) if damage.last().is_some_and(|last| last.place == more.place) => {}
+            Found::Damaged(more) => damage.push(more),
+        }
+        Ok(())
+    })?;
+    let damaged = damage
+        .into_iter()
+        .map(|Damage { place, problem }| text.keep(&log[place.start as usize..place.end as usize], problem));
+    let damaged = damaged.collect::<Result<_, _>>()?;
+    Ok(Readable { body: text.text.into(), damaged })
+}
+
+/// What can never be had is told as a limit, or the sender would come back for ever.
+fn grow(share: &mut Share, bytes: u64) -> Result<(), ReadError> {
+    if bytes > share.most() {
+        return Err(ReadError::TooLarge { limit: share.most() });
+    }
+    Ok(share.grow_to(bytes)?)
+}
+
+/// Text that grows within its limits.
+struct Text<'s> {
+    text: Vec<u8>,
+    limit: u64,
+    /// What is in memory beside it.
+    beside: u64,
+    share: &'s mut Share,
+}
+
+impl Text<'_> {
+    fn push(&mut self, more: &[u8]) -> Result<(), ReadError> {
+        let length = (self.text.len() + more.len()) as u64 + 1;
+        if length > self.limit {
+            return Err(ReadError::TooLarge { limit: self.limit });
+        }
+        if length > self.text.capacity() as u64 {
+            let room = (length * 3 / 2).next_multiple_of(STEP);
+            grow(self.share, self.beside + room)?;
+            self.text.reserve_exact(room as usize - self.text.len());
+        }
+        self.text.extend_from_slice(more);
+        self.text.push(b'\n');
+        Ok(())
+    }
+
+    fn keep(&mut self, part: &[u8], reason: String) -> Result<Damaged, ReadError> {
+        let start = self.text.len();
+        self.push(part)?;
+        Ok(Damaged { span: start..start + part.len(), reason })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::simulate::events::{Host, Shape};
+    use crate::cli::simulate::evtx;
+    use crate::event::{Client, Upload};
+    use crate::inputs::http::body::Memory;
+
+    const LIMIT: u64 = 4 << 20;
+
+    fn readable(body: Vec<u8>, limit: u64) -> Result<Readable, ReadError> {
+        read(body.into(), Syntax::Sniff, limit, &mut Memory::new(128 << 20).share(), &Presence::default())
+    }
+
+    fn upload(Readable { body, damaged }: Readable) -> Upload {
+        let syntax = Syntax::Sniff;
+        Upload {
+            input: "in".into(),
+            client: Client::default(),
+            stream: "".into(),
+            syntax,
+            body,
+            damaged,
+            presence: Presence::default(),
+        }
+    }
+
+    fn log(count: usize) -> Vec<u8> {
+        evtx::log(&Host::new("log.example", 3).take(count).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn utf_16_becomes_the_text_that_it_is() {
+        let event = Host::new("wide.example", 3).next_event().render(Shape::Xml);
+        let text = String::from_utf8(event).expect("text");
+        for mark in ["", "\u{feff}"] {
+            let wide: Vec<u8> = format!("{mark}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+            assert!(is_packed(&wide));
+            let read = readable(wide, LIMIT).expect("it is text");
+            assert_eq!(read.body, format!("{mark}{text}"));
+        }
+        let large: Vec<u8> = "<Event/>".repeat(100).encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(readable(large, 799), Err(ReadError::TooLarge { limit: 799 }));
+    }
+
+    #[test]
+    fn a_log_becomes_its_events_and_what_is_damaged_is_kept_behind_them() {
+        let whole = upload(readable(log(100), LIMIT).expect("a log"));
+        let decoded = whole.decode(|| Ok::<(), crate::event::DecodeError>(())).expect("events");
+        assert_eq!((decoded.events.len(), decoded.unreadable.len()), (100, 0));
+
+        let cut = log(100);
+        let there = cut.len() - evtx::CHUNK + 9_000;
+        let upload_of_it = upload(readable(cut[..there].to_vec(), LIMIT).expect("a log"));
+        let decoded = upload_of_it.decode(|| Ok::<(), crate::event::DecodeError>(())).expect("events");
+        assert!(decoded.events.len() > 50 && decoded.events.len() < 100, "{}", decoded.events.len());
+        let aside: Vec<_> = decoded.unreadable.iter().map(|record| record.raw).collect();
+        assert_eq!(aside, [&cut[there - 9_000..there]], "the bytes of the damaged chunk");
+
+        let nothing = upload(readable([&log(10)[..4096], &[b'x'; 65536]].concat(), LIMIT).expect("a log"));
+        assert!(
+            nothing.decode(|| Ok::<(), crate::event::DecodeError>(())).is_err(),
+            "damage alone is nothing that was understood"
+        );
+    }
+
+    #[test]
+    fn a_log_has_limits() {
+        assert_eq!(readable(log(100), 50_000), Err(ReadError::TooLarge { limit: 50_000 }));
+        assert!(matches!(readable(b"ElfFile\0".to_vec(), LIMIT), Err(ReadError::Damaged(_))));
+        let memory = Memory::new(64 << 20);
+        let read_with = |share: &mut Share| read(log(100).into(), Syntax::Sniff, LIMIT, share, &Presence::default());
+        let (mut others, mut share) = (memory.share(), memory.share());
+        others.grow_to(60 << 20).expect("there is room");
+        assert!(matches!(read_with(&mut share), Err(ReadError::NoMemory(_))), "it passes");
+        let never = read_with(&mut Memory::new(1 << 20).share());
+        assert_eq!(never.map(|_| ()), Err(ReadError::TooLarge { limit: 1 << 20 }), "it does not pass");
+        let here =
+            read(log(1).into(), Syntax::JsonArray, LIMIT, &mut Memory::new(128 << 20).share(), &Presence::default());
+        assert_eq!(here, Err(ReadError::NotHere));
+    }
+}

@@ -1,0 +1,30 @@
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc::{Sender, channel};
+use tower::ServiceExt as _;
+
+use super::*;
+
+/// Shows what it gets and never comes to an end.
+struct Endless(Sender<Upload>);
+
+impl Accept for Endless {
+    fn accept(&self, upload: Upload) -> BoxFuture<'static, Result<Receipt, Refusal>> {
+        self.0.try_send(upload).expect("there is room for one");
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_is_known_to_have_gone() {
+    let (shown, mut uploads) = channel(1);
+    let router = router(&Config::default(), Arc::new(Endless(shown)), None, &Memory::new(1 << 30));
+    let mut request = Request::post("/v1/events").body(Body::from("{}")).expect("a request");
+    request.extensions_mut().insert(Peer { address: [127, 0, 0, 1].into(), certificate: Arc::default() });
+    let answering = tokio::spawn(router.oneshot(request));
+    let upload = uploads.recv().await.expect("it is handed on");
+    assert!(!upload.presence.has_gone());
+    // What a connection does with a request whose client resets it.
+    answering.abort();
+    assert!(answering.await.is_err());
+    assert!(upload.presence.has_gone());
+}
