@@ -13,6 +13,7 @@
 //! 5. Opening reads one page per segment and the records of the last one.
 //! 6. A full or failing disk refuses appends for as long as it lasts, shows in [`Spool::status`], and is over by
 //!    itself. Giving segments back needs no space.
+//! 7. Nothing is acknowledged into a file that was deleted or moved away: see [`Spool::is_in_place`].
 //!
 //! The layers, each knowing only what is below it: [`Spool`] → committer, [`Reader`] → segment and its walk →
 //! [`frame`] → [`fs`]. Beside the log stand the read positions ([`cursor`]) and what no endpoint takes
@@ -20,12 +21,14 @@
 //!
 //! Nothing here counts metrics: operations return what they did.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::{oneshot, watch};
 
+mod anchors;
 mod committer;
 mod config;
 pub mod cursor;
@@ -35,6 +38,7 @@ pub mod fs;
 pub mod inspect;
 mod reader;
 mod recovery;
+pub mod sealed;
 mod segment;
 mod shared;
 #[cfg(test)]
@@ -48,7 +52,7 @@ pub use recovery::{OpenError, Recovered};
 
 use committer::{Committer, Waiting};
 use frame::SEGMENT_HEADER_LEN;
-use fs::Fs;
+use fs::{FileId, Fs};
 use shared::Shared;
 
 /// The number of an item since the spool began; a record of `n` items covers `first..first + n`.
@@ -128,6 +132,11 @@ pub enum Health {
         /// What the system said.
         reason: String,
     },
+    /// A file or directory that is in use was removed or replaced: only a restart helps.
+    Removed {
+        /// What its path was.
+        path: PathBuf,
+    },
 }
 
 /// The state of the spool, for health, metrics and the status page.
@@ -179,7 +188,8 @@ impl Spool {
     pub fn open(config: &Config, dir: &Path, fs: Arc<dyn Fs>) -> Result<(Self, Recovered), OpenError> {
         config.check().map_err(OpenError::Config)?;
         let (layout, recovered) = recovery::recover(&*fs, dir, config)?;
-        let shared = Arc::new(Shared::new(layout.segments.clone(), layout.next, layout.spares.len()));
+        let shared = Arc::new(Shared::new(layout.segments.clone(), layout.next, layout.spares.len(), &fs));
+        shared.anchors.hold(dir, fs.id(dir).ok().flatten());
         shared.note_oldest(&*fs);
         let committer = Committer::new(Arc::clone(&shared), Arc::clone(&fs), dir, config, layout);
         let thread = std::thread::Builder::new()
@@ -231,6 +241,28 @@ impl Spool {
     /// Everything below is no longer needed by anybody: whole segments are recycled, soon after this returns.
     pub fn release(&self, before: Ordinal) {
         self.inner.shared.ask_release(before);
+    }
+
+    /// From now on appends are acknowledged only while this path names this file: if it is taken away, so may be what is
+    /// written.
+    pub fn hold(&self, path: &Path, id: Option<FileId>) {
+        self.inner.shared.anchors.hold(path, id);
+    }
+
+    /// Whether everything that was opened or is held is still where it was. Asks the file system; once it was not, it never
+    /// is again.
+    pub fn is_in_place(&self) -> bool {
+        let shared = &self.inner.shared;
+        let segment = shared.last_segment().filter(|segment| !segment.poisoned.load(Ordering::Acquire));
+        let named = segment.and_then(|segment| Some((segment.open_file()?, segment)));
+        let checked = match named {
+            Some((file, segment)) => shared.anchors.check_with(&segment.path, &*file),
+            None => shared.anchors.check(),
+        };
+        if let Some(path) = shared.anchors.gone() {
+            shared.with_counts(|counts| counts.health = Health::Removed { path: path.to_owned() });
+        }
+        checked.is_ok()
     }
 
     /// The state now.

@@ -267,6 +267,10 @@ impl Cursor {
 
     /// A sync of everything noted so far, to be run and then told to [`Cursor::end_sync`].
     pub fn begin_sync(&mut self) -> io::Result<PendingSync> {
+        if !self.fs.names(&self.path, &*self.file) {
+            tracing::error!(cursor = %self.path.display(), "the position of an output was removed or replaced; it is written anew");
+            self.stale = true;
+        }
         if self.stale {
             self.compact()?;
         }
