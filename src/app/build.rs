@@ -1,7 +1,7 @@
 //! A checked configuration becomes running parts.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use super::outputs::{Common, Outputs};
 use super::rule_store::{LiveRules, RuleStore};
 use super::rules;
-use super::state::StateDir;
+use super::state::{Folder, Secret, StateDir};
 use super::uploads::{self, Uploads};
 use crate::admin::{Latch, Readiness};
 use crate::config::Config;
@@ -24,14 +24,25 @@ use crate::filter::Rules;
 use crate::ingest::bookkeeper::Bookkeeper;
 use crate::ingest::ledger::Waiting;
 use crate::ingest::{self, Ingest};
+use crate::metrics;
 use crate::spool::Spool;
 use crate::spool::dead_letter::DeadLetters;
 use crate::spool::fs::{Fs, RealFs};
 use crate::tunnel::Tunnels;
 
+/// The folder that stands in for a state that cannot be used.
+const STAND_IN: &str = "stand-in";
+
+/// Why uploads are refused.
+const NO_STATE: &str = "the state cannot be read";
+/// Why uploads are refused.
+const NO_RULES: &str = "a rule cannot be read";
+
 /// Every part of a running gateway.
 pub(super) struct Parts {
     pub(super) state: StateDir,
+    /// What keeps events could not be opened, and others stand in for it: no upload is taken and nothing is forwarded.
+    pub(super) is_standing_in: bool,
     pub(super) readiness: Readiness,
     pub(super) spool: Spool,
     pub(super) dedup: Arc<MemoryStore>,
@@ -82,22 +93,17 @@ fn open(
     readiness: Readiness,
 ) -> anyhow::Result<Parts> {
     let state = StateDir::open(&config.state_dir)?;
-    let secret = state.secret()?;
-    let spool_dir = state.dir("spool")?;
-    let (spool, recovered) = Spool::open(&config.spool, &spool_dir, Arc::clone(&fs))
-        .with_context(|| format!("the spool in {} cannot be opened", spool_dir.display()))?;
-    tracing::info!(?recovered, "spool opened");
-    let dead_letters_dir = state.dir("dead-letters")?;
-    let dead_letters = DeadLetters::open(Arc::clone(&fs), &dead_letters_dir, config.dead_letters.max_size.as_u64())
-        .with_context(|| format!("the dead letters in {} cannot be opened", dead_letters_dir.display()))?;
-    let dead_letters = Arc::new(Mutex::new(dead_letters));
+    let kept = state.secret().and_then(|secret| keep(&config, state.folder(), &fs, secret));
+    let is_standing_in = kept.is_err();
+    let Kept { secret, spool, dead_letters, dedup, waiting, books, cursors } = match kept {
+        Ok(kept) => kept,
+        Err(error) => stand_in(&config, &state, &fs, &error)?,
+    };
+    for (path, id) in state.held() {
+        spool.hold(&path, id);
+    }
 
-    let dedup = Arc::new(MemoryStore::new(&config.dedup));
-    let waiting = Arc::new(Waiting::default());
-    let journal = Journal::open(&state.dir("dedup")?, config.dedup.window.get()).context("the dedup journal")?;
-    let books = Bookkeeper::open(state.path(), spool.clone(), Arc::clone(&waiting), journal, &dedup)?;
-
-    let rule_store = RuleStore::open(Arc::clone(&fs), state.dir(rules::FOLDER)?).context("the rules that are kept")?;
+    let rule_store = RuleStore::open(Arc::clone(&fs), state.path().join(rules::FOLDER));
     let texts = Texts::of(&config);
     let rules = rules::build(&config, &texts, &rule_store.snapshot())?;
     let rules = Arc::new(ArcSwap::from_pointee(rules));
@@ -116,7 +122,7 @@ fn open(
     );
     let outputs = Outputs::new(Common {
         shared: crate::outputs::Shared::new(state.path()),
-        cursors: state.dir("outputs")?,
+        cursors,
         secret,
         spool: spool.clone(),
         dead_letters: Arc::clone(&dead_letters),
@@ -126,6 +132,7 @@ fn open(
     let tunnels = Tunnels::new(&config.tunnel, state.path().to_owned())?;
     Ok(Parts {
         state,
+        is_standing_in,
         readiness,
         spool,
         dedup,
@@ -145,6 +152,64 @@ fn open(
         reloading: tokio::sync::Mutex::default(),
         replaying: tokio::sync::Mutex::default(),
     })
+}
+
+/// What keeps events.
+struct Kept {
+    secret: Secret,
+    spool: Spool,
+    dead_letters: Arc<Mutex<DeadLetters>>,
+    dedup: Arc<MemoryStore>,
+    waiting: Arc<Waiting>,
+    books: Bookkeeper,
+    cursors: PathBuf,
+}
+
+/// Opens what keeps events.
+fn keep(config: &Config, state: &Folder, fs: &Arc<dyn Fs>, secret: Secret) -> anyhow::Result<Kept> {
+    let spool_dir = state.dir("spool")?;
+    let (spool, recovered) = Spool::open(&config.spool, &spool_dir, Arc::clone(fs))
+        .with_context(|| format!("the spool in {} cannot be opened", spool_dir.display()))?;
+    tracing::info!(?recovered, "spool opened");
+    let dead_letters_dir = state.dir("dead-letters")?;
+    let dead_letters = open_letters(config, &dead_letters_dir, fs);
+    let dead_letters = Arc::new(Mutex::new(dead_letters));
+
+    let dedup = Arc::new(MemoryStore::new(&config.dedup));
+    let waiting = Arc::new(Waiting::default());
+    let journal = Journal::open(&state.dir("dedup")?, config.dedup.window.get()).context("the dedup journal")?;
+    let books = Bookkeeper::open(state.path(), spool.clone(), Arc::clone(&waiting), journal, &dedup)?;
+    let cursors = state.dir("outputs")?;
+    Ok(Kept { secret, spool, dead_letters, dedup, waiting, books, cursors })
+}
+
+/// Letters that cannot be opened keep nothing else from its work: what would become one waits.
+fn open_letters(config: &Config, dir: &Path, fs: &Arc<dyn Fs>) -> DeadLetters {
+    let letters = match DeadLetters::open(Arc::clone(fs), dir, config.dead_letters.max_size.as_u64()) {
+        Ok(letters) => letters,
+        Err(error) => {
+            tracing::error!(folder = %dir.display(), %error, "the dead letters cannot be opened: what is refused waits until they can");
+            metrics::STATE_DAMAGED.add(&["dead_letters"], 1);
+            return DeadLetters::unusable(Arc::clone(fs), dir);
+        }
+    };
+    for file in &letters.damage().files {
+        tracing::error!(folder = %dir.display(), file, "dead letters are damaged or lost");
+    }
+    metrics::STATE_DAMAGED.add(&["dead_letters"], letters.damage().files.len() as u64);
+    metrics::DEAD_LETTERS_LOST.add(&[], letters.damage().letters);
+    letters
+}
+
+/// Tunnels and the admin plane need nothing that keeps events. They go on over an empty folder in its place, in which nothing
+/// is kept: uploads are refused, no output runs, and what could not be opened is left as it is.
+fn stand_in(config: &Config, state: &StateDir, fs: &Arc<dyn Fs>, why: &anyhow::Error) -> anyhow::Result<Kept> {
+    tracing::error!(
+        error = format!("{why:#}"),
+        "the state cannot be used: no upload is taken and nothing is forwarded until it is mended and the gateway restarted; tunnels are served"
+    );
+    metrics::STATE_DAMAGED.add(&["spool"], 1);
+    keep(config, &state.folder().emptied(STAND_IN)?, fs, [0; 32])
 }
 
 impl Parts {
@@ -178,6 +243,20 @@ impl Parts {
         let mut addresses = self.uploads.addresses_after(listeners);
         addresses.push(self.admin);
         addresses
+    }
+
+    /// Refuses uploads for as long as nobody can say where an event belongs, or keep it.
+    pub(super) fn judge(&self) {
+        let faulty_rules = !self.rule_store.faults().is_empty();
+        self.readiness.set(NO_STATE, self.is_standing_in);
+        self.readiness.set(NO_RULES, faulty_rules);
+        let reasons = [(NO_STATE, self.is_standing_in), (NO_RULES, faulty_rules)];
+        self.ingest.hold(reasons.into_iter().find_map(|(reason, holds)| holds.then_some(reason)));
+    }
+
+    /// The outputs that may run: none over a folder that stands in for the state.
+    pub(super) fn outputs_of<'a>(&self, config: &'a Config) -> &'a [crate::config::Output] {
+        if self.is_standing_in { &[] } else { &config.outputs }
     }
 
     /// How long it has run.

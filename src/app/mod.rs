@@ -67,8 +67,10 @@ impl Gateway {
         let config = parts.config();
         let listeners = parts.uploads.prepare(&config.listeners)?;
         let tunnels = parts.tunnels.prepare(&config.tunnel, &parts.own_addresses(&listeners))?;
-        parts.outputs.apply(&config.outputs).await?;
-        parts.outputs.end_others(&config.outputs).await;
+        let outputs = parts.outputs_of(&config);
+        parts.outputs.begin(outputs)?;
+        parts.outputs.end_others(outputs).await;
+        parts.judge();
 
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();

@@ -4,8 +4,8 @@
 //! alone, so that no sender is refused for ever. What tiny records take beyond the bytes of their upload is known only
 //! when they are decoded; the upload then takes more room, or is shed after all.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -23,6 +23,9 @@ pub const SPOOL_FULL: &str = "spool_full";
 /// Label value: the disk failed.
 pub const SPOOL_FAILED: &str = "spool_failed";
 
+/// Label value: rules or state are missing.
+pub const HELD: &str = "held";
+
 /// Label value: an event is larger than a record of the spool may be.
 pub const TOO_LARGE: &str = "too_large";
 
@@ -33,6 +36,7 @@ pub struct Admission {
     bytes: u32,
     wait: Duration,
     stopping: AtomicBool,
+    held: Mutex<Option<&'static str>>,
 }
 
 /// Room taken by one upload; given back when dropped.
@@ -57,6 +61,7 @@ impl Admission {
             bytes,
             wait: config.wait_max.get(),
             stopping: AtomicBool::new(false),
+            held: Mutex::default(),
         }
     }
 
@@ -65,6 +70,10 @@ impl Admission {
         if self.stopping.load(Ordering::Relaxed) {
             metrics::UPLOADS_SHED.add(&[STOPPING], 1);
             return Err(Refusal::Stopping);
+        }
+        if let Some(reason) = *self.held() {
+            metrics::UPLOADS_SHED.add(&[HELD], 1);
+            return Err(Refusal::Held(reason));
         }
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, self.bytes);
         Ok(Admitted { permit: self.room_for(bytes).await?, bytes })
@@ -92,6 +101,15 @@ impl Admission {
             admitted.bytes = bytes;
         }
         Ok(())
+    }
+
+    /// As long as there is a reason everybody is refused.
+    pub fn hold(&self, reason: Option<&'static str>) {
+        *self.held() = reason;
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<&'static str>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on everybody is refused.
@@ -146,6 +164,15 @@ mod tests {
         gate.widen(&mut dense, 1_000_000).await.unwrap();
         drop(dense);
         assert!(gate.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gateway_that_cannot_judge_events_refuses_until_it_can() {
+        let gate = gate(100);
+        gate.hold(Some("a rule is missing"));
+        assert_eq!(gate.admit(1).await.unwrap_err(), Refusal::Held("a rule is missing"));
+        gate.hold(None);
+        assert!(gate.admit(1).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -76,6 +76,13 @@ impl Bookkeeper {
     ) -> Result<Self, BookError> {
         let loaded = journal.load(now_s(), |unix_s, keys| dedup.load(unix_s, &keys))?;
         tracing::info!(?loaded, "dedup journal read");
+        metrics::STATE_DAMAGED.add(&["dedup"], loaded.corrupt);
+        if loaded.corrupt > 0 {
+            tracing::error!(
+                stretches = loaded.corrupt,
+                "the dedup journal is damaged: what repeats its lost keys is forwarded again"
+            );
+        }
         let path = Ledger::path(state_dir);
         let ledger = load_or_begin(&path)?;
         // What was counted must never be numbered again, even if damage took it from the log.
@@ -193,6 +200,7 @@ fn follow(
 fn load_or_begin(path: &Path) -> io::Result<Ledger> {
     match Ledger::load(path) {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            metrics::STATE_DAMAGED.add(&["ledger"], 1);
             let aside = path.with_extension("damaged");
             tracing::error!(%error, aside = %aside.display(), "the ledger is damaged and put aside; the account begins anew");
             std::fs::rename(path, aside)?;

@@ -98,6 +98,11 @@ impl Ingest {
         self.inner.admission.stop();
     }
 
+    /// Refuses every upload for as long as there is a reason.
+    pub fn hold(&self, reason: Option<&'static str>) {
+        self.inner.admission.hold(reason);
+    }
+
     /// Resolves when no upload is being worked on.
     pub async fn idle(&self) {
         while !self.inner.admission.is_empty() {
@@ -143,7 +148,14 @@ impl Inner {
 
     /// Decodes, filters and makes keys: CPU work, off the async runtime.
     async fn sort(self: Arc<Self>, upload: Upload, rules: Arc<Rules>) -> Result<Sorted, Refusal> {
-        let work = move || sort::sort(upload, &rules, &self.parts.keys, self.config.record_max.as_usize());
+        let work = move || {
+            // Of duplicates nothing is appended; they must not be answered from a state that is gone either.
+            if !self.parts.spool.is_in_place() {
+                metrics::UPLOADS_SHED.add(&[admission::SPOOL_FAILED], 1);
+                return Err(Refusal::SpoolFailed("the state was removed under the running gateway".to_owned()));
+            }
+            sort::sort(upload, &rules, &self.parts.keys, self.config.record_max.as_usize())
+        };
         tokio::task::spawn_blocking(work)
             .await
             .unwrap_or_else(|ended| Err(Refusal::SpoolFailed(format!("decoding ended: {ended}"))))

@@ -17,7 +17,7 @@ mod tests;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -111,6 +111,7 @@ impl Journal {
         // is given up and the caller appends again.
         open.write_out()
             .and_then(|()| open.file.sync_data().map_err(failed("sync", &open.path)))
+            .and_then(|()| open.is_named().map_err(failed("find again", &open.path)))
             .inspect_err(|_| self.open = None)
     }
 
@@ -123,18 +124,24 @@ impl Journal {
             if file_end(start) <= limit {
                 continue;
             }
-            let scan = read_file(&path, |unix_s, bytes| match decode_keys(bytes) {
+            let read = read_file(&path, |unix_s, bytes| match decode_keys(bytes) {
                 Ok(_) if unix_s <= limit => {}
                 Ok(keys) => {
                     loaded.keys += keys.len() as u64;
                     each(unix_s, keys);
                 }
                 Err(_) => loaded.corrupt += 1,
-            })?;
+            });
+            let scan = read.unwrap_or_else(|error| {
+                tracing::error!(%error, "keys of this file are forgotten: what repeats them is taken as new");
+                Scan { corrupt: 1, ..Scan::default() }
+            });
             loaded.corrupt += scan.corrupt;
             loaded.torn_bytes += scan.torn_bytes;
-            if scan.torn_bytes > 0 {
-                cut(&path, scan.good_end)?;
+            if scan.torn_bytes > 0
+                && let Err(error) = cut(&path, scan.good_end)
+            {
+                tracing::warn!(%error, "a torn end stays and is passed over");
             }
         }
         Ok(loaded)
@@ -177,6 +184,13 @@ impl Open {
         // The name must be durable too, or a crash loses the file with all that was synced into it.
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed("sync", dir))?;
         Ok(Self { start, path, file, waiting: Vec::new() })
+    }
+
+    /// Fails when the file was removed or replaced: what was written to it will not be found at the next start.
+    fn is_named(&self) -> io::Result<()> {
+        let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let same = id(fs::metadata(&self.path)?) == id(self.file.metadata()?);
+        if same { Ok(()) } else { Err(io::Error::other("it was replaced")) }
     }
 
     fn write_out(&mut self) -> Result<(), JournalError> {
