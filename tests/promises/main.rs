@@ -20,3 +20,4 @@ mod once_per_workspace;
 mod rules_over_rest;
 mod set_aside_not_blocked;
 mod several_workspaces;
+mod state_taken_away;
