@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test lint deny bench fuzz reference release
+.PHONY: help demo test soak lint deny bench fuzz reference release
 
 help: ## This list.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -14,6 +14,12 @@ demo: ## Build and run the demo: a gateway, three collectors, forty hosts, the a
 test: ## Run every test, with the real components they need.
 	scripts/tools.sh test
 	$(CARGO) test
+
+soak: ## Every damage of the state and many kills: SOAK_ROUNDS (20) seeds from SOAK_SEED (1) on.
+	GATEPOST_STATE_CELLS=all GATEPOST_STATE_ROUNDS=$${SOAK_ROUNDS:-20} GATEPOST_STATE_SEED=$${SOAK_SEED:-1} \
+		$(CARGO) test --test state_table -- --nocapture
+	GATEPOST_CRASH_ROUNDS=$$(( 50 * $${SOAK_ROUNDS:-20} )) GATEPOST_CRASH_SEED=$${SOAK_SEED:-1} \
+		$(CARGO) test --test crash -- --nocapture
 
 lint: ## Formatting and clippy, warnings are errors.
 	$(CARGO) fmt --check

@@ -64,6 +64,12 @@ metrics! {
     CLOCK_HELD = Gauge "gatepost_clock_held" [];
     /// Jumps of the wall clock that were held.
     CLOCK_JUMPS = Counter "gatepost_clock_jumps_total" [];
+    /// Files of the state directory that were found lost or damaged at the start or since, by part. What was done about each
+    /// is in the log.
+    STATE_DAMAGED = Counter "gatepost_state_damaged_total" ["part"];
+    /// 1 when a file or directory that the gateway has open was removed or replaced under it, else 0. Uploads are refused
+    /// until a restart.
+    STATE_REMOVED = Gauge "gatepost_state_removed" [];
     /// Configuration reloads, by result.
     CONFIG_RELOADS = Counter "gatepost_config_reloads_total" ["result"];
 
@@ -205,6 +211,8 @@ metrics! {
     DEAD_LETTERS = Gauge "gatepost_dead_letters" [];
     /// Dead letters kept now, by the output or input that they come from and the reason.
     DEAD_LETTERS_BY_REASON = Gauge "gatepost_dead_letters_by_reason" ["source", "reason"];
+    /// Dead letters that were found damaged or missing at the start.
+    DEAD_LETTERS_LOST = Counter "gatepost_dead_letters_lost_total" [];
     /// Bytes of disk that dead letters take.
     DEAD_LETTER_BYTES = Gauge "gatepost_dead_letter_bytes" [];
 }

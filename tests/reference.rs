@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use gatepost::config::reference;
 use gatepost::tunnel::Reason;
 
+#[path = "state_table/table.rs"]
+mod state_table;
+
 fn of_checkout(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
 }
@@ -60,6 +63,13 @@ fn reasons_of_tunnels() {
     let file = "docs/protocols/connect-proxy.md";
     let document = fs::read_to_string(of_checkout(file)).expect("it is there");
     check(file, &filled_in(&document, "reasons", &reasons()));
+}
+
+#[test]
+fn state_directory() {
+    let file = "docs/runbook.md";
+    let document = fs::read_to_string(of_checkout(file)).expect("it is there");
+    check(file, &filled_in(&document, "state table", &state_table::printed()));
 }
 
 #[test]

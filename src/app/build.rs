@@ -1,7 +1,7 @@
 //! A checked configuration becomes running parts.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ use super::outputs::{Common, Outputs};
 use super::positions::Positions;
 use super::rule_store::{LiveRules, RuleStore};
 use super::rules;
-use super::state::StateDir;
+use super::state::{Folder, Secret, StateDir};
 use super::uploads::{self, Uploads};
 use crate::access_log::AccessLog;
 use crate::admin::{Latch, Readiness};
@@ -29,15 +29,26 @@ use crate::ingest::ledger::Waiting;
 use crate::ingest::{self, Ingest};
 use crate::inputs::access_log::Requests;
 use crate::memory::Shares;
+use crate::metrics;
 use crate::spool::Spool;
 use crate::spool::dead_letter::DeadLetters;
 use crate::spool::fs::{Fs, RealFs};
 use crate::tunnel::Tunnels;
 
+/// The folder that stands in for a state that cannot be used.
+const STAND_IN: &str = "stand-in";
+
+/// Why uploads are refused.
+const NO_STATE: &str = "the state cannot be read";
+/// Why uploads are refused.
+const NO_RULES: &str = "a rule cannot be read";
+
 /// Every part of a running gateway.
 pub(super) struct Parts {
     pub(super) state: StateDir,
     pub(super) clock: Clock,
+    /// What keeps events could not be opened, and others stand in for it: no upload is taken and nothing is forwarded.
+    pub(super) is_standing_in: bool,
     pub(super) readiness: Readiness,
     pub(super) spool: Spool,
     pub(super) dedup: Arc<MemoryStore>,
@@ -103,27 +114,17 @@ fn open(
         tracing::warn!("{warning}");
     }
     let state = StateDir::open(&config.state_dir)?;
-    let secret = state.secret()?;
-    let Machine { fs, time } = machine;
-    let journal = Journal::open(&state.dir("dedup")?, config.dedup.window.get()).context("the dedup journal")?;
-    let clock = open_clock(&state, time, &journal)?;
-    let spool_dir = state.dir("spool")?;
-    let (spool, recovered) = Spool::open_with(&config.spool, &spool_dir, Arc::clone(&fs), clock.clone())
-        .with_context(|| format!("the spool in {} cannot be opened", spool_dir.display()))?;
-    tracing::info!(?recovered, "spool opened");
-    for (file, reason) in &recovered.set_aside {
-        tracing::error!(file, reason, "a file of the spool cannot be used and is put aside as *.damaged");
+    let kept = state.secret().and_then(|secret| keep(&config, state.folder(), &machine, secret));
+    let is_standing_in = kept.is_err();
+    let Kept { secret, clock, spool, dead_letters, dedup, waiting, books, positions } = match kept {
+        Ok(kept) => kept,
+        Err(error) => stand_in(&config, &state, &machine, &error)?,
+    };
+    for (path, id) in state.held() {
+        spool.hold(&path, id);
     }
-    let dead_letters_dir = state.dir("dead-letters")?;
-    let dead_letters = DeadLetters::open(Arc::clone(&fs), &dead_letters_dir, config.dead_letters.max_size.as_u64())
-        .with_context(|| format!("the dead letters in {} cannot be opened", dead_letters_dir.display()))?;
-    let dead_letters = Arc::new(Mutex::new(dead_letters));
 
-    let dedup = Arc::new(MemoryStore::following(&config.dedup, clock.clone()));
-    let waiting = Arc::new(Waiting::default());
-    let books = Bookkeeper::open(state.path(), spool.clone(), Arc::clone(&waiting), journal, Arc::clone(&dedup))?;
-
-    let rule_store = RuleStore::open(Arc::clone(&fs), state.dir(rules::FOLDER)?).context("the rules that are kept")?;
+    let rule_store = RuleStore::open(Arc::clone(&machine.fs), state.path().join(rules::FOLDER));
     let texts = Texts::of(&config);
     let rules = rules::build(&config, &texts, &rule_store.snapshot())?;
     let rules = Arc::new(ArcSwap::from_pointee(rules));
@@ -142,7 +143,7 @@ fn open(
     );
     let outputs = Outputs::new(Common {
         shared: crate::outputs::Shared::new(state.path()),
-        positions: Positions::open(fs, state.path(), state.dir("outputs")?, spool.clone())?,
+        positions,
         rates: crate::balancer::EventRates::default(),
         secret,
         spool: spool.clone(),
@@ -155,6 +156,7 @@ fn open(
     Ok(Parts {
         state,
         clock,
+        is_standing_in,
         readiness,
         spool,
         dedup,
@@ -178,7 +180,7 @@ fn open(
 }
 
 /// The clock that is kept. Where none is, the newest keys tell how far an earlier version had come.
-fn open_clock(state: &StateDir, time: Arc<dyn clock::Source>, journal: &Journal) -> anyhow::Result<Clock> {
+fn open_clock(state: &Folder, time: Arc<dyn clock::Source>, journal: &Journal) -> anyhow::Result<Clock> {
     let newest_s = journal.newest_s().context("the dedup journal")?.and_then(|newest| u64::try_from(newest).ok());
     let clock = Clock::open(&state.path().join("clock"), time, newest_s.map(|newest| newest * 1000))
         .context("the clock that is kept")?;
@@ -187,6 +189,70 @@ fn open_clock(state: &StateDir, time: Arc<dyn clock::Source>, journal: &Journal)
         tracing::error!(%error, "the clock cannot be kept yet");
     }
     Ok(clock)
+}
+
+/// What keeps events.
+struct Kept {
+    secret: Secret,
+    clock: Clock,
+    spool: Spool,
+    dead_letters: Arc<Mutex<DeadLetters>>,
+    dedup: Arc<MemoryStore>,
+    waiting: Arc<Waiting>,
+    books: Bookkeeper,
+    positions: Positions,
+}
+
+/// Opens what keeps events.
+fn keep(config: &Config, state: &Folder, machine: &Machine, secret: Secret) -> anyhow::Result<Kept> {
+    let fs = &machine.fs;
+    let journal = Journal::open(&state.dir("dedup")?, config.dedup.window.get()).context("the dedup journal")?;
+    let clock = open_clock(state, Arc::clone(&machine.time), &journal)?;
+    let spool_dir = state.dir("spool")?;
+    let (spool, recovered) = Spool::open_with(&config.spool, &spool_dir, Arc::clone(fs), clock.clone())
+        .with_context(|| format!("the spool in {} cannot be opened", spool_dir.display()))?;
+    tracing::info!(?recovered, "spool opened");
+    for (file, reason) in &recovered.set_aside {
+        tracing::error!(file, reason, "a file of the spool cannot be used and is put aside as *.damaged");
+    }
+    let dead_letters_dir = state.dir("dead-letters")?;
+    let dead_letters = open_letters(config, &dead_letters_dir, fs);
+    let dead_letters = Arc::new(Mutex::new(dead_letters));
+
+    let dedup = Arc::new(MemoryStore::following(&config.dedup, clock.clone()));
+    let waiting = Arc::new(Waiting::default());
+    let books = Bookkeeper::open(state.path(), spool.clone(), Arc::clone(&waiting), journal, Arc::clone(&dedup))?;
+    let positions = Positions::open(Arc::clone(fs), state.path(), state.dir("outputs")?, spool.clone())?;
+    Ok(Kept { secret, clock, spool, dead_letters, dedup, waiting, books, positions })
+}
+
+/// Letters that cannot be opened keep nothing else from its work: what would become one waits.
+fn open_letters(config: &Config, dir: &Path, fs: &Arc<dyn Fs>) -> DeadLetters {
+    let letters = match DeadLetters::open(Arc::clone(fs), dir, config.dead_letters.max_size.as_u64()) {
+        Ok(letters) => letters,
+        Err(error) => {
+            tracing::error!(folder = %dir.display(), %error, "the dead letters cannot be opened: what is refused waits until they can");
+            metrics::STATE_DAMAGED.add(&["dead_letters"], 1);
+            return DeadLetters::unusable(Arc::clone(fs), dir);
+        }
+    };
+    for file in &letters.damage().files {
+        tracing::error!(folder = %dir.display(), file, "dead letters are damaged or lost");
+    }
+    metrics::STATE_DAMAGED.add(&["dead_letters"], letters.damage().files.len() as u64);
+    metrics::DEAD_LETTERS_LOST.add(&[], letters.damage().letters);
+    letters
+}
+
+/// Tunnels and the admin plane need nothing that keeps events. They go on over an empty folder in its place, in which nothing
+/// is kept: uploads are refused, no output runs, and what could not be opened is left as it is.
+fn stand_in(config: &Config, state: &StateDir, machine: &Machine, why: &anyhow::Error) -> anyhow::Result<Kept> {
+    tracing::error!(
+        error = format!("{why:#}"),
+        "the state cannot be used: no upload is taken and nothing is forwarded until it is mended and the gateway restarted; tunnels are served"
+    );
+    metrics::STATE_DAMAGED.add(&["spool"], 1);
+    keep(config, &state.folder().emptied(STAND_IN)?, machine, [0; 32])
 }
 
 impl Parts {
@@ -220,6 +286,20 @@ impl Parts {
         let mut addresses = self.uploads.addresses_after(listeners);
         addresses.push(self.admin);
         addresses
+    }
+
+    /// Refuses uploads for as long as nobody can say where an event belongs, or keep it.
+    pub(super) fn judge(&self) {
+        let faulty_rules = !self.rule_store.faults().is_empty();
+        self.readiness.set(NO_STATE, self.is_standing_in);
+        self.readiness.set(NO_RULES, faulty_rules);
+        let reasons = [(NO_STATE, self.is_standing_in), (NO_RULES, faulty_rules)];
+        self.ingest.hold(reasons.into_iter().find_map(|(reason, holds)| holds.then_some(reason)));
+    }
+
+    /// The outputs that may run: none over a folder that stands in for the state.
+    pub(super) fn outputs_of<'a>(&self, config: &'a Config) -> &'a [crate::config::Output] {
+        if self.is_standing_in { &[] } else { &config.outputs }
     }
 
     /// How long it has run.

@@ -47,10 +47,17 @@ fn ticks() -> tokio::time::Interval {
 
 /// Makes the read positions and the books durable, then lets the spool recycle what nobody needs any more. The positions
 /// come first: what an output has passed over as damaged is then told before its segment goes.
+///
+/// Of a state that was taken away nothing is written: what stands at its path now may be somebody else's.
 pub(super) async fn checkpoint(parts: &Arc<Parts>) {
     parts.books.flush().await;
     let parts = Arc::clone(parts);
     let work = move || -> anyhow::Result<()> {
+        if !parts.spool.is_in_place() {
+            return Ok(());
+        }
+        // It is noted again with the next checkpoint.
+        parts.dead_letters().note().ok();
         if let Err(error) = parts.clock.keep() {
             tracing::error!(%error, "the clock cannot be kept; another boot would take its time from the last one that was");
         }
@@ -93,7 +100,11 @@ fn show(parts: &Parts, seen: &mut Seen) {
     metrics::SPOOL_COMMITS.add(&[], spool.commits - seen.commits);
     seen.commits = spool.commits;
     parts.readiness.set("the spool is at its watermark", spool.fullness >= parts.config().spool.high_watermark.get());
-    parts.readiness.set("the disk of the spool is full or failing", spool.health != Health::Ok);
+    let is_removed = matches!(spool.health, Health::Removed { .. });
+    metrics::STATE_REMOVED.set(&[], f64::from(u8::from(is_removed)));
+    parts.readiness.set("the state was removed or replaced under the gateway", is_removed);
+    parts.readiness.set("the disk of the spool is full or failing", spool.health != Health::Ok && !is_removed);
+    parts.judge();
 
     show_clock(parts.clock.standing(), seen);
 

@@ -69,10 +69,12 @@ impl Gateway {
         let config = parts.config();
         let listeners = parts.uploads.prepare(&config.listeners)?;
         let tunnels = parts.tunnels.prepare(&config.tunnel, &parts.own_addresses(&listeners))?;
-        parts.outputs.apply(&config.outputs).await?;
-        parts.outputs.end_others(&config.outputs).await;
+        let outputs = parts.outputs_of(&config);
+        parts.outputs.begin(outputs)?;
+        parts.outputs.end_others(outputs).await;
         // Before the first upload: a repetition of what is lost would else be taken for a duplicate.
         housekeeping::checkpoint(&parts).await;
+        parts.judge();
 
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();

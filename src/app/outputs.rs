@@ -17,6 +17,8 @@ use crate::config;
 use crate::forward::batch::Identity;
 use crate::forward::{self, Forwarder};
 use crate::memory::Shares;
+use crate::metrics;
+use crate::spool::cursor::CursorError;
 use crate::spool::dead_letter::DeadLetters;
 use crate::spool::{Ordinal, Spool};
 
@@ -74,6 +76,27 @@ impl Outputs {
             self.common.positions.are_known();
         }
         result
+    }
+
+    /// Starts the outputs of the configuration at the start of the gateway. One whose position cannot be opened stays behind
+    /// alone, and what it has not sent is kept.
+    pub(super) fn begin(&self, sections: &[config::Output]) -> anyhow::Result<()> {
+        self.configured.store(sections.len() as u64, Ordering::Relaxed);
+        for section in sections {
+            match self.start_missing(std::slice::from_ref(section)) {
+                Err(error) if error.downcast_ref::<CursorError>().is_some() => {
+                    tracing::error!(
+                        error = format!("{error:#}"),
+                        "an output does not run; the spool keeps its events. Mend its position, or move the file away, and restart"
+                    );
+                    metrics::STATE_DAMAGED.add(&["position"], 1);
+                    self.needs().insert(section.output.name().to_owned(), 0);
+                }
+                result => result?,
+            }
+        }
+        self.common.positions.are_known();
+        Ok(())
     }
 
     /// Ends the outputs that are not in the configuration: lets them send what is theirs already, for a while, and gives up the

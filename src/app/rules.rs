@@ -43,7 +43,7 @@ pub fn look(config: &Config) -> anyhow::Result<Rules> {
 /// When a gateway uses the state folder, or the disk fails.
 pub fn delete(config: &Config, id: &str) -> anyhow::Result<bool> {
     let state = StateDir::open(&config.state_dir)?;
-    RuleStore::delete_kept(Arc::new(RealFs), state.dir(FOLDER)?, id)
+    RuleStore::delete_kept(Arc::new(RealFs), state.folder().dir(FOLDER)?, id)
 }
 
 /// Makes the rules, and says in the log what differs from what their authors may expect.

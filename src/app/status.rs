@@ -107,5 +107,6 @@ fn health(health: &Health) -> Value {
         Health::Ok => json!("ok"),
         Health::Full { since_ms } => json!({ "full_since_ms": since_ms }),
         Health::Failing { reason } => json!({ "failing": reason }),
+        Health::Removed { path } => json!({ "removed": path }),
     }
 }

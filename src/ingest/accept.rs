@@ -55,6 +55,9 @@ pub enum Refusal {
     /// The gateway is draining.
     #[error("the gateway is stopping")]
     Stopping,
+    /// Something that the gateway needs to judge or keep events is missing: a person has to mend it.
+    #[error("the gateway takes no uploads: {0}")]
+    Held(&'static str),
     /// The spool has no room, or the disk is full.
     #[error("the spool is full")]
     SpoolFull,

@@ -4,8 +4,8 @@
 //! takes more than the whole room still enters when it is alone, so that no sender is refused for ever. What its records take
 //! is known only when they are decoded; the upload then gives room back, or takes more.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -28,6 +28,9 @@ pub const SPOOL_FAILED: &str = "spool_failed";
 pub const TOO_SLOW: &str = "too_slow";
 /// Label value: the sender has gone before anything was kept.
 pub const GONE: &str = "gone";
+/// Label value: rules or state are missing.
+pub const HELD: &str = "held";
+
 /// Label value: an event is larger than a record of the spool may be.
 pub const TOO_LARGE: &str = "too_large";
 
@@ -38,6 +41,7 @@ pub struct Admission {
     bytes: u32,
     wait: Duration,
     stopping: AtomicBool,
+    held: Mutex<Option<&'static str>>,
 }
 
 /// Room taken by one upload; given back when dropped.
@@ -62,6 +66,7 @@ impl Admission {
             bytes,
             wait: config.wait_max.get(),
             stopping: AtomicBool::new(false),
+            held: Mutex::default(),
         }
     }
 
@@ -70,6 +75,10 @@ impl Admission {
         if self.stopping.load(Ordering::Relaxed) {
             metrics::UPLOADS_SHED.add(&[STOPPING], 1);
             return Err(Refusal::Stopping);
+        }
+        if let Some(reason) = *self.held() {
+            metrics::UPLOADS_SHED.add(&[HELD], 1);
+            return Err(Refusal::Held(reason));
         }
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, self.bytes);
         Ok(Admitted { permit: self.room_for(bytes).await?, bytes })
@@ -102,6 +111,15 @@ impl Admission {
         metrics::INGEST_IN_FLIGHT_BYTES.shift(&[], f64::from(bytes) - f64::from(admitted.bytes));
         admitted.bytes = bytes;
         true
+    }
+
+    /// As long as there is a reason everybody is refused.
+    pub fn hold(&self, reason: Option<&'static str>) {
+        *self.held() = reason;
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<&'static str>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on everybody is refused.
@@ -157,6 +175,15 @@ mod tests {
         assert!(gate.admit(1).await.is_err());
         drop(upload);
         assert!(gate.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gateway_that_cannot_judge_events_refuses_until_it_can() {
+        let gate = gate(100);
+        gate.hold(Some("a rule is missing"));
+        assert_eq!(gate.admit(1).await.unwrap_err(), Refusal::Held("a rule is missing"));
+        gate.hold(None);
+        assert!(gate.admit(1).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -22,6 +22,7 @@ use crate::dedup::journal::{self, Journal, JournalError};
 use crate::dedup::memory::MemoryStore;
 use crate::dedup::store::Store;
 use crate::event::{EventKey, key};
+use crate::metrics;
 use crate::spool::fs::is_full;
 use crate::spool::{Entry, Head, HeadItem, Ordinal, ReadError, Reader, Spool};
 
@@ -86,8 +87,12 @@ impl Bookkeeper {
             journal::Entry::Forgotten(keys) => drop(dedup.forget(&keys)),
         })?;
         tracing::info!(?loaded, "dedup journal read");
+        metrics::STATE_DAMAGED.add(&["dedup"], loaded.corrupt);
         if loaded.corrupt > 0 {
-            tracing::warn!(stretches = loaded.corrupt, "the dedup journal is damaged: some duplicates may pass");
+            tracing::error!(
+                stretches = loaded.corrupt,
+                "the dedup journal is damaged: what repeats its lost keys is forwarded again"
+            );
         }
         let path = Ledger::path(state_dir);
         let ledger = load_or_begin(&path, &spool)?;
@@ -270,6 +275,7 @@ fn load_or_begin(path: &Path, spool: &Spool) -> io::Result<Ledger> {
         Ok(None) if end == 0 => {}
         Ok(None) => tracing::warn!(first, "the ledger is missing: the account begins anew with this event"),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            metrics::STATE_DAMAGED.add(&["ledger"], 1);
             let aside = path.with_extension("damaged");
             tracing::error!(%error, first, aside = %aside.display(), "the ledger is damaged and put aside; the account begins anew with this event");
             std::fs::rename(path, aside)?;

@@ -16,6 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::accept::Receipt;
+use crate::spool::sealed::{self, Seal};
 
 /// What became of the events of one input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -194,6 +195,9 @@ impl Ledger {
     /// Reads the ledger; `None` when there is none, and invalid data when it is damaged.
     pub fn load(path: &Path) -> io::Result<Option<Self>> {
         match std::fs::read(path) {
+            Ok(bytes) if sealed::check(&bytes) == Seal::Broken => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "its checksum is wrong"))
+            }
             Ok(bytes) => {
                 serde_json::from_slice(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
             }
@@ -206,7 +210,9 @@ impl Ledger {
     pub fn save(&self, path: &Path) -> io::Result<()> {
         let fresh = path.with_extension("json.new");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-        file.write_all(&serde_json::to_vec_pretty(self).map_err(io::Error::other)?)?;
+        let mut bytes = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
+        sealed::seal(&mut bytes, 0);
+        file.write_all(&bytes)?;
         file.sync_data()?;
         std::fs::rename(&fresh, path)?;
         if let Some(dir) = path.parent() {
@@ -305,5 +311,19 @@ mod tests {
         ledger.save(&path).unwrap();
         assert_eq!(Ledger::load(&path).unwrap(), Some(ledger.clone()));
         assert!(ledger.total().balances());
+    }
+
+    #[test]
+    fn a_number_that_was_changed_on_the_disk_is_damage_and_the_file_of_a_former_version_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Ledger::path(dir.path());
+        let mut ledger = Ledger::default();
+        ledger.count(7, &Note { tallies: [("dmz".to_owned(), tally(1, 7))].into(), number: None });
+        ledger.save(&path).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replacen("\"position\": 7", "\"position\": 5", 1)).unwrap();
+        assert_eq!(Ledger::load(&path).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        std::fs::write(&path, serde_json::to_vec_pretty(&ledger).unwrap()).unwrap();
+        assert_eq!(Ledger::load(&path).unwrap(), Some(ledger));
     }
 }

@@ -121,6 +121,11 @@ impl Ingest {
         self.inner.admission.stop();
     }
 
+    /// Refuses every upload for as long as there is a reason.
+    pub fn hold(&self, reason: Option<&'static str>) {
+        self.inner.admission.hold(reason);
+    }
+
     /// Resolves when no upload is being worked on.
     pub async fn idle(&self) {
         while !self.inner.admission.is_empty() {
@@ -179,7 +184,14 @@ impl Inner {
         // A filter by age must not drop everything because the wall clock jumped.
         let now = self.parts.spool.clock().shown_now();
         let part_max = self.config.record_max.as_usize();
-        let work = move || sort::sort(upload, &rules, &self.parts.keys, part_max, now, &patience);
+        let work = move || {
+            // Of duplicates nothing is appended; they must not be answered from a state that is gone either.
+            if !self.parts.spool.is_in_place() {
+                metrics::UPLOADS_SHED.add(&[admission::SPOOL_FAILED], 1);
+                return Err(Refusal::SpoolFailed("the state was removed under the running gateway".to_owned()));
+            }
+            sort::sort(upload, &rules, &self.parts.keys, part_max, now, &patience)
+        };
         tokio::task::spawn_blocking(work)
             .await
             .unwrap_or_else(|ended| Err(Refusal::SpoolFailed(format!("decoding ended: {ended}"))))

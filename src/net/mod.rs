@@ -6,6 +6,7 @@ pub mod http1_guard;
 pub mod http_client;
 pub mod http_proxy;
 pub mod listen;
+mod own_certificate;
 pub mod proxy_protocol;
 pub mod stream;
 pub mod tls_choice;

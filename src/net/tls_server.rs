@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,6 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::own_certificate;
 use super::tls_choice::{Choice, FOR_OLD_WINDOWS, is_rsa};
 
 /// TLS of one listener.
@@ -173,7 +173,7 @@ fn build(config: &Config, state_dir: &Path) -> Result<ServerConfig, TlsError> {
         .filter_map(|(certificate, key)| Some((certificate.clone()?, key.clone()?)))
         .collect();
     if pairs.is_empty() {
-        pairs.push(self_signed(&state_dir.join("tls"))?);
+        pairs.push(own_certificate::in_dir(&state_dir.join("tls"))?);
     }
     let mismatch = |error: rustls::Error| TlsError::Mismatch(error.to_string());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -227,46 +227,4 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     fs::read(path).map_err(|source| TlsError::File { path: path.to_owned(), source })
-}
-
-/// The paths of the self-signed certificate and its key in `dir`; makes them when either is missing.
-fn self_signed(dir: &Path) -> Result<(PathBuf, PathBuf), TlsError> {
-    let (certificate, key) = (dir.join("cert.pem"), dir.join("key.pem"));
-    if certificate.exists() && key.exists() {
-        return Ok((certificate, key));
-    }
-    let failed = |error: rcgen::Error| TlsError::Mismatch(format!("cannot make a self-signed certificate: {error}"));
-    let pair = rcgen::KeyPair::generate().map_err(failed)?;
-    let mut params = rcgen::CertificateParams::new(own_names()).map_err(failed)?;
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(rcgen::DnType::CommonName, "Gatepost (self-signed)");
-    let made = params.self_signed(&pair).map_err(failed)?;
-    let file = |path: &Path| {
-        let path = path.to_owned();
-        move |source| TlsError::File { path, source }
-    };
-    fs::create_dir_all(dir).map_err(file(dir))?;
-    write_private(&key, pair.serialize_pem().as_bytes()).map_err(file(&key))?;
-    fs::write(&certificate, made.pem()).map_err(file(&certificate))?;
-    Ok((certificate, key))
-}
-
-fn own_names() -> Vec<String> {
-    let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-    let mut names = vec!["localhost".to_owned()];
-    names.extend(addresses.iter().map(ToString::to_string));
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    if !host.is_empty() && host != "localhost" && host.is_ascii() {
-        names.push(host);
-    }
-    names
-}
-
-/// Nobody but the owner may read a key, from its first byte on.
-fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(content)?;
-    file.sync_all()
 }

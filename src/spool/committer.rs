@@ -56,6 +56,9 @@ impl Committer {
         clock: Clock,
     ) -> Self {
         let last = layout.segments.last().cloned();
+        if let (Some(segment), Some(file)) = (&last, &layout.active) {
+            *lock(&segment.handle) = Arc::downgrade(file);
+        }
         Self {
             shared,
             fs,
@@ -144,6 +147,7 @@ impl Committer {
         }
         file.write_all_at(&self.buffer, start)?;
         file.sync_data()?;
+        self.shared.anchors.check_with(&segment.path, &**file)?;
         if start == SEGMENT_HEADER_LEN {
             segment.oldest_ms.store(now, Ordering::Relaxed);
             self.shared
@@ -181,7 +185,10 @@ impl Committer {
 
     fn fall_ill(&self, error: &io::Error) -> AppendError {
         self.shared.with_counts(|counts| {
-            if is_full(error) {
+            if let Some(path) = self.shared.anchors.gone() {
+                counts.health = Health::Removed { path: path.to_owned() };
+                AppendError::Failed { reason: error.to_string() }
+            } else if is_full(error) {
                 if !matches!(counts.health, Health::Full { .. }) {
                     counts.health = Health::Full { since_ms: clock::wall_ms() };
                 }
@@ -203,6 +210,8 @@ impl Committer {
     /// Begins a new segment: header, sync, name, sync of the directory; only then records. A crash in between leaves
     /// either nothing or an empty segment that knows where the one before it ends.
     fn open_next(&mut self) -> io::Result<()> {
+        // A directory that was made anew is not ours to fill.
+        self.shared.anchors.check()?;
         if self.shared.live_bytes() + self.config.segment_size.as_u64() > self.config.max_size.as_u64() {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "the spool has reached max_size"));
         }
@@ -268,6 +277,9 @@ impl Committer {
 
     /// Nothing waits: recover from a failure, or prepare the next segment ahead of need.
     fn idle(&mut self) {
+        if self.shared.anchors.gone().is_some() {
+            return;
+        }
         let size = self.config.segment_size.as_u64();
         let within_quota = self.shared.live_bytes() + size <= self.config.max_size.as_u64();
         if !self.shared.is_well() {

@@ -86,7 +86,7 @@ impl Inspection {
 
     /// Reads records or heads from the first to the end.
     pub fn reader(&self, from: Ordinal) -> Reader {
-        let shared = Shared::new(self.segments.clone(), self.end, 0);
+        let shared = Shared::new(self.segments.clone(), self.end, 0, &self.fs);
         Reader::new(Arc::new(shared), Arc::clone(&self.fs), from)
     }
 }

@@ -15,6 +15,7 @@
 //!    it.
 //! 7. A full or failing disk refuses appends for as long as it lasts, shows in [`Spool::status`], and is over by
 //!    itself. Giving segments back needs no space.
+//! 7. Nothing is acknowledged into a file that was deleted or moved away: see [`Spool::is_in_place`].
 //!
 //! The layers, each knowing only what is below it: [`Spool`] → committer, [`Reader`] → segment and its walk →
 //! [`frame`] → [`fs`]. Beside the log stand the read positions ([`cursor`]) and what no endpoint takes
@@ -22,12 +23,14 @@
 //!
 //! Nothing here counts metrics: operations return what they did.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::{oneshot, watch};
 
+mod anchors;
 mod committer;
 mod config;
 pub mod cursor;
@@ -38,6 +41,7 @@ pub mod fs;
 pub mod inspect;
 mod reader;
 mod recovery;
+pub mod sealed;
 mod segment;
 mod shared;
 #[cfg(test)]
@@ -52,7 +56,7 @@ pub use recovery::{OpenError, Recovered};
 use committer::{Committer, Waiting};
 use damage::Damage;
 use frame::SEGMENT_HEADER_LEN;
-use fs::Fs;
+use fs::{FileId, Fs};
 use shared::Shared;
 
 use crate::clock::Clock;
@@ -161,6 +165,11 @@ pub enum Health {
         /// What the system said.
         reason: String,
     },
+    /// A file or directory that is in use was removed or replaced: only a restart helps.
+    Removed {
+        /// What its path was.
+        path: PathBuf,
+    },
 }
 
 /// The state of the spool, for health, metrics and the status page.
@@ -225,7 +234,8 @@ impl Spool {
     ) -> Result<(Self, Recovered), OpenError> {
         config.check().map_err(OpenError::Config)?;
         let (layout, recovered) = recovery::recover(&*fs, dir, config)?;
-        let shared = Arc::new(Shared::new(layout.segments.clone(), layout.next, layout.spares.len()));
+        let shared = Arc::new(Shared::new(layout.segments.clone(), layout.next, layout.spares.len(), &fs));
+        shared.anchors.hold(dir, fs.id(dir).ok().flatten());
         shared.note_oldest(&*fs);
         let log = layout.log;
         let damage = Damage::open(Arc::clone(&fs), dir);
@@ -303,6 +313,28 @@ impl Spool {
             self.inner.damage.left(before);
         }
         self.inner.shared.ask_release(before);
+    }
+
+    /// From now on appends are acknowledged only while this path names this file: if it is taken away, so may be what is
+    /// written.
+    pub fn hold(&self, path: &Path, id: Option<FileId>) {
+        self.inner.shared.anchors.hold(path, id);
+    }
+
+    /// Whether everything that was opened or is held is still where it was. Asks the file system; once it was not, it never
+    /// is again.
+    pub fn is_in_place(&self) -> bool {
+        let shared = &self.inner.shared;
+        let segment = shared.last_segment().filter(|segment| !segment.poisoned.load(Ordering::Acquire));
+        let named = segment.and_then(|segment| Some((segment.open_file()?, segment)));
+        let checked = match named {
+            Some((file, segment)) => shared.anchors.check_with(&segment.path, &*file),
+            None => shared.anchors.check(),
+        };
+        if let Some(path) = shared.anchors.gone() {
+            shared.with_counts(|counts| counts.health = Health::Removed { path: path.to_owned() });
+        }
+        checked.is_ok()
     }
 
     /// The state now.

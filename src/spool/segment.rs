@@ -70,6 +70,11 @@ impl Segment {
         Ok(file)
     }
 
+    /// The file, if somebody has it open.
+    pub(super) fn open_file(&self) -> Option<Arc<dyn File>> {
+        lock(&self.handle).upgrade()
+    }
+
     /// When the first record was appended, read from the file when it is not known yet; 0 when there is none.
     pub(super) fn oldest_ms(&self, fs: &dyn Fs) -> u64 {
         let known = self.oldest_ms.load(Ordering::Relaxed);

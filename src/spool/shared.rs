@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::anchors::Anchors;
 use super::committer::Waiting;
 use super::fs::Fs;
 use super::segment::Segment;
@@ -50,10 +51,11 @@ pub(super) struct Shared {
     segments: Mutex<VecDeque<Arc<Segment>>>,
     counts: Mutex<Counts>,
     durable: watch::Sender<Ordinal>,
+    pub(super) anchors: Anchors,
 }
 
 impl Shared {
-    pub(super) fn new(segments: Vec<Arc<Segment>>, next: Ordinal, spares: usize) -> Self {
+    pub(super) fn new(segments: Vec<Arc<Segment>>, next: Ordinal, spares: usize, fs: &Arc<dyn Fs>) -> Self {
         let counts = Counts { commits: 0, appends: 0, spares, health: Health::Ok, oldest_ms: 0 };
         Self {
             queue: Mutex::default(),
@@ -61,6 +63,7 @@ impl Shared {
             segments: Mutex::new(segments.into()),
             counts: Mutex::new(counts),
             durable: watch::Sender::new(next),
+            anchors: Anchors::new(Arc::clone(fs)),
         }
     }
 
@@ -87,7 +90,7 @@ impl Shared {
             if queue.closing {
                 return None;
             }
-            if self.is_well() {
+            if self.is_well() || self.anchors.gone().is_some() {
                 queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
             } else {
                 let waited = self.wake.wait_timeout(queue, HEAL_PAUSE).unwrap_or_else(PoisonError::into_inner);

@@ -26,4 +26,5 @@ mod rules_over_rest;
 mod set_aside_not_blocked;
 mod several_workspaces;
 mod small_container;
+mod state_taken_away;
 mod understood;

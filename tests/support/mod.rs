@@ -278,9 +278,17 @@ balancer = {{ retry_base = "20 ms", retry_cap = "500 ms", ejection_base = "200 m
     )
 }
 
+/// A port that nobody listens on, and that was not given before: the system may name one twice that is not taken at once.
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it is bound").port()
+    static GIVEN: std::sync::Mutex<std::collections::BTreeSet<u16>> =
+        std::sync::Mutex::new(std::collections::BTreeSet::new());
+    loop {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        if GIVEN.lock().expect("nobody panics with it").insert(port) {
+            return port;
+        }
+    }
 }
 
 /// The folder of shared test data, if this checkout has one beside it.

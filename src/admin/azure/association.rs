@@ -80,10 +80,8 @@ pub(super) fn delete(id: String, presumed: Presumed) -> Edit {
         let key = key(&id);
         let before = shelf.associations.get(&key);
         presumed.check(before.map(Arc::as_ref))?;
-        let (writes, status) = match before {
-            Some(_) => (vec![Write::Delete(key)], StatusCode::OK),
-            None => (Vec::new(), StatusCode::NO_CONTENT),
-        };
-        Ok(Plan { writes, answer: Answer { status, body: None } })
+        let status = if before.is_some() { StatusCode::OK } else { StatusCode::NO_CONTENT };
+        // Also one that is not on the shelf: what is left of it may be unreadable.
+        Ok(Plan { writes: vec![Write::Delete(key)], answer: Answer { status, body: None } })
     })
 }

@@ -139,15 +139,15 @@ pub(super) fn delete(id: String, with_associations: bool, presumed: Presumed) ->
         let key = key(&id);
         let before = shelf.rules.get(&key);
         presumed.check(before.map(Arc::as_ref))?;
-        let Some(writes) = shelf.removal(&key) else {
-            return Ok(Plan { writes: Vec::new(), answer: Answer { status: StatusCode::NO_CONTENT, body: None } });
-        };
+        let is_there = before.is_some();
+        let writes = shelf.removal(&key);
         let count = writes.len() - 1;
         if count > 0 && !with_associations {
             let message =
                 format!("the rule has {count} associations; delete them first, or ask with deleteAssociations=true");
             return Err(Refusal::conflict(message));
         }
-        Ok(Plan { writes, answer: Answer { status: StatusCode::OK, body: None } })
+        let status = if is_there { StatusCode::OK } else { StatusCode::NO_CONTENT };
+        Ok(Plan { writes, answer: Answer { status, body: None } })
     })
 }

@@ -131,6 +131,11 @@ impl Entry {
 }
 
 impl Shelf {
+    /// Whether it has a resource with this key.
+    pub fn has(&self, key: &str) -> bool {
+        self.rules.contains_key(key) || self.associations.contains_key(key)
+    }
+
     /// Makes a change to what is kept.
     pub fn apply(&mut self, write: &Write) {
         match write {
@@ -148,12 +153,21 @@ impl Shelf {
         }
     }
 
-    /// What removes a rule together with its associations; `None` when there is no such rule. The rule goes last: after
-    /// a crash no association names a rule that is gone.
-    pub fn removal(&self, rule_key: &str) -> Option<Vec<Write>> {
-        self.rules.get(rule_key)?;
+    /// What removes a rule together with its associations, also one that is not on the shelf: what is left of it may be
+    /// unreadable. The rule goes last: after a crash no association names a rule that is gone.
+    pub fn removal(&self, rule_key: &str) -> Vec<Write> {
         let keys = self.associations_of(rule_key).map(|(key, _)| key.clone());
-        Some(keys.chain([rule_key.to_owned()]).map(Write::Delete).collect())
+        keys.chain([rule_key.to_owned()]).map(Write::Delete).collect()
+    }
+
+    /// The ids of associations whose rule is missing, each with the id of that rule.
+    pub fn orphans(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.associations.values().filter_map(|entry| match &entry.meaning {
+            Meaning::Association { rule_id, .. } if !self.rules.contains_key(&key(rule_id)) => {
+                Some((entry.id.as_str(), rule_id.as_str()))
+            }
+            _ => None,
+        })
     }
 
     /// The associations with this rule.

@@ -1,8 +1,11 @@
-//! One file for each resource.
+//! One file for each resource, and a copy of it in a folder beside.
 //!
 //! A file is written under another name, made durable, and renamed: at any moment the name holds the old content or the
-//! new, whole. Names are hashes, since ids hold what file names may not.
+//! new, whole. Names are hashes, since ids hold what file names may not. Each file has a checksum; one that is damaged or
+//! lost is made anew from its copy. The copy is written after the file and removed before it, so what only the copy has was
+//! lost and not deleted.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,9 +15,10 @@ use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::admin::azure::{Entry, Meaning, Shelf, Write, key};
+use crate::admin::azure::{Entry, Shelf, Write, key};
 use crate::limits::AZURE_BODY_MAX_BYTES;
-use crate::spool::fs::{Access, DirEntry, Fs};
+use crate::spool::fs::{Access, Fs};
+use crate::spool::sealed::{self, Seal};
 
 /// Bytes of a file: a body, written anew with what Azure adds, and each byte of it escaped at worst.
 const FILE_MAX_BYTES: u64 = 8 * AZURE_BODY_MAX_BYTES as u64;
@@ -28,121 +32,218 @@ const UNFINISHED: &str = "new";
 struct Stored<I, R> {
     id: I,
     resource: R,
+    /// See [`sealed`].
+    #[serde(rename = "crc32", default, skip_serializing)]
+    _seal: Option<serde::de::IgnoredAny>,
 }
 
-/// The directory.
+/// What was found in the directories.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// What could be read.
+    pub(super) shelf: Shelf,
+    /// Names of files that cannot be read, nor their copies; with the reason.
+    pub(super) damaged: BTreeMap<String, String>,
+    /// Names of files that were read from their copies; with the reason.
+    pub(super) from_copy: BTreeMap<String, String>,
+    /// Files whose other half has to be written: name and content.
+    unequal: Vec<(String, Vec<u8>)>,
+}
+
+impl Found {
+    /// What is found where the directory itself cannot be used.
+    pub(super) fn nothing(why: &str) -> Self {
+        Self { damaged: [("the folder".to_owned(), why.to_owned())].into(), ..Self::default() }
+    }
+}
+
+/// A file that was read.
+struct Read {
+    entry: Entry,
+    /// As they stand there, or would stand there with a checksum.
+    bytes: Vec<u8>,
+    /// Whether they have one: a former version wrote none.
+    is_sealed: bool,
+}
+
+/// The directories.
 #[derive(Debug)]
 pub(super) struct Disk {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
+    copies: PathBuf,
 }
 
 impl Disk {
+    /// Of a directory that exists. The copies stand in one beside it.
     pub(super) fn new(fs: Arc<dyn Fs>, dir: PathBuf) -> Self {
-        Self { fs, dir }
+        let mut name = dir.file_name().unwrap_or_default().to_owned();
+        name.push("-copy");
+        let copies = dir.with_file_name(name);
+        Self { fs, dir, copies }
     }
 
     /// Removes what a crash left unfinished.
     pub(super) fn tidy(&self) -> anyhow::Result<()> {
-        for file in self.list()? {
-            let path = self.dir.join(&file.name);
-            if path.extension().is_some_and(|extension| extension == UNFINISHED) {
-                self.fs.remove(&path).with_context(|| format!("{} cannot be removed", path.display()))?;
+        for dir in [&self.dir, &self.copies] {
+            self.fs.create_dir(dir).with_context(|| format!("{} cannot be made", dir.display()))?;
+        }
+        for dir in [&self.dir, &self.copies] {
+            for name in self.list(dir)?.into_keys().filter(|name| extension(name) == Some(UNFINISHED)) {
+                if let Err(error) = self.fs.remove(&dir.join(&name)) {
+                    tracing::warn!(file = name, %error, "what a crash left unfinished cannot be removed");
+                }
             }
         }
         Ok(())
     }
 
-    /// Reads everything.
-    pub(super) fn load(&self) -> anyhow::Result<Shelf> {
-        let mut shelf = Shelf::default();
-        for file in self.list()? {
-            let path = self.dir.join(&file.name);
-            match path.extension().and_then(|extension| extension.to_str()) {
+    /// Reads everything; changes nothing.
+    pub(super) fn load(&self) -> anyhow::Result<Found> {
+        let mut found = Found::default();
+        let files = self.list(&self.dir)?;
+        // Made at the first start of a version that has them.
+        let copies = self.list(&self.copies).unwrap_or_default();
+        let mut names: Vec<&String> = files.keys().chain(copies.keys()).collect();
+        names.sort();
+        names.dedup();
+        for name in names {
+            match extension(name) {
                 Some(UNFINISHED) => {}
-                Some(KEPT) => {
-                    let entry = self.read(&path, file.len).with_context(|| damaged(&path))?;
-                    shelf.apply(&Write::Put(Arc::new(entry)));
+                Some(KEPT) => self.load_one(name, files.get(name).copied(), copies.get(name).copied(), &mut found),
+                _ => tracing::warn!(file = name, "this file is none of the rules' and is left alone"),
+            }
+        }
+        Ok(found)
+    }
+
+    /// The file counts as long as it is whole: a person may have restored it.
+    fn load_one(&self, name: &str, file: Option<u64>, copy: Option<u64>, found: &mut Found) {
+        let file = self.read(&self.dir, name, file);
+        let copy = self.read(&self.copies, name, copy);
+        let Read { entry, bytes, .. } = match (file, copy) {
+            (Ok(file), Ok(copy)) if file.is_sealed && file.bytes == copy.bytes => {
+                return put(&mut found.shelf, file.entry);
+            }
+            (Ok(file), _) => file,
+            (Err(error), Ok(copy)) => {
+                found.from_copy.insert(name.to_owned(), format!("{error:#}"));
+                copy
+            }
+            (Err(error), Err(_)) => {
+                found.damaged.insert(name.to_owned(), format!("{error:#}"));
+                return;
+            }
+        };
+        put(&mut found.shelf, entry);
+        found.unequal.push((name.to_owned(), bytes));
+    }
+
+    /// Writes the files and copies that [`Disk::load`] missed. What fails is told and tried again at the next start.
+    pub(super) fn repair(&self, found: &Found) {
+        for (name, bytes) in &found.unequal {
+            for dir in [&self.dir, &self.copies] {
+                if let Err(error) = self.replace(dir, name, bytes) {
+                    tracing::warn!(file = name, folder = %dir.display(), %error, "a file of the rules cannot be made anew");
                 }
-                _ => tracing::warn!(file = %path.display(), "this file is none of the rules' and is left alone"),
             }
         }
-        for entry in shelf.associations.values() {
-            if let Meaning::Association { rule_id, .. } = &entry.meaning
-                && !shelf.rules.contains_key(&key(rule_id))
-            {
-                let path = self.path(&key(&entry.id), KEPT);
-                bail!("{}: it names the rule {rule_id:?}, of which there is no file", damaged(&path));
-            }
-        }
-        Ok(shelf)
     }
 
-    fn list(&self) -> anyhow::Result<Vec<DirEntry>> {
-        self.fs.list(&self.dir).with_context(|| format!("{} cannot be read", self.dir.display()))
+    fn list(&self, dir: &Path) -> anyhow::Result<BTreeMap<String, u64>> {
+        let entries = self.fs.list(dir).with_context(|| format!("{} cannot be read", dir.display()))?;
+        Ok(entries.into_iter().map(|entry| (entry.name, entry.len)).collect())
     }
 
-    fn read(&self, path: &Path, len: u64) -> anyhow::Result<Entry> {
+    fn read(&self, dir: &Path, name: &str, len: Option<u64>) -> anyhow::Result<Read> {
+        let len = len.context("it is gone")?;
         if len > FILE_MAX_BYTES {
             bail!("it is longer than {FILE_MAX_BYTES} bytes");
         }
         let mut bytes = vec![0; usize::try_from(len)?];
-        let read = self.fs.open(path, Access::Read)?.read_at(&mut bytes, 0)?;
+        let read = self.fs.open(&dir.join(name), Access::Read)?.read_at(&mut bytes, 0)?;
         bytes.truncate(read);
+        let seal = sealed::check(&bytes);
+        if seal == Seal::Broken {
+            bail!("its checksum is wrong");
+        }
         let stored: Stored<String, Value> = serde_json::from_slice(&bytes)?;
-        if self.path(&key(&stored.id), KEPT) != path {
+        if file_name(&key(&stored.id)) != name {
             bail!("it holds {:?}, which belongs in another file", stored.id);
         }
-        Ok(Entry::read(&stored.id, stored.resource)?)
+        let entry = Entry::read(&stored.id, stored.resource)?;
+        let is_sealed = seal == Seal::Whole;
+        let bytes = if is_sealed { bytes } else { content(&entry)? };
+        Ok(Read { entry, bytes, is_sealed })
     }
 
     /// Makes a change durable. When this fails, what was there before is still there.
     pub(super) fn write(&self, write: &Write) -> io::Result<()> {
         match write {
             Write::Put(entry) => self.put(entry),
-            Write::Delete(key) => self.delete(key),
+            Write::Delete(key) => self.delete(&file_name(key)),
         }
     }
 
     fn put(&self, entry: &Entry) -> io::Result<()> {
-        let key = key(&entry.id);
-        let (path, unfinished) = (self.path(&key, KEPT), self.path(&key, UNFINISHED));
+        let name = file_name(&key(&entry.id));
+        let path = self.dir.join(&name);
         let before = self.content(&path)?;
-        let bytes = serde_json::to_vec(&Stored { id: &*entry.id, resource: &entry.resource })?;
-        let written = self.replace(&unfinished, &path, &bytes);
+        let bytes = content(entry)?;
+        let written = self.replace(&self.dir, &name, &bytes);
         if written.is_err() {
             // The name may hold the new content already, without being durable: the old must not come as a surprise.
             let undone = match before {
-                Some(before) => self.replace(&unfinished, &path, &before),
+                Some(before) => self.replace(&self.dir, &name, &before),
                 None => self.fs.remove(&path),
             };
             drop(undone);
-            drop(self.fs.remove(&unfinished));
+            drop(self.fs.remove(&path.with_extension(UNFINISHED)));
+            return written;
         }
-        written
+        if let Err(error) = self.replace(&self.copies, &name, &bytes) {
+            tracing::warn!(file = name, %error, "a rule is kept, but without a copy until the next start");
+            // An older copy must not take its place.
+            drop(self.fs.remove(&self.copies.join(&name)));
+        }
+        Ok(())
     }
 
-    fn delete(&self, key: &str) -> io::Result<()> {
-        let path = self.path(key, KEPT);
+    /// Removes the file of this name, whole or not.
+    pub(super) fn delete(&self, name: &str) -> io::Result<()> {
+        let path = self.dir.join(name);
         let before = self.content(&path)?;
-        self.fs.remove(&path)?;
-        let synced = self.fs.sync_dir(&self.dir);
-        if let (Err(_), Some(before)) = (&synced, before) {
-            drop(self.replace(&self.path(key, UNFINISHED), &path, &before));
+        let copy = self.copies.join(name);
+        let copied = self.content(&copy)?;
+        let removed = self
+            .remove(&self.copies, copied.as_ref().map(|_| copy.as_path()))
+            .and_then(|()| self.remove(&self.dir, before.as_ref().map(|_| path.as_path())));
+        if removed.is_err() {
+            for (dir, before) in [(&self.dir, before), (&self.copies, copied)] {
+                drop(before.map(|before| self.replace(dir, name, &before)));
+            }
         }
-        synced
+        removed
     }
 
-    fn replace(&self, unfinished: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        match self.fs.remove(unfinished) {
+    fn remove(&self, dir: &Path, path: Option<&Path>) -> io::Result<()> {
+        let Some(path) = path else { return Ok(()) };
+        self.fs.remove(path)?;
+        self.fs.sync_dir(dir)
+    }
+
+    fn replace(&self, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let path = dir.join(name);
+        let unfinished = path.with_extension(UNFINISHED);
+        match self.fs.remove(&unfinished) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let file = self.fs.create(unfinished, 0)?;
+        let file = self.fs.create(&unfinished, 0)?;
         file.write_all_at(bytes, 0)?;
         file.sync_data()?;
-        self.fs.rename(unfinished, path)?;
-        self.fs.sync_dir(&self.dir)
+        self.fs.rename(&unfinished, &path)?;
+        self.fs.sync_dir(dir)
     }
 
     fn content(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
@@ -154,14 +255,25 @@ impl Disk {
         file.read_at(&mut bytes, 0)?;
         Ok(Some(bytes))
     }
-
-    fn path(&self, key: &str, extension: &str) -> PathBuf {
-        let hash = digest::digest(&digest::SHA256, key.as_bytes());
-        let name: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        self.dir.join(name).with_extension(extension)
-    }
 }
 
-fn damaged(path: &Path) -> String {
-    format!("{} is damaged: restore it, or remove it and make the resource anew", path.display())
+fn put(shelf: &mut Shelf, entry: Entry) {
+    shelf.apply(&Write::Put(Arc::new(entry)));
+}
+
+fn content(entry: &Entry) -> io::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec(&Stored { id: &*entry.id, resource: &entry.resource, _seal: None })?;
+    sealed::seal(&mut bytes, 0);
+    Ok(bytes)
+}
+
+/// The name of the file of the resource with this key.
+pub(super) fn file_name(key: &str) -> String {
+    let hash = digest::digest(&digest::SHA256, key.as_bytes());
+    let name: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{name}.{KEPT}")
+}
+
+fn extension(name: &str) -> Option<&str> {
+    name.rsplit_once('.').map(|(_, extension)| extension)
 }

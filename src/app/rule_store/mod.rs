@@ -7,10 +7,11 @@
 mod disk;
 mod snapshot;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -19,8 +20,9 @@ pub(super) use snapshot::{Activate, Commit, Snapshot};
 
 use crate::admin::azure::{Answer, Edit, Meaning, Refusal, RuleBook, Shelf, Write, key};
 use crate::limits::{DCR_ASSOCIATIONS_MAX, DCR_RULES_MAX};
+use crate::metrics;
 use crate::spool::fs::Fs;
-use disk::Disk;
+use disk::{Disk, Found};
 
 /// What is kept, in memory and on the disk.
 #[derive(Debug)]
@@ -28,32 +30,70 @@ pub(super) struct RuleStore {
     disk: Disk,
     shelf: ArcSwap<Shelf>,
     changing: Arc<Mutex<()>>,
+    /// Names of files that cannot be read, with the reason.
+    damaged: StdMutex<BTreeMap<String, String>>,
 }
 
 impl RuleStore {
-    /// Reads everything from a directory that exists. A file that is damaged is an error that names it: a rule that is
-    /// silently missing would let events pass that nobody looks for.
-    pub(super) fn open(fs: Arc<dyn Fs>, dir: PathBuf) -> anyhow::Result<Self> {
+    /// Reads everything from a directory, which is made if need be. A file that is damaged is made anew from its copy. Where
+    /// that cannot be, [`RuleStore::faults`] tells: a rule that is silently missing would let events pass that nobody looks
+    /// for, or drop those that somebody does.
+    pub(super) fn open(fs: Arc<dyn Fs>, dir: PathBuf) -> Self {
         let disk = Disk::new(fs, dir);
-        disk.tidy()?;
-        let shelf = ArcSwap::from_pointee(disk.load()?);
-        Ok(Self { disk, shelf, changing: Arc::default() })
+        let found =
+            disk.tidy().and_then(|()| disk.load()).unwrap_or_else(|error| Found::nothing(&format!("{error:#}")));
+        disk.repair(&found);
+        for (file, reason) in &found.from_copy {
+            tracing::error!(file, reason, "a rule was damaged or lost, and was made anew from its copy");
+        }
+        metrics::STATE_DAMAGED.add(&["rules"], (found.from_copy.len() + found.damaged.len()) as u64);
+        let Found { shelf, damaged, .. } = found;
+        let store = Self {
+            disk,
+            shelf: ArcSwap::from_pointee(shelf),
+            changing: Arc::default(),
+            damaged: StdMutex::new(damaged),
+        };
+        for fault in store.faults() {
+            tracing::error!(fault, "uploads are refused until the rules are whole again");
+        }
+        store
+    }
+
+    /// What of the rules is missing, in words. As long as there is any, nobody can say where an event belongs.
+    pub(super) fn faults(&self) -> Vec<String> {
+        faults(&self.shelf.load(), &self.damaged())
     }
 
     /// What a directory holds, whether or not a gateway works on it.
+    ///
+    /// # Errors
+    ///
+    /// When something of it is missing.
     pub(super) fn look(fs: Arc<dyn Fs>, dir: PathBuf) -> anyhow::Result<Snapshot> {
-        Ok(Snapshot::of(&Disk::new(fs, dir).load()?))
+        let Found { shelf, damaged, .. } = Disk::new(fs, dir).load()?;
+        let faults = faults(&shelf, &damaged);
+        if faults.is_empty() { Ok(Snapshot::of(&shelf)) } else { bail!("{}", faults.join("\n")) }
     }
 
-    /// Removes a rule and its associations from a directory that no gateway works on. The id may have any letter case.
-    /// `false` when there is no such rule. What fails midway can be asked for again: the rule goes last.
+    /// Removes a rule and its associations from a directory that no gateway works on. The id may have any letter case; the
+    /// name of a file that cannot be read does as well. `false` when there is no such rule. What fails midway can be asked
+    /// for again: the rule goes last.
     pub(super) fn delete_kept(fs: Arc<dyn Fs>, dir: PathBuf, id: &str) -> anyhow::Result<bool> {
         let disk = Disk::new(fs, dir);
         disk.tidy()?;
+        let Found { shelf, damaged, .. } = disk.load()?;
         let wanted = key(&format!("/{}", id.trim_matches('/')));
-        let Some(writes) = disk.load()?.removal(&wanted) else { return Ok(false) };
-        writes.iter().try_for_each(|write| disk.write(write)).with_context(|| format!("{id} cannot be removed"))?;
-        Ok(true)
+        let failed = || format!("{id} cannot be removed");
+        let writes = shelf.removal(&wanted);
+        let found = writes.len() > 1 || shelf.rules.contains_key(&wanted);
+        writes.iter().filter(|_| found).try_for_each(|write| disk.write(write)).with_context(failed)?;
+        let file = disk::file_name(&wanted);
+        let unreadable = damaged.keys().find(|name| **name == id || **name == file);
+        if let Some(name) = unreadable {
+            disk.delete(name).with_context(failed)?;
+        }
+        Ok(found || unreadable.is_some())
     }
 
     /// What is kept now, for who compiles it.
@@ -68,7 +108,11 @@ impl RuleStore {
 
     fn change(&self, edit: Edit, activate: &dyn Activate) -> Result<Answer, Refusal> {
         let shelf = self.shelf.load_full();
-        let plan = edit(&shelf)?;
+        let mut plan = edit(&shelf)?;
+        plan.writes.retain(|write| match write {
+            Write::Put(_) => true,
+            Write::Delete(key) => shelf.has(key) || self.damaged().contains_key(&disk::file_name(key)),
+        });
         if plan.writes.is_empty() {
             return Ok(plan.answer);
         }
@@ -87,7 +131,18 @@ impl RuleStore {
 
     fn written(&self, write: &Write) -> Option<()> {
         let result = self.disk.write(write);
-        result.inspect_err(|error| tracing::error!(%error, "a change of the rules could not be written")).ok()
+        result.inspect_err(|error| tracing::error!(%error, "a change of the rules could not be written")).ok()?;
+        let key = match write {
+            Write::Put(entry) => key(&entry.id),
+            Write::Delete(key) => key.clone(),
+        };
+        // Whatever stood there does not any more.
+        self.damaged().remove(&disk::file_name(&key));
+        Some(())
+    }
+
+    fn damaged(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Of several writes the first were made before one failed: what is in force must be what is on the disk.
@@ -106,6 +161,18 @@ impl RuleStore {
             }
         }
     }
+}
+
+fn faults(shelf: &Shelf, damaged: &BTreeMap<String, String>) -> Vec<String> {
+    let unreadable = damaged.iter().map(|(name, reason)| {
+        format!(
+            "{name} of the rules is damaged ({reason}), and so is its copy: PUT the rule or association again, or remove it with `gatepost rules delete {name}` while no gateway runs"
+        )
+    });
+    let orphans = shelf.orphans().map(|(id, rule_id)| {
+        format!("{id} names the rule {rule_id:?}, of which there is no file: PUT that rule, or remove both with `gatepost rules delete {rule_id}` while no gateway runs")
+    });
+    unreadable.chain(orphans).collect()
 }
 
 fn after(shelf: &Shelf, writes: &[Write]) -> Shelf {

@@ -1,6 +1,6 @@
 //! What is kept, in the form in which it is compiled.
 
-use super::{Meaning, Shelf};
+use super::{Meaning, Shelf, key};
 use crate::filter::dcr::Finding;
 use crate::filter::rules::ManagedRule;
 
@@ -45,6 +45,8 @@ impl Snapshot {
                     rule: rule.clone(),
                     warnings: warnings.clone(),
                 }),
+                // Of one whose rule is missing the store tells.
+                Meaning::Association { rule_id, .. } if !shelf.rules.contains_key(&key(rule_id)) => {}
                 Meaning::Association { resource_uri, rule_id } => snapshot.associations.push(Association {
                     id: entry.id.clone(),
                     resource_uri: resource_uri.clone(),

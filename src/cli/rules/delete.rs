@@ -1,7 +1,8 @@
 //! `gatepost rules delete`: takes away a rule that keeps a gateway from starting.
 //!
 //! A rule that is kept over the admin plane may name an output that the configuration no longer has. The gateway then does not
-//! start, since the events of that rule would go nowhere, and without it the admin plane cannot be asked.
+//! start, since the events of that rule would go nowhere, and without it the admin plane cannot be asked. A file that is damaged
+//! together with its copy is deleted by its name, because nobody can say whose rule it was.
 
 use std::process::ExitCode;
 
@@ -13,7 +14,7 @@ use crate::app::rules;
 /// Delete a rule that came over the admin plane while no gateway runs.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The rule's resource id, `/subscriptions/…/dataCollectionRules/NAME`
+    /// The rule's resource id, `/subscriptions/…/dataCollectionRules/NAME`, or the name of a damaged file
     id: String,
 }
 

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::ops::Range;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -154,6 +154,7 @@ impl Journal {
         // is given up and the caller appends again.
         open.write_out()
             .and_then(|()| open.file.sync_data().map_err(failed("sync", &open.path)))
+            .and_then(|()| open.is_named().map_err(failed("find again", &open.path)))
             .inspect_err(|_| self.open = None)
     }
 
@@ -166,7 +167,7 @@ impl Journal {
             if file_end(start) <= limit {
                 continue;
             }
-            let scan = read_file(&path, |frame| match read(&frame) {
+            let scanned = read_file(&path, |frame| match read(&frame) {
                 Ok(_) if frame.unix_s <= limit => {}
                 Ok((ordinals, keys)) => {
                     self.widen(start, ordinals);
@@ -177,11 +178,17 @@ impl Journal {
                     );
                 }
                 Err(_) => loaded.corrupt += 1,
-            })?;
+            });
+            let scan = scanned.unwrap_or_else(|error| {
+                tracing::error!(%error, "keys of this file are forgotten: what repeats them is taken as new");
+                Scan { corrupt: 1, ..Scan::default() }
+            });
             loaded.corrupt += scan.corrupt;
             loaded.torn_bytes += scan.torn_bytes;
-            if scan.torn_bytes > 0 {
-                cut(&path, scan.good_end)?;
+            if scan.torn_bytes > 0
+                && let Err(error) = cut(&path, scan.good_end)
+            {
+                tracing::warn!(%error, "a torn end stays and is passed over");
             }
         }
         Ok(loaded)
@@ -251,6 +258,13 @@ impl Open {
         // The name must be durable too, or a crash loses the file with all that was synced into it.
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed("sync", dir))?;
         Ok(Self { start, path, file, waiting: Vec::new() })
+    }
+
+    /// Fails when the file was removed or replaced: what was written to it will not be found at the next start.
+    fn is_named(&self) -> io::Result<()> {
+        let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let same = id(fs::metadata(&self.path)?) == id(self.file.metadata()?);
+        if same { Ok(()) } else { Err(io::Error::other("it was replaced")) }
     }
 
     fn write_out(&mut self) -> Result<(), JournalError> {

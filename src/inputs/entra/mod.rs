@@ -149,12 +149,14 @@ impl Issuer {
     ///
     /// When the folder of the keys or a client's certificate cannot be used.
     pub fn open(config: &Config, listener: &str, state_dir: &Path, before: Option<&Self>) -> Result<Self, IssuerError> {
-        let folder = config.keys_dir.clone().unwrap_or_else(|| state_dir.join("entra"));
+        let own = state_dir.join("entra");
+        let folder = config.keys_dir.clone().unwrap_or_else(|| own.clone());
+        let open = if folder == own { Keys::open_own } else { Keys::open };
         let lifetime = config.key_lifetime.get();
         // A folder that hangs must not hold up a reload either.
         let keys = match before.map(|issuer| &issuer.keys).filter(|keys| keys.are_of(&folder, lifetime)) {
             Some(keys) => Arc::clone(keys),
-            None => Keys::open(&folder, lifetime, now())
+            None => open(&folder, lifetime, now())
                 .map(Arc::new)
                 .map_err(|source| IssuerError::Keys { path: folder, source })?,
         };

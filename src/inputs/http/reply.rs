@@ -153,6 +153,7 @@ impl From<Refusal> for Failure {
                 Self::later(StatusCode::TOO_MANY_REQUESTS, "ServerBusy", message, retry_after)
             }
             Refusal::Stopping => Self::later(unavailable, "ServerStopping", message, Duration::from_secs(5)),
+            Refusal::Held(_) => Self::later(unavailable, "ServerNotReady", message, Duration::from_secs(30)),
             Refusal::SpoolFull => Self::later(unavailable, "SpoolFull", message, Duration::from_secs(30)),
             // What the disk said is for the operator's log, not for clients.
             Refusal::SpoolFailed(_) => {

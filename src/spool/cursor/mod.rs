@@ -306,6 +306,10 @@ impl Cursor {
     /// A sync of everything noted so far, with a ceiling that leaves room behind what ends here, to be run and then told
     /// to [`Cursor::end_sync`].
     pub fn begin_sync(&mut self, end: Ordinal) -> io::Result<PendingSync> {
+        if !self.fs.names(&self.path, &*self.file) {
+            tracing::error!(cursor = %self.path.display(), "the position of an output was removed or replaced; it is written anew");
+            self.stale = true;
+        }
         self.raise_ceiling(end.max(self.state.high));
         if self.stale {
             self.compact()?;

@@ -2,17 +2,42 @@
 
 use std::collections::HashSet;
 
+use super::super::sealed::{self, Seal};
 use super::{Letter, Waiting, kind};
 
 /// Adds a letter as one line.
 pub(super) fn push(out: &mut Vec<u8>, letter: &Letter) {
+    let start = out.len();
     serde_json::to_writer(&mut *out, letter).expect("a letter has only text and numbers, and memory takes all bytes");
+    sealed::seal(out, start);
     out.push(b'\n');
 }
 
-/// Bytes up to the last line feed.
+/// Bytes of lines that were written to their end: up to the last line feed, or to a seal behind it.
 pub(super) fn whole_len(bytes: &[u8]) -> u64 {
-    memchr::memrchr(b'\n', bytes).map_or(0, |at| at as u64 + 1)
+    let lines = memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
+    let end = if sealed::check(&bytes[lines..]) == Seal::Whole { bytes.len() } else { lines };
+    end as u64
+}
+
+/// How many letters cannot be read although they were written to their end.
+pub(super) fn damaged(bytes: &[u8]) -> u64 {
+    let in_line = |line: &[u8]| {
+        let torn = !line.ends_with(b"\n");
+        let at_least = usize::from(!torn && !line.trim_ascii().is_empty());
+        if letter(line).is_some() { 0 } else { sealed::count(line).max(at_least) as u64 }
+    };
+    bytes.split_inclusive(|byte| *byte == b'\n').map(in_line).sum()
+}
+
+/// The lines that are whole or torn, and those that are damaged.
+pub(super) fn sift(bytes: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let (mut kept, mut broken) = (Vec::new(), Vec::new());
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let to = if damaged(line) > 0 { &mut broken } else { &mut kept };
+        to.extend_from_slice(line);
+    }
+    (kept, broken)
 }
 
 /// The letters of the lines that can be read.
@@ -22,6 +47,9 @@ pub(super) fn letters(bytes: &[u8]) -> impl Iterator<Item = Letter> + '_ {
 
 /// A former version did not write when a letter was set aside last: then it was so once.
 fn letter(line: &[u8]) -> Option<Letter> {
+    if sealed::check(line) == Seal::Broken {
+        return None;
+    }
     let mut letter: Letter = serde_json::from_slice(line).ok()?;
     letter.last_seen_ms = letter.last_seen_ms.max(letter.first_seen_ms);
     Some(letter)

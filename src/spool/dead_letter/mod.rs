@@ -1,8 +1,9 @@
 //! Dead letters: events that no endpoint will take, kept apart for a person to list, replay and purge.
 //!
 //! Files of one JSON object a line, so that they can be read without Gatepost. [`DeadLetters::put`] returns when its
-//! letters are durable. Removing rewrites a file beside the old one and renames it. A line that cannot be read is
-//! left where it is and passed over; a torn last line is what a crash left of a write that was not acknowledged.
+//! letters are durable. Removing rewrites a file beside the old one and renames it. Each line has a checksum; what cannot be
+//! read, and what is gone, is counted ([`DeadLetters::damage`]) and keeps nothing else from being read. A torn last line is
+//! what a crash left of a write that was not acknowledged.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,11 +15,16 @@ use serde::{Deserialize, Serialize};
 use super::fs::{Access, File, Fs, is_full};
 
 mod config;
+mod kept;
 mod lines;
+mod load;
 #[cfg(test)]
 mod tests;
 
 pub use config::Config;
+pub use load::Damage;
+
+use kept::{Kept, Note};
 
 /// The reason of a letter of an input, whose own is a whole sentence, among the reasons of outputs.
 pub const NOT_UNDERSTOOD: &str = "not_understood";
@@ -28,6 +34,9 @@ pub type Waiting = BTreeMap<(String, String), u64>;
 
 /// A new file is begun when the last one is longer.
 const ROLL_AT: u64 = 8 << 20;
+
+/// A longer file is none of ours: even the letters of a whole upload take less.
+const FILE_MAX: u64 = 1 << 30;
 
 /// Where a letter comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,6 +168,8 @@ pub struct DeadLetters {
     waiting: Waiting,
     /// The last file failed to be written: the next letters go to a new one.
     roll: bool,
+    damage: Damage,
+    note: Note,
 }
 
 impl DeadLetters {
@@ -173,37 +184,6 @@ impl DeadLetters {
     /// Opens them for reading only, also while Gatepost runs.
     pub fn open_read_only(fs: Arc<dyn Fs>, dir: &Path) -> io::Result<Self> {
         Self::load(fs, dir, u64::MAX, true)
-    }
-
-    fn load(fs: Arc<dyn Fs>, dir: &Path, max_bytes: u64, read_only: bool) -> io::Result<Self> {
-        let mut names: Vec<String> = fs.list(dir)?.into_iter().map(|entry| entry.name).collect();
-        names.sort();
-        let mut letters = Self {
-            fs,
-            dir: dir.to_owned(),
-            max_bytes,
-            segments: Vec::new(),
-            next_id: 1,
-            read_only,
-            waiting: Waiting::new(),
-            roll: false,
-        };
-        for name in names {
-            let Some(number) = name.strip_suffix(".ndjson").and_then(|stem| stem.parse::<u64>().ok()) else { continue };
-            let path = letters.dir.join(&name);
-            let bytes = read_file(&*letters.fs, &path)?;
-            let mut segment = Segment { path, len: lines::whole_len(&bytes), count: 0, last: number.saturating_sub(1) };
-            for letter in lines::letters(&bytes) {
-                segment.count += 1;
-                *letters.waiting.entry(kind(&letter)).or_default() += 1;
-                segment.last = segment.last.max(letter.id);
-            }
-            letters.roll = segment.len < bytes.len() as u64;
-            // A torn first line leaves a file without letters, whose name must not be taken again.
-            letters.next_id = letters.next_id.max(segment.last + 1).max(number + u64::from(letters.roll));
-            letters.segments.push(segment);
-        }
-        Ok(letters)
     }
 
     /// Keeps letters; durable when it returns their ids, one sync for all. On an error none is kept for sure.
@@ -284,6 +264,8 @@ impl DeadLetters {
         }
         let wanted: std::collections::HashSet<u64> = ids.iter().copied().collect();
         let mut removed = 0;
+        let fewer = self.totals().count.saturating_sub(wanted.len() as u64);
+        self.note.write(Kept { letters: fewer, last_id: self.last_id() })?;
         for segment in self.segments.iter_mut().filter(|segment| wanted.iter().any(|id| *id <= segment.last)) {
             let bytes = read_file(&*self.fs, &segment.path)?;
             let (kept, gone) = lines::without(&bytes, &wanted);
@@ -318,6 +300,19 @@ impl DeadLetters {
         });
         self.roll |= self.segments.last().is_some_and(|segment| segment.len == 0 && segment.last > 0);
         failure
+    }
+
+    /// Notes how many are kept, so that a later opening misses those that have gone meanwhile. Blocks on the disk.
+    pub fn note(&mut self) -> io::Result<()> {
+        if self.read_only {
+            return Ok(());
+        }
+        self.note.write(Kept { letters: self.totals().count, last_id: self.last_id() })
+    }
+
+    /// What opening them found wrong.
+    pub fn damage(&self) -> &Damage {
+        &self.damage
     }
 
     /// How much is kept.
@@ -372,7 +367,11 @@ fn once() -> u32 {
 
 fn read_file(fs: &dyn Fs, path: &Path) -> io::Result<Vec<u8>> {
     let file = fs.open(path, Access::Read)?;
-    let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(0)];
+    let len = file.len()?;
+    if len > FILE_MAX {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "no file of letters is so long"));
+    }
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
     let got = file.read_at(&mut bytes, 0)?;
     bytes.truncate(got);
     Ok(bytes)

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Access, DirEntry, File, Fs};
+use super::{Access, DirEntry, File, FileId, Fs};
 
 /// What shall go wrong. Cheap to share; every change acts at once.
 #[derive(Debug, Default)]
@@ -172,6 +172,10 @@ impl Fs for FaultyFs {
     fn free_space(&self, dir: &Path) -> io::Result<u64> {
         if self.faults.full.load(Ordering::SeqCst) { Ok(0) } else { self.inner.free_space(dir) }
     }
+
+    fn id(&self, path: &Path) -> io::Result<Option<FileId>> {
+        self.inner.id(path)
+    }
 }
 
 #[derive(Debug)]
@@ -205,5 +209,9 @@ impl File for FaultyFile {
 
     fn len(&self) -> io::Result<u64> {
         self.inner.len()
+    }
+
+    fn id(&self) -> io::Result<Option<FileId>> {
+        self.inner.id()
     }
 }

@@ -32,6 +32,15 @@ pub enum Access {
     ReadWrite,
 }
 
+/// Which file it is, whatever it is called: its device and its number there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileId {
+    /// The device.
+    pub device: u64,
+    /// The number.
+    pub number: u64,
+}
+
 /// A file system, as far as the spool needs one. Paths are passed through as they are.
 pub trait Fs: Send + Sync + fmt::Debug + 'static {
     /// Makes a directory and its parents, for the owner only. Nothing happens when it is there.
@@ -58,6 +67,22 @@ pub trait Fs: Send + Sync + fmt::Debug + 'static {
 
     /// Bytes that may still be written to the file system of this directory.
     fn free_space(&self, dir: &Path) -> io::Result<u64>;
+
+    /// Which file or directory the path names now; `None` where files have no numbers.
+    fn id(&self, path: &Path) -> io::Result<Option<FileId>> {
+        let _ = path;
+        Ok(None)
+    }
+
+    /// Whether the path names this open file, as far as that can be told. What is written to a file without a name, or
+    /// under another one, is lost to whoever opens the path next.
+    fn names(&self, path: &Path, file: &dyn File) -> bool {
+        match (file.id(), self.id(path)) {
+            (Ok(Some(file)), Ok(Some(path))) => file == path,
+            (Ok(Some(_)), Err(error)) => error.kind() != io::ErrorKind::NotFound,
+            _ => true,
+        }
+    }
 }
 
 /// An open file, read and written at given positions by any number of threads.
@@ -76,6 +101,11 @@ pub trait File: Send + Sync + fmt::Debug {
 
     /// Its length in bytes.
     fn len(&self) -> io::Result<u64>;
+
+    /// Which file it is; `None` where files have no numbers.
+    fn id(&self) -> io::Result<Option<FileId>> {
+        Ok(None)
+    }
 
     /// Whether it has no bytes.
     fn is_empty(&self) -> io::Result<bool> {

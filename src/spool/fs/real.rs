@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::Errno;
 
-use super::{Access, DirEntry, File, Fs};
+use super::{Access, DirEntry, File, FileId, Fs};
 
 /// The file system of the machine.
 #[derive(Debug, Clone, Copy, Default)]
@@ -73,6 +73,14 @@ impl Fs for RealFs {
         let stat = rustix::fs::statvfs(dir)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
+
+    fn id(&self, path: &Path) -> io::Result<Option<FileId>> {
+        fs::metadata(path).map(|metadata| Some(file_id(&metadata)))
+    }
+}
+
+fn file_id(metadata: &fs::Metadata) -> FileId {
+    FileId { device: metadata.dev(), number: metadata.ino() }
 }
 
 /// Allocates the blocks now, so that a full disk shows here and not in the middle of a commit.
@@ -106,5 +114,9 @@ impl File for fs::File {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+
+    fn id(&self) -> io::Result<Option<FileId>> {
+        self.metadata().map(|metadata| Some(file_id(&metadata)))
     }
 }

@@ -12,6 +12,7 @@ mod invariants;
 mod known_errors;
 mod model;
 mod recovered;
+mod removed;
 mod size_limits;
 
 /// A small spool: segments of 64 KiB, at most 16 of them, nothing compressed.

@@ -59,7 +59,7 @@ fn mask(value: &mut Value) {
 }
 
 async fn converse(version: &str) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Place::new();
     let plane = Plane::open(dir.path());
     let turns = turns(CONVERSATION);
     assert!(turns.len() > 25, "the conversation is read whole");

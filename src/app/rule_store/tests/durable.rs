@@ -54,7 +54,7 @@ fn files(dir: &Path) -> Vec<String> {
 
 #[tokio::test]
 async fn what_was_answered_is_there_after_a_restart() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Place::new();
     let plane = Plane::open(dir.path());
     assert_eq!(plane.put_rule("b").await.status, 201);
     assert_eq!(plane.put_rule("A").await.status, 201);
@@ -73,7 +73,7 @@ async fn what_was_answered_is_there_after_a_restart() {
 
 #[tokio::test]
 async fn a_change_that_is_refused_whole_changes_nothing() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Place::new();
     let plane = Plane::open(dir.path());
     *plane.in_force.refuses.lock().unwrap() = Some("no output serves this workspace");
     let answered = plane.put_rule("a").await;
@@ -86,7 +86,7 @@ async fn a_change_that_is_refused_whole_changes_nothing() {
 
 /// A rule and an association, and what must still be there after a change has failed.
 struct Before {
-    dir: tempfile::TempDir,
+    dir: Place,
     plane: Plane,
     files: Vec<String>,
     snapshot: Snapshot,
@@ -94,7 +94,7 @@ struct Before {
 
 impl Before {
     async fn on(fs: Arc<dyn Fs>) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Place::new();
         let plane = Plane::new(fs, dir.path(), &admin::Config::default());
         plane.put_rule("a").await;
         plane.associate("host", "a").await;
@@ -106,7 +106,7 @@ impl Before {
         assert_eq!((answered.status, &answered.body["error"]["code"]), (500, &json!("InternalServerError")), "{line}");
         assert_eq!(files(self.dir.path()), self.files, "{line}");
         assert_eq!(self.plane.store.snapshot(), self.snapshot, "{line}");
-        let again = RuleStore::open(Arc::new(RealFs), self.dir.path().to_owned()).unwrap();
+        let again = RuleStore::open(Arc::new(RealFs), self.dir.path().to_owned());
         assert_eq!(again.snapshot(), self.snapshot, "{line}");
         assert_eq!(self.plane.in_force.changes(), 2, "{line}");
     }
@@ -145,46 +145,134 @@ async fn a_removal_that_breaks_off_leaves_what_is_on_the_disk_in_force() {
     let fs = Arc::new(FailingDirs::default());
     let before = Before::on(Arc::clone(&fs) as Arc<dyn Fs>).await;
     before.plane.associate("host-2", "a").await;
-    fs.fail(2);
+    // Each removal syncs the folder of the copies and that of the files.
+    fs.fail(4);
     let line = format!("DELETE {}?deleteAssociations=true&{VERSION}", rule("a"));
     assert_eq!(before.plane.ask(&line, "", "").await.status, 500);
     let left = before.plane.in_force.last();
     assert_eq!((left.rules.len(), left.associations.len()), (1, 1));
-    assert_eq!(RuleStore::open(Arc::new(RealFs), before.dir.path().to_owned()).unwrap().snapshot(), left);
+    assert_eq!(RuleStore::open(Arc::new(RealFs), before.dir.path().to_owned()).snapshot(), left);
 }
 
-#[tokio::test]
-async fn leftovers_go_and_damage_is_named() {
-    let dir = tempfile::tempdir().unwrap();
+/// What can happen to a file, given what it holds.
+fn damages(whole: &[u8]) -> Vec<Vec<u8>> {
+    let text = String::from_utf8(whole.to_vec()).unwrap();
+    let other = text.replace("myResourceGroup", "otherGroup");
+    let flipped = (0..whole.len() * 8).step_by(101).map(|bit| {
+        let mut flipped = whole.to_vec();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        flipped
+    });
+    let texts = ["", &text[..text.len() / 2], "{}", other.as_str()].map(|text| text.as_bytes().to_vec());
+    texts.into_iter().chain(flipped).collect()
+}
+
+/// A rule and its association, on the disk.
+async fn kept() -> (Place, Plane, Vec<String>) {
+    let dir = Place::new();
     let plane = Plane::open(dir.path());
     plane.put_rule("a").await;
     plane.associate("host", "a").await;
     let names = files(dir.path());
-    std::fs::write(dir.path().join(&names[0]).with_extension("new"), "half a fi").unwrap();
-    let open = || RuleStore::open(Arc::new(RealFs), dir.path().to_owned()).map(|store| store.snapshot());
-    assert_eq!(open().unwrap(), plane.store.snapshot());
-    assert_eq!(files(dir.path()), names, "what a crash left unfinished is removed");
+    (dir, plane, names)
+}
 
+fn reopened(dir: &Place) -> RuleStore {
+    RuleStore::open(Arc::new(RealFs), dir.path().to_owned())
+}
+
+#[tokio::test]
+async fn leftovers_go() {
+    let (dir, plane, names) = kept().await;
+    std::fs::write(dir.path().join(&names[0]).with_extension("new"), "half a fi").unwrap();
+    assert_eq!(reopened(&dir).snapshot(), plane.store.snapshot());
+    assert_eq!(files(dir.path()), names, "what a crash left unfinished is removed");
+    assert_eq!(files(&dir.copies()), names);
+}
+
+#[tokio::test]
+async fn a_damaged_or_lost_rule_is_made_anew_from_its_copy() {
+    let (dir, plane, names) = kept().await;
+    for folder in [dir.path().to_owned(), dir.copies()] {
+        for name in &names {
+            let path = folder.join(name);
+            let whole = std::fs::read(&path).unwrap();
+            for damage in damages(&whole) {
+                std::fs::write(&path, &damage).unwrap();
+                let looked = RuleStore::look(Arc::new(RealFs), dir.path().to_owned()).unwrap();
+                let again = reopened(&dir);
+                assert!(again.faults().is_empty());
+                assert_eq!((&again.snapshot(), &looked), (&plane.store.snapshot(), &plane.store.snapshot()));
+                assert_eq!(std::fs::read(&path).unwrap(), whole);
+            }
+            std::fs::remove_file(&path).unwrap();
+            assert_eq!(reopened(&dir).snapshot(), plane.store.snapshot());
+            assert_eq!(std::fs::read(&path).unwrap(), whole);
+        }
+    }
+    std::fs::remove_dir_all(dir.path()).unwrap();
+    std::fs::create_dir(dir.path()).unwrap();
+    assert_eq!(reopened(&dir).snapshot(), plane.store.snapshot(), "the whole folder was lost");
+}
+
+#[tokio::test]
+async fn a_rule_that_is_damaged_with_its_copy_is_told_until_it_is_mended() {
+    for mend in ["put", "delete", "offline"] {
+        let (dir, _, names) = kept().await;
+        let is_rule = |name: &&String| !std::fs::read_to_string(dir.path().join(name)).unwrap().contains("machines");
+        let name = names.iter().find(is_rule).unwrap();
+        for folder in [dir.path().to_owned(), dir.copies()] {
+            std::fs::write(folder.join(name), "{}").unwrap();
+        }
+        let told = RuleStore::look(Arc::new(RealFs), dir.path().to_owned()).unwrap_err().to_string();
+        let plane = Plane::open(dir.path());
+        let faults = plane.store.faults().join("\n");
+        assert_eq!(told, faults);
+        assert!(faults.contains(&format!("{name} of the rules is damaged")), "{faults}");
+        assert!(faults.contains("of which there is no file"), "{faults}");
+        assert!(plane.store.snapshot().associations.is_empty(), "an association without its rule is not in force");
+        match mend {
+            "put" => assert_eq!(plane.put_rule("a").await.status, 201),
+            "delete" => {
+                let line = format!("DELETE {}?deleteAssociations=true&{VERSION}", rule("a"));
+                assert_eq!(plane.ask(&line, "", "").await.status, 204);
+            }
+            _ => {
+                assert!(RuleStore::delete_kept(Arc::new(RealFs), dir.path().to_owned(), name).unwrap());
+                assert!(RuleStore::delete_kept(Arc::new(RealFs), dir.path().to_owned(), &rule("a")).unwrap());
+            }
+        }
+        if mend != "offline" {
+            assert_eq!(plane.store.faults(), Vec::<String>::new(), "{mend}");
+        }
+        let again = reopened(&dir);
+        assert_eq!(again.faults(), Vec::<String>::new(), "{mend}");
+        let left = usize::from(mend == "put");
+        assert_eq!((again.snapshot().rules.len(), again.snapshot().associations.len()), (left, left), "{mend}");
+    }
+}
+
+#[tokio::test]
+async fn rules_of_a_former_version_are_read_and_get_a_checksum_and_a_copy() {
+    let (dir, plane, names) = kept().await;
     for name in &names {
         let path = dir.path().join(name);
-        let whole = std::fs::read_to_string(&path).unwrap();
-        let other = whole.replace("myResourceGroup", "otherGroup");
-        for damage in ["", &whole[..whole.len() / 2], "{}", other.as_str()] {
-            std::fs::write(&path, damage).unwrap();
-            let error = format!("{:#}", open().unwrap_err());
-            assert!(error.contains(name.as_str()) && error.contains("is damaged"), "{damage}: {error}");
-        }
-        std::fs::write(&path, whole).unwrap();
+        let mut value: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert!(value.as_object_mut().unwrap().remove("crc32").is_some());
+        std::fs::write(&path, value.to_string()).unwrap();
     }
-    let rule = names.iter().find(|name| !std::fs::read_to_string(dir.path().join(name)).unwrap().contains("machines"));
-    std::fs::remove_file(dir.path().join(rule.unwrap())).unwrap();
-    let error = format!("{:#}", open().unwrap_err());
-    assert!(error.contains("of which there is no file"), "{error}");
+    std::fs::remove_dir_all(dir.copies()).unwrap();
+    assert_eq!(reopened(&dir).snapshot(), plane.store.snapshot());
+    for name in &names {
+        let bytes = std::fs::read(dir.path().join(name)).unwrap();
+        assert!(bytes.ends_with(b"\"}") && String::from_utf8_lossy(&bytes).contains("crc32"));
+        assert_eq!(std::fs::read(dir.copies().join(name)).unwrap(), bytes);
+    }
 }
 
 #[tokio::test]
 async fn a_rule_is_deleted_while_no_gateway_works() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Place::new();
     let plane = Plane::open(dir.path());
     plane.put_rule("a").await;
     plane.put_rule("b").await;
@@ -202,7 +290,7 @@ async fn a_rule_is_deleted_while_no_gateway_works() {
     assert_eq!(kept(), before);
 
     let id = rule("a").to_uppercase();
-    fs.fail(2);
+    fs.fail(4);
     assert!(format!("{:#}", delete(&id).unwrap_err()).ends_with("cannot be removed: the disk is gone"));
     assert_eq!((kept().rules.len(), kept().associations.len()), (2, 2), "the rule goes last");
     assert!(delete(&id).unwrap());
@@ -215,7 +303,7 @@ async fn a_rule_is_deleted_while_no_gateway_works() {
 
 #[tokio::test]
 async fn nothing_changes_while_somebody_holds_the_store() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Place::new();
     let plane = Plane::open(dir.path());
     let held = plane.store.hold().await;
     let line = format!("PUT {}?{VERSION}", rule("a"));

@@ -2,7 +2,7 @@ mod conversation;
 mod durable;
 mod requests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -47,6 +47,26 @@ impl Activate for InForce {
     }
 }
 
+/// A folder for rules within another: beside it stand their copies.
+struct Place(tempfile::TempDir, PathBuf);
+
+impl Place {
+    fn new() -> Self {
+        let own = tempfile::tempdir().unwrap();
+        let path = own.path().join("rules");
+        std::fs::create_dir(&path).unwrap();
+        Self(own, path)
+    }
+
+    fn path(&self) -> &Path {
+        &self.1
+    }
+
+    fn copies(&self) -> PathBuf {
+        self.0.path().join("rules-copy")
+    }
+}
+
 struct Plane {
     router: Router,
     in_force: Arc<InForce>,
@@ -62,7 +82,7 @@ struct Answered {
 
 impl Plane {
     fn new(fs: Arc<dyn Fs>, dir: &Path, config: &admin::Config) -> Self {
-        let store = Arc::new(RuleStore::open(fs, dir.to_owned()).unwrap());
+        let store = Arc::new(RuleStore::open(fs, dir.to_owned()));
         let in_force = Arc::new(InForce::default());
         let live = LiveRules::new(Arc::clone(&store), Arc::clone(&in_force) as Arc<dyn Activate>);
         let guard = admin::Guard::new(config, "127.0.0.1:9090".parse().unwrap());

@@ -6,8 +6,8 @@ use crate::values::Secret;
 /// The query of Microsoft's page, as it stands there.
 const SAMPLE: &str = "Security!*[System[(EventID=) or (EventID=4688) or (EventID=4663) or (EventID=4624) or (EventID=4657) or (EventID=4100) or (EventID=4104) or (EventID=5140) or (EventID=5145) or (EventID=5156)]]";
 
-async fn plane() -> (tempfile::TempDir, Plane) {
-    let dir = tempfile::tempdir().unwrap();
+async fn plane() -> (Place, Plane) {
+    let dir = Place::new();
     let plane = Plane::open(dir.path());
     (dir, plane)
 }
@@ -34,7 +34,7 @@ async fn the_sample_of_microsofts_page_is_refused_with_a_hint_and_taken_when_fil
 
 #[tokio::test]
 async fn refusals_of_the_guard_have_azures_form() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Place::new();
     let config = admin::Config { token: Some(Secret::new("0123456789abcdef")), ..admin::Config::default() };
     let plane = Plane::new(Arc::new(RealFs), dir.path(), &config);
     let line = format!("GET {GROUP}/providers/Microsoft.Insights/dataCollectionRules?{VERSION}");

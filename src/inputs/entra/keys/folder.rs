@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_lc_rs::rsa::KeyPair;
 
 use super::Key;
+use crate::metrics;
 
 /// Longer files are no keys.
 const FILE_MAX: u64 = 16 << 10;
@@ -39,6 +40,17 @@ impl Folder {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         check_private(path, "700")?;
         Ok(Self { path: path.to_owned(), left_alone: Mutex::default() })
+    }
+
+    /// The same within the state directory, which is nobody else's: a backup that was put back may have lost its rights.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made or seen.
+    pub(super) fn own(path: &Path) -> io::Result<Self> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+        Self::open(path)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -120,6 +132,7 @@ impl Folder {
         let mut told = self.left_alone.lock().unwrap_or_else(PoisonError::into_inner);
         let name = path.file_name().unwrap_or_default().to_owned();
         if told.len() < KEYS_MAX && told.insert(name) {
+            metrics::STATE_DAMAGED.add(&["token_keys"], 1);
             tracing::warn!(file = %path.display(), %reason, "this file is left alone: it is no key of tokens");
         }
     }

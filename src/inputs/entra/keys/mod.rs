@@ -96,7 +96,23 @@ impl Keys {
     /// When it cannot be read or written, or others than its owner may do that.
     pub(super) fn open(path: &Path, lifetime: Duration, now: u64) -> io::Result<Self> {
         let folder = Folder::open(path)?;
-        let mut keys = folder.read_strictly()?;
+        let keys = folder.read_strictly()?;
+        Self::with(folder, keys, lifetime, now)
+    }
+
+    /// The same of a folder in the state directory. A key that is damaged, or that others could use, is left alone and another
+    /// one made: hosts ask for new tokens, which is better than a gateway that does not start.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read or written.
+    pub(super) fn open_own(path: &Path, lifetime: Duration, now: u64) -> io::Result<Self> {
+        let folder = Folder::own(path)?;
+        let keys = folder.read(&[])?;
+        Self::with(folder, keys, lifetime, now)
+    }
+
+    fn with(folder: Folder, mut keys: Vec<Arc<Key>>, lifetime: Duration, now: u64) -> io::Result<Self> {
         if keys.is_empty() {
             keys.push(Arc::new(make(&folder, now)?));
         }

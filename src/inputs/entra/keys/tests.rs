@@ -58,6 +58,19 @@ fn what_others_may_use_is_refused_with_what_would_be_right() {
 }
 
 #[test]
+fn in_the_state_directory_a_key_that_is_damaged_or_was_open_to_others_gives_way_to_another() {
+    let (_held, path) = place();
+    for spoil in [|file: &Path| chmod(file, 0o644), |file: &Path| fs::write(file, b"nonsense").expect("written")] {
+        let before = Keys::open_own(&path, LIFETIME, NOW).expect("it opens").signing(NOW);
+        files(&path).iter().for_each(|file| spoil(file));
+        chmod(&path, 0o755);
+        let after = Keys::open_own(&path, LIFETIME, NOW + 1).expect("it opens").signing(NOW + 1);
+        assert_ne!(before.id, after.id);
+        assert_eq!(fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o700);
+    }
+}
+
+#[test]
 fn a_new_key_signs_once_others_know_it_and_an_old_one_checks_until_its_last_token_has_ended() {
     let (_held, path) = place();
     let keys = open(&path, NOW);

@@ -1,0 +1,215 @@
+//! The secret of the installation, with a checksum and a copy.
+//!
+//! Event keys and batch ids are made with it. Another secret makes every event of the dedup window new: what agents repeat is
+//! forwarded again. So it must neither change in silence nor keep the gateway from starting. The file and its copy stand in
+//! for each other; when neither is good, a new secret is made, and that is told loudly: refusing to start would take tunnels
+//! and forwarding down, and refusing uploads would lose what agents cannot keep, while a new secret costs repetitions at worst.
+//! A file that is whole counts even where it differs from its copy: a person put it there.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write as _};
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use super::private;
+use crate::metrics;
+
+/// The secret.
+pub(in crate::app) type Secret = [u8; 32];
+
+const FILE: &str = "secret.key";
+const COPY: &str = "secret.copy";
+
+/// What stands behind the secret: the mark, then the CRC-32 of the secret. A former version wrote and read the secret alone.
+const MARK: &[u8; 4] = b"GPs2";
+
+/// What one of the two files holds.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    /// A secret that is as it was written.
+    Whole(Secret),
+    /// One that a former version wrote.
+    Bare(Secret),
+    Missing,
+    Damaged(String),
+}
+
+impl Found {
+    fn secret(&self) -> Option<&Secret> {
+        match self {
+            Self::Whole(secret) | Self::Bare(secret) => Some(secret),
+            Self::Missing | Self::Damaged(_) => None,
+        }
+    }
+}
+
+/// The secret of a state directory; made at the first start. `is_used` tells whether the directory holds events already.
+///
+/// # Errors
+///
+/// When a new one is needed and cannot be made or kept.
+pub(super) fn open(dir: &Path, is_used: bool) -> anyhow::Result<Secret> {
+    let (file, copy) = (read(&dir.join(FILE)), read(&dir.join(COPY)));
+    let secret = match (file.secret(), copy.secret()) {
+        (Some(file), Some(copy)) if file != copy => {
+            tracing::warn!("secret.key is another one than before: every event is new once more");
+            *file
+        }
+        (Some(file), _) => *file,
+        (None, Some(copy)) => {
+            damaged(&file, "made anew from its copy; nothing is lost");
+            *copy
+        }
+        (None, None) => {
+            if is_used || file != Found::Missing {
+                damaged(
+                    &file,
+                    "and so is its copy: a new one is made. What agents repeat of the dedup window is forwarded again",
+                );
+            }
+            return make(dir);
+        }
+    };
+    if matches!(copy, Found::Damaged(_)) {
+        tracing::warn!(?copy, "the copy of secret.key is made anew");
+    }
+    for (name, found) in [(FILE, file), (COPY, copy)] {
+        if found != Found::Whole(secret)
+            && let Err(error) = write(dir, name, &secret)
+        {
+            tracing::warn!(file = name, %error, "the secret cannot be written; the gateway goes on with what it has read");
+        }
+    }
+    Ok(secret)
+}
+
+fn damaged(found: &Found, what_now: &str) {
+    metrics::STATE_DAMAGED.add(&["secret"], 1);
+    let reason = match found {
+        Found::Damaged(reason) => reason,
+        _ => "it is gone",
+    };
+    tracing::error!(reason, "secret.key is damaged or lost, {what_now}");
+}
+
+fn make(dir: &Path) -> anyhow::Result<Secret> {
+    let mut secret = [0; 32];
+    aws_lc_rs::rand::fill(&mut secret).map_err(|_| anyhow::anyhow!("no random bytes can be had"))?;
+    for name in [FILE, COPY] {
+        // Whatever it holds may still be of use to a person.
+        std::fs::rename(dir.join(name), dir.join(name).with_added_extension("damaged")).ok();
+        write(dir, name, &secret).with_context(|| format!("{} cannot be written", dir.join(name).display()))?;
+    }
+    Ok(secret)
+}
+
+fn read(path: &Path) -> Found {
+    match std::fs::read(path) {
+        Ok(bytes) => parse(&bytes),
+        Err(error) if error.kind() == ErrorKind::NotFound => Found::Missing,
+        Err(error) => Found::Damaged(error.to_string()),
+    }
+}
+
+fn parse(bytes: &[u8]) -> Found {
+    let Some((secret, behind)) = bytes.split_first_chunk::<32>() else {
+        return Found::Damaged(format!("it holds {} bytes instead of 40", bytes.len()));
+    };
+    match behind.strip_prefix(MARK) {
+        Some(sum) if sum.len() == 4 && sum == crc32fast::hash(secret).to_le_bytes() => Found::Whole(*secret),
+        Some(sum) if sum.len() == 4 => Found::Damaged("its checksum is wrong".to_owned()),
+        // Cut behind the secret, or never longer.
+        _ => Found::Bare(*secret),
+    }
+}
+
+fn write(dir: &Path, name: &str, secret: &Secret) -> io::Result<()> {
+    let path = dir.join(name);
+    let fresh = path.with_added_extension("new");
+    let mut file = private().create(true).write(true).truncate(true).open(&fresh)?;
+    file.write_all(secret)?;
+    file.write_all(MARK)?;
+    file.write_all(&crc32fast::hash(secret).to_le_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&fresh, &path)?;
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn both(dir: &Path) -> [Found; 2] {
+        [FILE, COPY].map(|name| read(&dir.join(name)))
+    }
+
+    #[test]
+    fn the_secret_stays_the_same_and_is_nobody_elses() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = open(dir.path(), false).unwrap();
+        assert_eq!(open(dir.path(), true).unwrap(), secret);
+        for name in [FILE, COPY] {
+            let mode = fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn the_secret_of_a_former_version_is_kept_and_gets_a_checksum_and_a_copy() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE), [7; 32]).unwrap();
+        assert_eq!(open(dir.path(), true).unwrap(), [7; 32]);
+        assert_eq!(both(dir.path()), [Found::Whole([7; 32]), Found::Whole([7; 32])]);
+        let bytes = fs::read(dir.path().join(FILE)).unwrap();
+        assert_eq!(bytes[..32], [7; 32], "a former version still reads it");
+    }
+
+    #[test]
+    fn a_lost_cut_or_flipped_secret_is_made_anew_from_its_copy() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = open(dir.path(), false).unwrap();
+        for name in [FILE, COPY] {
+            let path = dir.path().join(name);
+            let whole = fs::read(&path).unwrap();
+            let cuts = (0..whole.len()).step_by(3).map(|len| whole[..len].to_vec());
+            let flips = (0..whole.len() * 8).step_by(7).map(|bit| {
+                let mut flipped = whole.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                flipped
+            });
+            for damage in cuts.chain(flips) {
+                fs::write(&path, &damage).unwrap();
+                assert_eq!(open(dir.path(), true).unwrap(), secret, "{name}: {damage:?}");
+                assert_eq!(both(dir.path()), [Found::Whole(secret), Found::Whole(secret)]);
+            }
+            fs::remove_file(&path).unwrap();
+            assert_eq!(open(dir.path(), true).unwrap(), secret);
+        }
+    }
+
+    #[test]
+    fn with_neither_good_a_new_one_is_made_and_the_old_ones_are_put_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = open(dir.path(), false).unwrap();
+        for name in [FILE, COPY] {
+            fs::write(dir.path().join(name), &secret[..31]).unwrap();
+        }
+        let another = open(dir.path(), true).unwrap();
+        assert_ne!(another, secret);
+        assert_eq!(open(dir.path(), true).unwrap(), another);
+        assert_eq!(fs::read(dir.path().join("secret.key.damaged")).unwrap(), secret[..31]);
+    }
+
+    #[test]
+    fn a_secret_that_a_person_put_there_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path(), false).unwrap();
+        fs::write(dir.path().join(FILE), [9; 32]).unwrap();
+        assert_eq!(open(dir.path(), true).unwrap(), [9; 32]);
+        assert_eq!(both(dir.path()), [Found::Whole([9; 32]), Found::Whole([9; 32])]);
+    }
+}

@@ -1,0 +1,60 @@
+//! How many letters are kept at least, noted beside their directory, so that letters that have gone are missed.
+//!
+//! A line that is gone leaves no trace in the files themselves. The note is written now and then and not with every letter;
+//! it is lowered before letters are removed, so it never promises more than there is.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::fs::Fs;
+use super::super::sealed::{self, Seal};
+use super::{read_file, replace};
+
+/// What is noted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Kept {
+    /// So many letters, or more.
+    pub(super) letters: u64,
+    /// This number has been given, and all below it.
+    pub(super) last_id: u64,
+}
+
+/// The note of one directory.
+#[derive(Debug)]
+pub(super) struct Note {
+    fs: Arc<dyn Fs>,
+    path: PathBuf,
+    /// As it stands on the disk.
+    written: Kept,
+}
+
+impl Note {
+    /// Reads the note of a directory. One that is missing or damaged promises nothing.
+    pub(super) fn read(fs: &Arc<dyn Fs>, dir: &Path) -> Self {
+        let path = dir.with_extension("kept");
+        let bytes = read_file(&**fs, &path).unwrap_or_default();
+        let whole = sealed::check(&bytes) == Seal::Whole;
+        let written = whole.then(|| serde_json::from_slice(&bytes).ok()).flatten().unwrap_or_default();
+        Self { fs: Arc::clone(fs), path, written }
+    }
+
+    pub(super) fn written(&self) -> Kept {
+        self.written
+    }
+
+    /// Makes another note durable, if it is another one.
+    pub(super) fn write(&mut self, kept: Kept) -> io::Result<()> {
+        if kept == self.written {
+            return Ok(());
+        }
+        let mut bytes = serde_json::to_vec(&kept)?;
+        sealed::seal(&mut bytes, 0);
+        bytes.push(b'\n');
+        replace(&*self.fs, &self.path, &bytes)?;
+        self.written = kept;
+        Ok(())
+    }
+}
