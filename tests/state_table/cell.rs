@@ -16,8 +16,9 @@ use crate::support::{PATIENCE, Running, Site, free_port, workspace};
 use crate::table::{Damage, Lost, Outcome, Start};
 
 /// Counters that tell of damage.
-const SIGNALS: [&str; 4] = [
+const SIGNALS: [&str; 5] = [
     "gatepost_state_damaged_total",
+    "gatepost_output_positions_lost_total",
     "gatepost_spool_damaged_events_total",
     "gatepost_dead_letters_lost_total",
     "gatepost_state_removed",

@@ -32,9 +32,9 @@ fn number(name: &str, otherwise: u64) -> u64 {
     setting(name).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
-/// Whether it can be tried, and nobody asked for the cells of another file only.
+/// Whether nobody asked for the cells of another file only.
 fn is_wanted(row: &Row) -> bool {
-    row.waits_for.is_none() && setting("GATEPOST_STATE_FILE").is_none_or(|file| row.file == file)
+    setting("GATEPOST_STATE_FILE").is_none_or(|file| row.file == file)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -65,14 +65,6 @@ pub(crate) struct Row {
     pub(crate) then: Outcome,
     /// What the gateway does, and what a person has to do.
     pub(crate) act: &'static str,
-    /// Work that is not done yet, without which this is not so. Such a row is not tried.
-    pub(crate) waits_for: Option<&'static str>,
-}
-
-impl Row {
-    const fn waits_for(self, what: &'static str) -> Self {
-        Self { waits_for: Some(what), ..self }
-    }
 }
 
 const NOTHING: Outcome = Outcome { start: Start::Ready, lost: Lost::Nothing, twice: false, told: &[], audit: true };
@@ -85,6 +77,10 @@ const TOKEN_KEYS: &[&str] = &["gatepost_state_damaged_total{part=token_keys}"];
 const DEDUP: &[&str] = &["gatepost_state_damaged_total{part=dedup}"];
 const LEDGER: &[&str] = &["gatepost_state_damaged_total{part=ledger}"];
 
+const POSITION_GONE: &[&str] = &["gatepost_output_positions_lost_total{cause=missing,output=soc}"];
+const POSITION_DAMAGED: &[&str] = &["gatepost_output_positions_lost_total{cause=damaged,output=soc}"];
+const POSITION_OTHER: &[&str] = &["gatepost_output_positions_lost_total{cause=other_log,output=soc}"];
+
 const SPOOL_LOST: Outcome =
     Outcome { lost: Lost::UntilRepeated, audit: false, ..told(&["gatepost_spool_damaged_events_total"]) };
 
@@ -96,14 +92,14 @@ const fn told(told: &'static [&'static str]) -> Outcome {
 const ONLY_THIS: Outcome = Outcome { lost: Lost::UntilRepeated, twice: true, ..NOTHING };
 
 const fn row(file: &'static str, damages: &'static [Damage], then: Outcome, act: &'static str) -> Row {
-    Row { file, damages, then, act, waits_for: None }
+    Row { file, damages, then, act }
 }
 
 /// Everything.
 pub(crate) const TABLE: &[Row] = &[
     row("secret.key", &[Gone, Cut, Flipped], told(SECRET), "made anew from `secret.copy`"),
     row("secret.key", &[Older], NOTHING, "gets its checksum and its copy"),
-    row("secret.key", &[Alone], ONLY_THIS, "kept").waits_for("positions"),
+    row("secret.key", &[Alone], ONLY_THIS, "kept"),
     row("secret.copy", &[Gone, Cut, Flipped], NOTHING, "made anew from `secret.key`"),
     row(
         "secret.key + secret.copy",
@@ -122,19 +118,27 @@ pub(crate) const TABLE: &[Row] = &[
         &[Gone, Cut],
         SPOOL_LOST,
         "the events of the lost records are counted, and taken again when they are sent again",
-    )
-    .waits_for("damage"),
-    row("spool/*.seg", &[Flipped], SPOOL_LOST, "the same, for the record that was hit").waits_for("damage"),
-    row("spool/*.seg", &[Alone], Outcome { twice: true, ..NOTHING }, "outputs begin with the oldest event")
-        .waits_for("positions, damage"),
+    ),
+    row("spool/*.seg", &[Flipped], SPOOL_LOST, "the same, for the record that was hit"),
+    row("spool/*.seg", &[Alone], Outcome { twice: true, ..NOTHING }, "outputs begin with the oldest event"),
     row(
         "outputs/soc.cursor",
-        &[Gone, Cut, Flipped],
-        NOTHING,
+        &[Gone],
+        told(POSITION_GONE),
+        "begins with the oldest event that is kept; what may go twice counts as ambiguous",
+    ),
+    row(
+        "outputs/soc.cursor",
+        &[Cut, Flipped],
+        told(POSITION_DAMAGED),
         "an older position: what may go twice counts as ambiguous",
-    )
-    .waits_for("positions"),
-    row("outputs/soc.cursor", &[Alone], ONLY_THIS, "of another log, so an older position").waits_for("positions"),
+    ),
+    row("outputs/soc.cursor", &[Alone], ONLY_THIS, "of another log, so an older position"),
+    row("outputs.registry", &[Gone, Cut, Flipped], NOTHING, "made anew from the positions; no output is taken for a new one"),
+    row("outputs.registry", &[Alone], ONLY_THIS, "outputs are known to have had a position"),
+    row("spool/damage.cursor", &[Gone, Cut, Flipped], NOTHING, "made anew; the total of damage begins at 0"),
+    row("clock", &[Gone, Cut, Flipped], NOTHING, "begins with the wall clock; ages of what is older are not believed"),
+    row("clock", &[Alone], ONLY_THIS, "goes on from there"),
     row("dedup/*.keys", &[Gone, Cut], Outcome { twice: true, ..NOTHING }, "what is gone is forgotten"),
     row("dedup/*.keys", &[Flipped], Outcome { twice: true, ..told(DEDUP) }, "what was hit is forgotten"),
     row("dedup/*.keys", &[Alone], ONLY_THIS, "without its `secret.key` it recognises nothing"),
