@@ -9,6 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
+/// Crates that write lines of their own for each upload. What they find is told in the answer, or by the account.
+const QUIET: &str = "evtx=off";
+
 /// Settings of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -52,7 +55,7 @@ impl Config {
     }
 
     fn filter(&self) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
-        EnvFilter::builder().parse(&self.level)
+        EnvFilter::builder().parse(format!("{QUIET},{}", self.level))
     }
 }
 
@@ -84,6 +87,16 @@ pub fn init(config: &Config) -> Result<(), InitError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_reads_uploads_writes_no_lines_unless_it_is_asked_to() {
+        let filter = |level: &str| {
+            let config = Config { level: level.to_owned(), ..Config::default() };
+            config.filter().expect("a filter").to_string()
+        };
+        assert!(filter("info").contains("evtx=off"));
+        assert!(filter("info,evtx=debug").contains("evtx=debug"));
+    }
 
     #[test]
     fn a_level_that_is_no_filter_is_refused() {
