@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing_subscriber::EnvFilter;
 
+/// Crates that write lines of their own for each upload. What they find is told in the answer, or by the account.
+const QUIET: &str = "evtx=off";
+
 /// Settings of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -57,7 +60,7 @@ impl Config {
     }
 
     fn filter(&self) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
-        EnvFilter::builder().parse(&self.level)
+        EnvFilter::builder().parse(format!("{QUIET},{}", self.level))
     }
 }
 
@@ -149,6 +152,16 @@ mod tests {
         let many = (10..3_000).filter(|kind| at(*kind, 121).is_some()).count();
         assert!(many < KINDS_MAX, "memory is bounded: {many}");
         assert_eq!(at(5_000, 181), Some(0), "what is over makes room");
+    }
+
+    #[test]
+    fn what_reads_uploads_writes_no_lines_unless_it_is_asked_to() {
+        let filter = |level: &str| {
+            let config = Config { level: level.to_owned(), ..Config::default() };
+            config.filter().expect("a filter").to_string()
+        };
+        assert!(filter("info").contains("evtx=off"));
+        assert!(filter("info,evtx=debug").contains("evtx=debug"));
     }
 
     #[test]

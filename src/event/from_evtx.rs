@@ -21,6 +21,9 @@ pub const MAGIC: &[u8] = b"ElfFile\0";
 
 const HEADER: u64 = 4096;
 const CHUNK: u64 = 65536;
+/// The bytes of a record beside its content: its header, and its size once more at its end.
+const BESIDE_CONTENT: u32 = 28;
+const CUT: &str = "the end of a record is missing";
 
 /// What stands in a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +143,7 @@ fn read_chunk<T, E>(
             for record in parsed.iter() {
                 let written = record.and_then(|record| {
                     last = Some(record.event_record_id);
-                    write(record)
+                    if is_whole(&record) { write(record) } else { Err(EvtxError::FailedToCreateRecordModel(CUT)) }
                 });
                 match written {
                     Ok(written) => found(Found::Record(written))?,
@@ -157,6 +160,13 @@ fn read_chunk<T, E>(
         Some(problem) => found(Found::Damaged(damaged(problem))),
         None => Ok(()),
     }
+}
+
+/// A record ends with its size, as it begins. Zeros where its rest should be could be read as values.
+fn is_whole(record: &EvtxRecord<'_>) -> bool {
+    let end = record.binxml_offset as usize + record.binxml_size as usize;
+    let size = (record.binxml_size + BESIDE_CONTENT).to_le_bytes();
+    record.chunk.data.get(end..end + size.len()) == Some(&size)
 }
 
 /// What the header of a chunk says about its records, as far as it can be believed.

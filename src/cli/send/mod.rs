@@ -332,6 +332,7 @@ fn describe(summary: &Summary) -> String {
         line(format_args!("stopped       {error}"));
     }
     match (*records, *damaged) {
+        (0, 0) if !skipped.is_empty() => {}
         (0, 0) => line(format_args!("nothing       there was nothing to send")),
         (0, _) => line(format_args!("nothing       nothing was understood, and nothing was sent")),
         (_, 0) => {}
