@@ -134,7 +134,12 @@ pub(crate) const TABLE: &[Row] = &[
         "an older position: what may go twice counts as ambiguous",
     ),
     row("outputs/soc.cursor", &[Alone], ONLY_THIS, "of another log, so an older position"),
-    row("outputs.registry", &[Gone, Cut, Flipped], NOTHING, "made anew from the positions; no output is taken for a new one"),
+    row(
+        "outputs.registry",
+        &[Gone, Cut, Flipped],
+        NOTHING,
+        "made anew from the positions; no output is taken for a new one",
+    ),
     row("outputs.registry", &[Alone], ONLY_THIS, "outputs are known to have had a position"),
     row("spool/damage.cursor", &[Gone, Cut, Flipped], NOTHING, "made anew; the total of damage begins at 0"),
     row("clock", &[Gone, Cut, Flipped], NOTHING, "begins with the wall clock; ages of what is older are not believed"),
