@@ -53,7 +53,9 @@ async fn lose(stops: bool, loss: impl Fn(&Path), cause: &str) {
     let status = site.status().await;
     assert_eq!(output(&status)["position_lost"]["cause"], cause, "{status:#}");
     let may_go_twice = output(&status)["position_lost"]["events"].as_u64().unwrap();
-    assert!(may_go_twice >= 500 && output(&status)["in_doubt"] == may_go_twice, "{status:#}");
+    // What is on its way already has been counted, and is in doubt no more.
+    let in_doubt = output(&status)["in_doubt"].as_u64().unwrap();
+    assert!(may_go_twice >= 500 && in_doubt <= may_go_twice, "{status:#}");
     assert!(site.log().contains("the position of an output was lost"), "{}", site.log());
     let lost = format!("gatepost_output_positions_lost_total{{output=\"workspace\",cause=\"{cause}\"}}");
     assert!(site.metric(&lost).await == 1.0);
