@@ -48,7 +48,7 @@ pub(crate) enum Lost {
 pub(crate) struct Outcome {
     pub(crate) start: Start,
     pub(crate) lost: Lost,
-    /// Whether what agents repeat within the dedup window is forwarded again.
+    /// Whether something that was forwarded goes again: with an older position, or when agents repeat it.
     pub(crate) twice: bool,
     /// The series that tell of it.
     pub(crate) told: &'static [&'static str],
@@ -77,12 +77,20 @@ const TOKEN_KEYS: &[&str] = &["gatepost_state_damaged_total{part=token_keys}"];
 const DEDUP: &[&str] = &["gatepost_state_damaged_total{part=dedup}"];
 const LEDGER: &[&str] = &["gatepost_state_damaged_total{part=ledger}"];
 
-const POSITION_GONE: &[&str] = &["gatepost_output_positions_lost_total{cause=missing,output=soc}"];
-const POSITION_DAMAGED: &[&str] = &["gatepost_output_positions_lost_total{cause=damaged,output=soc}"];
-const POSITION_OTHER: &[&str] = &["gatepost_output_positions_lost_total{cause=other_log,output=soc}"];
+const POSITION_GONE: &[&str] = &["gatepost_output_positions_lost_total{output=soc,cause=missing}"];
+const POSITION_DAMAGED: &[&str] = &["gatepost_output_positions_lost_total{output=soc,cause=damaged}"];
+const POSITIONS_GONE: &[&str] = &[
+    "gatepost_output_positions_lost_total{output=files,cause=missing}",
+    "gatepost_output_positions_lost_total{output=soc,cause=missing}",
+];
+const SPOOL_ALONE: &[&str] = &[
+    "gatepost_output_positions_lost_total{output=files,cause=missing}",
+    "gatepost_output_positions_lost_total{output=soc,cause=missing}",
+    "gatepost_state_damaged_total{part=secret}",
+];
+const DAMAGED: &[&str] = &["gatepost_spool_damaged_events_total"];
 
-const SPOOL_LOST: Outcome =
-    Outcome { lost: Lost::UntilRepeated, audit: false, ..told(&["gatepost_spool_damaged_events_total"]) };
+const SPOOL_LOST: Outcome = Outcome { lost: Lost::UntilRepeated, ..told(DAMAGED) };
 
 const fn told(told: &'static [&'static str]) -> Outcome {
     Outcome { told, ..NOTHING }
@@ -119,28 +127,43 @@ pub(crate) const TABLE: &[Row] = &[
         SPOOL_LOST,
         "the events of the lost records are counted, and taken again when they are sent again",
     ),
-    row("spool/*.seg", &[Flipped], SPOOL_LOST, "the same, for the record that was hit"),
-    row("spool/*.seg", &[Alone], Outcome { twice: true, ..NOTHING }, "outputs begin with the oldest event"),
+    row(
+        "spool/*.seg",
+        &[Flipped],
+        Outcome { audit: false, ..NOTHING },
+        "the record that was hit had been forwarded. One that an output still has to send is told and taken again like the above",
+    ),
+    row("spool/*.seg", &[Alone], Outcome { twice: true, ..told(SPOOL_ALONE) }, "outputs begin with the oldest event"),
     row(
         "outputs/soc.cursor",
         &[Gone],
-        told(POSITION_GONE),
+        Outcome { twice: true, ..told(POSITION_GONE) },
         "begins with the oldest event that is kept; what may go twice counts as ambiguous",
     ),
     row(
         "outputs/soc.cursor",
         &[Cut, Flipped],
-        told(POSITION_DAMAGED),
+        Outcome { twice: true, ..told(POSITION_DAMAGED) },
         "an older position: what may go twice counts as ambiguous",
     ),
-    row("outputs/soc.cursor", &[Alone], ONLY_THIS, "of another log, so an older position"),
+    row(
+        "outputs/soc.cursor",
+        &[Alone],
+        Outcome { told: DAMAGED, ..ONLY_THIS },
+        "new events get higher ordinals; what it had still to send counts as lost",
+    ),
     row(
         "outputs.registry",
         &[Gone, Cut, Flipped],
         NOTHING,
         "made anew from the positions; no output is taken for a new one",
     ),
-    row("outputs.registry", &[Alone], ONLY_THIS, "outputs are known to have had a position"),
+    row(
+        "outputs.registry",
+        &[Alone],
+        Outcome { told: POSITIONS_GONE, ..ONLY_THIS },
+        "outputs are known to have had a position, and it is said that it is gone",
+    ),
     row("spool/damage.cursor", &[Gone, Cut, Flipped], NOTHING, "made anew; the total of damage begins at 0"),
     row("clock", &[Gone, Cut, Flipped], NOTHING, "begins with the wall clock; ages of what is older are not believed"),
     row("clock", &[Alone], ONLY_THIS, "goes on from there"),
@@ -194,7 +217,7 @@ pub(crate) const TABLE: &[Row] = &[
 
 /// The table as it stands in the runbook.
 pub(crate) fn printed() -> String {
-    let mut text = "\n| file | damage | the next start | not yet forwarded | repeats are forwarded again | counted | what is done, what to do |\n| --- | --- | --- | --- | --- | --- | --- |\n".to_owned();
+    let mut text = "\n| file | damage | the next start | not yet forwarded | forwarded again | counted | what is done, what to do |\n| --- | --- | --- | --- | --- | --- | --- |\n".to_owned();
     for row in TABLE {
         let damages: Vec<&str> = row.damages.iter().map(|damage| damage.shown()).collect();
         let start = match row.then.start {
