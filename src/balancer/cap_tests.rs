@@ -86,3 +86,25 @@ async fn no_second_of_a_capped_collector_sees_more_than_its_cap_and_one_batch() 
         );
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_of_ten_shares_gets_its_turn_among_those_of_one() {
+    let balancer = balancer(vec![Spec { events_per_second: Some(800), ..spec("capped") }]);
+    let others = std::slice::from_ref(&balancer);
+    tokio::select! {
+        _ = arrivals(others, 100, 100, secs(60)) => panic!("it starves"),
+        lease = balancer.acquire(1_000, None) => lease.finish(Verdict::Success),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_cut_to_the_least_cap_of_the_best_priority_if_all_there_have_one() {
+    let largest = |endpoints: &[(u32, Option<u32>)]| {
+        let spec = |&(priority, events_per_second)| Spec { priority, events_per_second, ..spec("one") };
+        balancer(endpoints.iter().map(spec).collect()).largest_request()
+    };
+    assert_eq!(largest(&[]), None);
+    assert_eq!(largest(&[(1, Some(800)), (1, Some(80)), (2, Some(8)), (2, None)]), Some(10));
+    assert_eq!(largest(&[(1, Some(800)), (1, None)]), None);
+    assert_eq!(largest(&[(1, None), (2, Some(80))]), None);
+}

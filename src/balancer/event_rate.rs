@@ -3,7 +3,8 @@
 //! Two conditions let a request pass. Nothing is owed: each request is paid for with time, which keeps the mean. And what
 //! is on its way, together with what was answered within the last second, leaves room: a request arrives at some time
 //! between its start and its answer, so whatever second the collector looks at holds no more than the cap and one
-//! [`share`] of it. The share lets the mean be reached although answers take their time.
+//! [`share`] of it. The share lets the mean be reached although answers take their time. A request larger than a share,
+//! cut before there was this cap, passes where a share would, and everybody waits until it is paid for.
 //!
 //! Endpoints with one address are one collector: of whichever output, they have one cap between them, the lowest that
 //! anyone names. A new one begins as if a whole second's worth had just been sent: a process before it may have done so.
@@ -141,12 +142,13 @@ impl Rate {
     fn wait(&self, events: u32, now: Instant) -> Duration {
         let Some(cap) = self.cap() else { return Duration::ZERO };
         let owed = Duration::from_secs_f64((-self.credit_at(cap, now) / f64::from(cap)).max(0.0));
-        owed.max(self.until_room(most(cap), u64::from(events), now))
+        owed.max(self.until_room(cap, events, now))
     }
 
-    /// Time until so many events fit into `most`; more than that must be alone.
-    fn until_room(&self, most: u64, events: u64, now: Instant) -> Duration {
-        let room = most.saturating_sub(events);
+    /// Time until so many events have room. A request larger than a share needs no more room than a share: others, who send
+    /// shares, would always be there first.
+    fn until_room(&self, cap: u32, events: u32, now: Instant) -> Duration {
+        let room = most(cap) - u64::from(events.min(share(cap)));
         let recent = self.ended.iter().filter(|(at, _)| *at + WINDOW > now);
         let mut sum = self.under_way + recent.clone().map(|(_, events)| events).sum::<u64>();
         let mut wait = Duration::ZERO;
@@ -199,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_batch_larger_than_the_cap_passes_alone_and_is_paid_back() {
+    async fn a_batch_larger_than_the_cap_passes_and_is_paid_back() {
         let (rate, now) = new(100);
         assert_eq!(rate.wait(1_000, now - millis(1)), millis(1), "as if a second had been sent before");
         assert_eq!(rate.wait(1_000, now), Duration::ZERO);

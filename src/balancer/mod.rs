@@ -230,10 +230,14 @@ impl Balancer {
         state.endpoints.get(endpoint).is_some_and(|endpoint| endpoint.ejection == Some(Ejection::Contradicted))
     }
 
-    /// The most events that a request should hold, so that no endpoint's cap is spent in a burst; `None` without a cap.
+    /// The most events that a request should hold, so that the cap of no endpoint of the best priority is spent in a burst;
+    /// `None` when one of them has none: it can take large requests, and those that go elsewhere are paid for with time.
     pub fn largest_request(&self) -> Option<u32> {
         let state = self.shared.lock();
-        state.endpoints.iter().filter_map(|endpoint| endpoint.rate.cap()).min().map(event_rate::share)
+        let best = state.endpoints.iter().map(|endpoint| endpoint.spec.priority).min()?;
+        let mut of_the_best = state.endpoints.iter().filter(|endpoint| endpoint.spec.priority == best);
+        let least = of_the_best.try_fold(u32::MAX, |least, endpoint| Some(least.min(endpoint.rate.cap()?)));
+        least.map(event_rate::share)
     }
 
     /// Every endpoint as it is now, in the order in which they were given.

@@ -309,6 +309,20 @@ async fn one_is_taken_at_its_word_when_the_others_cannot_be_had_for_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_waits_for_others_that_are_only_busy_also_when_its_batch_has_waited() {
+    let scene = Scene::new(&[Does::Accept, Does::Accept]);
+    let (mut patience, mut refusals) = (Patience::default(), Refusals::default());
+    let refused = Refused::rejected(Some(400), "400: no".into());
+    refusals.add(Said { endpoint: 0, outcome: "rejected", refused });
+    assert!(!scene.forwarder.are_enough(&mut refusals, 2, &mut patience) && !refusals.are_final());
+    tokio::time::advance(MINUTE).await;
+    assert!(!scene.forwarder.are_enough(&mut refusals, 2, &mut patience) && refusals.are_final(), "it is halved");
+    assert!(!scene.forwarder.are_enough(&mut refusals, 1, &mut patience) && !refusals.are_final(), "it waits");
+    tokio::time::advance(MINUTE).await;
+    assert!(refusals.are_final(), "but not for long");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_others_contradicted_is_not_believed_as_soon_as_they_are_away() {
     let mut scene = Scene::new(&[Does::Reject(""), Does::Accept]);
     while !scene.forwarder.balancer().is_contradicted(0) {

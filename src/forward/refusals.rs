@@ -6,7 +6,8 @@
 //! - a batch is halved when two endpoints refuse it; that loses nothing, so two are enough;
 //! - an event is given up when every endpoint that can be had refuses it, and at least two;
 //! - one endpoint is taken at its word where it is the only one, and where none of the others can be had for
-//!   [`SECOND_OPINION`]; for [`SUSPICION_MAX`] when it is out of use because others took what it refused.
+//!   [`SECOND_OPINION`]; for [`SUSPICION_MAX`] when it is out of use because others took what it refused. Before an event
+//!   is given up, others that are well and only have no place are waited for [`A_PLACE`] in any case.
 //!
 //! Each endpoint is asked once, so no batch goes round for ever. One that is contradicted by another is told to the
 //! balancer, as a failure: it is taken out of use as such refusals become more, and `/status` says why.
@@ -22,11 +23,16 @@ use tokio::time::Instant;
 
 use super::settle::Refused;
 use super::{Forwarder, LastError};
+use crate::balancer::EndpointStatus;
 use crate::clock;
 use crate::metrics;
 
 /// How long others are waited for when one endpoint refuses something. A restart of theirs fits in.
 const SECOND_OPINION: Duration = Duration::from_secs(60);
+
+/// How long an event waits for a place at others that are well, also when its batch has waited in vain before. Several of
+/// their answers come in this time, and a cap on events seldom makes a request wait longer.
+const A_PLACE: Duration = Duration::from_secs(5);
 
 /// So many events rejected in a row, with nothing accepted in between, and the endpoints are suspected instead.
 const SUSPICIOUS: u32 = 10;
@@ -119,7 +125,11 @@ impl Forwarder {
     pub(super) fn are_enough(&self, refusals: &mut Refusals, events: usize, patience: &mut Patience) -> bool {
         let now = Instant::now();
         refusals.until = Some(match &*refusals.by {
-            [only] => *patience.0.get_or_insert_with(|| now + self.patience_with(*only)),
+            [only] => {
+                let until = *patience.0.get_or_insert_with(|| now + self.patience_with(*only));
+                // A batch can still be halved, an event would be gone.
+                if events == 1 && self.others_are_well(refusals) { until.max(now + A_PLACE) } else { until }
+            }
             _ => {
                 *patience = Patience::default();
                 now
@@ -127,6 +137,13 @@ impl Forwarder {
         });
         let asked = refusals.by.len();
         asked >= self.output.endpoints().len() || (events > 1 && asked > 1)
+    }
+
+    /// Whether an endpoint that has not refused is in use, and at most has no place.
+    fn others_are_well(&self, refusals: &Refusals) -> bool {
+        let endpoints = self.balancer.snapshot();
+        let mut others = endpoints.iter().enumerate().filter(|(index, _)| !refusals.by.contains(index));
+        others.any(|(_, other)| other.state != EndpointStatus::Open)
     }
 
     fn patience_with(&self, endpoint: usize) -> Duration {
