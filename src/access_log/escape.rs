@@ -4,10 +4,15 @@
 //! direction. So whatever is not printable ASCII is written as its number; a JSON reader gets the original back.
 
 /// Bytes of a string in a line, without its quotes.
-pub(super) const TEXT_MAX_BYTES: usize = 256;
+const TEXT_MAX_BYTES: usize = 256;
 
 /// What a string that was cut ends with.
 const CUT: &[u8] = b"...";
+
+/// As much of a text as a line can show, and a character more: it tells that there was more. For lines that wait.
+pub fn beginning(text: &str) -> &str {
+    &text[..text.ceil_char_boundary(TEXT_MAX_BYTES + 1)]
+}
 
 /// Appends `text` in quotes.
 pub fn quoted(text: &str, out: &mut Vec<u8>) {
@@ -96,6 +101,11 @@ mod tests {
             let back: String = serde_json::from_str(&escaped).expect("JSON");
             assert!(text.starts_with(back.strip_suffix("...").expect("a mark")));
         }
+        for text in ["x", "\u{1b}", "ü", "x😀"].map(|part| part.repeat(300)) {
+            assert!(beginning(&text).len() <= TEXT_MAX_BYTES + 4);
+            assert_eq!(escape(beginning(&text)), escape(&text), "a beginning shows the same");
+        }
+        assert_eq!(beginning("all of it"), "all of it");
         let just = "x".repeat(TEXT_MAX_BYTES);
         assert_eq!(escape(&just), format!("\"{just}\""));
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use time::OffsetDateTime;
 
-pub use super::escape::{quoted, word};
+pub use super::escape::{beginning, quoted, word};
 
 /// Appends what needs no escaping.
 pub fn put(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {

@@ -2,6 +2,7 @@
 //!
 //! They are recognised by their first bytes, so that the sender is told what it sent and what to send instead, and nothing
 //! of it is taken for events. An array of JSON objects may be rows of any table, so only one format is looked for in it.
+//! Not more than a beginning is looked at: this runs where nothing may take long.
 
 use std::collections::BTreeMap;
 
@@ -40,11 +41,17 @@ const MAGIC: [(&[u8], &str, &str); 11] = [
     ),
 ];
 
-/// What a body is, if it is known to be something else than events. The cost is that of reading its first record.
+/// The most of a body that is looked at. What does not end within it is not recognised; the largest event of Windows fits in.
+const LOOKED_AT: usize = 256 << 10;
+/// The longest action of a bulk body. It becomes a tree, which takes several times as much.
+const ACTION_MAX: usize = 4 << 10;
+
+/// What a body is, if it is known to be something else than events. The cost is that of reading its first record, within
+/// bounds.
 pub fn recognise(body: &[u8]) -> Option<Foreign> {
     let magic = MAGIC.iter().find(|(magic, ..)| body.starts_with(magic));
     magic.map(|&(_, name, remedy)| Foreign { name, remedy }).or_else(|| {
-        let text = text_of(body);
+        let text = beginning(text_of(body), LOOKED_AT);
         match text.first()? {
             b'<' => markup(text),
             b'{' => object(text),
@@ -61,6 +68,11 @@ pub fn is_array(body: &[u8]) -> bool {
 
 fn text_of(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body).trim_ascii_start()
+}
+
+/// At most so many bytes. A character or a value that is cut does not end, so nothing is read wrongly.
+fn beginning(text: &[u8], most: usize) -> &[u8] {
+    &text[..text.len().min(most)]
 }
 
 fn markup(text: &[u8]) -> Option<Foreign> {
@@ -115,7 +127,7 @@ fn is_action(text: &[u8]) -> bool {
             || key == "retry_on_conflict"
             || key == "dynamic_templates"
     };
-    let mut lines = serde_json::Deserializer::from_slice(text).into_iter::<Action>();
+    let mut lines = serde_json::Deserializer::from_slice(beginning(text, ACTION_MAX)).into_iter::<Action>();
     let Some(Ok(action)) = lines.next() else { return false };
     action.len() == 1 && action.values().all(|told| told.keys().all(|key| of_an_action(key) || more(key)))
 }
@@ -161,6 +173,19 @@ mod tests {
             (&[b"[", &gelf[..], b"]"].concat(), "gelf"),
         ] {
             assert!(name(body).is_some_and(|name| name.contains(expected)), "{}", String::from_utf8_lossy(body));
+        }
+    }
+
+    #[test]
+    fn what_does_not_end_soon_is_not_recognised() {
+        for (before, most, after) in [
+            (r#"{"index":{"_index":""#, ACTION_MAX, r#""}}"#),
+            (r#"{"version":"1.1","host":"a","short_message":""#, LOOKED_AT, r#""}"#),
+        ] {
+            let room = most - before.len() - after.len();
+            let body = |length: usize| format!("{before}{}{after}", "x".repeat(length));
+            assert!(name(body(room).as_bytes()).is_some(), "{before}");
+            assert_eq!(name(body(room + 1).as_bytes()), None, "{before}");
         }
     }
 

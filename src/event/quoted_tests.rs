@@ -54,6 +54,14 @@ fn text_that_is_not_one_event_is_none() {
 }
 
 #[test]
+fn only_the_first_texts_of_a_record_are_tried() {
+    for (others, is_found) in [(15, true), (16, false)] {
+        let record = format!(r#"{{{}"_raw":"{XML}"}}"#, r#""x":"<Event/>","#.repeat(others));
+        assert_eq!(fields(&record).quoted.is_some(), is_found, "behind {others}");
+    }
+}
+
+#[test]
 fn a_quoted_event_without_a_record_id_is_the_duplicate_of_its_xml() {
     let maker = KeyMaker::new(&[7; 32]);
     let mut keys = maker.for_scope("scope", "stream");

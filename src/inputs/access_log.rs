@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, StatusCode, header};
 
 use super::http::reply::{Failure, Ids};
-use crate::access_log::text::{Millis, Rfc3339, member, named, put, quoted, word};
+use crate::access_log::text::{Millis, Rfc3339, beginning, member, named, put, quoted, word};
 use crate::access_log::{AccessLog, Format, Line};
 use crate::ingest::accept::Receipt;
 use crate::telemetry::Repeats;
@@ -99,12 +99,14 @@ impl Record {
         }
     }
 
-    /// Of a request. Only the path of its target is told: a query may hold what is nobody's business.
+    /// Of a request. Only the path of its target is told: a query may hold what is nobody's business. Of long texts only the
+    /// beginning is kept, because many records may wait for the writer.
     pub fn of_request(listener: &Arc<str>, client: IpAddr, path: &str, headers: &HeaderMap, ids: &Ids) -> Self {
         let user_agent = headers.get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let user_agent = user_agent.map(|text| beginning(&text).to_owned());
         Self {
-            user_agent: user_agent.map(std::borrow::Cow::into_owned),
-            target: Some(path.to_owned()),
+            user_agent,
+            target: Some(beginning(path).to_owned()),
             request_id: Some(ids.ours().to_owned()),
             client_request_id: ids.clients().map(str::to_owned),
             ..Self::of_connection(listener, client, ANSWERED, "")
@@ -121,7 +123,7 @@ impl Record {
             (None, Some(_)) => ACCEPTED,
             (None, None) => ANSWERED,
         };
-        self.detail = failure.map(|failure| failure.message.clone());
+        self.detail = failure.map(|failure| beginning(&failure.message).to_owned());
     }
 
     fn is_good(&self) -> bool {
@@ -248,6 +250,7 @@ mod tests {
         let ids = Ids::of(&headers);
         for target in ["/\u{1b}[31m", "/\r\n{\"time\":\"forged\"}", "/a reason=accepted", &"/".repeat(10_000)] {
             let mut record = Record::of_request(&"agents".into(), client(), target, &headers, &ids);
+            assert!(record.target.as_ref().is_some_and(|kept| kept.len() < 300), "a record is short too");
             record.end(
                 StatusCode::NOT_FOUND,
                 Some(&Failure::new(StatusCode::NOT_FOUND, "NotFound", target)),

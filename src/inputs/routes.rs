@@ -217,11 +217,13 @@ impl Door {
         wire: Bytes,
         mut share: Share,
     ) -> Result<(Bytes, Share), DecompressError> {
-        let limit = self.config.limits.body_max.as_u64().min(share.most().saturating_sub(wire.len() as u64));
+        let body_max = self.config.limits.body_max.as_u64();
         if encoding == Encoding::Identity {
+            // It has its memory already, and nothing comes out of it that needs more.
             share.shrink_to(wire.len() as u64);
-            return decompress(encoding, wire, limit, &mut share).map(|body| (body, share));
+            return decompress(encoding, wire, body_max, &mut share).map(|body| (body, share));
         }
+        let limit = body_max.min(share.most().saturating_sub(wire.len() as u64));
         let work = move || {
             let body = decompress(encoding, wire, limit, &mut share)?;
             share.shrink_to(body.len() as u64);

@@ -14,13 +14,27 @@ impl Accept for Endless {
     }
 }
 
+fn post(body: Body) -> Request {
+    let mut request = Request::post("/v1/events").body(body).expect("a request");
+    request.extensions_mut().insert(Peer { address: [127, 0, 0, 1].into(), certificate: Arc::default() });
+    request
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_compressed_may_take_all_memory() {
+    let (shown, mut uploads) = channel(1);
+    let router = router(&Config::default(), Arc::new(Endless(shown)), None, &Memory::new(4096));
+    let text = format!("{{\"a\":\"{}\"}}", "x".repeat(3_000));
+    let answering = tokio::spawn(router.oneshot(post(Body::from(text.clone()))));
+    assert_eq!(uploads.recv().await.expect("it is handed on").body, text);
+    answering.abort();
+}
+
 #[tokio::test]
 async fn a_client_that_goes_away_is_known_to_have_gone() {
     let (shown, mut uploads) = channel(1);
     let router = router(&Config::default(), Arc::new(Endless(shown)), None, &Memory::new(1 << 30));
-    let mut request = Request::post("/v1/events").body(Body::from("{}")).expect("a request");
-    request.extensions_mut().insert(Peer { address: [127, 0, 0, 1].into(), certificate: Arc::default() });
-    let answering = tokio::spawn(router.oneshot(request));
+    let answering = tokio::spawn(router.oneshot(post(Body::from("{}"))));
     let upload = uploads.recv().await.expect("it is handed on");
     assert!(!upload.presence.has_gone());
     // What a connection does with a request whose client resets it.

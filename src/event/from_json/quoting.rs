@@ -5,11 +5,15 @@ use std::borrow::Cow;
 use super::{Scan, Scanner};
 use crate::event::{Fields, quoted};
 
+/// So many texts of a record are tried: no agent has two, and a body of nothing but such texts must not take several times its
+/// memory. Which computers a record names does not depend on this: `naming` looks into each text itself, noted or not.
+const QUOTES_MAX: usize = 16;
+
 impl Scanner<'_> {
     /// Passes over a text, and notes it if it may be an event in XML.
     pub(super) fn pass_text(&mut self) -> Scan {
         let text = self.pass_string()?;
-        if quoted::may_begin(&self.bytes[text.start..text.end]) {
+        if self.quotes.len() < QUOTES_MAX && quoted::may_begin(&self.bytes[text.start..text.end]) {
             self.quotes.push(text);
         }
         Ok(())

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::body::{NoMemory, Share};
 use crate::event::from_evtx::{self, Damage, Found, Log};
-use crate::event::from_utf16::{self, Transcoder};
+use crate::event::from_utf16::{self, Order, Transcoder};
 use crate::event::{Damaged, Presence, Syntax};
 
 /// The longest that the reading of one event log may take. 64 MiB of honest log take about a second.
@@ -61,7 +61,8 @@ pub fn is_packed(body: &[u8]) -> bool {
     body.starts_with(from_evtx::MAGIC) || from_utf16::order(body).is_some()
 }
 
-/// Makes a body readable, with at most `limit` bytes of text. `share` grows with it, before it does.
+/// Makes a body readable, with at most `limit` bytes of text. `share` grows with it, before it does, and is in the end what the
+/// text takes.
 ///
 /// # Errors
 ///
@@ -73,27 +74,42 @@ pub fn read(
     share: &mut Share,
     presence: &Presence,
 ) -> Result<Readable, ReadError> {
-    if body.starts_with(from_evtx::MAGIC) {
-        return if syntax == Syntax::JsonArray {
-            Err(ReadError::NotHere)
-        } else {
-            read_log(&body, limit, share, presence)
-        };
-    }
-    let Some(order) = from_utf16::order(&body) else { return Ok(Readable { body, damaged: Vec::new() }) };
+    let (text, damaged) = if body.starts_with(from_evtx::MAGIC) {
+        if syntax == Syntax::JsonArray {
+            return Err(ReadError::NotHere);
+        }
+        read_log(&body, limit, share, presence)?
+    } else if let Some(order) = from_utf16::order(&body) {
+        (read_wide(&body, order, limit, share)?, Vec::new())
+    } else {
+        return Ok(Readable { body, damaged: Vec::new() });
+    };
+    // What it was made of is gone before its memory is given back.
+    drop(body);
+    share.shrink_to(text.capacity() as u64);
+    Ok(Readable { body: text.into(), damaged })
+}
+
+/// Text in UTF-16 as UTF-8.
+fn read_wide(body: &[u8], order: Order, limit: u64, share: &mut Share) -> Result<Vec<u8>, ReadError> {
     grow(share, body.len() as u64 * 5 / 2)?;
     let mut text = Vec::with_capacity(body.len());
     let mut transcoder = Transcoder::new(order);
-    transcoder.push(&body, &mut text);
+    transcoder.push(body, &mut text);
     transcoder.finish(&mut text);
     if text.len() as u64 > limit {
         return Err(ReadError::TooLarge { limit });
     }
-    Ok(Readable { body: text.into(), damaged: Vec::new() })
+    Ok(text)
 }
 
 /// The events of a log as XML, one after the other; behind them each chunk that is damaged, with the first reason why.
-fn read_log(log: &Bytes, limit: u64, share: &mut Share, presence: &Presence) -> Result<Readable, ReadError> {
+fn read_log(
+    log: &Bytes,
+    limit: u64,
+    share: &mut Share,
+    presence: &Presence,
+) -> Result<(Vec<u8>, Vec<Damaged>), ReadError> {
     let until = Instant::now() + TIME_MAX;
     let opened = Log::open(Cursor::new(log)).map_err(ReadError::Damaged)?;
     let mut text = Text { text: Vec::new(), limit, beside: log.len() as u64 + WORKING_ROOM, share };
@@ -116,7 +132,7 @@ fn read_log(log: &Bytes, limit: u64, share: &mut Share, presence: &Presence) -> 
         .into_iter()
         .map(|Damage { place, problem }| text.keep(&log[place.start as usize..place.end as usize], problem));
     let damaged = damaged.collect::<Result<_, _>>()?;
-    Ok(Readable { body: text.text.into(), damaged })
+    Ok((text.text, damaged))
 }
 
 /// What can never be had is told as a limit, or the sender would come back for ever.
@@ -223,6 +239,19 @@ mod tests {
             nothing.decode(|| Ok::<(), crate::event::DecodeError>(())).is_err(),
             "damage alone is nothing that was understood"
         );
+    }
+
+    #[test]
+    fn what_the_reading_took_beside_the_text_is_given_back() {
+        let wide: Vec<u8> = "<Event/>".repeat(1 << 18).encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for (body, all, free) in [(log(100), 64 << 20, 40 << 20), (wide, 12 << 20, 6 << 20)] {
+            let memory = Memory::new(all);
+            let mut share = memory.share();
+            let read = read(body.into(), Syntax::Sniff, 32 << 20, &mut share, &Presence::default());
+            assert!(read.is_ok());
+            assert_eq!(memory.share().grow_to(free), Ok(()));
+            assert_eq!(memory.share().grow_to(all), Err(NoMemory), "but the text has its share");
+        }
     }
 
     #[test]
