@@ -146,7 +146,7 @@ fn missing_positions(
     outputs: &[OutputAccount],
     is_configured: impl Fn(&str) -> bool,
 ) -> anyhow::Result<Vec<String>> {
-    let (registry, _) = Registry::open(Arc::clone(fs), state_dir).context("the registry of outputs cannot be read")?;
+    let (registry, _) = Registry::open(Arc::clone(fs), state_dir);
     let is_missing = |name: &&str| is_configured(name) && !outputs.iter().any(|output| output.name == *name);
     let difference =
         |name| format!("output {name}: its position is missing; the next start begins with the oldest event kept");

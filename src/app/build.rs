@@ -182,8 +182,7 @@ fn open(
 /// The clock that is kept. Where none is, the newest keys tell how far an earlier version had come.
 fn open_clock(state: &Folder, time: Arc<dyn clock::Source>, journal: &Journal) -> anyhow::Result<Clock> {
     let newest_s = journal.newest_s().context("the dedup journal")?.and_then(|newest| u64::try_from(newest).ok());
-    let clock = Clock::open(&state.path().join("clock"), time, newest_s.map(|newest| newest * 1000))
-        .context("the clock that is kept")?;
+    let clock = Clock::open(&state.path().join("clock"), time, newest_s.map(|newest| newest * 1000));
     if let Err(error) = clock.keep() {
         // A full disk must not keep the gateway from starting.
         tracing::error!(%error, "the clock cannot be kept yet");

@@ -65,8 +65,10 @@ impl Outputs {
         self.configured.store(sections.len() as u64, Ordering::Relaxed);
         let before: Vec<config::Output> = self.running().values().map(|running| running.section.clone()).collect();
         let changes = |of: &config::Output| sections.iter().any(|s| s.output.name() == of.output.name() && s != of);
+        let (left_behind, others): (Vec<config::Output>, Vec<config::Output>) =
+            sections.iter().cloned().partition(|section| self.is_left_behind(section.output.name()));
         self.end(|of| changes(of)).await;
-        let result = self.start_missing(sections);
+        let result = self.start_missing(&others).and_then(|()| self.start_each(&left_behind));
         if result.is_err() {
             self.end(|of| !before.contains(of)).await;
             if let Err(error) = self.start_missing(&before) {
@@ -78,24 +80,37 @@ impl Outputs {
         result
     }
 
+    /// Whether an output is configured and could not be started: it is tried again, and stops no reload.
+    fn is_left_behind(&self, name: &str) -> bool {
+        self.needs().contains_key(name) && !self.running().contains_key(name)
+    }
+
     /// Starts the outputs of the configuration at the start of the gateway. One whose position cannot be opened stays behind
     /// alone, and what it has not sent is kept.
     pub(super) fn begin(&self, sections: &[config::Output]) -> anyhow::Result<()> {
         self.configured.store(sections.len() as u64, Ordering::Relaxed);
+        self.common.positions.expect(sections);
+        self.start_each(sections)?;
+        self.common.positions.are_known();
+        Ok(())
+    }
+
+    /// Starts each of these, but for those whose position cannot be opened.
+    fn start_each(&self, sections: &[config::Output]) -> anyhow::Result<()> {
         for section in sections {
             match self.start_missing(std::slice::from_ref(section)) {
                 Err(error) if error.downcast_ref::<CursorError>().is_some() => {
                     tracing::error!(
                         error = format!("{error:#}"),
-                        "an output does not run; the spool keeps its events. Mend its position, or move the file away, and restart"
+                        "an output does not run; the spool keeps its events. Mend its position, or move the file away, and reload"
                     );
                     metrics::STATE_DAMAGED.add(&["position"], 1);
+                    self.common.positions.keep_for(section.output.name());
                     self.needs().insert(section.output.name().to_owned(), 0);
                 }
                 result => result?,
             }
         }
-        self.common.positions.are_known();
         Ok(())
     }
 
@@ -110,9 +125,8 @@ impl Outputs {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.end(|of| !sections.iter().any(|section| section.output.name() == of.output.name())).await;
-        for name in self.common.positions.retire_others(sections) {
-            self.needs().remove(&name);
-        }
+        self.common.positions.retire_others(sections);
+        self.needs().retain(|name, _| sections.iter().any(|section| section.output.name() == name));
     }
 
     async fn end(&self, which: impl Fn(&config::Output) -> bool) {

@@ -8,8 +8,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::Context;
-
 use crate::config;
 use crate::metrics;
 use crate::spool::cursor::registry::{self, Registry};
@@ -35,8 +33,7 @@ struct Known {
 impl Positions {
     /// Those in the folder `dir` of the state directory `state`.
     pub(super) fn open(fs: Arc<dyn Fs>, state: &Path, dir: PathBuf, spool: Spool) -> anyhow::Result<Self> {
-        let (registry, found) =
-            Registry::open(Arc::clone(&fs), state).context("the registry of outputs cannot be read")?;
+        let (registry, found) = Registry::open(Arc::clone(&fs), state);
         let status = spool.status();
         let is_complete = found == registry::Found::Whole || status.first == status.end;
         match found {
@@ -61,7 +58,12 @@ impl Positions {
             let known = self.known();
             known.registry.life(name).or((!known.is_complete).then_some(0))
         };
-        let kept = status.first..status.end;
+        // What is missing between the floor and the oldest record was not given back: it is lost, and must not look settled.
+        let first = match self.spool.damage().floor() {
+            0 => status.first,
+            floor => floor.min(status.first),
+        };
+        let kept = first..status.end;
         let around = Surroundings { log: self.spool.log(), kept, boot: self.boot, life };
         let mut cursor = Cursor::open(Arc::clone(&self.fs), &self.path(name), &around)?;
         if returns {
@@ -73,6 +75,22 @@ impl Positions {
         Ok(cursor)
     }
 
+    /// These outputs are configured. While nobody knows which outputs have had a position, all of them may have: noted
+    /// before the first is opened, lest one that cannot be opened now is taken for a new one later.
+    pub(super) fn expect(&self, sections: &[config::Output]) {
+        if !self.known().is_complete {
+            sections.iter().for_each(|section| self.keep_for(section.output.name()));
+        }
+    }
+
+    /// This output has something to send, although its position cannot be opened: it is not new when it can.
+    pub(super) fn keep_for(&self, name: &str) {
+        let life = self.known().registry.life(name);
+        if life.is_none() {
+            self.note(name, 0);
+        }
+    }
+
     /// From now on an output without a position is new.
     pub(super) fn are_known(&self) {
         self.known().is_complete = true;
@@ -81,21 +99,25 @@ impl Positions {
     /// Notes how old a position is. Without the note a loss or an older file may not be noticed; with one that is ahead
     /// of the position it would be noticed where there is none. So it follows the position.
     pub(super) fn note(&self, name: &str, life: u64) {
+        if !self.spool.is_in_place() {
+            // What stands at the path now may be another gateway's.
+            return;
+        }
         if let Err(error) = self.known().registry.note(name, life) {
             tracing::error!(output = name, %error, "the registry of outputs cannot be written");
         }
     }
 
     /// Puts the positions of outputs that are not configured aside: the spool keeps nothing for them from now on. What
-    /// they did not send is said. One that comes back goes on where it was, as far as the spool still has it. The names
-    /// that were put aside.
-    pub(super) fn retire_others(&self, sections: &[config::Output]) -> Vec<String> {
+    /// they did not send is said. One that comes back goes on where it was, as far as the spool still has it.
+    pub(super) fn retire_others(&self, sections: &[config::Output]) {
+        if !self.spool.is_in_place() {
+            return;
+        }
         let entries = self.fs.list(&self.dir).unwrap_or_default();
         let names = entries.iter().filter_map(|entry| entry.name.strip_suffix(".cursor"));
         let others = names.filter(|name| !sections.iter().any(|section| section.output.name() == *name));
-        let others: Vec<String> = others.map(str::to_owned).collect();
-        others.iter().for_each(|name| self.retire(name));
-        others
+        others.for_each(|name| self.retire(name));
     }
 
     fn retire(&self, name: &str) {

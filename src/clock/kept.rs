@@ -38,17 +38,20 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// The file and what it holds; `None` where there is nothing, or nothing that can be understood.
-    pub(super) fn open(path: &Path, boot: Option<BootId>) -> io::Result<(Self, Option<Mark>)> {
+    /// The file and what it holds; `None` where there is nothing, or nothing that can be read and understood.
+    pub(super) fn open(path: &Path, boot: Option<BootId>) -> (Self, Option<Mark>) {
         let mark = match std::fs::read(path) {
             Ok(bytes) => Mark::decode(&bytes).or_else(|| {
                 tracing::error!(path = %path.display(), "the clock's file is damaged; the clock begins anew");
                 None
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
+            Err(error) => {
+                tracing::error!(path = %path.display(), %error, "the clock's file cannot be read; the clock begins anew");
+                None
+            }
         };
-        Ok((Self { path: path.to_owned(), boot, saved: Mutex::new(None) }, mark))
+        (Self { path: path.to_owned(), boot, saved: Mutex::new(None) }, mark)
     }
 
     pub(super) fn boot(&self) -> Option<BootId> {

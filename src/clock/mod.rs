@@ -73,20 +73,16 @@ impl Clock {
         Self { inner: Arc::new(Inner { source, steady: Mutex::new(steady), kept: None }) }
     }
 
-    /// The clock that is kept in this file, going on; a new one where there is none or where it is damaged. `stamped_ms` is the
-    /// newest stamp that an earlier clock is known to have made: a new clock does not begin after it.
-    ///
-    /// # Errors
-    ///
-    /// When the file is there and cannot be read.
-    pub fn open(path: &Path, source: Arc<dyn Source>, stamped_ms: Option<u64>) -> io::Result<Self> {
+    /// The clock that is kept in this file, going on; a new one where there is none or where it cannot be read. `stamped_ms` is
+    /// the newest stamp that an earlier clock is known to have made: a new clock does not begin after it.
+    pub fn open(path: &Path, source: Arc<dyn Source>, stamped_ms: Option<u64>) -> Self {
         let reading = source.read();
-        let (kept, mark) = Kept::open(path, source.boot_id())?;
+        let (kept, mark) = Kept::open(path, source.boot_id());
         let steady = match mark {
             Some(mark) => Steady::going_on(&mark, kept.is_same_boot(&mark), reading),
             None => Steady::beginning_before(stamped_ms, reading),
         };
-        Ok(Self { inner: Arc::new(Inner { source, steady: Mutex::new(steady), kept: Some(kept) }) })
+        Self { inner: Arc::new(Inner { source, steady: Mutex::new(steady), kept: Some(kept) }) }
     }
 
     /// Milliseconds since 1970, for windows and ages. Never runs back within a process.

@@ -50,6 +50,7 @@ impl Forwarder {
 
     /// A checkpoint, with room for batches behind what ends here.
     fn sync(&self, end: Ordinal) -> io::Result<Ordinal> {
+        self.must_be_in_place()?;
         let sync = self.cursor().begin_sync(end)?;
         let result = sync.run();
         let mut cursor = self.cursor();
@@ -60,9 +61,18 @@ impl Forwarder {
     /// Notes, durably, that this output has stopped with nothing on its way; how old its position is then. Only after
     /// [`Forwarder::run`] has returned. Blocks.
     pub fn close(&self) -> io::Result<u64> {
+        self.must_be_in_place()?;
         let mut cursor = self.cursor();
         cursor.close()?;
         Ok(cursor.life())
+    }
+
+    /// What stands at the position's path when the state was taken away may be another gateway's.
+    fn must_be_in_place(&self) -> io::Result<()> {
+        match self.spool.is_in_place() {
+            true => Ok(()),
+            false => Err(io::Error::other("the state was removed or replaced")),
+        }
     }
 
     /// The last time that its position was lost, if it ever was.

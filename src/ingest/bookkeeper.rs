@@ -102,6 +102,9 @@ impl Bookkeeper {
         // starting, since only a running one empties it.
         let mut end = ledger.clone();
         follow(&spool, &mut spool.reader(ledger.position)?, &mut end, |head| {
+            if is_given_back(&spool, head) {
+                return Ok(());
+            }
             dedup.load(window.believed_s(second_of(head)), &keys_of(&spool, head));
             Ok(())
         })?;
@@ -171,6 +174,9 @@ impl Books {
         self.journal.expire(self.window.now_s())?;
         let Self { reader, journal, ledger, .. } = self;
         follow(spool, reader, ledger, |head| {
+            if is_given_back(spool, head) {
+                return Ok(());
+            }
             let ordinals = head.ordinals();
             if spool.damage().lost_in(ordinals.clone()).is_empty() {
                 return Ok(journal.append(second_of(head), ordinals, &head.index)?);
@@ -220,6 +226,12 @@ fn follow(
         }
     }
     Ok(())
+}
+
+/// Whether nobody needs a record any more that is still there. What was lost of it is not known any more: its keys stand in
+/// the journal, without those that were forgotten.
+fn is_given_back(spool: &Spool, head: &Head) -> bool {
+    head.ordinals().end <= spool.damage().floor()
 }
 
 /// The keys of a record, without those of events that are lost: they are to be taken when they come again.
@@ -274,13 +286,12 @@ fn load_or_begin(path: &Path, spool: &Spool) -> io::Result<Ledger> {
         Ok(Some(ledger)) => return Ok(ledger),
         Ok(None) if end == 0 => {}
         Ok(None) => tracing::warn!(first, "the ledger is missing: the account begins anew with this event"),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+        Err(error) => {
             metrics::STATE_DAMAGED.add(&["ledger"], 1);
             let aside = path.with_extension("damaged");
             tracing::error!(%error, first, aside = %aside.display(), "the ledger is damaged and put aside; the account begins anew with this event");
             std::fs::rename(path, aside)?;
         }
-        Err(error) => return Err(error),
     }
     Ok(Ledger::beginning_at(first))
 }

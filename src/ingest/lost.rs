@@ -84,7 +84,9 @@ fn pieces(range: &Range<Ordinal>) -> impl Iterator<Item = Range<Ordinal>> + use<
 fn release(spool: &Spool, journal: &mut Journal, dedup: &dyn Store, lost: Range<Ordinal>) -> Result<u64, JournalError> {
     let (mut keys, headless) = keys_in_heads(spool, &lost);
     keys.extend(journal.keys_of(&headless)?);
-    journal.forget(signed(spool.clock().now_s()), &keys)?;
+    // Not before the keys themselves, whatever the clock says: entries are read in the order of their time.
+    let now_s = signed(spool.clock().now_s()).max(journal.newest_s()?.unwrap_or(i64::MIN));
+    journal.forget(now_s, &keys)?;
     journal.sync()?;
     Ok(dedup.forget(&keys))
 }

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::cursor::{Boot, Cursor, Settlement, Surroundings};
+use super::cursor::{Boot, Cursor, CursorError, Settlement, Surroundings};
 use super::fs::Fs;
 use super::{LogId, Ordinal, lock};
 
@@ -102,7 +102,7 @@ impl Damage {
     pub fn suspect(&self, range: Range<Ordinal>, reason: &str) {
         let range = range.start.max(self.floor())..range.end;
         if !range.is_empty() {
-            lock(&self.met).suspects.push(Found { range, reason: reason.to_owned() });
+            add(&mut lock(&self.met).suspects, range, reason);
         }
     }
 
@@ -120,8 +120,8 @@ impl Damage {
 
     /// An output misses these. To be followed by [`Damage::keep`] before its position moves behind them.
     pub fn lose(&self, ranges: &[Range<Ordinal>], reason: &str) {
-        let found = |range: &Range<Ordinal>| Found { range: range.clone(), reason: reason.to_owned() };
-        lock(&self.met).lost.extend(ranges.iter().map(found));
+        let mut met = lock(&self.met);
+        ranges.iter().for_each(|range| add(&mut met.lost, range.clone(), reason));
     }
 
     /// Makes durable what is lost. Blocks on the disk. After an error nothing is forgotten: it can be called again.
@@ -171,9 +171,20 @@ impl Damage {
     /// What of a range is known to be lost, told or not.
     pub fn lost_in(&self, range: Range<Ordinal>) -> Vec<Range<Ordinal>> {
         let range = range.start.max(self.floor())..range.end;
+        if range.is_empty() {
+            return Vec::new();
+        }
         let Ok(file) = self.file() else { return Vec::new() };
         let Some(cursor) = file.as_ref() else { return Vec::new() };
         unknown(cursor, &range).into_iter().fold(vec![range], |lost, sound| without(lost, &sound))
+    }
+
+    /// Another file in place of one that cannot be read: without it no output could pass what is lost.
+    fn begin_anew(&self, error: &CursorError, around: &Surroundings) -> io::Result<Cursor> {
+        let aside = self.path.with_extension("damaged");
+        tracing::error!(%error, aside = %aside.display(), "what is known of the spool's damage cannot be read and is put aside");
+        self.fs.rename(&self.path, &aside)?;
+        Cursor::open(Arc::clone(&self.fs), &self.path, around).map_err(io::Error::other)
     }
 
     fn file(&self) -> io::Result<MutexGuard<'_, Option<Cursor>>> {
@@ -181,12 +192,22 @@ impl Damage {
         if file.is_none() {
             // It reads no log: it goes with the one beside it, and is lost with it.
             let around = Surroundings { log: LogId::UNKNOWN, kept: 0..0, boot: Boot::current(), life: None };
-            let cursor = Cursor::open(Arc::clone(&self.fs), &self.path, &around).map_err(io::Error::other)?;
+            let cursor = match Cursor::open(Arc::clone(&self.fs), &self.path, &around) {
+                Err(error) if !error.is_for_want_of_space() => self.begin_anew(&error, &around)?,
+                result => result.map_err(io::Error::other)?,
+            };
             self.floor.fetch_max(cursor.low(), Ordering::Relaxed);
             self.total.store(cursor.totals().damaged, Ordering::Relaxed);
             *file = Some(cursor);
         }
         Ok(file)
+    }
+}
+
+/// Adds what is met, once however often it is met.
+fn add(known: &mut Vec<Found>, range: Range<Ordinal>, reason: &str) {
+    if !known.iter().any(|found| found.range == range) {
+        known.push(Found { range, reason: reason.to_owned() });
     }
 }
 

@@ -71,7 +71,7 @@ impl Life {
             dead_letters: Arc::clone(&letters),
             waiting,
         };
-        let (mut registry, _) = Registry::open(Arc::clone(&fs), state).ok()?;
+        let (mut registry, _) = Registry::open(Arc::clone(&fs), state);
         let status = spool.status();
         let (kept, life) = (status.first..status.end, registry.life(output));
         let around = Surroundings { log: spool.log(), kept, boot, life };

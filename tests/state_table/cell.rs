@@ -165,6 +165,23 @@ pub(crate) async fn run_without_a_position() {
     world.site.assert_audit_balances();
 }
 
+/// An output whose position cannot be made at its first start: what is acknowledged meanwhile is its own all the same.
+pub(crate) async fn run_with_an_output_that_cannot_start() {
+    let mut world = World::new().await;
+    let position = world.site.state().join("outputs/soc.cursor");
+    damage::private(&position);
+    let running = world.site.start().await;
+    world.make_rules().await;
+    let owed = world.upload().await;
+    assert_eq!(world.site.status().await["outputs"].as_array().map(Vec::len), Some(1), "{}", world.site.log());
+    assert!(running.stop().success(), "{}", world.site.log());
+    std::fs::remove_dir(&position).unwrap();
+    let running = world.site.start().await;
+    world.site.until_drained().await;
+    assert_eq!(world.missing(&owed.iter().map(SimulatedEvent::identity).collect()), 0, "{}", world.site.log());
+    assert!(running.stop().success());
+}
+
 impl World {
     async fn new() -> Self {
         let collector = Collector::start(Memory::Identities).await.unwrap();

@@ -45,7 +45,7 @@ pub(crate) fn inflict(state: &Path, aside: &Path, name: &str, damage: Damage, rn
     }
 }
 
-fn private(dir: &Path) {
+pub(crate) fn private(dir: &Path) {
     use std::os::unix::fs::DirBuilderExt as _;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).unwrap();
 }

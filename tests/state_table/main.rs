@@ -105,3 +105,8 @@ async fn a_spool_of_another_version_takes_no_tunnel_down_and_is_left_as_it_is() 
 async fn a_position_that_cannot_be_opened_stops_its_output_alone_and_keeps_its_events() {
     cell::run_without_a_position().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_output_that_could_not_start_is_not_taken_for_a_new_one_later() {
+    cell::run_with_an_output_that_cannot_start().await;
+}

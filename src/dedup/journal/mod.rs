@@ -202,12 +202,16 @@ impl Journal {
             if !self.spans.get(&start).is_some_and(touches) {
                 continue;
             }
-            read_file(&path, |frame| {
+            let scanned = read_file(&path, |frame| {
                 let Ok((span, keys)) = read(&frame) else { return };
                 let numbered =
                     span.zip(keys).filter(|(ordinal, _)| ordinals.iter().any(|range| range.contains(ordinal)));
                 found.extend(numbered.map(|(_, key)| key));
-            })?;
+            });
+            if let Err(error) = scanned {
+                // What is lost must be told all the same, or nothing would ever be given back.
+                tracing::error!(%error, "keys of this file cannot be released: what repeats them is a duplicate");
+            }
         }
         Ok(found)
     }

@@ -67,6 +67,13 @@ pub enum CursorError {
     },
 }
 
+impl CursorError {
+    /// Whether the disk was full: nothing is wrong with the file.
+    pub(super) fn is_for_want_of_space(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_full(source))
+    }
+}
+
 /// A sync that has to be run; see [`Cursor::begin_sync`].
 #[derive(Debug)]
 pub struct PendingSync {

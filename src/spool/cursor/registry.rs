@@ -33,8 +33,9 @@ pub enum Found {
 }
 
 impl Registry {
-    /// Reads the registry in this directory; an empty one in place of one that is missing or damaged.
-    pub fn open(fs: Arc<dyn Fs>, dir: &Path) -> io::Result<(Self, Found)> {
+    /// Reads the registry in this directory; an empty one in place of one that is missing, damaged or cannot be read: then
+    /// nobody knows which outputs it named, and it is written anew with the first note.
+    pub fn open(fs: Arc<dyn Fs>, dir: &Path) -> (Self, Found) {
         let path = dir.join("outputs.registry");
         let (lives, found) = match read(&*fs, &path) {
             Ok(bytes) => match decode(&bytes) {
@@ -42,9 +43,9 @@ impl Registry {
                 None => (BTreeMap::new(), Found::Damaged),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => (BTreeMap::new(), Found::Missing),
-            Err(error) => return Err(error),
+            Err(_) => (BTreeMap::new(), Found::Damaged),
         };
-        Ok((Self { fs, path, lives }, found))
+        (Self { fs, path, lives }, found)
     }
 
     /// How old the position of this output is at least; `None` when it never had one.
@@ -62,12 +63,15 @@ impl Registry {
         if self.life(output) == Some(life) {
             return Ok(());
         }
-        self.lives.insert(output.to_owned(), life);
-        self.save()
+        let mut lives = self.lives.clone();
+        lives.insert(output.to_owned(), life);
+        self.save(&lives)?;
+        self.lives = lives;
+        Ok(())
     }
 
-    fn save(&self) -> io::Result<()> {
-        let bytes = encode(&self.lives);
+    fn save(&self, lives: &BTreeMap<String, u64>) -> io::Result<()> {
+        let bytes = encode(lives);
         let fresh = self.path.with_extension("registry-new");
         match self.fs.remove(&fresh) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -105,7 +109,7 @@ mod tests {
     use crate::spool::fs::RealFs;
 
     fn open(dir: &Path) -> (Registry, Found) {
-        Registry::open(Arc::new(RealFs), dir).unwrap()
+        Registry::open(Arc::new(RealFs), dir)
     }
 
     #[test]
