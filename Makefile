@@ -15,11 +15,13 @@ test: ## Run every test, with the real components they need.
 	scripts/tools.sh test
 	$(CARGO) test
 
-soak: ## Every damage of the state and many kills: SOAK_ROUNDS (20) seeds from SOAK_SEED (1) on.
+soak: ## Every damage of the state, many kills and power cuts: SOAK_ROUNDS (20) seeds from SOAK_SEED (1) on.
 	GATEPOST_STATE_CELLS=all GATEPOST_STATE_ROUNDS=$${SOAK_ROUNDS:-20} GATEPOST_STATE_SEED=$${SOAK_SEED:-1} \
 		$(CARGO) test --test state_table -- --nocapture
 	GATEPOST_CRASH_ROUNDS=$$(( 50 * $${SOAK_ROUNDS:-20} )) GATEPOST_CRASH_SEED=$${SOAK_SEED:-1} \
 		$(CARGO) test --test crash -- --nocapture
+	GATEPOST_CUT_SEEDS=$$(( 200 * $${SOAK_ROUNDS:-20} )) GATEPOST_CUT_FIRST=$${SOAK_SEED:-1} \
+		$(CARGO) test --test power_cuts -- --nocapture
 
 lint: ## Formatting and clippy, warnings are errors.
 	$(CARGO) fmt --check
