@@ -281,10 +281,11 @@ fn second_of(head: &Head) -> i64 {
 /// The ledger; one that begins with the oldest record that is kept in place of one that is gone, or that cannot be
 /// understood and is put aside. What was before is not damage: it was counted, by a ledger that is lost.
 fn load_or_begin(path: &Path, spool: &Spool) -> io::Result<Ledger> {
-    let (first, end) = (spool.status().first, spool.status().end);
+    let first = spool.status().first;
     match Ledger::load(path) {
         Ok(Some(ledger)) => return Ok(ledger),
-        Ok(None) if end == 0 => {}
+        // The first record is there, and with it the whole account.
+        Ok(None) if first == 0 => {}
         Ok(None) => tracing::warn!(first, "the ledger is missing: the account begins anew with this event"),
         Err(error) => {
             metrics::STATE_DAMAGED.add(&["ledger"], 1);
