@@ -50,6 +50,8 @@ pub(crate) struct Outcome {
     pub(crate) lost: Lost,
     /// Whether something that was forwarded goes again: with an older position, or when agents repeat it.
     pub(crate) twice: bool,
+    /// Whether that depends on what was hit.
+    pub(crate) by_chance: bool,
     /// The series that tell of it.
     pub(crate) told: &'static [&'static str],
     /// Whether `gatepost audit` adds up.
@@ -67,7 +69,8 @@ pub(crate) struct Row {
     pub(crate) act: &'static str,
 }
 
-const NOTHING: Outcome = Outcome { start: Start::Ready, lost: Lost::Nothing, twice: false, told: &[], audit: true };
+const NOTHING: Outcome =
+    Outcome { start: Start::Ready, lost: Lost::Nothing, twice: false, by_chance: false, told: &[], audit: true };
 
 const SECRET: &[&str] = &["gatepost_state_damaged_total{part=secret}"];
 const RULES: &[&str] = &["gatepost_state_damaged_total{part=rules}"];
@@ -143,7 +146,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(
         "outputs/soc.cursor",
         &[Cut, Flipped],
-        Outcome { twice: true, ..told(POSITION_DAMAGED) },
+        Outcome { by_chance: true, ..told(POSITION_DAMAGED) },
         "an older position: what may go twice counts as ambiguous",
     ),
     row(
@@ -235,7 +238,11 @@ pub(crate) fn printed() -> String {
             counted.push("`gatepost audit` tells the difference".to_owned());
         }
         let (file, act) = (row.file.replace(" + ", "`, `"), row.act);
-        let again = if row.then.twice { "yes" } else { "no" };
+        let again = match (row.then.by_chance, row.then.twice) {
+            (true, _) => "what the damage hit",
+            (false, true) => "yes",
+            (false, false) => "no",
+        };
         let (damages, counted) = (damages.join(", "), counted.join(", "));
         writeln!(text, "| `{file}` | {damages} | {start} | {lost} | {again} | {counted} | {act} |").expect("text");
     }
