@@ -67,10 +67,13 @@ impl Outputs {
         let changes = |of: &config::Output| sections.iter().any(|s| s.output.name() == of.output.name() && s != of);
         let (left_behind, others): (Vec<config::Output>, Vec<config::Output>) =
             sections.iter().cloned().partition(|section| self.is_left_behind(section.output.name()));
+        let needed: Vec<String> = self.needs().keys().cloned().collect();
         self.end(|of| changes(of)).await;
         let result = self.start_missing(&others).and_then(|()| self.start_each(&left_behind));
         if result.is_err() {
             self.end(|of| !before.contains(of)).await;
+            // An output that the refused configuration had alone must not hold the spool.
+            self.needs().retain(|name, _| needed.contains(name));
             if let Err(error) = self.start_missing(&before) {
                 tracing::error!(error = format!("{error:#}"), "an output does not run until the next reload");
             }
