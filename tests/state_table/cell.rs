@@ -109,8 +109,8 @@ pub(crate) async fn run(file: &str, damage: Damage, seed: Option<u64>) -> Seen {
     world.again(&past, makes_rules).await
 }
 
-/// What cannot be opened at all: the state of another version. Nothing is lost by it, and it takes no tunnel down.
-pub(crate) async fn run_with_another_version() {
+/// A gateway that was stopped while its collector was down, which it is no more.
+async fn stopped_with_events_to_send() -> (World, Vec<SimulatedEvent>) {
     let mut world = World::new().await;
     let running = world.site.start().await;
     world.make_rules().await;
@@ -118,6 +118,12 @@ pub(crate) async fn run_with_another_version() {
     let pending = world.upload().await;
     assert!(running.stop().success(), "{}", world.site.log());
     world.collector.set(sound());
+    (world, pending)
+}
+
+/// What cannot be opened at all: the state of another version. Nothing is lost by it, and it takes no tunnel down.
+pub(crate) async fn run_with_another_version() {
+    let (world, pending) = stopped_with_events_to_send().await;
     let segments = damage::files(&world.site.state(), "spool/*.seg");
     segments.iter().for_each(|segment| damage::of_version(segment, 77));
     let mut running = world.site.launch();
@@ -137,13 +143,7 @@ pub(crate) async fn run_with_another_version() {
 
 /// A position that the file system does not give stops its output alone.
 pub(crate) async fn run_without_a_position() {
-    let mut world = World::new().await;
-    let running = world.site.start().await;
-    world.make_rules().await;
-    world.collector.set(Behaviour { fault: Some(Fault::Down), ..sound() });
-    let pending = world.upload().await;
-    assert!(running.stop().success(), "{}", world.site.log());
-    world.collector.set(sound());
+    let (mut world, pending) = stopped_with_events_to_send().await;
     let position = world.site.state().join("outputs/soc.cursor");
     let aside = position.with_extension("aside");
     std::fs::rename(&position, &aside).unwrap();
