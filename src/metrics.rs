@@ -79,6 +79,8 @@ metrics! {
     CONNECTIONS_REFUSED = Counter "gatepost_connections_refused_total" ["listener", "reason"];
     /// Requests answered, by input and status.
     INPUT_REQUESTS = Counter "gatepost_input_requests_total" ["input", "status"];
+    /// Requests that were not answered with success, by input and reason; the runbook has every reason.
+    INPUT_REFUSED = Counter "gatepost_input_refused_total" ["input", "reason"];
     /// Seconds from the first byte of a request to its answer, by input.
     INPUT_REQUEST_SECONDS = Histogram "gatepost_input_request_seconds" ["input"] SECONDS;
     /// Requests for a token of the local Entra, by input and result.

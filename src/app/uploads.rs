@@ -19,10 +19,10 @@ use tower::ServiceExt as _;
 
 use super::listeners::{self, BindError, Listener};
 use crate::ingest::Accept;
-use crate::inputs;
 use crate::inputs::access_log::Requests;
 use crate::inputs::entra::Issuer;
 use crate::inputs::http::body::Memory;
+use crate::inputs::{self, Opened};
 use crate::memory::Shares;
 use crate::net::tls_server::{Mode, ServerTls};
 
@@ -41,7 +41,7 @@ struct Running {
     address: SocketAddr,
     tls: Option<Arc<ServerTls>>,
     router: Arc<ArcSwap<Router>>,
-    issuer: Option<Arc<Issuer>>,
+    opened: Opened,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -51,8 +51,8 @@ pub(super) struct Prepared {
     fresh: Vec<(inputs::Config, Listener)>,
     /// What staying listeners will use for TLS, by name: certificates may have changed, or where they are.
     renewed: BTreeMap<String, ServerTls>,
-    /// The local Entras, by listener.
-    issuers: BTreeMap<String, Arc<Issuer>>,
+    /// What each listener speaks, by name.
+    opened: BTreeMap<String, Opened>,
     configs: Vec<inputs::Config>,
 }
 
@@ -66,12 +66,10 @@ impl Uploads {
     pub(super) fn prepare(&self, configs: &[inputs::Config]) -> Result<Prepared, BindError> {
         let mut fresh = Vec::new();
         let mut renewed = BTreeMap::new();
-        let mut issuers = BTreeMap::new();
+        let mut opened = BTreeMap::new();
         for config in configs {
             let name = &config.name;
-            if config.entra.enabled {
-                issuers.insert(name.clone(), self.issuer(config)?);
-            }
+            opened.insert(name.clone(), self.open(config)?);
             let stays = self.running().get(name).is_some_and(|running| same_socket(&running.config, config));
             if !stays {
                 fresh.push((config.clone(), self.bind(&fitted(config, configs.len()))?));
@@ -79,16 +77,23 @@ impl Uploads {
                 renewed.insert(name.clone(), listeners::load_tls(config, &self.state_dir)?);
             }
         }
-        Ok(Prepared { fresh, renewed, issuers, configs: configs.to_vec() })
+        Ok(Prepared { fresh, renewed, opened, configs: configs.to_vec() })
     }
 
     fn bind(&self, config: &inputs::Config) -> Result<Listener, BindError> {
         Ok(Listener::bind(config, &self.state_dir)?.telling(self.requests.clone()))
     }
 
+    /// What a listener speaks.
+    fn open(&self, config: &inputs::Config) -> Result<Opened, BindError> {
+        let issuer = if config.entra.enabled { Some(self.issuer(config)?) } else { None };
+        let opened = Opened::new(config, issuer, &self.state_dir);
+        opened.map_err(|source| BindError::Protocol { name: config.name.clone(), source })
+    }
+
     /// The local Entra of a listener, which remembers what the running one does.
     fn issuer(&self, config: &inputs::Config) -> Result<Arc<Issuer>, BindError> {
-        let before = self.running().get(&config.name).and_then(|running| running.issuer.clone());
+        let before = self.running().get(&config.name).and_then(|running| running.opened.issuer.clone());
         let opened = Issuer::open(&config.entra, &config.name, &self.state_dir, before.as_deref());
         opened.map(Arc::new).map_err(|source| BindError::Entra { name: config.name.clone(), source })
     }
@@ -103,8 +108,8 @@ impl Uploads {
 
     /// Makes the running listeners those of the configuration.
     pub(super) async fn apply(&self, prepared: Prepared) {
-        let Prepared { fresh, renewed, mut issuers, configs } = prepared;
-        issuers.values().for_each(|issuer| issuer.tend());
+        let Prepared { fresh, renewed, mut opened, configs } = prepared;
+        opened.values().filter_map(|opened| opened.issuer.as_ref()).for_each(|issuer| issuer.tend());
         let leaving: Vec<Running> = {
             let mut running = self.running();
             let gone =
@@ -114,8 +119,8 @@ impl Uploads {
         };
         for config in &configs {
             if let Some(running) = self.running().get_mut(&config.name) {
-                running.issuer = issuers.remove(&config.name);
-                let router = inputs::router(config, Arc::clone(&self.accept), running.issuer.clone(), &self.bodies);
+                running.opened = opened.remove(&config.name).unwrap_or_default();
+                let router = inputs::router(config, Arc::clone(&self.accept), running.opened.clone(), &self.bodies);
                 running.router.store(Arc::new(router));
                 if let (Some(tls), Some(renewed)) = (&running.tls, renewed.get(&config.name)) {
                     tls.replace_with(renewed);
@@ -124,8 +129,8 @@ impl Uploads {
             }
         }
         for (config, listener) in fresh {
-            let issuer = issuers.remove(&config.name);
-            let running = self.serve(config, listener, issuer);
+            let opened = opened.remove(&config.name).unwrap_or_default();
+            let running = self.serve(config, listener, opened);
             self.running().insert(running.config.name.clone(), running);
         }
         for leaving in leaving {
@@ -135,14 +140,14 @@ impl Uploads {
         }
     }
 
-    fn serve(&self, config: inputs::Config, listener: Listener, issuer: Option<Arc<Issuer>>) -> Running {
-        let router = inputs::router(&config, Arc::clone(&self.accept), issuer.clone(), &self.bodies);
+    fn serve(&self, config: inputs::Config, listener: Listener, opened: Opened) -> Running {
+        let router = inputs::router(&config, Arc::clone(&self.accept), opened.clone(), &self.bodies);
         let router = Arc::new(ArcSwap::from_pointee(router));
         let stop = CancellationToken::new();
         let (address, tls) = (listener.address(), listener.tls());
         let current = Router::new().fallback(with_current).with_state(Arc::clone(&router));
         let task = tokio::spawn(listeners::serve(listener, current, stop.clone()));
-        Running { config, address, tls, router, issuer, stop, task }
+        Running { config, address, tls, router, opened, stop, task }
     }
 
     /// Stops all of them: no new connections; resolves when the open ones have drained.

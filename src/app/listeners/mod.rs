@@ -24,7 +24,8 @@ use tower::ServiceExt;
 
 use crate::inputs::access_log::{Record, Requests};
 use crate::inputs::http::limits;
-use crate::inputs::http::reply::{self, Failure, Ids};
+use crate::inputs::http::reply::{self, Ids};
+use crate::inputs::reason::Failure;
 use crate::inputs::{self, Peer};
 use crate::memory::Shares;
 use crate::metrics;
@@ -78,6 +79,14 @@ pub enum BindError {
         name: String,
         /// What is wrong.
         source: inputs::entra::IssuerError,
+    },
+    /// One of its protocols cannot be opened.
+    #[error("listener {name:?}: {source}")]
+    Protocol {
+        /// The listener's name.
+        name: String,
+        /// What is wrong.
+        source: inputs::protocol::OpenError,
     },
     /// It would speak plain HTTP where that was not allowed.
     #[error("listener {name:?}: plain HTTP on {address} needs tls.allow_plain_http = true")]
@@ -310,7 +319,7 @@ impl Door {
         if let Some(requests) = &self.requests {
             let path = request.uri().path();
             let mut record = Record::of_request(&self.name, peer.address, path, request.headers(), &ids);
-            record.end(response.status(), Some(&failure), Duration::ZERO);
+            record.end(response.status(), Some((reply::code(&failure), &failure)), Duration::ZERO);
             requests.tell(record);
         }
         ids.put_on(&mut response);

@@ -62,7 +62,8 @@ fn start_in(config: &inputs::Config, state_dir: &Path) -> Running {
 fn start_with(config: &inputs::Config, listener: Listener) -> Running {
     let (address, shutdown, accept) = (listener.address(), CancellationToken::new(), Arc::<Scripted>::default());
     let bodies = inputs::http::body::Memory::new(64 << 20);
-    let router = inputs::router(config, Arc::clone(&accept) as Arc<dyn Accept>, None, &bodies);
+    let opened = inputs::Opened::new(config, None, Path::new("/nonexistent")).expect("nothing is read");
+    let router = inputs::router(config, Arc::clone(&accept) as Arc<dyn Accept>, opened, &bodies);
     let task = tokio::spawn(serve(listener, router, shutdown.clone()));
     Running { address, accept, shutdown, task }
 }
@@ -168,7 +169,7 @@ async fn every_request_leaves_a_line_with_its_id_and_reason_and_repeated_refusal
 #[tokio::test]
 async fn targets_that_name_nothing_here_get_their_own_codes() {
     let mut config = plain();
-    config.logs_ingestion.streams = vec!["Custom-SecurityEvent".to_owned()];
+    config.protocols.logs_ingestion.streams = vec!["Custom-SecurityEvent".to_owned()];
     let gate = start(&config);
     let stream = "/dataCollectionRules/dcr-0123/streams";
     for (path, expected, code) in [
