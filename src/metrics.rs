@@ -107,7 +107,7 @@ metrics! {
     EVENTS_TIMELESS = Counter "gatepost_events_without_time_total" ["input"];
     /// Events appended to the spool, by input.
     EVENTS_SPOOLED = Counter "gatepost_events_spooled_total" ["input"];
-    /// Uploads refused because of load, by reason.
+    /// Uploads refused because of load, or because of a trouble of the gateway's own, by reason.
     UPLOADS_SHED = Counter "gatepost_uploads_shed_total" ["reason"];
     /// Bytes of uploads being worked on now.
     INGEST_IN_FLIGHT_BYTES = Gauge "gatepost_ingest_in_flight_bytes" [];

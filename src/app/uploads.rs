@@ -86,15 +86,15 @@ impl Uploads {
 
     /// What a listener speaks.
     fn open(&self, config: &inputs::Config) -> Result<Opened, BindError> {
-        let issuer = if config.entra.enabled { Some(self.issuer(config)?) } else { None };
-        let opened = Opened::new(config, issuer, &self.state_dir);
+        let running = self.running().get(&config.name).map(|running| running.opened.clone()).unwrap_or_default();
+        let issuer = if config.entra.enabled { Some(self.issuer(config, running.issuer.as_deref())?) } else { None };
+        let opened = Opened::new(config, issuer, &self.state_dir, &running);
         opened.map_err(|source| BindError::Protocol { name: config.name.clone(), source })
     }
 
     /// The local Entra of a listener, which remembers what the running one does.
-    fn issuer(&self, config: &inputs::Config) -> Result<Arc<Issuer>, BindError> {
-        let before = self.running().get(&config.name).and_then(|running| running.opened.issuer.clone());
-        let opened = Issuer::open(&config.entra, &config.name, &self.state_dir, before.as_deref());
+    fn issuer(&self, config: &inputs::Config, before: Option<&Issuer>) -> Result<Arc<Issuer>, BindError> {
+        let opened = Issuer::open(&config.entra, &config.name, &self.state_dir, before);
         opened.map(Arc::new).map_err(|source| BindError::Entra { name: config.name.clone(), source })
     }
 

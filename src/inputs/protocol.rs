@@ -13,6 +13,7 @@
 //! for its words afterwards, with the receipt in its hands. What it must remember of a request besides (a bookmark, an agent
 //! that was seen) it hands over as [`Content::then`], which runs when the events are durable and before the answer.
 
+use std::any::Any;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ use crate::ingest::accept::Receipt;
 
 /// A protocol on one listener. It is opened with the listener's configuration and anew with each reload; requests that have
 /// begun end with the one they began with.
-pub trait Protocol: Send + Sync + 'static {
+pub trait Protocol: Any + Send + Sync {
     /// What a request with this head asks for; `None` when its path is none of this protocol's. Whether what it asks for is
     /// there and allowed is not said before its sender is known: see [`Ask::destination`].
     fn ask(&self, head: &Head<'_>) -> Option<Box<dyn Ask>>;
@@ -170,6 +171,18 @@ pub struct Place<'a> {
     pub listener: &'a str,
     /// The state directory: a protocol keeps what is its own in a folder of its name.
     pub state_dir: &'a Path,
+    /// What the listener of that name speaks until now; empty at the start.
+    pub running: &'a [Arc<dyn Protocol>],
+}
+
+impl Place<'_> {
+    /// The protocol that the listener speaks until now, whose memory the new one goes on with.
+    pub fn before<P: Protocol>(&self) -> Option<&P> {
+        self.running.iter().find_map(|protocol| {
+            let protocol: &dyn Any = &**protocol;
+            protocol.downcast_ref()
+        })
+    }
 }
 
 /// Why a protocol cannot be opened.

@@ -13,6 +13,7 @@ use super::http::body::{BodyError, NoMemory};
 use super::http::decompress::DecompressError;
 use super::http::readable::ReadError;
 use crate::event::foreign::Foreign;
+use crate::ingest::Trouble;
 use crate::ingest::accept::Refusal;
 
 /// Why a request is not answered with success. The code is stable: alerts are written against it.
@@ -31,17 +32,26 @@ pub struct Reason {
 }
 
 macro_rules! reasons {
-    ($($id:ident $code:literal $status:literal $again_after:literal $text:literal, $remedy:literal;)+) => {
+    ({ $($id:ident $code:literal $status:literal $again_after:literal $text:literal, $remedy:literal;)+ }
+     and of ingest { $($trouble:ident $trouble_status:literal $trouble_again_after:literal;)+ }) => {
         impl Reason {
             $(#[doc = $text] pub const $id: &'static Self =
                 &Self { code: $code, status: $status, again_after: $again_after, text: $text, remedy: $remedy };)+
+            $(/// The trouble of this name.
+            pub const $trouble: &'static Self = &Self {
+                code: Trouble::$trouble.code,
+                status: $trouble_status,
+                again_after: $trouble_again_after,
+                text: Trouble::$trouble.text,
+                remedy: Trouble::$trouble.remedy,
+            };)+
             /// Every reason, in the order of this file.
-            pub const ALL: &[&'static Self] = &[$(Self::$id),+];
+            pub const ALL: &[&'static Self] = &[$(Self::$id,)+ $(Self::$trouble),+];
         }
     };
 }
 
-reasons! {
+reasons! { {
     // Who sends.
     TOKEN "token_unknown" 401 0 "no token, or one that is not known", "sender: show a token of auth.tokens";
     ISSUED_TOKEN "issued_token_invalid" 401 0 "a token of the local Entra that is not valid, or not any more", "sender: ask for another token";
@@ -71,19 +81,20 @@ reasons! {
     EVENT_TOO_LARGE "event_too_large" 413 0 "an event is larger than a record of the spool may be", "raise ingest.record_max, or send smaller events";
     GONE "gone" 408 1 "the sender has gone before anything was kept", "sender: wait longer for the answer";
 
-    // Load: what passes by itself, or when a person has mended the gateway.
+    // Load, and what of the gateway a person must mend.
     CLIENT_RATE "client_rate" 429 1 "the client has used up what it may send", "see requests_per_second and bytes_per_minute of the client";
     IN_FLIGHT_BYTES "in_flight_bytes" 429 2 "too much work is inside", "more memory (ingest.in_flight_max), or more gateways";
     BODY_MEMORY "body_memory" 503 2 "the memory for bodies is used up", "more memory (limits.memory_max), or more gateways";
     STOPPING "stopping" 503 5 "the gateway drains or stops", "nothing: a load balancer finds another gateway";
     HELD "held" 503 30 "a rule, or the state, cannot be read", "see /readyz: a person must mend it";
-    SPOOL_FULL "spool_full" 503 30 "the spool is at its watermark, or the disk is full", "get the outputs going, or raise spool.max_size";
-    SPOOL_FAILED "spool_failed" 503 30 "the disk of the spool refuses writes", "mend the disk";
-    DEAD_LETTERS_FULL "dead_letters_full" 503 30 "the dead letters have no room", "replay or purge dead letters, or raise dead_letters.max_size";
-    DEAD_LETTERS_FAILED "dead_letters_failed" 503 30 "the disk of the dead letters refuses writes", "mend the disk";
-    STATE_REMOVED "state_removed" 503 30 "the state was removed or replaced under the gateway", "restart the gateway";
-    INTERNAL "internal" 503 30 "the gateway failed at this upload", "report it with the lines of the log";
-}
+} and of ingest {
+    SPOOL_FULL 503 30;
+    SPOOL_FAILED 503 30;
+    STATE_REMOVED 503 30;
+    DEAD_LETTERS_FULL 503 30;
+    DEAD_LETTERS_FAILED 503 30;
+    INTERNAL 503 30;
+} }
 
 impl Reason {
     /// Whether the same request may succeed later.
@@ -223,11 +234,20 @@ impl From<Refusal> for Failure {
             Refusal::Stopping => Reason::STOPPING,
             Refusal::Held(_) => Reason::HELD,
             Refusal::SpoolFull => Reason::SPOOL_FULL,
-            // What the disk said is for the operator's log, not for clients.
-            Refusal::SpoolFailed(_) => return Self::new(Reason::SPOOL_FAILED, "the spool cannot write"),
+            Refusal::SpoolFailed(_) => Reason::SPOOL_FAILED,
+            Refusal::DeadLettersFull => Reason::DEAD_LETTERS_FULL,
+            Refusal::DeadLettersFailed(_) => Reason::DEAD_LETTERS_FAILED,
+            Refusal::StateRemoved => Reason::STATE_REMOVED,
+            Refusal::Internal(_) => Reason::INTERNAL,
         };
         match refusal {
             Refusal::Busy { retry_after, .. } => Self::later(reason, refusal.to_string(), retry_after),
+            // What the disk said is for the operator's log, not for clients.
+            Refusal::SpoolFailed(_) => Self::new(reason, "the spool cannot write"),
+            Refusal::DeadLettersFailed(_) => {
+                Self::new(reason, "a record was not understood, and dead letters cannot be written")
+            }
+            Refusal::Internal(_) => Self::new(reason, "the gateway failed at this upload"),
             _ => Self::new(reason, refusal.to_string()),
         }
     }

@@ -54,13 +54,20 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// What the configuration of a listener says, with its local Entra.
+    /// What the configuration of a listener says, with its local Entra. `running` is what a listener of that name speaks until
+    /// now.
     ///
     /// # Errors
     ///
     /// When a file that a protocol needs cannot be used.
-    pub fn new(config: &Config, issuer: Option<Arc<Issuer>>, state_dir: &Path) -> Result<Self, OpenError> {
-        let protocols = config.protocols.open(&Place { listener: &config.name, state_dir })?;
+    pub fn new(
+        config: &Config,
+        issuer: Option<Arc<Issuer>>,
+        state_dir: &Path,
+        running: &Self,
+    ) -> Result<Self, OpenError> {
+        let place = Place { listener: &config.name, state_dir, running: &running.protocols };
+        let protocols = config.protocols.open(&place)?;
         Ok(Self { issuer, protocols })
     }
 }

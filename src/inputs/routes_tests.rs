@@ -15,7 +15,7 @@ impl Accept for Endless {
 }
 
 fn opened(config: &Config) -> Opened {
-    Opened::new(config, None, Path::new("/nonexistent")).expect("nothing is read")
+    Opened::new(config, None, Path::new("/nonexistent"), &Opened::default()).expect("nothing is read")
 }
 
 fn post(body: Body) -> Request {

@@ -27,4 +27,5 @@ mod set_aside_not_blocked;
 mod several_workspaces;
 mod small_container;
 mod state_taken_away;
+mod truthful_refusals;
 mod understood;

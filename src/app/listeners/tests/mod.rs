@@ -62,7 +62,8 @@ fn start_in(config: &inputs::Config, state_dir: &Path) -> Running {
 fn start_with(config: &inputs::Config, listener: Listener) -> Running {
     let (address, shutdown, accept) = (listener.address(), CancellationToken::new(), Arc::<Scripted>::default());
     let bodies = inputs::http::body::Memory::new(64 << 20);
-    let opened = inputs::Opened::new(config, None, Path::new("/nonexistent")).expect("nothing is read");
+    let opened = inputs::Opened::new(config, None, Path::new("/nonexistent"), &inputs::Opened::default())
+        .expect("nothing is read");
     let router = inputs::router(config, Arc::clone(&accept) as Arc<dyn Accept>, opened, &bodies);
     let task = tokio::spawn(serve(listener, router, shutdown.clone()));
     Running { address, accept, shutdown, task }
