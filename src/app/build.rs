@@ -13,7 +13,6 @@ use super::positions::Positions;
 use super::rule_store::{LiveRules, RuleStore};
 use super::rules;
 use super::state::{Folder, Secret, StateDir};
-use super::uploads::{self, Uploads};
 use crate::access_log::AccessLog;
 use crate::admin::{Latch, Readiness};
 use crate::clock::{self, Clock};
@@ -28,6 +27,7 @@ use crate::ingest::bookkeeper::Bookkeeper;
 use crate::ingest::ledger::Waiting;
 use crate::ingest::{self, Ingest};
 use crate::inputs::access_log::Requests;
+use crate::inputs::{Uploads, plane};
 use crate::memory::Shares;
 use crate::metrics;
 use crate::spool::Spool;
@@ -281,7 +281,7 @@ impl Parts {
     }
 
     /// Where the admin plane and uploads are reached once these listeners are in force: no tunnel may lead there.
-    pub(super) fn own_addresses(&self, listeners: &uploads::Prepared) -> Vec<SocketAddr> {
+    pub(super) fn own_addresses(&self, listeners: &plane::Prepared) -> Vec<SocketAddr> {
         let mut addresses = self.uploads.addresses_after(listeners);
         addresses.push(self.admin);
         addresses

@@ -21,7 +21,6 @@ mod build;
 mod control;
 mod dead_letters;
 mod housekeeping;
-pub mod listeners;
 pub mod memory;
 mod outputs;
 mod positions;
@@ -30,7 +29,6 @@ mod rule_store;
 pub mod rules;
 pub mod state;
 mod status;
-mod uploads;
 
 pub use build::Machine;
 use build::Parts;

@@ -3,8 +3,8 @@
 //! A request is routed, its sender admitted, its body collected and decompressed within limits, and handed to
 //! [`Accept`] as an [`Upload`]. The answer is a success only when `Accept` says that the upload is durable.
 //!
-//! Connections, TLS and the strict HTTP/1 front door are the business of whoever serves [`router`]; it must put a
-//! [`Peer`] into the extensions of each request. A request without one is denied.
+//! [`plane`] has the listeners that run, and [`serve`] each one's connections, TLS and strict HTTP/1 front door. It puts a
+//! [`Peer`] into the extensions of each request that it hands to [`router`]. A request without one is denied.
 
 pub mod access_log;
 pub mod entra;
@@ -12,7 +12,9 @@ pub mod events;
 pub mod http;
 pub mod identity;
 pub mod logs_ingestion;
+pub mod plane;
 mod routes;
+pub mod serve;
 pub mod target;
 
 use std::net::SocketAddr;
@@ -21,6 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use http::auth::Peer;
+pub use plane::Uploads;
 pub use routes::router;
 
 use crate::net::tls_server;

@@ -22,10 +22,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use crate::inputs::access_log::{Record, Requests};
-use crate::inputs::http::limits;
-use crate::inputs::http::reply::{self, Failure, Ids};
-use crate::inputs::{self, Peer};
+use super::access_log::{Record, Requests};
+use super::http::limits;
+use super::http::reply::{self, Failure, Ids};
+use super::{Config, Peer, entra};
 use crate::memory::Shares;
 use crate::metrics;
 use crate::net::http1_guard::{Guard, Refusal, Session, Timeouts};
@@ -77,7 +77,7 @@ pub enum BindError {
         /// The listener's name.
         name: String,
         /// What is wrong.
-        source: inputs::entra::IssuerError,
+        source: entra::IssuerError,
     },
     /// It would speak plain HTTP where that was not allowed.
     #[error("listener {name:?}: plain HTTP on {address} needs tls.allow_plain_http = true")]
@@ -102,7 +102,7 @@ pub struct Listener {
 
 impl Listener {
     /// Loads the certificates and binds. Call it inside a tokio runtime.
-    pub fn bind(config: &inputs::Config, state_dir: &Path) -> Result<Self, BindError> {
+    pub fn bind(config: &Config, state_dir: &Path) -> Result<Self, BindError> {
         let (name, address) = (config.name.clone(), config.listen);
         let tls = match config.tls.mode {
             Mode::On => Some(Arc::new(load_tls(config, state_dir)?)),
@@ -132,7 +132,7 @@ impl Listener {
 }
 
 /// The certificates of a listener. What keeps clients out is told.
-pub fn load_tls(config: &inputs::Config, state_dir: &Path) -> Result<ServerTls, BindError> {
+pub fn load_tls(config: &Config, state_dir: &Path) -> Result<ServerTls, BindError> {
     let name = &config.name;
     let loaded = ServerTls::load(&config.tls, state_dir, tls_server::HTTP);
     let loaded = loaded.map_err(|source| BindError::Tls { name: name.clone(), source })?;

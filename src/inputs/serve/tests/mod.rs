@@ -12,7 +12,7 @@ use super::*;
 use crate::access_log::{self, AccessLog};
 use crate::event::{DecodeError, Syntax, Upload};
 use crate::ingest::accept::{Accept, Receipt, Refusal};
-use crate::inputs::http::auth;
+use crate::inputs::{self, http::auth};
 use crate::net::http1_guard::vectors;
 use crate::values::{ByteSize, Span};
 

@@ -1,4 +1,4 @@
-//! The listeners for uploads that run, and their coming and going with the configuration.
+//! The upload plane: the listeners that run, and their coming and going with the configuration.
 //!
 //! A listener whose address stays keeps its socket and its connections; who may upload, what is served and limits of
 //! requests hold from the next request on, certificates from the next connection on. Only its limits of connections
@@ -17,17 +17,17 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::listeners::{self, BindError, Listener};
+use super::access_log::Requests;
+use super::entra::Issuer;
+use super::http::body::Memory;
+use super::serve::{self, BindError, Listener};
+use super::{Config, router};
 use crate::ingest::Accept;
-use crate::inputs;
-use crate::inputs::access_log::Requests;
-use crate::inputs::entra::Issuer;
-use crate::inputs::http::body::Memory;
 use crate::memory::Shares;
 use crate::net::tls_server::{Mode, ServerTls};
 
 /// The listeners that run, by name.
-pub(super) struct Uploads {
+pub struct Uploads {
     state_dir: PathBuf,
     accept: Arc<dyn Accept>,
     /// For the bodies of all listeners that have no memory of their own. Outlives reloads, as uploads do.
@@ -37,7 +37,7 @@ pub(super) struct Uploads {
 }
 
 struct Running {
-    config: inputs::Config,
+    config: Config,
     address: SocketAddr,
     tls: Option<Arc<ServerTls>>,
     router: Arc<ArcSwap<Router>>,
@@ -47,23 +47,24 @@ struct Running {
 }
 
 /// Listeners that are bound and not serving yet: what can fail of a change has not failed.
-pub(super) struct Prepared {
-    fresh: Vec<(inputs::Config, Listener)>,
+pub struct Prepared {
+    fresh: Vec<(Config, Listener)>,
     /// What staying listeners will use for TLS, by name: certificates may have changed, or where they are.
     renewed: BTreeMap<String, ServerTls>,
     /// The local Entras, by listener.
     issuers: BTreeMap<String, Arc<Issuer>>,
-    configs: Vec<inputs::Config>,
+    configs: Vec<Config>,
 }
 
 impl Uploads {
-    pub(super) fn new(state_dir: PathBuf, accept: Arc<dyn Accept>, requests: Requests) -> Self {
+    /// None yet. What they take goes to `accept`, and each request is told to `requests`.
+    pub fn new(state_dir: PathBuf, accept: Arc<dyn Accept>, requests: Requests) -> Self {
         let bodies = Memory::new(Shares::here().bodies());
         Self { state_dir, accept, bodies, requests, running: Mutex::default() }
     }
 
-    /// Binds what the configuration has and does not run yet. Changes nothing.
-    pub(super) fn prepare(&self, configs: &[inputs::Config]) -> Result<Prepared, BindError> {
+    /// Binds what the configuration has and does not run yet, inside a runtime. Changes nothing.
+    pub fn prepare(&self, configs: &[Config]) -> Result<Prepared, BindError> {
         let mut fresh = Vec::new();
         let mut renewed = BTreeMap::new();
         let mut issuers = BTreeMap::new();
@@ -76,25 +77,25 @@ impl Uploads {
             if !stays {
                 fresh.push((config.clone(), self.bind(&fitted(config, configs.len()))?));
             } else if config.tls.mode == Mode::On {
-                renewed.insert(name.clone(), listeners::load_tls(config, &self.state_dir)?);
+                renewed.insert(name.clone(), serve::load_tls(config, &self.state_dir)?);
             }
         }
         Ok(Prepared { fresh, renewed, issuers, configs: configs.to_vec() })
     }
 
-    fn bind(&self, config: &inputs::Config) -> Result<Listener, BindError> {
+    fn bind(&self, config: &Config) -> Result<Listener, BindError> {
         Ok(Listener::bind(config, &self.state_dir)?.telling(self.requests.clone()))
     }
 
     /// The local Entra of a listener, which remembers what the running one does.
-    fn issuer(&self, config: &inputs::Config) -> Result<Arc<Issuer>, BindError> {
+    fn issuer(&self, config: &Config) -> Result<Arc<Issuer>, BindError> {
         let before = self.running().get(&config.name).and_then(|running| running.issuer.clone());
         let opened = Issuer::open(&config.entra, &config.name, &self.state_dir, before.as_deref());
         opened.map(Arc::new).map_err(|source| BindError::Entra { name: config.name.clone(), source })
     }
 
     /// Where uploads will be taken once this is applied.
-    pub(super) fn addresses_after(&self, prepared: &Prepared) -> Vec<SocketAddr> {
+    pub fn addresses_after(&self, prepared: &Prepared) -> Vec<SocketAddr> {
         let fresh = prepared.fresh.iter().map(|(_, listener)| listener.address());
         let stays = |name: &String| !prepared.fresh.iter().any(|(config, _)| config.name == *name);
         let staying = self.addresses().into_iter().filter(|(name, _)| stays(name)).map(|(_, address)| address);
@@ -102,7 +103,7 @@ impl Uploads {
     }
 
     /// Makes the running listeners those of the configuration.
-    pub(super) async fn apply(&self, prepared: Prepared) {
+    pub async fn apply(&self, prepared: Prepared) {
         let Prepared { fresh, renewed, mut issuers, configs } = prepared;
         issuers.values().for_each(|issuer| issuer.tend());
         let leaving: Vec<Running> = {
@@ -115,7 +116,7 @@ impl Uploads {
         for config in &configs {
             if let Some(running) = self.running().get_mut(&config.name) {
                 running.issuer = issuers.remove(&config.name);
-                let router = inputs::router(config, Arc::clone(&self.accept), running.issuer.clone(), &self.bodies);
+                let router = router(config, Arc::clone(&self.accept), running.issuer.clone(), &self.bodies);
                 running.router.store(Arc::new(router));
                 if let (Some(tls), Some(renewed)) = (&running.tls, renewed.get(&config.name)) {
                     tls.replace_with(renewed);
@@ -135,18 +136,18 @@ impl Uploads {
         }
     }
 
-    fn serve(&self, config: inputs::Config, listener: Listener, issuer: Option<Arc<Issuer>>) -> Running {
-        let router = inputs::router(&config, Arc::clone(&self.accept), issuer.clone(), &self.bodies);
+    fn serve(&self, config: Config, listener: Listener, issuer: Option<Arc<Issuer>>) -> Running {
+        let router = router(&config, Arc::clone(&self.accept), issuer.clone(), &self.bodies);
         let router = Arc::new(ArcSwap::from_pointee(router));
         let stop = CancellationToken::new();
         let (address, tls) = (listener.address(), listener.tls());
         let current = Router::new().fallback(with_current).with_state(Arc::clone(&router));
-        let task = tokio::spawn(listeners::serve(listener, current, stop.clone()));
+        let task = tokio::spawn(serve::serve(listener, current, stop.clone()));
         Running { config, address, tls, router, issuer, stop, task }
     }
 
     /// Stops all of them: no new connections; resolves when the open ones have drained.
-    pub(super) async fn stop(&self) {
+    pub async fn stop(&self) {
         let running = std::mem::take(&mut *self.running());
         for listener in running.values() {
             listener.stop.cancel();
@@ -159,7 +160,7 @@ impl Uploads {
     }
 
     /// Each listener's name and address.
-    pub(super) fn addresses(&self) -> Vec<(String, SocketAddr)> {
+    pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
         self.running().iter().map(|(name, running)| (name.clone(), running.address)).collect()
     }
 
@@ -169,13 +170,13 @@ impl Uploads {
 }
 
 /// A listener's configuration with its share of all connections, where it names no limit of its own.
-fn fitted(config: &inputs::Config, listeners: usize) -> inputs::Config {
+fn fitted(config: &Config, listeners: usize) -> Config {
     let mut fitted = config.clone();
     fitted.limits.max_connections = Some(config.limits.max_connections(listeners, &Shares::here()));
     fitted
 }
 
-fn same_socket(running: &inputs::Config, wanted: &inputs::Config) -> bool {
+fn same_socket(running: &Config, wanted: &Config) -> bool {
     running.listen == wanted.listen && running.tls.mode == wanted.tls.mode
 }
 
