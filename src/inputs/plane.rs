@@ -3,28 +3,32 @@
 //! A listener whose address stays keeps its socket and its connections; who may upload, what is served and limits of
 //! requests hold from the next request on, certificates from the next connection on. Only its limits of connections
 //! wait for a restart.
+//!
+//! A listener that goes, and all of them at a stop or a drain, end in [`Stages`], so that no upload is lost to it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::access_log::Requests;
 use super::entra::Issuer;
 use super::http::body::Memory;
-use super::serve::{self, BindError, Listener};
+use super::serve::{self, BindError, Listener, Stages};
 use super::{Config, router};
 use crate::ingest::Accept;
 use crate::memory::Shares;
 use crate::net::tls_server::{Mode, ServerTls};
+use crate::values::Network;
 
 /// The listeners that run, by name.
 pub struct Uploads {
@@ -34,16 +38,20 @@ pub struct Uploads {
     bodies: Memory,
     requests: Requests,
     running: Mutex<BTreeMap<String, Running>>,
+    /// Of all listeners, also of those that are yet to come.
+    stages: Stages,
+    is_unready: Arc<AtomicBool>,
+    tasks: TaskTracker,
 }
 
 struct Running {
     config: Config,
     address: SocketAddr,
     tls: Option<Arc<ServerTls>>,
+    balancers: Arc<ArcSwap<Vec<Network>>>,
     router: Arc<ArcSwap<Router>>,
     issuer: Option<Arc<Issuer>>,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
+    stages: Stages,
 }
 
 /// Listeners that are bound and not serving yet: what can fail of a change has not failed.
@@ -60,7 +68,16 @@ impl Uploads {
     /// None yet. What they take goes to `accept`, and each request is told to `requests`.
     pub fn new(state_dir: PathBuf, accept: Arc<dyn Accept>, requests: Requests) -> Self {
         let bodies = Memory::new(Shares::here().bodies());
-        Self { state_dir, accept, bodies, requests, running: Mutex::default() }
+        Self {
+            state_dir,
+            accept,
+            bodies,
+            requests,
+            running: Mutex::default(),
+            stages: Stages::default(),
+            is_unready: Arc::default(),
+            tasks: TaskTracker::new(),
+        }
     }
 
     /// Binds what the configuration has and does not run yet, inside a runtime. Changes nothing.
@@ -102,8 +119,9 @@ impl Uploads {
         fresh.chain(staying).collect()
     }
 
-    /// Makes the running listeners those of the configuration.
-    pub async fn apply(&self, prepared: Prepared) {
+    /// Makes the running listeners those of the configuration. One that goes takes no new connection, and serves those that it
+    /// has for `grace`.
+    pub fn apply(&self, prepared: Prepared, grace: Duration) {
         let Prepared { fresh, renewed, mut issuers, configs } = prepared;
         issuers.values().for_each(|issuer| issuer.tend());
         let leaving: Vec<Running> = {
@@ -121,6 +139,7 @@ impl Uploads {
                 if let (Some(tls), Some(renewed)) = (&running.tls, renewed.get(&config.name)) {
                     tls.replace_with(renewed);
                 }
+                running.balancers.store(Arc::new(config.proxy_protocol_from.clone()));
                 running.config = config.clone();
             }
         }
@@ -130,33 +149,46 @@ impl Uploads {
             self.running().insert(running.config.name.clone(), running);
         }
         for leaving in leaving {
-            leaving.stop.cancel();
-            // Its connections drain on their own time.
-            drop(leaving.task);
+            leaving.stages.close();
+            tokio::spawn(async move {
+                tokio::time::sleep(grace).await;
+                leaving.stages.end();
+            });
         }
     }
 
     fn serve(&self, config: Config, listener: Listener, issuer: Option<Arc<Issuer>>) -> Running {
         let router = router(&config, Arc::clone(&self.accept), issuer.clone(), &self.bodies);
         let router = Arc::new(ArcSwap::from_pointee(router));
-        let stop = CancellationToken::new();
-        let (address, tls) = (listener.address(), listener.tls());
+        let stages = self.stages.child();
+        let (address, tls, balancers) = (listener.address(), listener.tls(), listener.balancers());
         let current = Router::new().fallback(with_current).with_state(Arc::clone(&router));
-        let task = tokio::spawn(serve::serve(listener, current, stop.clone()));
-        Running { config, address, tls, router, issuer, stop, task }
+        let serving = tokio::spawn(serve::serve(listener, current, stages.clone(), Arc::clone(&self.is_unready)));
+        let name = config.name.clone();
+        self.tasks.spawn(async move {
+            if let Err(ended) = serving.await {
+                tracing::error!(listener = name, %ended, "a listener ended badly");
+            }
+        });
+        Running { config, address, tls, balancers, router, issuer, stages }
+    }
+
+    /// Whether balancers are told to send nobody here. As long as they are, clients are told with each answer to connect anew:
+    /// a connection that is kept would bring each upload here again.
+    pub fn set_ready(&self, ready: bool) {
+        self.is_unready.store(!ready, Ordering::Relaxed);
+    }
+
+    /// From now on clients are told to close their connections. New ones are still served.
+    pub fn leave(&self) {
+        self.stages.leave();
     }
 
     /// Stops all of them: no new connections; resolves when the open ones have drained.
     pub async fn stop(&self) {
-        let running = std::mem::take(&mut *self.running());
-        for listener in running.values() {
-            listener.stop.cancel();
-        }
-        for (name, listener) in running {
-            if let Err(ended) = listener.task.await {
-                tracing::error!(listener = name, %ended, "a listener ended badly");
-            }
-        }
+        self.stages.end();
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 
     /// Each listener's name and address.

@@ -1,52 +1,39 @@
-//! Listeners for uploads: bind, accept, limit, TLS, the strict front door, hyper, graceful end.
+//! One listener for uploads: bind, accept, and an end in [`Stages`]. What a connection goes through stands in `door.rs`.
 //!
 //! `axum::serve` has no TLS, no deadline for a head, no limit of connections and no way to end one connection; hence an
 //! accept loop of our own. It never ends because of an error: what fails is one connection, or one attempt to accept.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
-use axum::body::Body;
-use http::{HeaderValue, Request, Response, header};
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 
-use super::access_log::{Record, Requests};
+use super::access_log::Requests;
 use super::http::limits;
-use super::http::reply::{self, Failure, Ids};
-use super::{Config, Peer, entra};
+use super::{Config, entra};
 use crate::memory::Shares;
-use crate::metrics;
-use crate::net::http1_guard::{Guard, Refusal, Session, Timeouts};
-use crate::net::listen::{self, AddressPlace, Admission, Place};
-use crate::net::tls_choice::HandshakeFault;
-use crate::net::tls_server::{self, Mode, ServerTls, TlsError, certificate_names};
+use crate::net::listen::{self, Admission};
+use crate::net::tls_server::{self, Mode, ServerTls, TlsError};
 use crate::telemetry::Repeats;
+use crate::values::Network;
+
+mod door;
+mod stages;
+
+use door::Door;
+pub use stages::Stages;
 
 /// How long to wait when the system cannot accept, for example because it is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-const HEADER_LIST_MAX: u32 = 16 << 10;
-/// Streams that a client opened and reset before we answered; above it the connection ends (rapid reset).
-const RESETS_PENDING_MAX: usize = 20;
-/// Streams that we had to reset for a client's errors; above it the connection ends.
-const RESETS_LOCAL_MAX: usize = 64;
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
-const PING_EVERY: Duration = Duration::from_secs(30);
-const PING_TIMEOUT: Duration = Duration::from_secs(15);
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-const LINGER: Duration = Duration::from_secs(2);
 /// How long a client that cannot connect for the same reason is not told of again.
 const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(600);
 
@@ -97,6 +84,7 @@ pub struct Listener {
     address: SocketAddr,
     tls: Option<Arc<ServerTls>>,
     limits: limits::Config,
+    balancers: Arc<ArcSwap<Vec<Network>>>,
     requests: Option<Requests>,
 }
 
@@ -112,7 +100,8 @@ impl Listener {
         let bound = listen::bind(address).and_then(|socket| Ok((socket.local_addr()?, socket)));
         let (local, socket) = bound.map_err(|source| BindError::Address { name, address, source })?;
         let (name, limits) = (config.name.as_str().into(), config.limits.clone());
-        Ok(Self { name, socket, address: local, tls, limits, requests: None })
+        let balancers = Arc::new(ArcSwap::from_pointee(config.proxy_protocol_from.clone()));
+        Ok(Self { name, socket, address: local, tls, limits, balancers, requests: None })
     }
 
     /// Tells its requests there.
@@ -129,6 +118,11 @@ impl Listener {
     pub fn tls(&self) -> Option<Arc<ServerTls>> {
         self.tls.clone()
     }
+
+    /// From where PROXY protocol headers are demanded and believed, to change while it runs.
+    pub fn balancers(&self) -> Arc<ArcSwap<Vec<Network>>> {
+        Arc::clone(&self.balancers)
+    }
 }
 
 /// The certificates of a listener. What keeps clients out is told.
@@ -142,25 +136,29 @@ pub fn load_tls(config: &Config, state_dir: &Path) -> Result<ServerTls, BindErro
     Ok(loaded)
 }
 
-/// Serves connections until `shutdown`, then waits for requests in flight up to `drain_timeout`, then cuts.
-pub async fn serve(listener: Listener, router: Router, shutdown: CancellationToken) {
-    let Listener { name, socket, tls, limits, requests, .. } = listener;
+/// Serves connections as far as `stages` are; at their end waits for requests in flight up to `drain_timeout`, then cuts.
+/// As long as `is_unready`, clients are told with each answer to connect anew.
+pub async fn serve(listener: Listener, router: Router, stages: Stages, is_unready: Arc<AtomicBool>) {
+    let Listener { name, socket, tls, limits, balancers, requests, .. } = listener;
     let drain_timeout = limits.drain_timeout.get();
     let cut = CancellationToken::new();
     let tracker = TaskTracker::new();
     let door = Arc::new(Door {
         admission: Admission::default(),
-        builder: builder(&limits),
+        builder: door::builder(&limits),
         name,
         tls,
         max_connections: limits.max_connections(1, &Shares::here()),
         limits,
         router,
-        shutdown: shutdown.clone(),
+        stages: stages.clone(),
+        is_unready,
+        balancers,
         handshakes: Repeats::new(TOLD_AGAIN_AFTER),
+        headerless: Repeats::new(TOLD_AGAIN_AFTER),
         requests,
     });
-    while let Some(accepted) = shutdown.run_until_cancelled(socket.accept()).await {
+    while let Some(accepted) = stages.while_open(socket.accept()).await {
         match accepted {
             Ok((stream, peer)) => match door.admit(peer.ip()) {
                 Ok(places) => {
@@ -178,177 +176,14 @@ pub async fn serve(listener: Listener, router: Router, shutdown: CancellationTok
     }
     drop(socket);
     tracker.close();
+    tokio::select! {
+        () = tracker.wait() => return,
+        () = stages.ended() => {}
+    }
     if timeout(drain_timeout, tracker.wait()).await.is_err() {
         tracing::warn!(listener = &*door.name, connections = tracker.len(), "cutting connections that did not drain");
         cut.cancel();
         tracker.wait().await;
-    }
-}
-
-/// What all connections of a listener share.
-struct Door {
-    name: Arc<str>,
-    tls: Option<Arc<ServerTls>>,
-    limits: limits::Config,
-    max_connections: usize,
-    admission: Admission,
-    builder: auto::Builder<TokioExecutor>,
-    router: Router,
-    shutdown: CancellationToken,
-    /// Which failed handshakes have been told.
-    handshakes: Repeats<(IpAddr, HandshakeFault)>,
-    requests: Option<Requests>,
-}
-
-/// Where a connection is counted for as long as it lives.
-type Places = (Place, AddressPlace);
-
-impl Door {
-    fn admit(&self, address: IpAddr) -> Result<Places, &'static str> {
-        let place = self.admission.admit(self.max_connections).ok_or("too_many_connections")?;
-        let from = self.admission.admit_from(address, self.limits.max_connections_per_address);
-        Ok((place, from.ok_or("too_many_from_address")?))
-    }
-
-    fn refused(&self, reason: &str) {
-        metrics::CONNECTIONS_REFUSED.add(&[&self.name, reason], 1);
-    }
-
-    async fn connection(self: Arc<Self>, stream: TcpStream, address: IpAddr, places: Places) {
-        let _open = Open::new(Arc::clone(&self.name));
-        let _places = places;
-        // Only a hint to the kernel: answers are small and complete.
-        stream.set_nodelay(true).ok();
-        let Some(tls) = &self.tls else {
-            let peer = Peer { address, certificate: Arc::default() };
-            return Box::pin(self.http(stream, peer)).await;
-        };
-        let handshake = tokio_rustls::TlsAcceptor::from(tls.current()).accept(stream);
-        match timeout(self.limits.head_timeout.get(), handshake).await {
-            Err(_) => self.refused("tls_timeout"),
-            Ok(Err(error)) => self.not_greeted(address, &error),
-            Ok(Ok(stream)) => {
-                let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-                let certificate = chain.first().map(|der| certificate_names(der)).unwrap_or_default().into();
-                Box::pin(self.http(stream, Peer { address, certificate })).await;
-            }
-        }
-    }
-
-    fn not_greeted(&self, address: IpAddr, error: &io::Error) {
-        let fault = HandshakeFault::of(error);
-        self.refused(fault.label());
-        // Whoever only looks whether the port is open goes without a word.
-        let has_left = matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset);
-        if let Some(requests) = self.requests.as_ref().filter(|_| !has_left) {
-            requests.tell(Record::of_connection(&self.name, address, fault.label(), &error.to_string()));
-        }
-        let Some(remedy) = fault.remedy() else {
-            return tracing::debug!(listener = &*self.name, %address, %error, "TLS handshake failed");
-        };
-        if let Some(left_out) = self.handshakes.pass((address, fault)) {
-            let reason = fault.label();
-            tracing::warn!(listener = &*self.name, %address, reason, %error, left_out, remedy, "a client cannot connect");
-        }
-    }
-
-    async fn http(self: &Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
-        let session = Session::new();
-        let timeouts = Timeouts {
-            head: self.limits.head_timeout.get(),
-            idle: self.limits.keep_alive_idle.get(),
-            write: WRITE_TIMEOUT,
-            linger: LINGER,
-        };
-        let io = TokioIo::new(Guard::new(stream, Arc::clone(&session), timeouts));
-        let (door, of_connection) = (Arc::clone(self), (Arc::clone(&session), peer.clone()));
-        let service = hyper::service::service_fn(move |request| {
-            let (session, peer) = of_connection.clone();
-            Arc::clone(&door).answer(session, peer, request)
-        });
-        let mut connection = std::pin::pin!(self.builder.serve_connection(io, service));
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = self.shutdown.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(listener = &*self.name, address = %peer.address, %error, "connection ended early");
-        }
-        if let Some(refusal) = session.refusal() {
-            tracing::debug!(listener = &*self.name, address = %peer.address, %refusal, "request refused");
-            self.refused(if refusal.status == 408 { "slow_head" } else { "malformed" });
-        }
-    }
-
-    async fn answer(
-        self: Arc<Self>,
-        session: Arc<Session>,
-        peer: Peer,
-        mut request: Request<Incoming>,
-    ) -> Result<Response<Body>, std::convert::Infallible> {
-        match session.begin() {
-            Ok(_in_flight) => {
-                request.extensions_mut().insert(peer);
-                if let Some(requests) = &self.requests {
-                    request.extensions_mut().insert(requests.clone());
-                }
-                self.router.clone().oneshot(request).await
-            }
-            Err(refusal) => Ok(self.turn_away(&refusal, &peer, &request)),
-        }
-    }
-
-    /// The answer to a request that the front door refused.
-    fn turn_away(&self, refusal: &Refusal, peer: &Peer, request: &Request<Incoming>) -> Response<Body> {
-        let failure = Failure::front_door(refusal.status, refusal.message.clone());
-        let mut response = reply::failure(&failure);
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        let ids = Ids::of(request.headers());
-        if let Some(requests) = &self.requests {
-            let path = request.uri().path();
-            let mut record = Record::of_request(&self.name, peer.address, path, request.headers(), &ids);
-            record.end(response.status(), Some(&failure), Duration::ZERO);
-            requests.tell(record);
-        }
-        ids.put_on(&mut response);
-        response
-    }
-}
-
-fn builder(limits: &limits::Config) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    // The guard holds the clocks of HTTP/1: hyper's would also cut connections that are merely idle.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).half_close(true);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.max_concurrent_streams)
-        .max_header_list_size(HEADER_LIST_MAX)
-        .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
-        .max_local_error_reset_streams(RESETS_LOCAL_MAX)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_TIMEOUT);
-    builder
-}
-
-/// Counts an open connection for as long as it lives.
-struct Open(Arc<str>);
-
-impl Open {
-    fn new(listener: Arc<str>) -> Self {
-        metrics::CONNECTIONS_OPEN.shift(&[&listener], 1.0);
-        Self(listener)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        metrics::CONNECTIONS_OPEN.shift(&[&self.0], -1.0);
     }
 }
 
