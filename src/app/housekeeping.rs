@@ -106,6 +106,8 @@ fn show(parts: &Parts, seen: &mut Seen) {
     parts.readiness.set("the state was removed or replaced under the gateway", is_removed);
     parts.readiness.set("the disk of the spool is full or failing", spool.health != Health::Ok && !is_removed);
     show_troubles(parts);
+    // Who is only starting is about to be ready.
+    parts.uploads.set_ready(parts.readiness.reasons().iter().all(|reason| reason == super::STARTING));
     parts.judge();
 
     show_clock(parts.clock.standing(), seen);

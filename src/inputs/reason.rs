@@ -73,7 +73,7 @@ reasons! { {
     // The body.
     BODY_TOO_LARGE "body_too_large" 413 0 "the body is too large, or too large once decompressed", "sender: send less at once; limits.wire_max, limits.body_max";
     BODY_SLOW "body_slow" 408 1 "the body came too slowly", "look at the network; limits.body_timeout, limits.rate_min";
-    BODY_BROKEN "body_broken" 400 1 "the body broke off, or its framing is wrong", "look at the network and at the proxy between";
+    BODY_BROKEN "body_broken" 400 0 "the body broke off, or its framing is wrong", "look at the network and at the proxy between";
     ENCODING "encoding_unknown" 415 0 "a Content-Encoding that is not known here, or more than one", "sender: use gzip, deflate or zstd";
     FORMAT "format_unknown" 415 0 "the body is known to be something else than events", "sender: send what the message says";
     UNREADABLE "body_unreadable" 400 0 "the body cannot be read, or nothing of it was understood", "sender: correct what it sends, as the message says";

@@ -27,6 +27,12 @@ macro_rules! protocols {
                 vec![$(&self.$name),+]
             }
         }
+
+        /// Each as its clients know it.
+        #[cfg(test)]
+        pub(super) fn specimens() -> Vec<Box<dyn super::conformance::Specimen>> {
+            vec![$(Box::new(super::$name::specimen::Specimen)),+]
+        }
     };
 }
 

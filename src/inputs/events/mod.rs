@@ -3,6 +3,9 @@
 //!
 //! Answered with 200 and the receipt as JSON: `{"received":2,"filtered":0,"duplicate":1,"set_aside":0,"spooled":1}`.
 
+#[cfg(test)]
+pub(super) mod specimen;
+
 use std::sync::Arc;
 
 use axum::body::Body;

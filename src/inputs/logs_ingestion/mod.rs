@@ -4,6 +4,9 @@
 //! Clients differ in how they write the target. All of these arrive here: absolute-form targets, doubled slashes, fixed
 //! parts in any letter case, percent-encoded names (`api%2Dversion`).
 
+#[cfg(test)]
+pub(super) mod specimen;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
