@@ -12,12 +12,12 @@ use tokio::sync::Semaphore;
 
 use super::access_log::Record;
 use super::entra::Grant;
-use super::http::body::{Memory, NoMemory, Share, collect};
+use super::http::body::{Memory, Share, collect};
 use super::http::decompress::{DecompressError, Encoding, decompress};
 use super::http::limits;
 use super::http::readable::{self, ReadError, Readable};
 use super::protocol::{Content, Destination, Head};
-use super::reason::Failure;
+use super::reason::{Failure, Reason};
 use crate::event::foreign::Foreign;
 use crate::event::{Presence, Syntax};
 use crate::metrics;
@@ -134,20 +134,20 @@ impl<'a> Intake<'a> {
         Ok(body)
     }
 
-    async fn decompress(&mut self, encoding: Encoding, wire: Bytes) -> Result<Bytes, DecompressError> {
+    async fn decompress(&mut self, encoding: Encoding, wire: Bytes) -> Result<Bytes, Failure> {
         let body_max = self.body_max();
         if encoding == Encoding::Identity {
             // It has its memory already, and nothing comes out of it that needs more.
             self.share.shrink_to(wire.len() as u64);
-            return decompress(encoding, wire, body_max, &mut self.share);
+            return Ok(decompress(encoding, wire, body_max, &mut self.share)?);
         }
         let limit = body_max.min(self.share.most().saturating_sub(wire.len() as u64));
         let unpack = move |share: &mut Share| {
             let body = decompress(encoding, wire, limit, share)?;
             share.shrink_to(body.len() as u64);
-            Ok(body)
+            Ok::<_, DecompressError>(body)
         };
-        self.work(unpack).await.unwrap_or_else(|_| Err(NoMemory.into()))
+        Ok(self.work(unpack).await??)
     }
 
     /// A body as text in UTF-8: that of UTF-16 and of event logs too; as many at a time as there are cores.
@@ -155,16 +155,16 @@ impl<'a> Intake<'a> {
     /// # Errors
     ///
     /// When it is not what it begins as, is too large as text, or takes too long.
-    pub async fn readable(&mut self, body: Bytes, syntax: Syntax) -> Result<Readable, ReadError> {
+    pub async fn readable(&mut self, body: Bytes, syntax: Syntax) -> Result<Readable, Failure> {
         if !readable::is_packed(&body) {
             return Ok(Readable { body, damaged: Vec::new() });
         }
-        let _turn = self.room.reading.acquire().await.map_err(|_| NoMemory)?;
+        let _turn = self.room.reading.acquire().await.map_err(|_| Ended::Cancelled)?;
         let (limit, presence) = (self.body_max(), self.presence.clone());
         match self.work(move |share| readable::read(body, syntax, limit, share, &presence)).await {
-            Ok(read) => read,
-            Err(Ended::Panicked) => Err(ReadError::Damaged("it cannot be read".to_owned())),
-            Err(Ended::Cancelled) => Err(NoMemory.into()),
+            // Event logs are read by a library that has met such ones: what stops it is in the upload.
+            Err(Ended::Panicked) => Err(ReadError::Damaged("it cannot be read".to_owned()).into()),
+            read => Ok(read??),
         }
     }
 
@@ -226,7 +226,49 @@ pub enum Ended {
     Cancelled,
 }
 
+impl From<Ended> for Failure {
+    fn from(ended: Ended) -> Self {
+        let reason = if ended == Ended::Panicked { Reason::INTERNAL } else { Reason::STOPPING };
+        Self::new(reason, reason.text)
+    }
+}
+
 /// The length that a request declares.
 pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inputs::http::auth::{self, Gate, Peer};
+
+    #[tokio::test]
+    async fn work_that_panics_is_a_fault_of_ours_and_gives_its_memory_back() {
+        let room = Room::new(limits::Config::default(), Memory::new(1 << 20));
+        let (parts, ()) = http::Request::new(()).into_parts();
+        let (listener, gate) = (Arc::from("agents"), Gate::new(&auth::Config::default(), true, false, None));
+        let peer = Peer { address: [127, 0, 0, 1].into(), certificate: Arc::default() };
+        let head = Head { listener: &listener, parts: &parts, peer: &peer, gate: &gate };
+        let mut record = Record::of_connection(&listener, peer.address, "", "");
+        let (destination, presence) = (Destination::default(), Presence::default());
+        let (mut body, mut whole) = (Body::empty(), false);
+        let mut intake = Intake::new(Parts {
+            head: &head,
+            room: &room,
+            destination: &destination,
+            grant: None,
+            body: &mut body,
+            whole: &mut whole,
+            record: &mut record,
+            presence,
+        });
+        let ended = intake.work(|share| {
+            share.grow_to(1 << 20).expect("all of it");
+            panic!("nobody thought of this")
+        });
+        let failure = Failure::from(ended.await.map(|()| ()).expect_err("it panics"));
+        assert_eq!((failure.reason, failure.status().as_u16()), (Reason::INTERNAL, 503));
+        assert_eq!(room.memory.share().grow_to(1 << 20), Ok(()));
+    }
 }

@@ -268,6 +268,15 @@ mod tests {
     }
 
     #[test]
+    fn the_runbook_has_every_reason_and_what_to_do() {
+        let runbook = include_str!("../../docs/runbook.md");
+        for Reason { code, text, remedy, .. } in Reason::ALL {
+            let row = format!("| `{code}` | {text} | {remedy} |");
+            assert!(runbook.lines().any(|line| line == row), "docs/runbook.md lacks: {row}");
+        }
+    }
+
+    #[test]
     fn what_sheds_load_says_when_to_come_back() {
         for reason in Reason::ALL {
             assert!(!matches!(reason.status, 429 | 503) || reason.passes(), "{}", reason.code);
