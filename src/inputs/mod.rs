@@ -14,6 +14,8 @@ pub mod events;
 pub mod http;
 pub mod identity;
 pub mod intake;
+#[cfg(test)]
+mod lines;
 pub mod logs_ingestion;
 pub mod plane;
 pub mod protocol;

@@ -11,20 +11,21 @@ use serde::{Deserialize, Serialize};
 use super::protocol::{OpenError, Place, Protocol, Settings};
 
 macro_rules! protocols {
-    ($($(#[doc = $doc:literal])+ $name:ident;)+) => {
+    ($($(#[doc = $doc:literal])+ $(#[cfg($only:meta)])? $name:ident;)+) => {
         /// The tables of the protocols on a listener.
         #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
         #[serde(default)]
         pub struct Protocols {
-            $($(#[doc = $doc])+ pub $name: super::$name::Config,)+
+            $($(#[doc = $doc])+ $(#[cfg($only)])? pub $name: super::$name::Config,)+
         }
 
         impl Protocols {
             /// Their names: the tables of a listener.
-            pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),+];
+            pub const NAMES: &'static [&'static str] = &[$($(#[cfg($only)])? stringify!($name)),+];
 
             fn each(&self) -> Vec<&dyn Settings> {
-                vec![$(&self.$name),+]
+                let all: [&dyn Settings; Self::NAMES.len()] = [$($(#[cfg($only)])? &self.$name),+];
+                all.into()
             }
         }
 
@@ -41,6 +42,9 @@ protocols! {
     logs_ingestion;
     /// The plain door for scripts.
     events;
+    /// An example, which no gateway has.
+    #[cfg(test)]
+    lines;
 }
 
 impl Protocols {
