@@ -1,5 +1,5 @@
 //! A bare balancer of connections, as clouds have them: it asks each backend for its readiness now and then, gives a new
-//! connection to the next one that is ready and can be connected to, and from then on only passes bytes.
+//! connection to the next one that was ready, and from then on only passes bytes. It tries nothing twice either.
 
 #![allow(
     dead_code,
@@ -88,16 +88,11 @@ async fn accept(listener: TcpListener, backends: Arc<[Backend]>) {
     while let Ok((mut client, _)) = listener.accept().await {
         let (backends, turn) = (Arc::clone(&backends), next.fetch_add(1, Ordering::Relaxed));
         connections.spawn(async move {
-            for step in 0..backends.len() {
-                let backend = &backends[(turn + step) % backends.len()];
-                if !backend.is_ready.load(Ordering::Relaxed) {
-                    continue;
-                }
-                if let Ok(mut server) = TcpStream::connect(("127.0.0.1", backend.uploads)).await {
-                    // How a connection ends is the business of its two sides.
-                    drop(tokio::io::copy_bidirectional(&mut client, &mut server).await);
-                    return;
-                }
+            let mut in_turn = backends.iter().cycle().skip(turn % backends.len()).take(backends.len());
+            let Some(backend) = in_turn.find(|backend| backend.is_ready.load(Ordering::Relaxed)) else { return };
+            if let Ok(mut server) = TcpStream::connect(("127.0.0.1", backend.uploads)).await {
+                // How a connection ends is the business of its two sides.
+                drop(tokio::io::copy_bidirectional(&mut client, &mut server).await);
             }
         });
         while connections.try_join_next().is_some() {}
