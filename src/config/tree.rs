@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::load::Sections;
 use crate::spool::dead_letter;
-use crate::values::Span;
+use crate::values::SpanOrZero;
 use crate::{access_log, admin, balancer, dedup, filter, forward, ingest, inputs, outputs, spool, telemetry, tunnel};
 
 /// Everything that can be configured. Every key has a default: without a file Gatepost listens on loopback, keeps its
@@ -28,7 +28,7 @@ pub struct Config {
     /// How long uploads and new tunnels are still taken after readiness has fallen, at SIGTERM and at `POST /drain`, so that
     /// load balancers see it first; meanwhile clients are told to close their connections. Longer than two probes of the
     /// balancer. A stop takes so much longer; a second SIGTERM, or Ctrl-C, cuts it short. Default 10 s; 0 s: no grace.
-    pub drain_grace: Span,
+    pub drain_grace: SpanOrZero,
     /// What Gatepost writes to standard error.
     pub telemetry: telemetry::Config,
     /// The admin plane: health, readiness, metrics, status, control.
@@ -59,7 +59,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             state_dir: PathBuf::from("./gatepost-state"),
-            drain_grace: Span::secs(10),
+            drain_grace: SpanOrZero::secs(10),
             telemetry: telemetry::Config::default(),
             admin: admin::Config::default(),
             listeners: vec![inputs::Config::default()],

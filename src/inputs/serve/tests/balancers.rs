@@ -111,6 +111,43 @@ async fn limits_count_the_clients_behind_a_balancer_and_never_its_health_checks(
     }
 }
 
+/// Asks for a token; the status of the answer.
+async fn ask(gate: &Running, host: &str, secret: &str) -> String {
+    let form = format!(
+        "grant_type=client_credentials&client_id=plant&client_secret={secret}&scope=https%3A%2F%2Fmonitor.azure.com%2F.default"
+    );
+    let target = "/11111111-2222-3333-4444-555555555555/oauth2/v2.0/token";
+    let head = format!(
+        "PROXY TCP4 {host} 127.0.0.1 12345 443\r\nPOST {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n",
+        form.len()
+    );
+    status(&gate.raw((head + &form).as_bytes()).await).to_owned()
+}
+
+#[tokio::test]
+async fn wrong_secrets_lock_out_their_own_host_and_not_the_balancer() {
+    let state = tempfile::tempdir().expect("a directory");
+    let mut config = behind_a_balancer();
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"sesame");
+    let sha256 = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    config.entra.enabled = true;
+    config.entra.clients = vec![entra::ClientEntry {
+        id: "plant".to_owned(),
+        secrets: vec![entra::SecretHash { sha256 }],
+        ..entra::ClientEntry::default()
+    }];
+    let issuer = entra::Issuer::open(&config.entra, "agents", state.path(), None).expect("it opens");
+    let listener = Listener::bind(&config, state.path()).expect("the listener starts");
+    let gate = start_issuing(&config, listener, Some(Arc::new(issuer)));
+    let mut asked = 0;
+    while ask(&gate, "192.0.2.66", "wrong").await != "429" {
+        asked += 1;
+        assert!(asked < 100, "it may guess for ever");
+    }
+    assert_eq!(ask(&gate, "192.0.2.7", "sesame").await, "200");
+}
+
 #[tokio::test]
 async fn a_reload_changes_who_is_a_balancer() {
     let mut config = behind_a_balancer();

@@ -62,10 +62,14 @@ fn start_in(config: &inputs::Config, state_dir: &Path) -> Running {
 }
 
 fn start_with(config: &inputs::Config, listener: Listener) -> Running {
+    start_issuing(config, listener, None)
+}
+
+fn start_issuing(config: &inputs::Config, listener: Listener, issuer: Option<Arc<entra::Issuer>>) -> Running {
     let (address, stages, accept) = (listener.address(), Stages::default(), Arc::<Scripted>::default());
     let is_unready = Arc::<AtomicBool>::default();
     let bodies = inputs::http::body::Memory::new(64 << 20);
-    let opened = inputs::Opened::new(config, None, Path::new("/nonexistent"), &inputs::Opened::default())
+    let opened = inputs::Opened::new(config, issuer, Path::new("/nonexistent"), &inputs::Opened::default())
         .expect("nothing is read");
     let router = inputs::router(config, Arc::clone(&accept) as Arc<dyn Accept>, opened, &bodies);
     let task = tokio::spawn(serve(listener, router, stages.clone(), Arc::clone(&is_unready)));
