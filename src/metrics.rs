@@ -105,6 +105,9 @@ metrics! {
     /// Windows events in acknowledged uploads that had no readable time, by input: they are known by their content only, and a
     /// workspace puts the time of arrival in its place. `/status` says who sends them.
     EVENTS_TIMELESS = Counter "gatepost_events_without_time_total" ["input"];
+    /// Records of the Data Collector API that were spooled and tell no time of their own, by input: if their sender repeats them
+    /// under a new signature, nobody can tell that from new records, and they are forwarded again.
+    EVENTS_UNRECOGNISABLE = Counter "gatepost_events_unrecognisable_total" ["input"];
     /// Events appended to the spool, by input.
     EVENTS_SPOOLED = Counter "gatepost_events_spooled_total" ["input"];
     /// Uploads refused because of load, or because of a trouble of the gateway's own, by reason.

@@ -31,6 +31,9 @@ pub struct Client {
     /// The scope of its event keys: events are only compared within one scope, so that a stranger cannot make
     /// someone else's coming event look like a duplicate. Agents that may carry the same events share a group.
     pub scope: Arc<str>,
+    /// What tells this upload of it from others, where records that have no identity of their own are known by their upload and
+    /// their place in it; `None` where they are known by their content. Equal marks mean that an upload is repeated.
+    pub upload_mark: Option<[u8; 32]>,
     /// The source address; `None` where there is none (files, replays).
     pub address: Option<IpAddr>,
     /// The names in its verified certificate, common name first; empty without one.

@@ -89,6 +89,9 @@ pub(super) fn sort(
     let Upload { input, client, stream, body, .. } = &upload;
     identity::check(input, client, &decoded.events)?;
     let mut keys = keys.for_scope(&client.scope, stream);
+    if let Some(mark) = &client.upload_mark {
+        keys = keys.within_upload(mark);
+    }
     let mut session = rules.session(client, stream, Timestamp::of(now));
     let mut dropped = BTreeMap::new();
     let mut records = Vec::new();
@@ -103,12 +106,12 @@ pub(super) fn sort(
             Decision::Drop(reason) => *dropped.entry(reason).or_insert(0) += 1,
             Decision::Keep(set) => {
                 let kind = Kind::Event(event.format, set);
-                records.push(Record { key: keys.key(event), span: span(body, event.raw), kind });
+                records.push(Record { key: keys.at(at).key(event), span: span(body, event.raw), kind });
             }
         }
     }
-    for record in decoded.unreadable {
-        let key = keys.unreadable_key(record.raw);
+    for (at, record) in decoded.unreadable.into_iter().enumerate() {
+        let key = keys.at(at).unreadable_key(record.raw);
         let kind = Kind::Unreadable(record.reason);
         records.push(Record { key, span: span(body, record.raw), kind });
     }

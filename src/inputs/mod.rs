@@ -9,6 +9,7 @@
 pub mod access_log;
 #[cfg(test)]
 mod conformance;
+pub mod data_collector;
 pub mod entra;
 pub mod events;
 pub mod http;
@@ -112,9 +113,10 @@ impl Config {
             self.tls.client_certificates == tls_server::ClientCertificates::Required && self.tls.client_ca.is_none(),
             "tls.client_certificates is \"required\"; set tls.client_ca",
         );
-        problems.extend(self.auth.problems(self.is_for_this_host(), client_ca, self.entra.issues()));
+        let brings = self.protocols.bring_credentials();
+        problems.extend(self.auth.problems(self.is_for_this_host() || brings, client_ca, self.entra.issues()));
         problems.extend(self.entra.problems());
-        problems.extend(self.identity.problems(&self.auth, &self.entra, client_ca));
+        problems.extend(self.identity.problems(&self.auth, &self.entra, client_ca || self.protocols.bind_clients()));
         problems.extend(self.limits.problems());
         problems.extend(self.protocols.problems());
         problems.into_iter().map(keyed).collect()
@@ -122,7 +124,7 @@ impl Config {
 
     /// The agent groups that clients can belong to.
     pub fn groups(&self) -> impl Iterator<Item = &str> {
-        self.auth.groups().chain(self.entra.groups())
+        self.auth.groups().chain(self.entra.groups()).chain(self.protocols.groups())
     }
 
     /// Whether only clients on this host can reach it: on loopback, and no balancer speaks for others.

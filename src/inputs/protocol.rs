@@ -27,6 +27,8 @@ use super::http::auth::{Admitted, Gate, Peer};
 use super::intake::Intake;
 use super::reason::Failure;
 use super::target;
+#[expect(unused_imports, reason = "named by the documentation")]
+use crate::event::Client;
 use crate::event::{Damaged, Syntax};
 use crate::ingest::accept::Receipt;
 
@@ -67,6 +69,12 @@ pub trait Ask: Send {
 
     /// Reads its body, with what [`Intake`] has for that.
     fn read<'a>(&'a mut self, intake: &'a mut Intake<'_>) -> BoxFuture<'a, Result<Reading, Failure>>;
+
+    /// What tells this upload from others, once it was read: see [`Client::upload_mark`]. The default is `None`: records without an
+    /// identity of their own are known by their content.
+    fn mark(&self) -> Option<[u8; 32]> {
+        None
+    }
 
     /// The answer when its events are durable.
     fn taken(&self, receipt: &Receipt) -> Response<Body>;
@@ -150,6 +158,21 @@ pub type Then = Box<dyn FnOnce(Receipt) -> BoxFuture<'static, Result<(), Failure
 pub trait Settings {
     /// Whether the listener speaks it.
     fn is_enabled(&self) -> bool;
+
+    /// Whether its clients show credentials of its own, so that the listener's `auth` may name none.
+    fn brings_credentials(&self) -> bool {
+        false
+    }
+
+    /// Whether a client of its own is bound to computers or resources: see `identity.policy`.
+    fn binds_clients(&self) -> bool {
+        false
+    }
+
+    /// The agent groups that clients of its own can belong to.
+    fn groups(&self) -> Vec<&str> {
+        Vec::new()
+    }
 
     /// What cannot work; each begins with its key (`logs_ingestion.streams: …`) and says what would be right.
     fn problems(&self) -> Vec<String> {

@@ -42,6 +42,8 @@ protocols! {
     logs_ingestion;
     /// The plain door for scripts.
     events;
+    /// The HTTP Data Collector API, for agents and scripts that cannot be changed.
+    data_collector;
     /// An example, which no gateway has.
     #[cfg(test)]
     lines;
@@ -56,6 +58,21 @@ impl Protocols {
             problems.push(format!("{first}.enabled: nothing is enabled here; enable {names}, or remove the listener"));
         }
         problems
+    }
+
+    /// Whether clients of any of them show credentials of their own.
+    pub fn bring_credentials(&self) -> bool {
+        self.each().into_iter().any(|settings| settings.is_enabled() && settings.brings_credentials())
+    }
+
+    /// Whether any of them binds clients to computers or resources.
+    pub fn bind_clients(&self) -> bool {
+        self.each().into_iter().any(|settings| settings.is_enabled() && settings.binds_clients())
+    }
+
+    /// The agent groups that clients of theirs can belong to.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.each().into_iter().flat_map(Settings::groups)
     }
 
     /// Opens those that the listener speaks, in the order in which requests are offered to them.

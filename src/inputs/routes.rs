@@ -214,6 +214,7 @@ impl Door {
             Reading::Events(content) => content,
         };
         let share = intake.into_share();
+        let client = Client { upload_mark: ask.mark(), ..client };
         let receipt = self.keep(client, content, presence, share).await?;
         record.receipt = Some(receipt);
         Ok(ask.taken(&receipt))

@@ -15,12 +15,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use gatepost::cli::send::client::Client;
 use gatepost::cli::simulate::collector::{Behaviour, Collector, Fault, Memory};
 use gatepost::cli::simulate::events::{Host, Identity, Shape, SimulatedEvent};
 use gatepost::cli::simulate::held::Held;
 use gatepost::cli::simulate::traffic::Frozen;
 use support::{PATH, PATIENCE, Running, Site, workspace};
+use time::OffsetDateTime;
+use time::macros::format_description;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -43,14 +48,37 @@ struct Oracle {
     uploads: AtomicU64,
 }
 
-/// A protocol as an agent speaks it: where it uploads an array of rows, and the status upon which it forgets them.
+/// A protocol as an agent speaks it: where it uploads an array of rows, what it puts on the request, and the status upon which
+/// it forgets them.
 struct Spoken {
     path: &'static str,
+    headers: fn(&[u8]) -> Vec<(&'static str, String)>,
     taken: u16,
 }
 
 /// Those of the registry; agents take turns.
-const SPOKEN: [Spoken; 2] = [Spoken { path: PATH, taken: 204 }, Spoken { path: "/v1/events", taken: 200 }];
+const SPOKEN: [Spoken; 3] = [
+    Spoken { path: PATH, headers: |_| Vec::new(), taken: 204 },
+    Spoken { path: "/v1/events", headers: |_| Vec::new(), taken: 200 },
+    Spoken { path: "/api/logs?api-version=2016-04-01", headers: signed, taken: 200 },
+];
+
+/// The listener's protocols that are not on by themselves. Rows stay as they are, so that the collector knows them again.
+const PROTOCOLS: &str = concat!(
+    "data_collector = { enabled = true, workspaces = [{ id = \"01234567-89ab-cdef-0123-456789abcdef\", ",
+    "keys = [\"AQEBAQEBAQEBAQEBAQEBAQ==\"], log_types = [{ name = \"Rows\", suffixes = false }] }] }\n",
+);
+
+/// A post to the Data Collector API, signed with the key of the configuration.
+fn signed(body: &[u8]) -> Vec<(&'static str, String)> {
+    let rfc_1123 =
+        format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+    let date = OffsetDateTime::now_utc().format(&rfc_1123).unwrap();
+    let text = format!("POST\n{}\napplication/json\nx-ms-date:{date}\n/api/logs", body.len());
+    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &[1; 16]), text.as_bytes());
+    let authorization = format!("SharedKey 01234567-89ab-cdef-0123-456789abcdef:{}", BASE64_STANDARD.encode(signature));
+    vec![("authorization", authorization), ("x-ms-date", date), ("log-type", "Rows".to_owned())]
+}
 
 /// One agent: it keeps a batch until it is acknowledged, whatever happens to the gateway meanwhile.
 async fn agent(number: u64, client: Client, spoken: &'static Spoken, url: String, oracle: Arc<Oracle>) {
@@ -62,7 +90,9 @@ async fn agent(number: u64, client: Client, spoken: &'static Spoken, url: String
         let rows: Vec<Vec<u8>> = batch.iter().map(|event| event.render(Shape::Row)).collect();
         let body = [b"[".as_slice(), &rows.join(&b','), b"]"].concat();
         while !oracle.stop.load(Ordering::Relaxed) {
-            let headers = [("content-type", "application/json")];
+            let own = (spoken.headers)(&body);
+            let mut headers = vec![("content-type", "application/json")];
+            headers.extend(own.iter().map(|(name, value)| (*name, &**value)));
             let answer = client.post(&url, &headers, body.clone().into(), Duration::from_secs(5)).await;
             if answer.is_ok_and(|answer| answer.status == spoken.taken) {
                 oracle.owed.lock().unwrap().extend(batch.iter().map(SimulatedEvent::identity));
@@ -92,7 +122,7 @@ async fn nothing_acknowledged_is_lost_and_nothing_arrives_twice_over_a_hundred_k
     let collector = Collector::start(Memory::Identities).await.unwrap();
     collector.set(Behaviour { recognise_repeats: true, latency: Duration::from_millis(3), ..Behaviour::default() });
     let site = Site::new(
-        &workspace("workspace", &[&collector]),
+        &(PROTOCOLS.to_owned() + &workspace("workspace", &[&collector])),
         "[spool]\nsegment_size = \"1 MiB\"\nmax_size = \"256 MiB\"\n",
     );
     let running = site.start().await;
@@ -258,7 +288,9 @@ fn all(parts: [Held; 2]) -> Held {
 async fn what_kills_make_of_copies_is_counted_in_each_round_and_hardly_more() {
     let (rounds, mut rng) = rounds(COUNTED_ROUNDS);
     let mut counting = Counting::new().await;
-    let output = workspace("workspace", &counting.collectors.each_ref()) + &format!("max_batch_events = {BATCH}\n");
+    let output = PROTOCOLS.to_owned()
+        + &workspace("workspace", &counting.collectors.each_ref())
+        + &format!("max_batch_events = {BATCH}\n");
     let site = Site::new(&output, "[spool]\nsegment_size = \"1 MiB\"\nmax_size = \"256 MiB\"\n");
     let mut running = site.start().await;
     let oracle = Arc::new(Oracle::default());

@@ -12,6 +12,7 @@ mod vectors;
 mod bad_input;
 mod client_certificates;
 mod curl;
+mod data_collector;
 mod front_door;
 mod metrics;
 mod raw;

@@ -43,7 +43,8 @@ pub enum EventKey {
         /// `TimeCreated`, cut to whole Unix seconds.
         second: i64,
     },
-    /// Anything else: keyed hash of the scope, the upload stream and the canonical record.
+    /// Anything else: keyed hash of the scope, the upload stream and the canonical record; or, instead of that, of the upload's
+    /// mark and the record's place.
     Content(u128),
 }
 
@@ -76,7 +77,7 @@ impl KeyMaker {
         let mut contents = SipHasher13::new_with_key(&self.content_key);
         write(&mut contents, scope.as_bytes());
         write(&mut contents, stream.as_bytes());
-        ScopedKeys { maker: std::marker::PhantomData, streams, contents, last: None }
+        ScopedKeys { maker: std::marker::PhantomData, streams, contents, last: None, place: None }
     }
 }
 
@@ -88,6 +89,8 @@ pub struct ScopedKeys<'a> {
     streams: SipHasher13,
     contents: SipHasher13,
     last: Option<LastStream>,
+    /// The place in its upload of the record whose key is made next, where those count instead of contents.
+    place: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -98,6 +101,19 @@ struct LastStream {
 }
 
 impl ScopedKeys<'_> {
+    /// Records without an identity of their own are known by this upload and their place in it, not by their content: two that
+    /// are equal are two.
+    pub fn within_upload(mut self, mark: &[u8; 32]) -> Self {
+        write(&mut self.contents, mark);
+        Self { place: Some(0), ..self }
+    }
+
+    /// The next key is that of the record at this place of the upload: of those that were understood, or of those that were not.
+    pub fn at(&mut self, place: usize) -> &mut Self {
+        self.place = self.place.map(|_| place as u64);
+        self
+    }
+
     /// The identity of an event.
     pub fn key(&mut self, event: &Event<'_>) -> EventKey {
         let Fields { computer: Some(computer), record_id: Some(record_id), time: Some(time), .. } = &event.fields
@@ -118,10 +134,13 @@ impl ScopedKeys<'_> {
 
     /// The identity of a record that could not be understood: its bytes.
     pub fn unreadable_key(&mut self, raw: &[u8]) -> EventKey {
-        self.hash_content(b'u', raw)
+        self.place.map_or_else(|| self.hash_content(b'u', raw), |place| self.hash_content(b'q', &place.to_le_bytes()))
     }
 
     fn content_key(&self, event: &Event<'_>) -> EventKey {
+        if let Some(place) = self.place {
+            return self.hash_content(b'p', &place.to_le_bytes());
+        }
         quoted::within(event, |event| self.content_of(event))
     }
 

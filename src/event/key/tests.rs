@@ -323,3 +323,23 @@ fn real_events_have_one_key_in_every_form_and_no_two_share_one() {
     );
     assert!(different.is_empty(), "{:?}", different.first());
 }
+
+#[test]
+fn within_an_upload_equal_records_are_two_and_only_the_same_upload_repeats_them() {
+    let decoded = decode(Syntax::Lines, b"{\"a\":1}\n{\"a\":1}\nx").expect("decodes");
+    let keys = |mark: u8| {
+        let maker = maker();
+        let mut keys = maker.for_scope("scope", "stream").within_upload(&[mark; 32]);
+        let mut all: Vec<EventKey> =
+            decoded.events.iter().enumerate().map(|(at, event)| keys.at(at).key(event)).collect();
+        all.push(keys.at(0).unreadable_key(b"x"));
+        all
+    };
+    let first = keys(1);
+    assert_eq!(first, keys(1));
+    let different: HashSet<EventKey> = first.into_iter().chain(keys(2)).collect();
+    assert_eq!(different.len(), 6);
+    let event = decode(Syntax::Lines, XML.as_bytes()).expect("decodes");
+    let known = maker().for_scope("scope", "stream").within_upload(&[1; 32]).at(7).key(&event.events[0]);
+    assert_eq!(known, key_of(XML), "an event with an identity of its own has it in any upload");
+}

@@ -31,7 +31,7 @@ const REPEAT: Duration = Duration::from_secs(60);
 
 /// What is remembered.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
+pub(in crate::inputs) struct Memory {
     /// By address and client; every failure counts for both the client and the address.
     failures: Mutex<HashMap<(IpAddr, Whose), Bucket>>,
     /// Credentials that were right at an address, and when.
@@ -114,7 +114,7 @@ impl Bucket {
 
 impl Memory {
     /// Whether a client at an address has failures free; else when. `client` is its id, if that is known.
-    pub(super) fn may_fail(&self, address: IpAddr, client: Option<&str>) -> Result<(), Duration> {
+    pub(in crate::inputs) fn may_fail(&self, address: IpAddr, client: Option<&str>) -> Result<(), Duration> {
         let mut failures = lock(&self.failures);
         for (key, limit) in counted(address, client) {
             if let Some(bucket) = failures.get_mut(&key) {
@@ -126,7 +126,7 @@ impl Memory {
     }
 
     /// A client at an address failed.
-    pub(super) fn failed(&self, address: IpAddr, client: Option<&str>) {
+    pub(in crate::inputs) fn failed(&self, address: IpAddr, client: Option<&str>) {
         let mut failures = lock(&self.failures);
         for (key, limit) in counted(address, client) {
             if failures.len() >= FAILED_MAX {
@@ -143,12 +143,12 @@ impl Memory {
     }
 
     /// Whether a credential was right at this address before. Whoever shows it again pays for nobody's failures.
-    pub(super) fn was_proven(&self, address: IpAddr, credential: [u8; 32]) -> bool {
+    pub(in crate::inputs) fn was_proven(&self, address: IpAddr, credential: [u8; 32]) -> bool {
         lock(&self.proven).contains_key(&(network(address), credential))
     }
 
     /// A credential was right at this address.
-    pub(super) fn proved(&self, address: IpAddr, credential: [u8; 32]) {
+    pub(in crate::inputs) fn proved(&self, address: IpAddr, credential: [u8; 32]) {
         let mut proven = lock(&self.proven);
         let key = (network(address), credential);
         if proven.len() >= PROVEN_MAX && !proven.contains_key(&key) {

@@ -14,7 +14,7 @@ mod grant;
 mod jwt;
 mod keys;
 mod known;
-mod memory;
+pub(in crate::inputs) mod memory;
 mod proof;
 pub mod request;
 

@@ -1,0 +1,25 @@
+//! Whatever stands in the headers and the body of a post to the Data Collector API: rows come out that ingest can read, or words.
+#![no_main]
+
+use gatepost::event::{Syntax, Timestamp, decode};
+use gatepost::inputs::data_collector::Columns;
+use gatepost::inputs::data_collector::rewrite::{How, rewrite};
+use gatepost::inputs::data_collector::signature::{shown, unix_seconds};
+use gatepost::inputs::http::body::Memory;
+use libfuzzer_sys::fuzz_target;
+
+const LIMIT: u64 = 1 << 20;
+
+fuzz_target!(|input: (&str, Vec<String>, Option<&str>, bool, &[u8])| {
+    let (header, columns, time_field, suffixes, body) = input;
+    shown(header);
+    unix_seconds(header);
+    let columns = suffixes.then(|| Columns::new(&columns));
+    let arrival = Timestamp::from_ticks(0);
+    let how = How { columns: columns.as_ref(), time_field, resource_id: Some(header), arrival };
+    if let Ok(rows) = rewrite(body, &how, LIMIT, &mut Memory::new(4 * LIMIT).share()) {
+        assert!(rows.text.len() as u64 <= LIMIT);
+        // Text is JSON; single records may still be set aside.
+        assert!(decode(Syntax::JsonArray, &rows.text).is_ok());
+    }
+});

@@ -1,0 +1,262 @@
+//! Which column of its custom table a property belongs to, as the service of the Data Collector API decided it.
+//!
+//! A value's type is told by a suffix of the column: `_s`, `_d`, `_b`, `_t`, `_g`. Where columns of the table are known, a value that
+//! can be converted to one goes there; any other gets the column of its own type.
+//!
+//! Documented by Microsoft: the suffixes, the conversion, GUIDs without dashes, nulls that are left out. Only reported by users:
+//! that `Computer` keeps its name, that nested values become text, and that other characters in names become `_`.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use crate::event::Timestamp;
+
+/// Most characters of a column's name.
+pub(super) const COLUMN_MAX: usize = 45;
+/// The column that custom tables have without a suffix.
+const COMPUTER: &str = "Computer";
+
+/// What a property may be in its table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Under the property's own name, as it is.
+    Plain,
+    Number,
+    Boolean,
+    Time,
+    Guid,
+    Text,
+}
+
+/// In the order in which a conversion is tried: text takes everything.
+const KINDS: [(Kind, &str); 6] = [
+    (Kind::Plain, ""),
+    (Kind::Number, "_d"),
+    (Kind::Boolean, "_b"),
+    (Kind::Time, "_t"),
+    (Kind::Guid, "_g"),
+    (Kind::Text, "_s"),
+];
+
+impl Kind {
+    fn suffix(self) -> &'static str {
+        KINDS.iter().find(|(kind, _)| *kind == self).map_or("", |(_, suffix)| suffix)
+    }
+}
+
+/// The columns of a table, as far as they are known: for each property, what it may be.
+#[derive(Debug, Default)]
+pub struct Columns(HashMap<String, Vec<Kind>>);
+
+/// A value of a record in JSON.
+#[derive(Debug)]
+enum Value<'a> {
+    Flag,
+    Number,
+    Text(Cow<'a, str>),
+    /// An object, an array, or a string that cannot be read.
+    Other,
+}
+
+/// A value as it is written into a row.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Written<'a> {
+    /// JSON.
+    Json(&'a str),
+    /// A text that is still to be quoted.
+    Text(Cow<'a, str>),
+}
+
+impl Columns {
+    /// Of these names.
+    pub fn new(names: &[String]) -> Self {
+        let mut known: HashMap<String, Vec<Kind>> = HashMap::new();
+        for name in names {
+            let typed = KINDS[1..].iter().find_map(|(kind, suffix)| Some((name.strip_suffix(suffix)?, *kind)));
+            let (property, kind) = typed.filter(|(property, _)| !property.is_empty()).unwrap_or((name, Kind::Plain));
+            known.entry(property.to_owned()).or_default().push(kind);
+        }
+        Self(known)
+    }
+
+    /// The column of a property and what stands there; `None` for null. `value` is its JSON.
+    pub(super) fn place<'a>(&self, property: &str, value: &'a str) -> Option<(String, Written<'a>)> {
+        if value == "null" {
+            return None;
+        }
+        let (name, read) = (in_column_letters(property), Value::of(value));
+        let natural = read.kind();
+        let known = self.0.get(&*name).map(Vec::as_slice).unwrap_or_default();
+        let is_computer = name == COMPUTER && known.is_empty() && matches!(read, Value::Text(_));
+        let fits = |kind: &Kind| read.written(*kind, value).map(|written| (*kind, written));
+        let chosen = if is_computer {
+            fits(&Kind::Plain)
+        } else if known.contains(&natural) {
+            fits(&natural)
+        } else {
+            KINDS.iter().filter(|(kind, _)| known.contains(kind)).find_map(|(kind, _)| fits(kind))
+        };
+        let (kind, written) = chosen.or_else(|| fits(&natural))?;
+        Some((format!("{name}{}", kind.suffix()), written))
+    }
+}
+
+impl<'a> Value<'a> {
+    fn of(value: &'a str) -> Self {
+        match value.as_bytes().first() {
+            Some(b't' | b'f') => Self::Flag,
+            Some(b'-' | b'0'..=b'9') => Self::Number,
+            Some(b'"') => text(value).map_or(Self::Other, Self::Text),
+            _ => Self::Other,
+        }
+    }
+
+    /// What it is by itself.
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Flag => Kind::Boolean,
+            Self::Number => Kind::Number,
+            Self::Text(text) if guid(text).is_some() => Kind::Guid,
+            Self::Text(text) if iso_8601(text).is_some() => Kind::Time,
+            Self::Text(_) | Self::Other => Kind::Text,
+        }
+    }
+
+    /// How it is written in a column of this kind; `None` when it cannot be converted.
+    fn written(&self, kind: Kind, json: &'a str) -> Option<Written<'a>> {
+        let as_it_is = Written::Json(json);
+        match (kind, self) {
+            (Kind::Plain, _) | (Kind::Number, Self::Number) | (Kind::Boolean, Self::Flag) => Some(as_it_is),
+            (Kind::Text, Self::Text(_)) => Some(as_it_is),
+            // What cannot be read is left for ingest to say so.
+            (Kind::Text, Self::Other) if json.starts_with('"') => Some(as_it_is),
+            (Kind::Text, Self::Flag | Self::Number | Self::Other) => Some(Written::Text(json.into())),
+            (Kind::Number, Self::Text(text)) => number_in(json, text).map(Written::Json),
+            (Kind::Boolean, Self::Text(text)) => flag(text).map(Written::Json),
+            (Kind::Guid, Self::Text(text)) => guid(text).map(Written::Text),
+            (Kind::Time, Self::Text(text)) if iso_8601(text).is_some() => Some(as_it_is),
+            (Kind::Time, Self::Text(text)) => Timestamp::parse(text).map(|time| Written::Text(time.to_string().into())),
+            _ => None,
+        }
+    }
+}
+
+/// The text of a string in JSON.
+pub(super) fn text(json: &str) -> Option<Cow<'_, str>> {
+    match json.get(1..json.len().saturating_sub(1)) {
+        Some(inner) if memchr::memchr(b'\\', inner.as_bytes()).is_none() => Some(Cow::Borrowed(inner)),
+        _ => serde_json::from_str(json).ok().map(Cow::Owned),
+    }
+}
+
+/// A time as the service took it: `YYYY-MM-DDThh:mm:ss`, with a fraction and a zone or without.
+pub(super) fn iso_8601(text: &str) -> Option<Timestamp> {
+    let is_shaped = text.as_bytes().get(10) == Some(&b'T') && text.as_bytes()[0].is_ascii_digit();
+    is_shaped.then(|| Timestamp::parse(text)).flatten()
+}
+
+/// A GUID with its dashes, if a text is one, with or without them.
+fn guid(text: &str) -> Option<Cow<'static, str>> {
+    let dashed = text.len() == 36 && [8, 13, 18, 23].iter().all(|at| text.as_bytes()[*at] == b'-');
+    if !dashed && text.len() != 32 {
+        return None;
+    }
+    let digits: String = text.chars().filter(|c| *c != '-').collect();
+    let is_guid = digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let cut = || [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-").into();
+    is_guid.then(cut)
+}
+
+/// The number, as JSON writes it, that a string holds. Digits that are written with escapes stay a text.
+fn number_in<'a>(string: &'a str, text: &str) -> Option<&'a str> {
+    let number = text.trim_ascii();
+    let begins = number.bytes().next().is_some_and(|byte| byte == b'-' || byte.is_ascii_digit());
+    if !begins || serde_json::from_str::<f64>(number).is_err() {
+        return None;
+    }
+    string.find(number).and_then(|at| string.get(at..at + number.len()))
+}
+
+fn flag(text: &str) -> Option<&'static str> {
+    ["true", "false"].into_iter().find(|word| text.trim_ascii().eq_ignore_ascii_case(word))
+}
+
+/// A property's name as far as a column may have it.
+fn in_column_letters(property: &str) -> Cow<'_, str> {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if property.chars().all(is_letter) {
+        return Cow::Borrowed(property);
+    }
+    property.chars().map(|c| if is_letter(c) { c } else { '_' }).collect::<String>().into()
+}
+
+/// Whether a text can be the name of a column.
+pub(super) fn is_column(name: &str) -> bool {
+    (1..=COLUMN_MAX).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn placed(columns: &[&str], property: &str, value: &str) -> Option<String> {
+        let columns: Vec<String> = columns.iter().map(|name| (*name).to_owned()).collect();
+        let (name, written) = Columns::new(&columns).place(property, value)?;
+        let value = match written {
+            Written::Json(json) => json.to_owned(),
+            Written::Text(text) => serde_json::Value::from(text).to_string(),
+        };
+        Some(format!("{name}={value}"))
+    }
+
+    #[test]
+    fn a_value_gets_the_column_of_its_type() {
+        for (value, want) in [
+            (r#""MyString1""#, Some(r#"p_s="MyString1""#)),
+            ("42", Some("p_d=42")),
+            ("-1.50e3", Some("p_d=-1.50e3")),
+            ("true", Some("p_b=true")),
+            ("null", None),
+            (r#""2019-09-12T20:00:00.625Z""#, Some(r#"p_t="2019-09-12T20:00:00.625Z""#)),
+            (r#""2019-09-12T20:00:00""#, Some(r#"p_t="2019-09-12T20:00:00""#)),
+            (r#""2019-09-12 20:00:00""#, Some(r#"p_s="2019-09-12 20:00:00""#)),
+            (r#""2019-99-12T20:00:00Z""#, Some(r#"p_s="2019-99-12T20:00:00Z""#)),
+            (r#""9909ED01-A74C-4874-8ABF-D2678E3AE23D""#, Some(r#"p_g="9909ED01-A74C-4874-8ABF-D2678E3AE23D""#)),
+            (r#""8145d82213a744ad859c36f31a84f6dd""#, Some(r#"p_g="8145d822-13a7-44ad-859c-36f31a84f6dd""#)),
+            (r#""8145d82213a744ad859c36f31a84f6dg""#, Some(r#"p_s="8145d82213a744ad859c36f31a84f6dg""#)),
+            (r#"{"a": ["b"]}"#, Some(r#"p_s="{\"a\": [\"b\"]}""#)),
+            (r#""\ud800""#, Some(r#"p_s="\ud800""#)),
+            (r#""caf\u00e9""#, Some(r#"p_s="caf\u00e9""#)),
+        ] {
+            assert_eq!(placed(&[], "p", value).as_deref(), want, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_can_be_converted_goes_to_the_column_that_is_there() {
+        for (columns, value, want) in [
+            (&["p_d"][..], r#""42""#, r#"p_d=42"#),
+            (&["p_d"], r#""forty-two""#, r#"p_s="forty-two""#),
+            (&["p_b"], r#""True""#, "p_b=true"),
+            (&["p_b"], "17", "p_d=17"),
+            (&["p_s"], "17", r#"p_s="17""#),
+            (&["p_s"], "false", r#"p_s="false""#),
+            (&["p_s"], r#""8145d82213a744ad859c36f31a84f6dd""#, r#"p_s="8145d82213a744ad859c36f31a84f6dd""#),
+            (&["p_s", "p_d"], "17", "p_d=17"),
+            (&["p_t"], r#""\/Date(1714979289123)\/""#, r#"p_t="2024-05-06T07:08:09.1230000Z""#),
+            (&["p"], r#"{"a":1}"#, r#"p={"a":1}"#),
+        ] {
+            assert_eq!(placed(columns, "p", value).as_deref(), Some(want), "{columns:?} {value}");
+        }
+    }
+
+    #[test]
+    fn names_get_only_letters_that_columns_may_have_and_computer_keeps_its_own() {
+        assert_eq!(placed(&[], "@timestamp", "1.5").as_deref(), Some("_timestamp_d=1.5"));
+        assert_eq!(placed(&[], "Größe in %", "1").as_deref(), Some("Gr__e_in___d=1"));
+        assert_eq!(placed(&[], "level_s", r#""x""#).as_deref(), Some(r#"level_s_s="x""#));
+        assert_eq!(placed(&[], "Computer", r#""web01""#).as_deref(), Some(r#"Computer="web01""#));
+        assert_eq!(placed(&[], "Computer", "1").as_deref(), Some("Computer_d=1"));
+        assert_eq!(placed(&["Computer_s"], "Computer", r#""web01""#).as_deref(), Some(r#"Computer_s="web01""#));
+    }
+}

@@ -1,0 +1,142 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::inputs::http::body::Memory;
+
+/// 2026-01-02T03:04:05Z.
+const ARRIVAL: Timestamp = Timestamp::from_ticks(1_767_323_045 * 10_000_000);
+const ARRIVED: &str = "2026-01-02T03:04:05.0000000Z";
+
+fn rows_of(body: &str, change: impl FnOnce(&mut How<'_>)) -> Result<Rows, RewriteError> {
+    let columns = Columns::default();
+    let mut how = How { columns: Some(&columns), time_field: None, resource_id: None, arrival: ARRIVAL };
+    change(&mut how);
+    rewrite(body.as_bytes(), &how, 1 << 20, &mut Memory::new(4 << 20).share())
+}
+
+fn rows(body: &str, change: impl FnOnce(&mut How<'_>)) -> Value {
+    let rows = rows_of(body, change).unwrap_or_else(|error| panic!("{body}: {error}"));
+    serde_json::from_slice(&rows.text).expect("JSON")
+}
+
+#[test]
+fn the_documented_sample_becomes_the_documented_columns() {
+    let body = r#"[{  "StringValue": "MyString1",
+        "NumberValue": 42,
+        "BooleanValue": true,
+        "DateValue": "2019-09-12T20:00:00.625Z",
+        "GUIDValue": "9909ED01-A74C-4874-8ABF-D2678E3AE23D"
+    },
+    {   "StringValue": "MyString2", "NumberValue": 43, "BooleanValue": false, "Nothing": null }]"#;
+    let want = json!([
+        {
+            "StringValue_s": "MyString1",
+            "NumberValue_d": 42,
+            "BooleanValue_b": true,
+            "DateValue_t": "2019-09-12T20:00:00.625Z",
+            "GUIDValue_g": "9909ED01-A74C-4874-8ABF-D2678E3AE23D",
+            "TimeGenerated": ARRIVED,
+        },
+        { "StringValue_s": "MyString2", "NumberValue_d": 43, "BooleanValue_b": false, "TimeGenerated": ARRIVED },
+    ]);
+    assert_eq!(rows(body, |_| ()), want);
+}
+
+#[test]
+fn one_object_is_one_record_and_an_empty_array_none() {
+    assert_eq!(rows("\u{feff} {\"a\":1} ", |_| ()), json!([{ "a_d": 1, "TimeGenerated": ARRIVED }]));
+    assert_eq!(rows("[{}]", |_| ()), json!([{ "TimeGenerated": ARRIVED }]));
+    assert_eq!(rows("[]", |_| ()), json!([]));
+    assert_eq!(rows("[{\"a\":1},5,\"x\"]", |_| ()), json!([{ "a_d": 1, "TimeGenerated": ARRIVED }, 5, "x"]));
+}
+
+#[test]
+fn a_records_time_counts_from_two_days_back_to_one_day_ahead_and_else_its_arrival() {
+    for (time, want) in [
+        ("\"2026-01-01T00:00:00Z\"", "2026-01-01T00:00:00.0000000Z"),
+        ("\"2026-01-03T03:04:05Z\"", "2026-01-03T03:04:05.0000000Z"),
+        ("\"2026-01-03T03:04:06Z\"", ARRIVED),
+        ("\"2025-12-31T03:04:05Z\"", "2025-12-31T03:04:05.0000000Z"),
+        ("\"2025-12-31T03:04:04Z\"", ARRIVED),
+        ("\"yesterday\"", ARRIVED),
+        ("null", ARRIVED),
+    ] {
+        let rows = rows(&format!("{{\"when\":{time},\"a\":1}}"), |how| how.time_field = Some("when"));
+        assert_eq!(rows[0]["TimeGenerated"], want, "{time}");
+    }
+    let meant = rows("{\"TimeGenerated\":\"2026-01-02T00:00:00Z\"}", |how| how.time_field = Some("TimeGenerated"));
+    assert_eq!(meant, json!([{ "TimeGenerated": "2026-01-02T00:00:00.0000000Z" }]));
+}
+
+#[test]
+fn records_are_timed_when_each_of_them_tells_its_own_time() {
+    for (body, field, timed) in [
+        ("[{\"@timestamp\":1799000000.123456},{\"@timestamp\":\"2026-01-02T00:00:00.000Z\"}]", None, true),
+        ("[{\"@timestamp\":1799000000.123456},{\"a\":1}]", None, false),
+        ("[{\"at\":\"2019-01-02T00:00:00Z\"}]", Some("at"), true),
+        ("[{\"at\":\"2019-01-02T00:00:00Z\"}]", None, false),
+        ("[{\"@timestamp\":1799000000.123456}]", Some("at"), false),
+    ] {
+        let rows = rows_of(body, |how| how.time_field = field).expect("it is well formed");
+        assert_eq!(rows.timed, timed, "{body}");
+    }
+}
+
+#[test]
+fn the_resource_stands_in_every_row_and_no_record_can_name_another() {
+    let id = "/subscriptions/s/resourceGroups/\"g\"";
+    let rows = rows("[{\"_ResourceId\":\"/other\"}]", |how| how.resource_id = Some(id));
+    assert_eq!(rows, json!([{ "_ResourceId_s": "/other", "TimeGenerated": ARRIVED, "_ResourceId": id }]));
+}
+
+#[test]
+fn without_suffixes_records_stay_as_they_are_and_get_only_what_they_lack() {
+    let as_it_is = |how: &mut How<'_>| how.columns = None;
+    let event = r#"[{"TimeGenerated":"2025-01-01T00:00:00Z","EventID":4624,"EventData":{"a":null},"x":null}]"#;
+    assert_eq!(rows(event, as_it_is), serde_json::from_str::<Value>(event).expect("JSON"));
+    assert_eq!(rows("[{\"a\":1}]", as_it_is), json!([{ "a": 1, "TimeGenerated": ARRIVED }]));
+}
+
+#[test]
+fn reserved_names_are_refused_with_their_record() {
+    for name in RESERVED {
+        let refused = rows_of(&format!("[{{\"a\":1}},{{\"{name}\":1}}]"), |_| ());
+        assert_eq!(refused, Err(RewriteError::Reserved { record: 2, name }));
+    }
+}
+
+#[test]
+fn what_is_no_json_is_refused_whole() {
+    for body in ["", "x", "5", "null", "\"a\"", "[", "[{}", "[{}]x", "{}{}", "[{\"a\":}]", "[{\"a\":1}{}]", "[1,]"] {
+        let refused = rows_of(body, |_| ());
+        assert!(matches!(refused, Err(RewriteError::Malformed(_))), "{body}: {refused:?}");
+    }
+    let how = How { columns: None, time_field: None, resource_id: None, arrival: ARRIVAL };
+    let refused = rewrite(b"[{\"a\":\"\xff\"}]", &how, 1 << 20, &mut Memory::new(1 << 20).share());
+    assert!(matches!(refused, Err(RewriteError::Malformed(_))), "{refused:?}");
+}
+
+#[test]
+fn rows_are_bounded_in_number_bytes_and_memory() {
+    let many = format!("[{}1]", "1,".repeat(MAX_EVENTS));
+    assert_eq!(rows_of(&many, |_| ()), Err(RewriteError::TooMany));
+    let columns = Columns::default();
+    let how = How { columns: Some(&columns), time_field: None, resource_id: None, arrival: ARRIVAL };
+    let body = format!("[{}{{}}]", "{},".repeat(20_000));
+    let refused = rewrite(body.as_bytes(), &how, 100_000, &mut Memory::new(1 << 30).share());
+    assert_eq!(refused, Err(RewriteError::TooLarge { limit: 100_000 }));
+    let memory = Memory::new(1 << 20);
+    let mut other = memory.share();
+    other.grow_to(900 << 10).expect("there is room");
+    assert_eq!(rewrite(body.as_bytes(), &how, 1 << 30, &mut memory.share()), Err(RewriteError::NoMemory));
+    drop(other);
+    let never = rewrite(body.as_bytes(), &how, 1 << 30, &mut memory.share());
+    assert!(matches!(never, Err(RewriteError::TooLarge { .. })), "{never:?}");
+}
+
+#[test]
+fn hostile_nesting_costs_no_stack_and_becomes_text() {
+    let deep = format!("[{{\"a\":{}{}}}]", "[".repeat(100_000), "]".repeat(100_000));
+    let rows = rows(&deep, |_| ());
+    assert_eq!(rows[0]["a_s"].as_str().map(str::len), Some(200_000));
+}
