@@ -179,7 +179,7 @@ async fn shell_and_python_scripts_work_with_only_the_address_changed_and_fill_th
         let want = json!({
             "TimeGenerated": null,
             "StringValue_s": "Grüße 1",
-            "NumberValue_d": 42,
+            "NumberValue_d": 42.0,
             "BooleanValue_b": true,
             "DateValue_t": "2019-09-12T20:00:00.625Z",
             "GUIDValue_g": "9909ED01-A74C-4874-8ABF-D2678E3AE23D",

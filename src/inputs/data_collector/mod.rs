@@ -158,7 +158,7 @@ impl Post {
         let Readable { body, .. } = intake.readable(body, Syntax::JsonArray).await?;
         let (limit, columns, repeats) = (intake.body_max(), log_type.columns.clone(), log_type.repeats);
         let Told { time_field, resource_id, date } = told;
-        let mut mark = Mark::of(&[time_field.as_deref(), resource_id.as_deref()]);
+        let mut mark = Mark::of(&[Some(&log_type.name), time_field.as_deref(), resource_id.as_deref()]);
         let work = move |share: &mut Share| {
             let (columns, arrival) = (columns.as_deref(), Timestamp::from_ticks(now_ticks()));
             let (time_field, resource_id) = (time_field.as_deref(), resource_id.as_deref());

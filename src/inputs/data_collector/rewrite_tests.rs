@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -139,4 +140,41 @@ fn hostile_nesting_costs_no_stack_and_becomes_text() {
     let deep = format!("[{{\"a\":{}{}}}]", "[".repeat(100_000), "]".repeat(100_000));
     let rows = rows(&deep, |_| ());
     assert_eq!(rows[0]["a_s"].as_str().map(str::len), Some(200_000));
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+        Just(json!("2026-01-02T03:04:05Z")),
+        Just(json!("8145d82213a744ad859c36f31a84f6dd")),
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::hash_map(any::<String>(), inner, 0..4).prop_map(|map| map.into_iter().collect()),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn every_record_becomes_one_row_whatever_it_holds(
+        body in prop::collection::vec(value(), 0..5),
+        columns in prop::collection::vec("[ab]_?[sdbtg]?", 0..4),
+        suffixes: bool,
+    ) {
+        let columns = Columns::new(&columns);
+        let how = How { columns: suffixes.then_some(&columns), time_field: Some("a"), resource_id: None, arrival: ARRIVAL };
+        let text = Value::from(body.clone()).to_string();
+        let rows = rewrite(text.as_bytes(), &how, 1 << 20, &mut Memory::new(4 << 20).share());
+        let rows = rows.expect("none has a name that is reserved");
+        let rows: Vec<Value> = serde_json::from_slice(&rows.text).expect("JSON");
+        prop_assert_eq!(rows.len(), body.len());
+        for (row, record) in rows.iter().zip(&body) {
+            if record.is_object() { prop_assert!(row["TimeGenerated"].is_string()) } else { prop_assert_eq!(row, record) }
+        }
+    }
 }

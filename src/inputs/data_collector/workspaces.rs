@@ -41,7 +41,7 @@ struct Key {
 /// A record type, ready for its records.
 #[derive(Debug)]
 pub(super) struct Type {
-    name: String,
+    pub(super) name: String,
     pub(super) stream: Arc<str>,
     /// Columns that its table has; `None` where records stay as they are.
     pub(super) columns: Option<Arc<Columns>>,
