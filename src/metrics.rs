@@ -24,6 +24,9 @@ pub struct Metric {
     pub kind: Kind,
     /// The keys of its labels, in the order in which values are given.
     pub labels: &'static [&'static str],
+    /// For each label the values that it has from the start; none for a label whose values come from the configuration, or
+    /// are too many to be there before they are needed.
+    pub values: &'static [&'static [&'static str]],
     /// What it counts, in one sentence.
     pub help: &'static str,
     /// Upper bounds of the buckets of a histogram.
@@ -35,13 +38,15 @@ const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 const TUNNEL_LIVES: &[f64] = &[0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0];
 
 macro_rules! metrics {
-    ($($(#[doc = $help:literal])+ $id:ident = $kind:ident $name:literal [$($label:literal),*] $($buckets:ident)?;)+) => {
+    ($($(#[doc = $help:literal])+ $id:ident = $kind:ident $name:literal
+        [$($label:literal $(= $value:literal $(| $more:literal)*)?),*] $($buckets:ident)?;)+) => {
         $(
             $(#[doc = $help])+
             pub static $id: Metric = Metric {
                 name: $name,
                 kind: Kind::$kind,
                 labels: &[$($label),*],
+                values: &[$(&[$($value $(, $more)*)?]),*],
                 help: concat!($($help),+),
                 buckets: metrics!(@buckets $($buckets)?),
             };
@@ -66,12 +71,21 @@ metrics! {
     CLOCK_JUMPS = Counter "gatepost_clock_jumps_total" [];
     /// Files of the state directory that were found lost or damaged at the start or since, by part. What was done about each
     /// is in the log.
-    STATE_DAMAGED = Counter "gatepost_state_damaged_total" ["part"];
+    STATE_DAMAGED = Counter "gatepost_state_damaged_total" ["part" = "certificate" | "dead_letters" | "dedup" | "ledger" | "position" | "rules" | "secret" | "spool" | "token_keys"];
     /// 1 when a file or directory that the gateway has open was removed or replaced under it, else 0. Uploads are refused
     /// until a restart.
     STATE_REMOVED = Gauge "gatepost_state_removed" [];
+    /// 1 when the last reload of the configuration was applied, or there was none; 0 when it was refused and the old one is
+    /// still in force.
+    CONFIG_LAST_RELOAD_OK = Gauge "gatepost_config_last_reload_successful" [];
+    /// When the configuration that is in force was read, in seconds since 1970.
+    CONFIG_IN_FORCE_SINCE = Gauge "gatepost_config_in_force_timestamp_seconds" [];
+    /// Bytes that are free for Gatepost on the disk of the state directory.
+    STATE_FREE_BYTES = Gauge "gatepost_state_free_bytes" [];
+    /// Lines of the log, by level, for errors and warnings.
+    LOG_LINES = Counter "gatepost_log_lines_total" ["level" = "error" | "warn"];
     /// Configuration reloads, by result.
-    CONFIG_RELOADS = Counter "gatepost_config_reloads_total" ["result"];
+    CONFIG_RELOADS = Counter "gatepost_config_reloads_total" ["result" = "applied" | "refused"];
 
     /// Connections open now, by listener.
     CONNECTIONS_OPEN = Gauge "gatepost_connections_open" ["listener"];
@@ -82,14 +96,14 @@ metrics! {
     /// Seconds from the first byte of a request to its answer, by input.
     INPUT_REQUEST_SECONDS = Histogram "gatepost_input_request_seconds" ["input"] SECONDS;
     /// Requests for a token of the local Entra, by input and result.
-    ENTRA_TOKENS = Counter "gatepost_entra_tokens_total" ["input", "result"];
+    ENTRA_TOKENS = Counter "gatepost_entra_tokens_total" ["input", "result" = "issued" | "failed" | "refused"];
     /// Bytes of upload bodies, by input and whether counted on the wire or decompressed.
-    INPUT_BYTES = Counter "gatepost_input_bytes_total" ["input", "counted"];
+    INPUT_BYTES = Counter "gatepost_input_bytes_total" ["input", "counted" = "wire" | "decompressed"];
 
     /// Events in acknowledged uploads, by input: the left side of the account.
     EVENTS_RECEIVED = Counter "gatepost_events_received_total" ["input"];
     /// Events dropped by a rule, by input and reason.
-    EVENTS_FILTERED = Counter "gatepost_events_filtered_total" ["input", "reason"];
+    EVENTS_FILTERED = Counter "gatepost_events_filtered_total" ["input", "reason" = "not_in_event_set" | "not_selected"];
     /// Events that a rule took to an output, before duplicates are removed; an event that several rules take to one output
     /// counts for one of them.
     RULE_EVENTS = Counter "gatepost_rule_events_total" ["rule", "output"];
@@ -99,14 +113,14 @@ metrics! {
     EVENTS_SET_ASIDE = Counter "gatepost_events_set_aside_total" ["input"];
     /// Events that named a computer or resource that is not their sender's, by input and whether their upload was refused or
     /// they were kept and tagged.
-    EVENTS_FOREIGN = Counter "gatepost_events_foreign_total" ["input", "action"];
+    EVENTS_FOREIGN = Counter "gatepost_events_foreign_total" ["input", "action" = "refused" | "tagged"];
     /// Windows events in acknowledged uploads that had no readable time, by input: they are known by their content only, and a
     /// workspace puts the time of arrival in its place. `/status` says who sends them.
     EVENTS_TIMELESS = Counter "gatepost_events_without_time_total" ["input"];
     /// Events appended to the spool, by input.
     EVENTS_SPOOLED = Counter "gatepost_events_spooled_total" ["input"];
     /// Uploads refused because of load, by reason.
-    UPLOADS_SHED = Counter "gatepost_uploads_shed_total" ["reason"];
+    UPLOADS_SHED = Counter "gatepost_uploads_shed_total" ["reason" = "in_flight_bytes" | "stopping" | "spool_full" | "spool_failed" | "too_slow" | "gone" | "held"];
     /// Bytes of uploads being worked on now.
     INGEST_IN_FLIGHT_BYTES = Gauge "gatepost_ingest_in_flight_bytes" [];
 
@@ -126,7 +140,7 @@ metrics! {
     /// Seconds from handing an append to the spool until it was durable.
     SPOOL_APPEND_SECONDS = Histogram "gatepost_spool_append_seconds" [] SECONDS;
     /// Appends that failed, by reason.
-    SPOOL_APPEND_FAILURES = Counter "gatepost_spool_append_failures_total" ["reason"];
+    SPOOL_APPEND_FAILURES = Counter "gatepost_spool_append_failures_total" ["reason" = "spool_full" | "spool_failed" | "too_large" | "stopping"];
     /// Group commits: one write and one fsync each.
     SPOOL_COMMITS = Counter "gatepost_spool_commits_total" [];
     /// Events lost to damage of the spool's files while an output still had to send them: counted once, by whoever finds
@@ -163,7 +177,7 @@ metrics! {
     EVENTS_IN_DOUBT = Gauge "gatepost_events_in_doubt" ["output"];
     /// The same by what left it open: "no_answer", "failed" (408, 5xx), "overloaded" (429, 503: most endpoints took
     /// nothing) or "restart".
-    EVENTS_AMBIGUOUS_BY_REASON = Counter "gatepost_events_ambiguous_by_reason_total" ["output", "reason"];
+    EVENTS_AMBIGUOUS_BY_REASON = Counter "gatepost_events_ambiguous_by_reason_total" ["output", "reason" = "no_answer" | "failed" | "overloaded" | "restart"];
     /// Requests to endpoints, by output, endpoint and outcome.
     FORWARD_REQUESTS = Counter "gatepost_forward_requests_total" ["output", "endpoint", "outcome"];
     /// Requests that an endpoint refused (400, 413) and another endpoint took as they were, by output and the one that refused.
@@ -171,7 +185,7 @@ metrics! {
     /// Seconds from sending a batch to its answer, by output and endpoint.
     FORWARD_REQUEST_SECONDS = Histogram "gatepost_forward_request_seconds" ["output", "endpoint"] SECONDS;
     /// Bytes sent to endpoints, by output and whether counted on the wire or before compression.
-    FORWARD_BYTES = Counter "gatepost_forward_bytes_total" ["output", "counted"];
+    FORWARD_BYTES = Counter "gatepost_forward_bytes_total" ["output", "counted" = "wire" | "plain"];
     /// State of an endpoint: 1 for the one it is in, by output, endpoint and state.
     ENDPOINT_STATE = Gauge "gatepost_endpoint_state" ["output", "endpoint", "state"];
     /// Requests in flight, by output and endpoint.
@@ -221,6 +235,16 @@ impl Metric {
     fn key(&self, values: &[&str]) -> Vec<::metrics::Label> {
         debug_assert_eq!(values.len(), self.labels.len(), "{}", self.name);
         self.labels.iter().zip(values).map(|(key, value)| ::metrics::Label::new(*key, (*value).to_owned())).collect()
+    }
+
+    /// Makes a counter or histogram exist with nothing in it, so that its first increase is an increase.
+    pub fn begin(&self, values: &[&str]) {
+        match self.kind {
+            Kind::Counter => ::metrics::counter!(self.name, self.key(values)).increment(0),
+            // It has no value without observations; asking for it makes it known.
+            Kind::Histogram => drop(::metrics::histogram!(self.name, self.key(values))),
+            Kind::Gauge => {}
+        }
     }
 
     /// Adds to a counter.

@@ -75,18 +75,36 @@ pub enum InitError {
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// Sets up the log of this process. Call once, before anything runs.
-pub fn init(config: &Config) -> Result<(), InitError> {
+/// Sets up the log of this process. Call once, before anything runs. `count` is told the level of each line, such as
+/// `"error"`.
+pub fn init(config: &Config, count: fn(&'static str)) -> Result<(), InitError> {
+    use tracing_subscriber::layer::SubscriberExt;
     use tracing_subscriber::util::SubscriberInitExt;
 
     let lines = tracing_subscriber::fmt().with_env_filter(config.filter()?).with_writer(std::io::stderr);
     let terminal = std::io::stderr().is_terminal();
+    let counter = Counter { count };
     match config.format {
-        Format::Human => lines.with_ansi(terminal).finish().try_init()?,
-        Format::Auto if terminal => lines.finish().try_init()?,
-        Format::Auto | Format::Json => lines.json().flatten_event(true).finish().try_init()?,
+        Format::Human => lines.with_ansi(terminal).finish().with(counter).try_init()?,
+        Format::Auto if terminal => lines.finish().with(counter).try_init()?,
+        Format::Auto | Format::Json => lines.json().flatten_event(true).finish().with(counter).try_init()?,
     }
     Ok(())
+}
+
+/// Counts the lines that are written: a log that nobody reads still raises an alarm.
+struct Counter {
+    count: fn(&'static str),
+}
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Counter {
+    fn on_event(&self, event: &tracing::Event<'_>, _context: tracing_subscriber::layer::Context<'_, S>) {
+        match *event.metadata().level() {
+            tracing::Level::ERROR => (self.count)("error"),
+            tracing::Level::WARN => (self.count)("warn"),
+            _ => {}
+        }
+    }
 }
 
 /// Kinds of lines that are remembered at a time.

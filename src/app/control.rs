@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::build::Parts;
-use super::{dead_letters, rules};
+use super::{dead_letters, rules, series};
 use crate::access_log::AccessLog;
 use crate::admin::{Control, ControlError, Page, Selection};
 use crate::config::rule_files::Texts;
@@ -81,6 +81,9 @@ async fn apply_alone(parts: &Parts) -> anyhow::Result<String> {
     let result = apply(parts).await;
     let label = if result.is_ok() { "applied" } else { "refused" };
     metrics::CONFIG_RELOADS.add(&[label], 1);
+    if result.is_err() {
+        metrics::CONFIG_LAST_RELOAD_OK.set(&[], 0.0);
+    }
     match &result {
         Ok(note) => tracing::info!(note, "configuration reloaded"),
         Err(error) => {
@@ -123,6 +126,7 @@ async fn apply(parts: &Parts) -> anyhow::Result<String> {
     parts.uploads.apply(listeners).await;
     let waits = waits_for_restart(&current, &wanted);
     parts.set_config(wanted);
+    series::begin(parts);
     parts.rule_texts.store(Arc::new(texts));
     Ok(if waits.is_empty() {
         "everything is in force".to_owned()

@@ -105,6 +105,9 @@ fn show(parts: &Parts, seen: &mut Seen) {
     parts.readiness.set("the state was removed or replaced under the gateway", is_removed);
     parts.readiness.set("the disk of the spool is full or failing", spool.health != Health::Ok && !is_removed);
     parts.judge();
+    if let Ok(disk) = rustix::fs::statvfs(parts.state.path()) {
+        metrics::STATE_FREE_BYTES.set(&[], disk.f_bavail.saturating_mul(disk.f_frsize) as f64);
+    }
 
     show_clock(parts.clock.standing(), seen);
 

@@ -28,6 +28,7 @@ mod positions;
 pub mod reload;
 mod rule_store;
 pub mod rules;
+mod series;
 pub mod state;
 mod status;
 mod uploads;
@@ -75,6 +76,7 @@ impl Gateway {
         // Before the first upload: a repetition of what is lost would else be taken for a duplicate.
         housekeeping::checkpoint(&parts).await;
         parts.judge();
+        series::begin(&parts);
 
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();

@@ -16,6 +16,7 @@ use crate::admin::Scrape;
 use crate::app::{Gateway, reload};
 use crate::config::Config;
 use crate::memory::Shares;
+use crate::metrics;
 use crate::telemetry;
 
 /// Run the gateway.
@@ -26,7 +27,7 @@ pub struct Args {}
 pub fn run(_: Args, global: &Global) -> anyhow::Result<ExitCode> {
     give_memory_back();
     let config = global.load()?;
-    telemetry::init(&config.telemetry)?;
+    telemetry::init(&config.telemetry, |level| metrics::LOG_LINES.add(&[level], 1))?;
     raise_descriptors();
     runtime()?.block_on(serve(config, global.config.clone()))
 }

@@ -70,7 +70,12 @@ pub fn metrics() -> String {
             metrics::Kind::Gauge => "gauge",
             metrics::Kind::Histogram => "histogram",
         };
-        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let values = |values: &[&str]| match values {
+            [] => String::new(),
+            values => format!(" ({})", values.join(", ")),
+        };
+        let labels = metric.labels.iter().zip(metric.values);
+        let labels: Vec<String> = labels.map(|(label, of)| format!("`{label}`{}", values(of))).collect();
         put(
             &mut out,
             format_args!("| `{}` | {kind} | {} | {} |\n", metric.name, labels.join(", "), metric.help.trim()),

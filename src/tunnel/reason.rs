@@ -100,6 +100,24 @@ reasons! {
     SUBJECT_HIDDEN "client_subject_hidden" 0 105 "TLS 1.3 hides the client certificate that this rule asks for";
 }
 
+impl Reason {
+    /// Whether only a tunnel that stood can have it.
+    pub fn only_ends(self) -> bool {
+        matches!(
+            self,
+            Self::CLOSED
+                | Self::CLIENT_RESET
+                | Self::DESTINATION_RESET
+                | Self::IDLE
+                | Self::HALF_CLOSED
+                | Self::STALLED
+                | Self::LIFETIME
+                | Self::STOPPED
+                | Self::FORWARDED
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
