@@ -4,7 +4,7 @@
 //! structured `QueryList`, alone or in a subscription or a view; as text or in a file. The events are read as `gatepost send` reads them.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -51,7 +51,10 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         print(&text)?;
         return Ok(ExitCode::SUCCESS);
     }
-    asked.warnings().for_each(|warning| eprintln!("warning: {warning}"));
+    for warning in asked.warnings() {
+        // Nothing can be done about a closed terminal.
+        writeln!(io::stderr(), "gatepost: warning: {warning}").ok();
+    }
     let form = if global.json { Form::Json } else { Form::Xml };
     let mut search = Search::new(asked, args.now.unwrap_or_else(now), !args.count);
     let damage = event_files::for_each(&args.paths, form, |_, event| Ok(search.look_at(event)?))?;
