@@ -74,6 +74,8 @@ struct Walk<'f> {
     copies: Vec<Copy>,
 }
 
+const ASSOCIATIONS: &str = "associations of a template are not read; write them in the configuration, or PUT them";
+
 /// Bytes of the budget that a copy costs before anything of it is resolved.
 const COPY: usize = 1_024;
 
@@ -103,13 +105,12 @@ impl Walk<'_> {
     fn resource(&mut self, path: &str, resource: &Value, scope: &Scope<'_>, nesting: usize) {
         let kind = resource["type"].as_str().unwrap_or_default();
         if is_association(kind) {
-            let message = "associations of a template are not read; write them in the configuration, or PUT them";
-            self.findings.warning(code::NOT_IMPLEMENTED, path, message);
+            self.findings.warning(code::NOT_IMPLEMENTED, path, ASSOCIATIONS);
         }
         let is_of_interest = kind.eq_ignore_ascii_case(RULE_TYPE)
             || kind.eq_ignore_ascii_case(DEPLOYMENT_TYPE)
             || !resource["resources"].is_null();
-        if !is_of_interest {
+        if !is_of_interest || self.is_passed_over(path, resource) {
             return;
         }
         if resource["copy"].is_null() {
@@ -126,6 +127,19 @@ impl Walk<'_> {
                 self.findings.error(code::TEMPLATE, &format!("{path}.copy.count"), message);
             }
         }
+    }
+
+    /// Whether a deployment has no rule inside. What it makes of large parameters is nobody's business here, and may be much.
+    fn is_passed_over(&mut self, path: &str, resource: &Value) -> bool {
+        let is_deployment = resource["type"].as_str().is_some_and(|kind| kind.eq_ignore_ascii_case(DEPLOYMENT_TYPE));
+        let template = &resource["properties"]["template"];
+        if !is_deployment || template.is_null() || holds(resource, |kind| kind.eq_ignore_ascii_case(RULE_TYPE)) {
+            return false;
+        }
+        if holds(resource, is_association) {
+            self.findings.warning(code::NOT_IMPLEMENTED, path, ASSOCIATIONS);
+        }
+        true
     }
 
     fn copy(&mut self, path: &str, resource: &Value, scope: &Scope<'_>, nesting: usize, copy: Copy) {
@@ -226,8 +240,11 @@ impl Walk<'_> {
         let evaluation = properties["expressionEvaluationOptions"]["scope"].as_str().unwrap_or("outer");
         if evaluation.eq_ignore_ascii_case("inner") {
             let given = properties["parameters"].as_object().into_iter().flatten();
-            let given = given.map(|(name, given)| {
-                (name.to_lowercase(), scope.resolve(&given["value"], &mut self.budget, &self.copies))
+            let given = given.filter_map(|(name, given)| {
+                // The whole entry may be an expression.
+                let given = scope.resolve(given, &mut self.budget, &self.copies);
+                let value = if unresolved(&given).is_some() { given } else { given.get("value")?.clone() };
+                Some((name.to_lowercase(), value))
             });
             let inner = Scope::new(template, given.collect(), scope.deployment());
             self.resources(&inner_path, template, &inner, nesting);
@@ -235,6 +252,24 @@ impl Walk<'_> {
             self.resources(&inner_path, template, scope, nesting);
         }
     }
+}
+
+/// Whether a resource, or one within it or within its template, is of such a type.
+fn holds(resource: &Value, is_wanted: impl Fn(&str) -> bool) -> bool {
+    let mut left = vec![resource];
+    while let Some(resource) = left.pop() {
+        if resource["type"].as_str().is_some_and(&is_wanted) {
+            return true;
+        }
+        for inside in [&resource["resources"], &resource["properties"]["template"]["resources"]] {
+            match inside {
+                Value::Array(items) => left.extend(items),
+                Value::Object(named) => left.extend(named.values()),
+                _ => {}
+            }
+        }
+    }
+    false
 }
 
 /// An association stands alone, with a scope, or on its machine: `Microsoft.Compute/virtualMachines/providers/…`.

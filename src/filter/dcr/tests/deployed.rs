@@ -202,6 +202,32 @@ fn a_rule_is_copied_as_often_as_the_template_says() {
 }
 
 #[test]
+fn deployments_without_a_rule_cost_nothing_and_parameters_of_one_may_be_expressions_whole() {
+    let inner = |resource: Value| {
+        json!({
+            "expressionEvaluationOptions": { "scope": "inner" },
+            "parameters": { "ws": "[if(empty(parameters('other')), createObject('value', parameters('id')), reference('x'))]" },
+            "template": { "parameters": { "ws": {} }, "resources": [resource] },
+        })
+    };
+    let kind = "Microsoft.Resources/deployments";
+    let mut alerts = inner(json!({ "type": "Microsoft.Insights/metricAlerts", "name": "a" }));
+    alerts["parameters"]["list"] = json!({ "value": "[parameters('alerts')]" });
+    let text = template(
+        json!({ "id": { "defaultValue": CENTRAL }, "other": { "defaultValue": "" }, "alerts": { "defaultValue": ["x".repeat(99_000)] } }),
+        json!({}),
+        json!([
+            { "type": kind, "copy": { "name": "alerts", "count": 800 }, "properties": alerts },
+            { "type": kind, "properties": inner(json!({ "type": ASSOCIATION })) },
+            { "type": kind, "properties": inner(rule(json!({ WORKSPACE: "[parameters('ws')]" }))) },
+        ]),
+    );
+    let (rules, findings) = read(&text, "x");
+    assert_eq!(rules[0].destinations[0].workspace_resource_id.as_deref(), Some(CENTRAL), "{findings:?}");
+    assert_eq!(told(&findings, Severity::Warning), ["NotImplemented resources[1]"]);
+}
+
+#[test]
 fn a_workspace_of_an_unknown_group_goes_by_its_name_and_that_is_said() {
     let text = template(
         json!({}),
