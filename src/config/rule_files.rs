@@ -14,9 +14,13 @@ use super::document::Document;
 use super::expand::Sources;
 use super::load::Sections;
 use super::tree::Config;
+use crate::event::from_utf16;
 use crate::filter::Rules;
 use crate::filter::rules::{Managed, Material, Place, Problem, Text};
 use crate::limits::{RULE_FILE_MAX_BYTES, RULE_FILES_MAX};
+
+/// The keys of a rule that name files.
+const KEYS: [&str; 3] = ["file", "parameters", "query_list"];
 
 /// Reads a file, or every `.json` file of a folder in the order of their names.
 ///
@@ -24,18 +28,32 @@ use crate::limits::{RULE_FILE_MAX_BYTES, RULE_FILES_MAX};
 ///
 /// When something cannot be read, is too large, or is no text; when a folder holds no such file, or too many.
 pub fn read(path: &Path) -> io::Result<Vec<Text>> {
+    read_those(path, &["json"])
+}
+
+/// Reads a file, or every file of a folder that has one of these extensions, in the order of their names.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_those(path: &Path, extensions: &[&str]) -> io::Result<Vec<Text>> {
     if !path.is_dir() {
         return Ok(vec![read_file(path)?]);
     }
+    let is_wanted = |file: &Path| {
+        let extension = file.extension().unwrap_or_default();
+        extensions.iter().any(|wanted| extension.eq_ignore_ascii_case(wanted))
+    };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path)? {
         let file = entry?.path();
-        if file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
+        if is_wanted(&file) {
             files.push(file);
         }
     }
     if files.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "the folder holds no .json file"));
+        let text = format!("the folder holds no .{} file", extensions.join(" or ."));
+        return Err(io::Error::new(io::ErrorKind::NotFound, text));
     }
     if files.len() > RULE_FILES_MAX {
         let text = format!("the folder holds {} files; {RULE_FILES_MAX} are the limit", files.len());
@@ -47,14 +65,24 @@ pub fn read(path: &Path) -> io::Result<Vec<Text>> {
 }
 
 fn read_file(path: &Path) -> io::Result<Text> {
-    let mut text = String::new();
-    File::open(path)?.take(RULE_FILE_MAX_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > RULE_FILE_MAX_BYTES {
+    let text = read_text(path)?;
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Text { path: path.display().to_string(), stem, text })
+}
+
+/// The text of one file with a rule, a query or parameters, in UTF-8 or in UTF-16.
+///
+/// # Errors
+///
+/// When it cannot be read, is too large, or is no text.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    let mut file = Vec::new();
+    File::open(path)?.take(RULE_FILE_MAX_BYTES + 1).read_to_end(&mut file)?;
+    if file.len() as u64 > RULE_FILE_MAX_BYTES {
         let text = format!("it is larger than {RULE_FILE_MAX_BYTES} bytes");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
     }
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Text { path: path.display().to_string(), stem, text })
+    from_utf16::text_of(file)
 }
 
 /// The files with rules that a configuration names, as they were read.
@@ -87,14 +115,15 @@ pub fn named_in(config: &Path) -> Vec<PathBuf> {
     let text = std::fs::read_to_string(config).unwrap_or_default();
     let Ok(document) = Document::parse(&text, &sources) else { return Vec::new() };
     let rules = document.value.pointer("/filter/rules").and_then(Value::as_array);
-    let named = rules.into_iter().flatten().flat_map(|rule| [rule.get("file"), rule.get("query_list")]);
+    let named = rules.into_iter().flatten().flat_map(|rule| KEYS.map(|key| rule.get(key)));
     named.flatten().filter_map(Value::as_str).map(|path| folder.join(path)).collect()
 }
 
 impl Config {
     /// The files and folders in which rules stand.
     pub fn rule_files(&self) -> impl Iterator<Item = &Path> {
-        self.filter.rules.iter().flat_map(|rule| rule.file.iter().chain(&rule.query_list)).map(PathBuf::as_path)
+        let rules = self.filter.rules.iter();
+        rules.flat_map(|rule| [&rule.file, &rule.parameters, &rule.query_list]).flatten().map(PathBuf::as_path)
     }
 
     /// The names of the outputs.
@@ -116,7 +145,8 @@ impl Config {
     pub(super) fn find_rule_files(&mut self, folder: &Path) {
         let rules = self.filter.rules.iter_mut();
         rules
-            .flat_map(|rule| rule.file.iter_mut().chain(&mut rule.query_list))
+            .flat_map(|rule| [&mut rule.file, &mut rule.parameters, &mut rule.query_list])
+            .flatten()
             .for_each(|path| *path = folder.join(&*path));
     }
 }

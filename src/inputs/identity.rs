@@ -7,7 +7,7 @@ use super::{entra, http::auth};
 use crate::event::IdentityPolicy;
 
 /// Whose events a client may send. A client is bound to computers by the `hosts` of its token, its certificate or its entra
-/// client; a certificate without `hosts` by its own names.
+/// client; a certificate without `hosts` by its own names, which are taken to the letter.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {

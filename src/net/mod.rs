@@ -8,6 +8,7 @@ pub mod http_proxy;
 pub mod listen;
 mod own_certificate;
 pub mod proxy_protocol;
+mod revocation;
 pub mod stream;
 pub mod tls_choice;
 pub mod tls_client;

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::own_certificate;
+use super::revocation;
 use super::tls_choice::{Choice, FOR_OLD_WINDOWS, is_rsa};
 
 /// TLS of one listener.
@@ -45,6 +46,10 @@ pub struct Config {
     pub second_key: Option<PathBuf>,
     /// PEM file with the authorities whose client certificates are accepted. Default: none is asked for.
     pub client_ca: Option<PathBuf>,
+    /// Files with the revocation lists (CRL) of these authorities, in PEM or DER form. A client certificate is then taken only
+    /// if a list of its authority, not past its time, says nothing against it; so a list is needed for each authority between
+    /// the client and `client_ca`. A reload reads them again. Default: nothing is compared.
+    pub client_crl: Vec<PathBuf>,
     /// Whether a client must show a certificate of `client_ca` to connect at all (`"required"`), or whether `auth`
     /// decides for each request (`"optional"`). Default `"optional"`: the refusal is then a readable 403.
     pub client_certificates: ClientCertificates,
@@ -59,16 +64,20 @@ impl Config {
             (certificate != key, "tls.certificate", "tls.key"),
             (second != second_key, "tls.second_certificate", "tls.second_key"),
             (second && !certificate, "tls.second_certificate", "tls.certificate"),
+            (!self.client_crl.is_empty() && self.client_ca.is_none(), "tls.client_crl", "tls.client_ca"),
         ];
         halves.into_iter().filter(|(wrong, ..)| *wrong).map(|(_, key, other)| (key, other))
     }
 
-    /// What works and yet keeps some clients out. Reads the certificates that are named.
+    /// What works and yet keeps some clients out. Reads the certificates and revocation lists that are named.
     pub fn warning(&self) -> Option<String> {
         let named = [&self.certificate, &self.second_certificate].into_iter().flatten();
         let rsa: Vec<bool> = named.filter_map(|path| is_rsa(path)).collect();
         let only_rsa = self.mode == Mode::On && !rsa.is_empty() && rsa.iter().all(|is_rsa| *is_rsa);
-        only_rsa.then(|| format!("the certificate has an RSA key; {FOR_OLD_WINDOWS}"))
+        let of_keys = only_rsa.then(|| format!("the certificate has an RSA key; {FOR_OLD_WINDOWS}"));
+        let of_lists = if self.mode == Mode::On { revocation::warning(&self.client_crl) } else { None };
+        let told: Vec<String> = [of_keys, of_lists].into_iter().flatten().collect();
+        (!told.is_empty()).then(|| told.join("; "))
     }
 }
 
@@ -184,7 +193,7 @@ fn build(config: &Config, state_dir: &Path) -> Result<ServerConfig, TlsError> {
     let keys = keys.collect::<Result<_, _>>()?;
     let builder = match &config.client_ca {
         None => builder.with_no_client_auth(),
-        Some(path) => builder.with_client_cert_verifier(client_verifier(path, config.client_certificates, provider)?),
+        Some(path) => builder.with_client_cert_verifier(client_verifier(path, config, provider)?),
     };
     Ok(builder.with_cert_resolver(Arc::new(Choice::new(keys))))
 }
@@ -201,16 +210,18 @@ fn certified_key(certificate: &Path, key: &Path, provider: &CryptoProvider) -> R
 
 fn client_verifier(
     path: &Path,
-    need: ClientCertificates,
-    provider: Arc<rustls::crypto::CryptoProvider>,
+    config: &Config,
+    provider: Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let content = |reason: String| TlsError::Content { path: path.to_owned(), reason };
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         roots.add(certificate).map_err(|error| content(error.to_string()))?;
     }
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-    let builder = match need {
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .with_crls(revocation::lists(&config.client_crl)?)
+        .enforce_revocation_expiration();
+    let builder = match config.client_certificates {
         ClientCertificates::Optional => builder.allow_unauthenticated(),
         ClientCertificates::Required => builder,
     };
@@ -225,6 +236,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     if found.is_empty() { Err(content("no certificate in PEM form".to_owned())) } else { Ok(found) }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+/// Reads a file that a listener names.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     fs::read(path).map_err(|source| TlsError::File { path: path.to_owned(), source })
 }

@@ -73,7 +73,8 @@ pub struct ClientEntry {
     /// Clients of one group share duplicate detection. Default: each client is on its own.
     #[serde(default)]
     pub group: Option<String>,
-    /// Computers that it may speak for, with `*` for any part; see `identity.policy`.
+    /// Computers that it may speak for, with `*` for any part; see `identity.policy`. A name without a dot stands for that
+    /// computer in any domain: write the full name where several domains share one.
     #[serde(default)]
     pub hosts: Vec<String>,
     /// Azure resource ids that it may name, with `*` for any part; see `identity.policy`.

@@ -48,7 +48,8 @@ pub struct Token {
     /// Clients of one group share duplicate detection. Default: each token is on its own.
     #[serde(default)]
     pub group: Option<String>,
-    /// Computers that it may speak for, with `*` for any part; see `identity.policy`.
+    /// Computers that it may speak for, with `*` for any part; see `identity.policy`. A name without a dot stands for that
+    /// computer in any domain: write the full name where several domains share one.
     #[serde(default)]
     pub hosts: Vec<String>,
     /// Azure resource ids that it may name, with `*` for any part; see `identity.policy`.
@@ -65,7 +66,9 @@ pub struct Certificate {
     /// Clients of one group share duplicate detection. Default: each certificate name is on its own.
     #[serde(default)]
     pub group: Option<String>,
-    /// Computers that it may speak for, with `*` for any part; see `identity.policy`. Default: the names in the certificate.
+    /// Computers that it may speak for, with `*` for any part, and a name without a dot in any domain; see `identity.policy`.
+    /// Default: the names in the certificate, to the letter: a `*` in one stands for nothing, and a name without a dot for no
+    /// computer in a domain.
     #[serde(default)]
     pub hosts: Vec<String>,
     /// Azure resource ids that it may name, with `*` for any part; see `identity.policy`.
@@ -276,13 +279,13 @@ impl Gate {
         }
         let listed = &self.config.client_certificates;
         if listed.is_empty() {
-            let binding = binding(&peer.certificate, &[]);
+            let binding = Binding { names: Arc::clone(&peer.certificate), ..Binding::default() };
             return peer.certificate.first().map(|name| Client { binding, ..client(name, None, "certificate") });
         }
         let known = |name: &String| listed.iter().find(|entry| entry.name.eq_ignore_ascii_case(name));
         let entry = peer.certificate.iter().find_map(known)?;
-        let hosts = if entry.hosts.is_empty() { &*peer.certificate } else { &*entry.hosts };
-        let binding = binding(hosts, &entry.resource_ids);
+        let names = if entry.hosts.is_empty() { Arc::clone(&peer.certificate) } else { Arc::default() };
+        let binding = Binding { names, ..binding(&entry.hosts, &entry.resource_ids) };
         Some(Client { binding, ..client(&entry.name, entry.group.as_deref(), "certificate") })
     }
 }
@@ -296,7 +299,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn binding(hosts: &[String], resource_ids: &[String]) -> Binding {
-    Binding { hosts: hosts.into(), resource_ids: resource_ids.into() }
+    Binding { hosts: hosts.into(), resource_ids: resource_ids.into(), ..Binding::default() }
 }
 
 /// A client by the kind of what it showed; without a group it is its own scope.
