@@ -104,6 +104,8 @@ fn show(parts: &Parts, seen: &mut Seen) {
     metrics::STATE_REMOVED.set(&[], f64::from(u8::from(is_removed)));
     parts.readiness.set("the state was removed or replaced under the gateway", is_removed);
     parts.readiness.set("the disk of the spool is full or failing", spool.health != Health::Ok && !is_removed);
+    // Who is only starting is about to be ready.
+    parts.uploads.set_ready(parts.readiness.reasons().iter().all(|reason| reason == super::STARTING));
     parts.judge();
     if let Ok(disk) = rustix::fs::statvfs(parts.state.path()) {
         metrics::STATE_FREE_BYTES.set(&[], disk.f_bavail.saturating_mul(disk.f_frsize) as f64);

@@ -67,10 +67,9 @@ impl Route {
 /// The service of one listener. `issuer` is its local Entra, where that is enabled; `bodies` what it shares with others for
 /// bodies, where it has no memory of its own.
 pub fn router(config: &Config, accept: Arc<dyn Accept>, issuer: Option<Arc<Issuer>>, bodies: &Memory) -> Router {
-    let loopback = config.listen.ip().to_canonical().is_loopback();
     let door = Door {
         name: config.name.as_str().into(),
-        gate: Gate::new(&config.auth, loopback, config.asks_client_certificates(), issuer.clone()),
+        gate: Gate::new(&config.auth, config.is_for_this_host(), config.asks_client_certificates(), issuer.clone()),
         issuer,
         token_limits: limits::Config { wire_max: ByteSize::bytes(entra::request::BODY_MAX), ..config.limits.clone() },
         memory: config.limits.memory_max.map_or_else(|| bodies.clone(), |own| Memory::new(own.as_u64())),

@@ -169,7 +169,7 @@ impl Config {
         if !loopback && !issues && self.tokens.is_empty() && self.networks.is_empty() && !client_ca {
             problems.push(
                 "auth names no token, certificate authority or network, so nobody could upload; \
-                 add auth.tokens, entra.clients, tls.client_ca or auth.networks, or listen on a loopback address"
+                 add auth.tokens, entra.clients, tls.client_ca or auth.networks, or listen on a loopback address without proxy_protocol_from"
                     .to_owned(),
             );
         }

@@ -1,69 +1,87 @@
-//! The listeners for uploads that run, and their coming and going with the configuration.
+//! The upload plane: the listeners that run, and their coming and going with the configuration.
 //!
 //! A listener whose address stays keeps its socket and its connections; who may upload, what is served and limits of
 //! requests hold from the next request on, certificates from the next connection on. Only its limits of connections
 //! wait for a restart.
+//!
+//! A listener that goes, and all of them at a stop or a drain, end in [`Stages`], so that no upload is lost to it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use super::listeners::{self, BindError, Listener};
+use super::access_log::Requests;
+use super::entra::Issuer;
+use super::http::body::Memory;
+use super::serve::{self, BindError, Listener, Stages};
+use super::{Config, router};
 use crate::ingest::Accept;
-use crate::inputs;
-use crate::inputs::access_log::Requests;
-use crate::inputs::entra::Issuer;
-use crate::inputs::http::body::Memory;
 use crate::memory::Shares;
 use crate::net::tls_server::{Mode, ServerTls};
+use crate::values::Network;
 
 /// The listeners that run, by name.
-pub(super) struct Uploads {
+pub struct Uploads {
     state_dir: PathBuf,
     accept: Arc<dyn Accept>,
     /// For the bodies of all listeners that have no memory of their own. Outlives reloads, as uploads do.
     bodies: Memory,
     requests: Requests,
     running: Mutex<BTreeMap<String, Running>>,
+    /// Of all listeners, also of those that are yet to come.
+    stages: Stages,
+    is_unready: Arc<AtomicBool>,
+    tasks: TaskTracker,
 }
 
 struct Running {
-    config: inputs::Config,
+    config: Config,
     address: SocketAddr,
     tls: Option<Arc<ServerTls>>,
+    balancers: Arc<ArcSwap<Vec<Network>>>,
     router: Arc<ArcSwap<Router>>,
     issuer: Option<Arc<Issuer>>,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
+    stages: Stages,
 }
 
 /// Listeners that are bound and not serving yet: what can fail of a change has not failed.
-pub(super) struct Prepared {
-    fresh: Vec<(inputs::Config, Listener)>,
+pub struct Prepared {
+    fresh: Vec<(Config, Listener)>,
     /// What staying listeners will use for TLS, by name: certificates may have changed, or where they are.
     renewed: BTreeMap<String, ServerTls>,
     /// The local Entras, by listener.
     issuers: BTreeMap<String, Arc<Issuer>>,
-    configs: Vec<inputs::Config>,
+    configs: Vec<Config>,
 }
 
 impl Uploads {
-    pub(super) fn new(state_dir: PathBuf, accept: Arc<dyn Accept>, requests: Requests) -> Self {
+    /// None yet. What they take goes to `accept`, and each request is told to `requests`.
+    pub fn new(state_dir: PathBuf, accept: Arc<dyn Accept>, requests: Requests) -> Self {
         let bodies = Memory::new(Shares::here().bodies());
-        Self { state_dir, accept, bodies, requests, running: Mutex::default() }
+        Self {
+            state_dir,
+            accept,
+            bodies,
+            requests,
+            running: Mutex::default(),
+            stages: Stages::default(),
+            is_unready: Arc::default(),
+            tasks: TaskTracker::new(),
+        }
     }
 
-    /// Binds what the configuration has and does not run yet. Changes nothing.
-    pub(super) fn prepare(&self, configs: &[inputs::Config]) -> Result<Prepared, BindError> {
+    /// Binds what the configuration has and does not run yet, inside a runtime. Changes nothing.
+    pub fn prepare(&self, configs: &[Config]) -> Result<Prepared, BindError> {
         let mut fresh = Vec::new();
         let mut renewed = BTreeMap::new();
         let mut issuers = BTreeMap::new();
@@ -76,33 +94,34 @@ impl Uploads {
             if !stays {
                 fresh.push((config.clone(), self.bind(&fitted(config, configs.len()))?));
             } else if config.tls.mode == Mode::On {
-                renewed.insert(name.clone(), listeners::load_tls(config, &self.state_dir)?);
+                renewed.insert(name.clone(), serve::load_tls(config, &self.state_dir)?);
             }
         }
         Ok(Prepared { fresh, renewed, issuers, configs: configs.to_vec() })
     }
 
-    fn bind(&self, config: &inputs::Config) -> Result<Listener, BindError> {
+    fn bind(&self, config: &Config) -> Result<Listener, BindError> {
         Ok(Listener::bind(config, &self.state_dir)?.telling(self.requests.clone()))
     }
 
     /// The local Entra of a listener, which remembers what the running one does.
-    fn issuer(&self, config: &inputs::Config) -> Result<Arc<Issuer>, BindError> {
+    fn issuer(&self, config: &Config) -> Result<Arc<Issuer>, BindError> {
         let before = self.running().get(&config.name).and_then(|running| running.issuer.clone());
         let opened = Issuer::open(&config.entra, &config.name, &self.state_dir, before.as_deref());
         opened.map(Arc::new).map_err(|source| BindError::Entra { name: config.name.clone(), source })
     }
 
     /// Where uploads will be taken once this is applied.
-    pub(super) fn addresses_after(&self, prepared: &Prepared) -> Vec<SocketAddr> {
+    pub fn addresses_after(&self, prepared: &Prepared) -> Vec<SocketAddr> {
         let fresh = prepared.fresh.iter().map(|(_, listener)| listener.address());
         let stays = |name: &String| !prepared.fresh.iter().any(|(config, _)| config.name == *name);
         let staying = self.addresses().into_iter().filter(|(name, _)| stays(name)).map(|(_, address)| address);
         fresh.chain(staying).collect()
     }
 
-    /// Makes the running listeners those of the configuration.
-    pub(super) async fn apply(&self, prepared: Prepared) {
+    /// Makes the running listeners those of the configuration. One that goes takes no new connection, and serves those that it
+    /// has for `grace`.
+    pub fn apply(&self, prepared: Prepared, grace: Duration) {
         let Prepared { fresh, renewed, mut issuers, configs } = prepared;
         issuers.values().for_each(|issuer| issuer.tend());
         let leaving: Vec<Running> = {
@@ -115,11 +134,12 @@ impl Uploads {
         for config in &configs {
             if let Some(running) = self.running().get_mut(&config.name) {
                 running.issuer = issuers.remove(&config.name);
-                let router = inputs::router(config, Arc::clone(&self.accept), running.issuer.clone(), &self.bodies);
+                let router = router(config, Arc::clone(&self.accept), running.issuer.clone(), &self.bodies);
                 running.router.store(Arc::new(router));
                 if let (Some(tls), Some(renewed)) = (&running.tls, renewed.get(&config.name)) {
                     tls.replace_with(renewed);
                 }
+                running.balancers.store(Arc::new(config.proxy_protocol_from.clone()));
                 running.config = config.clone();
             }
         }
@@ -129,37 +149,50 @@ impl Uploads {
             self.running().insert(running.config.name.clone(), running);
         }
         for leaving in leaving {
-            leaving.stop.cancel();
-            // Its connections drain on their own time.
-            drop(leaving.task);
+            leaving.stages.close();
+            tokio::spawn(async move {
+                tokio::time::sleep(grace).await;
+                leaving.stages.end();
+            });
         }
     }
 
-    fn serve(&self, config: inputs::Config, listener: Listener, issuer: Option<Arc<Issuer>>) -> Running {
-        let router = inputs::router(&config, Arc::clone(&self.accept), issuer.clone(), &self.bodies);
+    fn serve(&self, config: Config, listener: Listener, issuer: Option<Arc<Issuer>>) -> Running {
+        let router = router(&config, Arc::clone(&self.accept), issuer.clone(), &self.bodies);
         let router = Arc::new(ArcSwap::from_pointee(router));
-        let stop = CancellationToken::new();
-        let (address, tls) = (listener.address(), listener.tls());
+        let stages = self.stages.child();
+        let (address, tls, balancers) = (listener.address(), listener.tls(), listener.balancers());
         let current = Router::new().fallback(with_current).with_state(Arc::clone(&router));
-        let task = tokio::spawn(listeners::serve(listener, current, stop.clone()));
-        Running { config, address, tls, router, issuer, stop, task }
+        let serving = tokio::spawn(serve::serve(listener, current, stages.clone(), Arc::clone(&self.is_unready)));
+        let name = config.name.clone();
+        self.tasks.spawn(async move {
+            if let Err(ended) = serving.await {
+                tracing::error!(listener = name, %ended, "a listener ended badly");
+            }
+        });
+        Running { config, address, tls, balancers, router, issuer, stages }
+    }
+
+    /// Whether balancers are told to send nobody here. As long as they are, clients are told with each answer to connect anew:
+    /// a connection that is kept would bring each upload here again.
+    pub fn set_ready(&self, ready: bool) {
+        self.is_unready.store(!ready, Ordering::Relaxed);
+    }
+
+    /// From now on clients are told to close their connections. New ones are still served.
+    pub fn leave(&self) {
+        self.stages.leave();
     }
 
     /// Stops all of them: no new connections; resolves when the open ones have drained.
-    pub(super) async fn stop(&self) {
-        let running = std::mem::take(&mut *self.running());
-        for listener in running.values() {
-            listener.stop.cancel();
-        }
-        for (name, listener) in running {
-            if let Err(ended) = listener.task.await {
-                tracing::error!(listener = name, %ended, "a listener ended badly");
-            }
-        }
+    pub async fn stop(&self) {
+        self.stages.end();
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 
     /// Each listener's name and address.
-    pub(super) fn addresses(&self) -> Vec<(String, SocketAddr)> {
+    pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
         self.running().iter().map(|(name, running)| (name.clone(), running.address)).collect()
     }
 
@@ -169,13 +202,13 @@ impl Uploads {
 }
 
 /// A listener's configuration with its share of all connections, where it names no limit of its own.
-fn fitted(config: &inputs::Config, listeners: usize) -> inputs::Config {
+fn fitted(config: &Config, listeners: usize) -> Config {
     let mut fitted = config.clone();
     fitted.limits.max_connections = Some(config.limits.max_connections(listeners, &Shares::here()));
     fitted
 }
 
-fn same_socket(running: &inputs::Config, wanted: &inputs::Config) -> bool {
+fn same_socket(running: &Config, wanted: &Config) -> bool {
     running.listen == wanted.listen && running.tls.mode == wanted.tls.mode
 }
 
