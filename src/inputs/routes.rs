@@ -12,22 +12,22 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::access_log::{Record, Requests};
 use super::entra::{self, Issuer};
 use super::http::auth::{Admitted, Denied, Gate, Peer};
-use super::http::body::{Memory, NoMemory, Share, collect};
-use super::http::decompress::{DecompressError, Encoding, decompress};
+use super::http::body::{Memory, Share, collect};
+use super::http::decompress::{self, DecompressError, Encoding};
 use super::http::limits;
-use super::http::readable::{self, ReadError, Readable};
+use super::http::readable::{self, Readable};
 use super::http::reply::{self, Failure, Ids};
 use super::{Config, events, target};
 use crate::event::foreign::{self, Foreign};
 use crate::event::{Client, Presence, Syntax, Upload};
 use crate::ingest::accept::{Accept, Receipt, Refusal};
 use crate::metrics;
+use crate::turns::{Turns, Who};
 use crate::values::ByteSize;
 
 /// How long the rest of a refused body is read and thrown away before the answer, over HTTP/2.
@@ -41,8 +41,9 @@ struct Door {
     /// The limits of a request for a token.
     token_limits: limits::Config,
     memory: Memory,
-    /// One permit for each core: reading event logs is work.
-    reading: Semaphore,
+    /// For the forms of requests for tokens: whoever may send those, uploads lose nothing by it.
+    forms: Memory,
+    turns: Turns,
     accept: Arc<dyn Accept>,
 }
 
@@ -74,7 +75,8 @@ pub fn router(config: &Config, accept: Arc<dyn Accept>, issuer: Option<Arc<Issue
         issuer,
         token_limits: limits::Config { wire_max: ByteSize::bytes(entra::request::BODY_MAX), ..config.limits.clone() },
         memory: config.limits.memory_max.map_or_else(|| bodies.clone(), |own| Memory::new(own.as_u64())),
-        reading: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)),
+        forms: Memory::new(entra::request::FORMS_MAX),
+        turns: Turns::here(),
         accept,
         config: config.clone(),
     };
@@ -151,7 +153,8 @@ impl Door {
         }
         Encoding::of(&parts.headers, &[])?;
 
-        let mut share = self.memory.share();
+        let who = Who::new(&client.name, client.address);
+        let mut share = self.memory.share(&who);
         let wire = collect(body, content_length(&parts.headers), &self.config.limits, &mut share).await?;
         *whole = true;
         if let Some(grant) = &grant {
@@ -160,12 +163,14 @@ impl Door {
         record.bytes = wire.len() as u64;
         metrics::INPUT_BYTES.add(&[&self.name, "wire"], wire.len() as u64);
         let encoding = Encoding::of(&parts.headers, &wire)?;
-        let (body, share) = self.decompress(encoding, wire, share).await?;
-        metrics::INPUT_BYTES.add(&[&self.name, "decompressed"], body.len() as u64);
         // Dropped with this future, when the client goes.
         let waiting = Arc::new(());
         let presence = Presence::of(&waiting);
-        let (readable, share) = self.read(body, syntax, share, presence.clone()).await?;
+        let (body, share) = self.decompress(&who, encoding, wire, share, &presence).await?;
+        metrics::INPUT_BYTES.add(&[&self.name, "decompressed"], body.len() as u64);
+        let limit = self.config.limits.body_max.as_u64();
+        let reading = readable::in_turn(&self.turns, &who, body, syntax, limit, share, presence.clone());
+        let (readable, share) = reading.await?;
         if let Some(foreign) = route.foreign(&parts.headers, &readable.body) {
             return Err(foreign.into());
         }
@@ -192,7 +197,7 @@ impl Door {
         if parts.method != asked.method() {
             return Err(Failure::method(if asked.method() == Method::POST { "POST" } else { "GET" }));
         }
-        let mut share = self.memory.share();
+        let mut share = self.forms.share(&Who::at(peer.address));
         let form = collect(body, content_length(&parts.headers), &self.token_limits, &mut share).await?;
         *whole = true;
         Ok(issuer.answer(asked, parts, form, peer.address.to_canonical()).await)
@@ -213,45 +218,21 @@ impl Door {
 
     async fn decompress(
         &self,
+        who: &Who,
         encoding: Encoding,
         wire: Bytes,
         mut share: Share,
+        presence: &Presence,
     ) -> Result<(Bytes, Share), DecompressError> {
         let body_max = self.config.limits.body_max.as_u64();
         if encoding == Encoding::Identity {
             // It has its memory already, and nothing comes out of it that needs more.
             share.shrink_to(wire.len() as u64);
-            return decompress(encoding, wire, body_max, &mut share).map(|body| (body, share));
+            let too_large = wire.len() as u64 > body_max;
+            return if too_large { Err(DecompressError::TooLarge { limit: body_max }) } else { Ok((wire, share)) };
         }
         let limit = body_max.min(share.most().saturating_sub(wire.len() as u64));
-        let work = move || {
-            let body = decompress(encoding, wire, limit, &mut share)?;
-            share.shrink_to(body.len() as u64);
-            Ok((body, share))
-        };
-        // Whatever stopped it is no fault of the upload: the client must keep its copy and come back.
-        tokio::task::spawn_blocking(work).await.map_err(|_| NoMemory)?
-    }
-
-    /// Makes a body readable that is no text in UTF-8; as many at a time as there are cores.
-    async fn read(
-        &self,
-        body: Bytes,
-        syntax: Syntax,
-        mut share: Share,
-        presence: Presence,
-    ) -> Result<(Readable, Share), ReadError> {
-        let limit = self.config.limits.body_max.as_u64();
-        if !readable::is_packed(&body) {
-            return Ok((Readable { body, damaged: Vec::new() }, share));
-        }
-        let _turn = self.reading.acquire().await.map_err(|_| NoMemory)?;
-        let work = move || readable::read(body, syntax, limit, &mut share, &presence).map(|readable| (readable, share));
-        match tokio::task::spawn_blocking(work).await {
-            Ok(read) => read,
-            Err(ended) if ended.is_panic() => Err(ReadError::Damaged("it cannot be read".to_owned())),
-            Err(_) => Err(NoMemory.into()),
-        }
+        decompress::in_turn(&self.turns, who, (encoding, wire), limit, share, presence).await
     }
 
     /// Hands an upload on. Its share of the memory is given back when that is over, also when the client hangs up before:

@@ -110,6 +110,8 @@ impl From<DecompressError> for Failure {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "ContentLengthLimitExceeded", message)
             }
             DecompressError::Damaged(_) => Self::new(StatusCode::BAD_REQUEST, "InvalidPayload", message),
+            // Nobody hears it.
+            DecompressError::Gone => Self::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", message),
             DecompressError::NoMemory(no_memory) => no_memory.into(),
         }
     }
