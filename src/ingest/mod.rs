@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::future::{BoxFuture, join_all};
-use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
@@ -27,6 +26,7 @@ use crate::memory::Shares;
 use crate::metrics;
 use crate::spool::dead_letter::{DeadLetters, Letter, Source};
 use crate::spool::{AppendError, Entry, Spool};
+use crate::turns::{Ended, Turn, Turns, Who};
 
 pub mod accept;
 pub mod admission;
@@ -37,6 +37,7 @@ pub mod ledger;
 mod lost;
 mod patience;
 mod reserve;
+mod room;
 mod sort;
 mod timeless;
 mod trouble;
@@ -77,8 +78,7 @@ pub struct Ingest {
 struct Inner {
     config: Config,
     admission: Admission,
-    /// One permit for each core, as far as memory goes.
-    sorting: Semaphore,
+    turns: Turns,
     parts: Parts,
     watermark: f64,
     timeless: timeless::Seen,
@@ -105,13 +105,11 @@ impl Ingest {
     pub fn new(config: Config, watermark: f64, parts: Parts) -> Self {
         let shares = Shares::here();
         let admission = Admission::new(&config, &shares);
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let sorting = Semaphore::new(cores.min(shares.turns()));
         Self {
             inner: Arc::new(Inner {
                 config,
                 admission,
-                sorting,
+                turns: Turns::here(),
                 parts,
                 watermark,
                 timeless: timeless::Seen::default(),
@@ -169,15 +167,16 @@ impl Inner {
         let body = upload.body.len();
         // Held until its events are durable: whoever changes the rules can wait for the last upload of the old ones.
         let rules = self.parts.rules.load_full();
-        let mut admitted = self.admission.admit(self.config.estimate(body)).await?;
-        let mut sorted = Arc::clone(&self).sort(upload.clone(), Arc::clone(&rules)).await?;
+        let who = Who::new(&upload.client.name, upload.client.address);
+        let mut admitted = self.admission.admit(&who, self.config.estimate(body)).await?;
+        let mut sorted = Arc::clone(&self).sort(&who, upload.clone(), Arc::clone(&rules)).await?;
         let takes = self.config.work(body).saturating_add(sorted.memory());
         if !self.admission.resize(&mut admitted, takes) {
             // Many small records. It begins again with what it needs, and holds nothing until it has that: uploads that waited
             // for each other's room would all be shed.
             drop((sorted, admitted));
-            admitted = self.admission.admit(takes).await?;
-            sorted = Arc::clone(&self).sort(upload, Arc::clone(&rules)).await?;
+            admitted = self.admission.admit(&who, takes).await?;
+            sorted = Arc::clone(&self).sort(&who, upload, Arc::clone(&rules)).await?;
         }
         let _admitted = admitted;
 
@@ -199,24 +198,28 @@ impl Inner {
         if self.parts.spool.status().fullness < self.watermark { Ok(()) } else { Err(Refusal::SpoolFull) }
     }
 
-    /// Decodes, filters and makes keys: CPU work, off the async runtime.
-    async fn sort(self: Arc<Self>, upload: Upload, rules: Arc<Rules>) -> Result<Sorted, Refusal> {
+    /// Decodes, filters and makes keys: CPU work, in its client's turn.
+    async fn sort(self: Arc<Self>, who: &Who, upload: Upload, rules: Arc<Rules>) -> Result<Sorted, Refusal> {
         let inner = Arc::clone(&self);
-        // More at a time would be no faster and take more memory: a record takes most while it is decoded.
-        let _turn = inner.sorting.acquire().await.expect("this semaphore is never closed");
-        let patience = Patience::of(&upload.presence);
-        patience.go_on()?;
         // A filter by age must not drop everything because the wall clock jumped.
         let now = self.parts.spool.clock().shown_now();
-        let part_max = self.config.record_max.as_usize();
-        let work = move || {
+        let bytes = upload.body.len() as u64;
+        let work = move |turn: &Turn| {
+            let presence = upload.presence.clone();
+            let patience = Patience::of(&presence, turn);
+            patience.go_on()?;
             // Of duplicates nothing is appended; they must not be answered from a state that is gone either.
             if !self.parts.spool.is_in_place() {
                 return Err(Refusal::StateRemoved);
             }
-            sort::sort(upload, &rules, &self.parts.keys, part_max, now, &patience)
+            sort::sort(upload, &rules, &self.parts.keys, self.config.record_max.as_usize(), now, &patience)
         };
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(|ended| Err(ended_badly("decoding", &ended)))
+        inner.turns.run(who, bytes, work).await.unwrap_or_else(|ended| {
+            Err(match ended {
+                Ended::Crowded => inner.admission.crowded(),
+                Ended::Panicked => Refusal::Internal(format!("decoding: {ended}")),
+            })
+        })
     }
 
     /// Makes one part of an upload durable. Events that another upload is making durable right now are waited for; if

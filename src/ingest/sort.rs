@@ -83,7 +83,7 @@ pub(super) fn sort(
     keys: &KeyMaker,
     part_max: usize,
     now: SystemTime,
-    patience: &Patience,
+    patience: &Patience<'_>,
 ) -> Result<Sorted, Refusal> {
     let decoded = upload.decode(|| patience.go_on())?;
     let Upload { input, client, stream, body, .. } = &upload;

@@ -21,6 +21,7 @@ mod collector_faults;
 mod counted_twice;
 mod damage;
 mod durable_acknowledgement;
+mod fair_shares;
 mod full_disk;
 mod independent_outputs;
 mod jumping_clock;
