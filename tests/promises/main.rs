@@ -16,6 +16,7 @@ mod counted_twice;
 mod damage;
 mod durable_acknowledgement;
 mod full_disk;
+mod good_events_pass;
 mod independent_outputs;
 mod jumping_clock;
 mod load;
