@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::sort::{Part, Sorted};
 use super::{Inner, Refusal};
-use crate::spool::dead_letter::{Letter, PutError, Source};
+use crate::spool::dead_letter::{Letter, PutError, SENT_BY, Source};
 
 impl Inner {
     /// Keeps the records that cannot be understood, durably.
@@ -39,7 +39,7 @@ pub(super) fn letter(sorted: &Sorted, reason: String, raw: &[u8], now_ms: u64) -
         source: Source::Input { name: sorted.input.to_string() },
         reason,
         status: None,
-        detail: format!("sent by {}", sorted.client),
+        detail: format!("{SENT_BY}{}", sorted.client),
         format: 0,
         stream: sorted.stream.to_string(),
         raw: raw.to_vec(),

@@ -93,7 +93,8 @@ async fn good_events_pass_whatever_the_others_send() {
         site.metric("gatepost_dead_letters_displaced_total{source=\"uploads\"").await > 20_000.0
     })
     .await;
-    assert_eq!(site.log().matches("fill the share of their sender").count(), 1, "it is said once:\n{}", site.log());
+    let said = site.log().matches("fill the share of their sender").count();
+    assert_eq!(said, 1, "it is said once:\n{}", site.log());
 
     // The good client's letters are all there: nobody else's went for the hostile one's.
     let of_good = async || {

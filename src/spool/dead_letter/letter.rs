@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{NOT_UNDERSTOOD, lines};
 
+/// What the detail of an input's letter begins with, before the client's name.
+pub const SENT_BY: &str = "sent by ";
+
 /// Where a letter comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -45,6 +45,7 @@ impl DeadLetters {
             waiting: Waiting::new(),
             displaced: noted.displaced,
             dropping: noted.dropping,
+            displacing: Default::default(),
             inputs_are_full: false,
             damage: Damage::default(),
             note,

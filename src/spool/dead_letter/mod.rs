@@ -28,7 +28,7 @@ mod shares;
 mod tests;
 
 pub use config::Config;
-pub use letter::{Filter, Letter, Page, Source};
+pub use letter::{Filter, Letter, Page, SENT_BY, Source};
 pub use load::Damage;
 pub use put::PutError;
 pub use shares::Room;
@@ -70,6 +70,8 @@ pub struct DeadLetters {
     displaced: BTreeMap<String, u64>,
     /// Files that were given up and may be there still.
     dropping: Vec<u64>,
+    /// The senders of which it was said that their own oldest letters go.
+    displacing: BTreeSet<Owner>,
     /// Whether it was said that the inputs' share is full.
     inputs_are_full: bool,
     damage: Damage,

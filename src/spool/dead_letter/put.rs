@@ -168,46 +168,53 @@ impl DeadLetters {
 
     /// What the note has counted goes.
     fn give_up(&mut self, newer: &Owner, files: Vec<(Owner, Segment)>, not_written: u64) {
-        let mut tell = |owner: &Owner, letters: u64, telling: bool| {
-            let input = owner.source().unwrap_or_default();
-            metrics::DEAD_LETTERS_DISPLACED.add(&[input, NOT_UNDERSTOOD], letters);
-            *self.displaced.entry(input.to_owned()).or_default() += letters;
-            if telling && let Owner::Sender { input, client } = owner {
-                tracing::warn!(
-                    input,
-                    client,
-                    letters,
-                    "records that were not understood fill the share of their sender: the oldest are given up for new ones"
-                );
-            }
-        };
-        if not_written > 0 {
-            tell(newer, not_written, false);
-        }
-        let mut telling_of_all = None;
-        for (owner, file) in files {
-            let first = self.shares.change(&owner, |held| {
-                held.files.retain(|other| other.number != file.number);
-                !std::mem::replace(&mut held.is_displacing, true)
-            });
-            let own = owner == *newer;
-            tell(&owner, file.count, own && first);
-            telling_of_all = telling_of_all.or((!own).then(|| owner.clone()));
+        self.count_displaced(newer, not_written);
+        for (owner, file) in &files {
+            self.shares.change(owner, |held| held.files.retain(|other| other.number != file.number));
+            self.count_displaced(owner, file.count);
             let kind = (owner.source().unwrap_or_default().to_owned(), NOT_UNDERSTOOD.to_owned());
             let waiting = self.waiting.entry(kind).or_default();
             *waiting = waiting.saturating_sub(file.count);
             self.dropping.push(file.number);
         }
-        if let Some(Owner::Sender { input, client }) = telling_of_all
-            && !std::mem::replace(&mut self.inputs_are_full, true)
-        {
+        self.drop_files();
+        if not_written > 0 || files.iter().any(|(owner, _)| owner == newer) {
+            self.tell_of_sender(newer);
+        }
+        if let Some((other, _)) = files.iter().find(|(owner, _)| owner != newer) {
+            self.tell_of_inputs(other);
+        }
+    }
+
+    fn count_displaced(&mut self, owner: &Owner, letters: u64) {
+        let input = owner.source().unwrap_or_default();
+        metrics::DEAD_LETTERS_DISPLACED.add(&[input, NOT_UNDERSTOOD], letters);
+        *self.displaced.entry(input.to_owned()).or_default() += letters;
+    }
+
+    /// Said once, until the sender has less than half of its share.
+    fn tell_of_sender(&mut self, owner: &Owner) {
+        if self.displacing.contains(owner) {
+            return;
+        }
+        self.displacing.retain(|other| self.shares.of(other).is_some());
+        self.displacing.insert(owner.clone());
+        tracing::warn!(
+            input = owner.source(),
+            client = owner.client(),
+            "records that were not understood fill the share of their sender: the oldest are given up for new ones"
+        );
+    }
+
+    /// Said once, until the inputs have less than half of their share.
+    fn tell_of_inputs(&mut self, largest: &Owner) {
+        if !std::mem::replace(&mut self.inputs_are_full, true) {
             tracing::warn!(
-                input,
-                client,
+                input = largest.source(),
+                client = largest.client(),
                 "records that were not understood fill the share of all inputs: who has the most gives up the oldest"
             );
         }
-        self.drop_files();
     }
 
     /// Removes files that were given up. What cannot be removed is tried again with the next note.
@@ -243,8 +250,9 @@ impl DeadLetters {
             });
             at += count;
         }
-        let is_low = self.shares.charged_to(owner) < self.room.client / 2;
-        self.shares.change(owner, |held| held.is_displacing &= !is_low);
+        if self.shares.charged_to(owner) < self.room.client / 2 && !self.displacing.is_empty() {
+            self.displacing.remove(owner);
+        }
         self.inputs_are_full &= self.shares.charged() >= self.room.inputs / 2;
         Ok(())
     }

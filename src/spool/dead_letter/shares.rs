@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 
-use super::Totals;
+use super::{SENT_BY, Totals};
 
 /// A sender's file counts as so many bytes at least.
 pub(super) const FILE_CHARGE: u64 = 16 << 10;
@@ -86,6 +86,14 @@ impl Owner {
         }
     }
 
+    /// The name of the client, where it is one's.
+    pub(super) fn client(&self) -> Option<&str> {
+        match self {
+            Self::Sender { client, .. } => Some(client.strip_prefix(SENT_BY).unwrap_or(client)),
+            Self::Output(_) | Self::Several => None,
+        }
+    }
+
     fn is_sender(&self) -> bool {
         matches!(self, Self::Sender { .. })
     }
@@ -111,8 +119,6 @@ pub(super) struct Held {
     pub(super) files: VecDeque<Segment>,
     /// The last file failed to be written, or was emptied: the next letters go to a new one.
     pub(super) roll: bool,
-    /// Whether it was said that its oldest letters go.
-    pub(super) is_displacing: bool,
     sum: Sum,
 }
 
