@@ -74,6 +74,8 @@ impl Head<'_> {
 #[derive(Debug, Default)]
 pub(super) struct Summary {
     pub(super) count: u64,
+    /// Letters that cannot be read although they were written to their end.
+    pub(super) damaged: u64,
     /// The highest id.
     pub(super) last: u64,
     /// Whose letters they are; none without a letter.
@@ -108,31 +110,32 @@ pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// How many letters cannot be read although they were written to their end.
-pub(super) fn damaged(bytes: &[u8]) -> u64 {
-    let in_line = |line: &[u8]| {
-        let torn = !line.ends_with(b"\n");
-        let at_least = usize::from(!torn && !line.trim_ascii().is_empty());
-        if head(line).is_some() { 0 } else { sealed::count(line).max(at_least) as u64 }
-    };
-    lines(bytes).map(in_line).sum()
+/// How many letters ended in a line that cannot be read; none in one that was not written to its end.
+fn damaged(line: &[u8]) -> u64 {
+    let torn = !line.ends_with(b"\n");
+    let at_least = usize::from(!torn && !line.trim_ascii().is_empty());
+    sealed::count(line).max(at_least) as u64
 }
 
 /// The lines that are whole or torn, and those that are damaged.
 pub(super) fn sift(bytes: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let (mut kept, mut broken) = (Vec::new(), Vec::new());
     for line in lines(bytes) {
-        let to = if damaged(line) > 0 { &mut broken } else { &mut kept };
+        let to = if head(line).is_none() && damaged(line) > 0 { &mut broken } else { &mut kept };
         to.extend_from_slice(line);
     }
     (kept, broken)
 }
 
-/// Counts the letters that can be read.
+/// Counts the letters, those that can be read and those that cannot.
 pub(super) fn summary(bytes: &[u8]) -> Summary {
     let mut sum = Summary::default();
     let mut kinds: BTreeMap<(Cow<'_, str>, Cow<'_, str>), u64> = BTreeMap::new();
-    for head in lines(bytes).filter_map(head) {
+    for line in lines(bytes) {
+        let Some(head) = head(line) else {
+            sum.damaged += damaged(line);
+            continue;
+        };
         sum.count += 1;
         sum.last = sum.last.max(head.id);
         match &sum.owner {

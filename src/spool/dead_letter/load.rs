@@ -90,15 +90,14 @@ impl DeadLetters {
     fn load_file(&mut self, entry: &DirEntry, number: u64) -> io::Result<()> {
         let path = self.dir.join(&entry.name);
         let mut bytes = read_file(&*self.fs, &path)?;
-        let damaged = lines::damaged(&bytes);
-        if damaged > 0 {
-            self.damage.letters += damaged;
-            self.damage.files.push(format!("{}: {damaged} letters cannot be read", entry.name));
+        let sum = lines::summary(&bytes);
+        if sum.damaged > 0 {
+            self.damage.letters += sum.damaged;
+            self.damage.files.push(format!("{}: {} letters cannot be read", entry.name, sum.damaged));
             if !self.read_only {
                 bytes = self.put_aside(&path, bytes);
             }
         }
-        let sum = lines::summary(&bytes);
         let last = sum.last.max(number.saturating_sub(1));
         let segment = Segment { number, path, len: lines::whole_len(&bytes), count: sum.count, last };
         for (kind, count) in sum.kinds {
