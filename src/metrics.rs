@@ -79,6 +79,8 @@ metrics! {
     CONNECTIONS_REFUSED = Counter "gatepost_connections_refused_total" ["listener", "reason"];
     /// Requests answered, by input and status.
     INPUT_REQUESTS = Counter "gatepost_input_requests_total" ["input", "status"];
+    /// Requests that were not answered with success, by input and reason; the runbook has every reason.
+    INPUT_REFUSED = Counter "gatepost_input_refused_total" ["input", "reason"];
     /// Seconds from the first byte of a request to its answer, by input.
     INPUT_REQUEST_SECONDS = Histogram "gatepost_input_request_seconds" ["input"] SECONDS;
     /// Requests for a token of the local Entra, by input and result.
@@ -105,7 +107,7 @@ metrics! {
     EVENTS_TIMELESS = Counter "gatepost_events_without_time_total" ["input"];
     /// Events appended to the spool, by input.
     EVENTS_SPOOLED = Counter "gatepost_events_spooled_total" ["input"];
-    /// Uploads refused because of load, by reason.
+    /// Uploads refused because of load, or because of a trouble of the gateway's own, by reason.
     UPLOADS_SHED = Counter "gatepost_uploads_shed_total" ["reason"];
     /// Bytes of uploads being worked on now.
     INGEST_IN_FLIGHT_BYTES = Gauge "gatepost_ingest_in_flight_bytes" [];

@@ -142,6 +142,47 @@ impl fmt::Display for Span {
     }
 }
 
+/// A [`Span`], or `"0 s"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SpanOrZero(Duration);
+
+impl SpanOrZero {
+    /// A span of so many seconds, or none.
+    pub const fn secs(n: u64) -> Self {
+        Self(Duration::from_secs(n))
+    }
+
+    /// The span as a standard duration.
+    pub const fn get(self) -> Duration {
+        self.0
+    }
+}
+
+impl FromStr for SpanOrZero {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let is_zero =
+            split_number(text).is_some_and(|(n, unit)| n == 0 && SPAN_UNITS.iter().any(|(name, _)| *name == unit));
+        let wrong = |_| {
+            ValueError(format!(
+                "{text:?} is not a span of time; write a whole number and a unit, such as \"10 s\", or \"0 s\" for none"
+            ))
+        };
+        if is_zero {
+            Ok(Self(Duration::ZERO))
+        } else {
+            text.parse::<Span>().map(|span| Self(span.get())).map_err(wrong)
+        }
+    }
+}
+
+impl fmt::Display for SpanOrZero {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_zero() { f.write_str("0 s") } else { Span(self.0).fmt(f) }
+    }
+}
+
 fn split_number(text: &str) -> Option<(u64, &str)> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let number = text[..digits].parse().ok()?;
@@ -285,6 +326,7 @@ macro_rules! text_value {
 
 text_value!(ByteSize, "size", "64 MiB");
 text_value!(Span, "span", "30 s");
+text_value!(SpanOrZero, "span or zero", "10 s");
 
 impl<'de> Deserialize<'de> for Ratio {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -351,6 +393,9 @@ mod tests {
             let span: Span = text.parse().expect(text);
             assert_eq!(span.to_string().parse::<Span>(), Ok(span));
         }
+        for text in ["0 s", "10 s"] {
+            assert_eq!(text.parse::<SpanOrZero>().map(|span| span.to_string()).as_deref(), Ok(text));
+        }
         assert_eq!("1 MB".parse(), Ok(ByteSize::bytes(1_000_000)));
     }
 
@@ -362,6 +407,10 @@ mod tests {
         for text in ["0 s", "5", "1 month", "18446744073709551615 d"] {
             let error = text.parse::<Span>().expect_err(text);
             assert!(error.to_string().contains("30 s"), "{error}");
+        }
+        for text in ["0", "", "ten", "0 parsecs"] {
+            let error = text.parse::<SpanOrZero>().expect_err(text);
+            assert!(error.to_string().contains("0 s"), "{error}");
         }
         assert!(Ratio::new(1.1).is_err());
     }

@@ -71,7 +71,7 @@ pub enum ControlError {
 pub trait Control: Send + Sync + 'static {
     /// Loads the configuration again and swaps it in, or refuses it whole.
     fn reload(&self) -> BoxFuture<'_, Result<Value, ControlError>>;
-    /// Turns readiness off and stops accepting uploads; outputs go on. Answers at once.
+    /// Turns readiness off; uploads and new tunnels are taken for a while, then no more; outputs go on. Answers at once.
     fn drain(&self) -> BoxFuture<'_, Result<Value, ControlError>>;
     /// Takes what the wall clock shows for right: a jump that is held is over. Nothing is forgotten or expires by it.
     fn accept_clock(&self) -> BoxFuture<'_, Result<Value, ControlError>>;

@@ -2,18 +2,18 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
+use tokio::time::Instant;
 
 use super::outputs::{Common, Outputs};
 use super::positions::Positions;
 use super::rule_store::{LiveRules, RuleStore};
 use super::rules;
 use super::state::{Folder, Secret, StateDir};
-use super::uploads::{self, Uploads};
 use crate::access_log::AccessLog;
 use crate::admin::{Latch, Readiness};
 use crate::clock::{self, Clock};
@@ -28,6 +28,7 @@ use crate::ingest::bookkeeper::Bookkeeper;
 use crate::ingest::ledger::Waiting;
 use crate::ingest::{self, Ingest};
 use crate::inputs::access_log::Requests;
+use crate::inputs::{Uploads, plane};
 use crate::memory::Shares;
 use crate::metrics;
 use crate::spool::Spool;
@@ -72,6 +73,8 @@ pub(super) struct Parts {
     pub(super) reloading: tokio::sync::Mutex<()>,
     /// Held during a replay of dead letters: two at a time would send the same ones.
     pub(super) replaying: tokio::sync::Mutex<()>,
+    /// Until when uploads and tunnels are still taken, once readiness has fallen for good.
+    pub(super) taken_until: OnceLock<Instant>,
 }
 
 /// Opens the state directory and builds the parts; nothing runs yet but the spool's committer.
@@ -82,7 +85,7 @@ pub(super) async fn parts(
     admin: SocketAddr,
 ) -> anyhow::Result<(Parts, Latch)> {
     let readiness = Readiness::new();
-    let starting = readiness.hold("starting");
+    let starting = readiness.hold(super::STARTING);
     let work = move || open(config, config_path, machine, admin, readiness);
     let parts = tokio::task::spawn_blocking(work).await.context("opening the state directory ended")??;
     Ok((parts, starting))
@@ -176,6 +179,7 @@ fn open(
         rule_store: Arc::new(rule_store),
         reloading: tokio::sync::Mutex::default(),
         replaying: tokio::sync::Mutex::default(),
+        taken_until: OnceLock::new(),
     })
 }
 
@@ -281,7 +285,7 @@ impl Parts {
     }
 
     /// Where the admin plane and uploads are reached once these listeners are in force: no tunnel may lead there.
-    pub(super) fn own_addresses(&self, listeners: &uploads::Prepared) -> Vec<SocketAddr> {
+    pub(super) fn own_addresses(&self, listeners: &plane::Prepared) -> Vec<SocketAddr> {
         let mut addresses = self.uploads.addresses_after(listeners);
         addresses.push(self.admin);
         addresses

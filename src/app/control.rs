@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::build::Parts;
 use super::{dead_letters, rules};
@@ -27,11 +28,15 @@ impl Control for Controls {
 
     fn drain(&self) -> BoxFuture<'_, Result<Value, ControlError>> {
         Box::pin(async {
-            self.0.readiness.set("draining", true);
-            self.0.ingest.stop();
-            self.0.tunnels.drain();
+            let until = self.0.begin_to_leave("draining");
+            let parts = Arc::clone(&self.0);
+            tokio::spawn(async move {
+                tokio::time::sleep_until(until).await;
+                parts.close_doors().await;
+            });
             let pending: u64 = self.0.outputs.forwarders().iter().map(|forwarder| forwarder.pending()).sum();
-            Ok(json!({ "draining": true, "pending": pending }))
+            let seconds = until.saturating_duration_since(Instant::now()).as_secs_f64();
+            Ok(json!({ "draining": true, "pending": pending, "taken_for_seconds": seconds }))
         })
     }
 
@@ -120,7 +125,7 @@ async fn apply(parts: &Parts) -> anyhow::Result<String> {
     // Before the uploads: from their first moment on no tunnel leads to new addresses of ours.
     parts.tunnels.apply(tunnels);
     parts.access_log.change_to(access_log);
-    parts.uploads.apply(listeners).await;
+    parts.uploads.apply(listeners, wanted.drain_grace.get());
     let waits = waits_for_restart(&current, &wanted);
     parts.set_config(wanted);
     parts.rule_texts.store(Arc::new(texts));

@@ -9,6 +9,7 @@ use super::build::Parts;
 use crate::clock::Standing;
 use crate::dedup::store::Store as _;
 use crate::forward::Forwarder;
+use crate::ingest::Trouble;
 use crate::metrics;
 use crate::spool::Health;
 
@@ -104,6 +105,9 @@ fn show(parts: &Parts, seen: &mut Seen) {
     metrics::STATE_REMOVED.set(&[], f64::from(u8::from(is_removed)));
     parts.readiness.set("the state was removed or replaced under the gateway", is_removed);
     parts.readiness.set("the disk of the spool is full or failing", spool.health != Health::Ok && !is_removed);
+    show_troubles(parts);
+    // Who is only starting is about to be ready.
+    parts.uploads.set_ready(parts.readiness.reasons().iter().all(|reason| reason == super::STARTING));
     parts.judge();
 
     show_clock(parts.clock.standing(), seen);
@@ -160,6 +164,16 @@ fn show_letters(parts: &Parts) {
     let all = unburied > 0 && unburied == forwarders.len();
     parts.readiness.set("no output can keep its dead letters", all);
     parts.readiness.warn("an output cannot keep its dead letters", unburied > 0 && !all);
+}
+
+/// What only uploads can find out; what is wrong with the spool is seen above.
+fn show_troubles(parts: &Parts) {
+    parts.ingest.look_for_trouble();
+    let lasting = parts.ingest.troubles();
+    for trouble in Trouble::ALL.iter().filter(|trouble| trouble.is_told_to_readiness()) {
+        let lasts = lasting.iter().any(|lasting| lasting.reason == trouble.code);
+        parts.readiness.set(trouble.text, lasts);
+    }
 }
 
 /// A jump keeps nothing from being taken and forwarded, but a person must know of it.

@@ -1,8 +1,9 @@
 //! The running gateway: the only place that knows every part.
 //!
 //! [`Gateway::start`] builds the parts against the way of an event: what takes events out runs before what lets them
-//! in. [`Gateway::stop`] goes with it: no new uploads, then the uploads inside, then the requests on their way, then the
-//! books. A stop is only a polite crash: nothing depends on it having happened.
+//! in. [`Gateway::leave`] says goodbye while everything is still taken. [`Gateway::stop`] goes with the way: no new uploads,
+//! then the uploads inside, then the requests on their way, then the books. A stop is only a polite crash: nothing depends on
+//! it having happened.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ mod build;
 mod control;
 mod dead_letters;
 mod housekeeping;
-pub mod listeners;
+mod leave;
 pub mod memory;
 mod outputs;
 mod positions;
@@ -30,7 +31,6 @@ mod rule_store;
 pub mod rules;
 pub mod state;
 mod status;
-mod uploads;
 
 pub use build::Machine;
 use build::Parts;
@@ -43,6 +43,9 @@ pub struct Gateway {
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
+
+/// Why it is not ready as long as it opens its state.
+const STARTING: &str = "starting";
 
 /// How long each step of a stop may take before it is cut short.
 const STOP_STEP: Duration = Duration::from_secs(10);
@@ -88,7 +91,7 @@ impl Gateway {
         tasks.spawn(admin::serve(admin_listener, admin::router(&config.admin, admin, plane), stop.clone()));
         tasks.spawn(scrape.upkeep(stop.clone()));
         tasks.spawn(housekeeping::run(Arc::clone(&parts), stop.clone()));
-        parts.uploads.apply(listeners).await;
+        parts.uploads.apply(listeners, config.drain_grace.get());
         parts.tunnels.apply(tunnels);
         drop(starting);
         Ok(Self { parts, admin, stop, tasks })
@@ -119,12 +122,19 @@ impl Gateway {
         control::reload(&self.parts).await.context("the configuration is refused; the old one stays in force")
     }
 
+    /// Says to balancers that it is about to stop, and goes on taking uploads and tunnels for `drain_grace`, so that none is lost
+    /// to a stop. Whoever cannot wait drops the future.
+    pub async fn leave(&self) {
+        let until = self.parts.begin_to_leave("stopping");
+        tokio::time::sleep_until(until).await;
+    }
+
     /// Stops: takes nothing new, ends what is under way, closes the books.
     pub async fn stop(mut self) {
         self.parts.readiness.set("stopping", true);
-        self.parts.ingest.stop();
         let uploads = async {
             step("listeners", self.parts.uploads.stop()).await;
+            self.parts.ingest.stop();
             step("uploads", self.parts.ingest.idle()).await;
             step("outputs", self.parts.outputs.stop()).await;
         };

@@ -42,6 +42,7 @@ pub(super) fn status(parts: &Parts) -> Value {
         "tunnels": parts.tunnels.status(),
         "rules": rules(parts),
         "without_time": parts.ingest.timeless(),
+        "refusing_because": parts.ingest.troubles(),
         "account": {
             "inputs": ledger.tallies,
             "total": ledger.total(),

@@ -22,7 +22,8 @@ use crate::telemetry;
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
-/// Runs the command: until SIGTERM or SIGINT; a second one ends it at once.
+/// Runs the command: until SIGTERM, which leaves time to balancers, or SIGINT, which leaves none. A second SIGTERM ends that time,
+/// and the signal after it ends everything at once.
 pub fn run(_: Args, global: &Global) -> anyhow::Result<ExitCode> {
     give_memory_back();
     let config = global.load()?;
@@ -76,20 +77,28 @@ async fn serve(config: Config, path: Option<PathBuf>) -> anyhow::Result<ExitCode
     announce(&gateway, &state_dir, path.as_deref());
     notify(sd_notify::NotifyState::Ready);
 
-    loop {
+    let has_time = loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break true,
+            // A person waits.
+            _ = interrupt.recv() => break false,
             Some(cause) = reloads.recv() => {
                 tracing::info!(?cause, "reading the configuration again");
                 // The answer is in the log and in a metric; there is nobody here to tell.
                 drop(gateway.reload().await);
             }
         }
-    }
-    tracing::info!("stopping; a second signal stops at once");
+    };
     notify(sd_notify::NotifyState::Stopping);
     done.cancel();
+    if has_time {
+        tokio::select! {
+            () = gateway.leave() => {}
+            _ = terminate.recv() => tracing::warn!("the time for balancers is cut short"),
+            _ = interrupt.recv() => tracing::warn!("the time for balancers is cut short"),
+        }
+    }
+    tracing::info!("stopping; another signal stops at once");
     tokio::select! {
         () = gateway.stop() => tracing::info!("stopped"),
         _ = terminate.recv() => tracing::warn!("stopped at once"),

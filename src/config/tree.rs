@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use super::load::Sections;
 use crate::spool::dead_letter;
+use crate::values::SpanOrZero;
 use crate::{access_log, admin, balancer, dedup, filter, forward, ingest, inputs, outputs, spool, telemetry, tunnel};
 
 /// Everything that can be configured. Every key has a default: without a file Gatepost listens on loopback, keeps its
@@ -24,6 +25,10 @@ pub struct Config {
     /// Folder for everything that Gatepost keeps: spool, positions, dedup journal, dead letters, its own certificate.
     /// One running gateway per folder. Relative paths start at the working directory. Not changed by a reload.
     pub state_dir: PathBuf,
+    /// How long uploads and new tunnels are still taken after readiness has fallen, at SIGTERM and at `POST /drain`, so that
+    /// load balancers see it first; meanwhile clients are told to close their connections. Longer than two probes of the
+    /// balancer. A stop takes so much longer; a second SIGTERM, or Ctrl-C, cuts it short. Default 10 s; 0 s: no grace.
+    pub drain_grace: SpanOrZero,
     /// What Gatepost writes to standard error.
     pub telemetry: telemetry::Config,
     /// The admin plane: health, readiness, metrics, status, control.
@@ -54,6 +59,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             state_dir: PathBuf::from("./gatepost-state"),
+            drain_grace: SpanOrZero::secs(10),
             telemetry: telemetry::Config::default(),
             admin: admin::Config::default(),
             listeners: vec![inputs::Config::default()],
@@ -86,6 +92,7 @@ pub struct Output {
 pub(super) fn read(sections: &mut Sections<'_>) -> Config {
     let mut config = Config::default();
     sections.one("state_dir", &mut config.state_dir, none);
+    sections.one("drain_grace", &mut config.drain_grace, none);
     sections.one("telemetry", &mut config.telemetry, telemetry::Config::problems);
     sections.one("admin", &mut config.admin, admin::Config::problems);
     sections.list("listeners", &mut config.listeners, inputs::Config::problems);

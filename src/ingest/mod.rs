@@ -17,6 +17,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_util::future::{BoxFuture, join_all};
 use tokio::sync::Semaphore;
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use crate::dedup::store::{Claim, Store, Verdict};
@@ -40,16 +41,19 @@ mod reserve;
 mod set_aside;
 mod sort;
 mod timeless;
+mod trouble;
 
 pub use accept::{Accept, Receipt, Refusal};
 pub use config::Config;
 pub use replay::replay;
 pub use timeless::Timeless;
+pub use trouble::{Lasting, Trouble};
 
 use admission::Admission;
 use ledger::{Tally, Waiting};
 use patience::Patience;
 use sort::{Part, Sorted};
+use trouble::Troubles;
 
 /// What ingest works with; all of it is shared with others.
 pub struct Parts {
@@ -81,6 +85,7 @@ struct Inner {
     parts: Parts,
     watermark: f64,
     timeless: timeless::Seen,
+    troubles: Troubles,
 }
 
 impl Accept for Ingest {
@@ -88,10 +93,13 @@ impl Accept for Ingest {
         let inner = Arc::clone(&self.inner);
         // A task of its own: a client that hangs up in the middle must not leave events that are durable but whose
         // keys were released, or the next try would forward them twice.
-        let work = tokio::spawn(async move { inner.accept(upload).await });
-        Box::pin(async move {
-            work.await.unwrap_or_else(|ended| Err(Refusal::SpoolFailed(format!("the upload's task ended: {ended}"))))
-        })
+        let work = tokio::spawn({
+            let inner = Arc::clone(&inner);
+            async move { inner.told(inner.clone().accept(upload).await) }
+        });
+        Box::pin(
+            async move { work.await.unwrap_or_else(|ended| inner.told(Err(ended_badly("the upload's task", &ended)))) },
+        )
     }
 }
 
@@ -110,6 +118,7 @@ impl Ingest {
                 parts,
                 watermark,
                 timeless: timeless::Seen::default(),
+                troubles: Troubles::default(),
             }),
         }
     }
@@ -117,6 +126,17 @@ impl Ingest {
     /// What was taken since the start of Windows events without a readable time, by input.
     pub fn timeless(&self) -> Vec<Timeless> {
         self.inner.timeless.list()
+    }
+
+    /// Looks at what keeps uploads from being kept. Asks the disk.
+    pub fn look_for_trouble(&self) {
+        let spool = &self.inner.parts.spool;
+        self.inner.troubles.look(&spool.status(), self.inner.watermark, spool.is_in_place());
+    }
+
+    /// What keeps uploads from being kept, as it was last seen.
+    pub fn troubles(&self) -> Vec<Lasting> {
+        self.inner.troubles.list()
     }
 
     /// Refuses every upload from now on.
@@ -138,6 +158,15 @@ impl Ingest {
 }
 
 impl Inner {
+    /// Passes a result on, once it is known whether anything of ours keeps uploads from being kept.
+    fn told(&self, result: Result<Receipt, Refusal>) -> Result<Receipt, Refusal> {
+        match &result {
+            Ok(_) => self.troubles.over(&[Trouble::INTERNAL]),
+            Err(refusal) => self.troubles.note(refusal),
+        }
+        result
+    }
+
     async fn accept(self: Arc<Self>, upload: Upload) -> Result<Receipt, Refusal> {
         self.check_spool()?;
         let body = upload.body.len();
@@ -170,11 +199,7 @@ impl Inner {
 
     /// Sheds before any work is done when the spool cannot take more.
     fn check_spool(&self) -> Result<(), Refusal> {
-        if self.parts.spool.status().fullness < self.watermark {
-            return Ok(());
-        }
-        metrics::UPLOADS_SHED.add(&[admission::SPOOL_FULL], 1);
-        Err(Refusal::SpoolFull)
+        if self.parts.spool.status().fullness < self.watermark { Ok(()) } else { Err(Refusal::SpoolFull) }
     }
 
     /// Decodes, filters and makes keys: CPU work, off the async runtime.
@@ -190,14 +215,11 @@ impl Inner {
         let work = move || {
             // Of duplicates nothing is appended; they must not be answered from a state that is gone either.
             if !self.parts.spool.is_in_place() {
-                metrics::UPLOADS_SHED.add(&[admission::SPOOL_FAILED], 1);
-                return Err(Refusal::SpoolFailed("the state was removed under the running gateway".to_owned()));
+                return Err(Refusal::StateRemoved);
             }
             sort::sort(upload, &rules, &self.parts.keys, part_max, now, &patience)
         };
-        tokio::task::spawn_blocking(work)
-            .await
-            .unwrap_or_else(|ended| Err(Refusal::SpoolFailed(format!("decoding ended: {ended}"))))
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|ended| Err(ended_badly("decoding", &ended)))
     }
 
     /// Makes one part of an upload durable. Events that another upload is making durable right now are waited for; if
@@ -272,7 +294,7 @@ impl Inner {
         let began = Instant::now();
         let packed = tokio::task::spawn_blocking(move || spool.pack(entry))
             .await
-            .map_err(|ended| Refusal::SpoolFailed(format!("packing ended: {ended}")))?;
+            .map_err(|ended| ended_badly("packing", &ended))?;
         match self.parts.spool.append(packed).await {
             Ok(_) => {
                 boarded.arrived();
@@ -286,21 +308,29 @@ impl Inner {
             }
             Err(error) => {
                 claim.release();
-                Err(refusal(&error))
+                Err(self.refusal(&error))
             }
         }
     }
+
+    fn refusal(&self, error: &AppendError) -> Refusal {
+        let (reason, refusal) = match error {
+            AppendError::Full => (admission::SPOOL_FULL, Refusal::SpoolFull),
+            AppendError::Failed { .. } if !self.parts.spool.is_in_place() => {
+                (admission::SPOOL_FAILED, Refusal::StateRemoved)
+            }
+            AppendError::Failed { reason } => (admission::SPOOL_FAILED, Refusal::SpoolFailed(reason.clone())),
+            AppendError::TooLarge => (admission::TOO_LARGE, Refusal::TooLarge),
+            AppendError::Closed => (admission::STOPPING, Refusal::Stopping),
+        };
+        metrics::SPOOL_APPEND_FAILURES.add(&[reason], 1);
+        refusal
+    }
 }
 
-fn refusal(error: &AppendError) -> Refusal {
-    let (reason, refusal) = match error {
-        AppendError::Full => (admission::SPOOL_FULL, Refusal::SpoolFull),
-        AppendError::Failed { reason } => (admission::SPOOL_FAILED, Refusal::SpoolFailed(reason.clone())),
-        AppendError::TooLarge => (admission::TOO_LARGE, Refusal::TooLarge),
-        AppendError::Closed => (admission::STOPPING, Refusal::Stopping),
-    };
-    metrics::SPOOL_APPEND_FAILURES.add(&[reason], 1);
-    refusal
+/// Work that did not come to its end: a fault of ours, unless the gateway stops.
+fn ended_badly(what: &str, ended: &JoinError) -> Refusal {
+    if ended.is_panic() { Refusal::Internal(format!("{what} ended: {ended}")) } else { Refusal::Stopping }
 }
 
 /// Counts a share of the account. Wherever one is noted for the ledger it is counted too, so that both agree even

@@ -6,8 +6,8 @@
 use std::sync::{Arc, PoisonError};
 
 use super::sort::{Part, Sorted};
-use super::{Inner, Refusal};
-use crate::spool::dead_letter::{Letter, PutError, SENT_BY, Source};
+use super::{Inner, Refusal, Trouble, ended_badly};
+use crate::spool::dead_letter::{Letter, SENT_BY, Source};
 
 impl Inner {
     /// Keeps the records that cannot be understood, durably.
@@ -16,15 +16,10 @@ impl Inner {
         let store = Arc::clone(&self.parts.dead_letters);
         tokio::task::spawn_blocking(move || store.lock().unwrap_or_else(PoisonError::into_inner).put(letters))
             .await
-            .map_err(|ended| Refusal::SpoolFailed(format!("setting aside ended: {ended}")))?
-            .map(|_| ())
-            .map_err(|error| refusal(&error))
+            .map_err(|ended| ended_badly("setting aside", &ended))??;
+        self.troubles.over(&[Trouble::DEAD_LETTERS_FULL, Trouble::DEAD_LETTERS_FAILED]);
+        Ok(())
     }
-}
-
-/// The one place that says what letters that cannot be kept mean to the sender: it keeps its copy, and tries again.
-fn refusal(error: &PutError) -> Refusal {
-    Refusal::SpoolFailed(format!("records that were not understood cannot be kept as dead letters: {error}"))
 }
 
 /// A record that was not understood, as a letter. Who sent it is whose share it takes.

@@ -3,16 +3,26 @@
 //! A request is routed, its sender admitted, its body collected and decompressed within limits, and handed to
 //! [`Accept`] as an [`Upload`]. The answer is a success only when `Accept` says that the upload is durable.
 //!
-//! Connections, TLS and the strict HTTP/1 front door are the business of whoever serves [`router`]; it must put a
-//! [`Peer`] into the extensions of each request. A request without one is denied.
+//! [`plane`] has the listeners that run, and [`serve`] each one's connections, TLS and strict HTTP/1 front door. It puts a
+//! [`Peer`] into the extensions of each request that it hands to [`router`]. A request without one is denied.
 
 pub mod access_log;
+#[cfg(test)]
+mod conformance;
 pub mod entra;
 pub mod events;
 pub mod http;
 pub mod identity;
+pub mod intake;
+#[cfg(test)]
+mod lines;
 pub mod logs_ingestion;
+pub mod plane;
+pub mod protocol;
+pub mod reason;
+pub mod registry;
 mod routes;
+pub mod serve;
 pub mod target;
 
 use std::net::SocketAddr;
@@ -21,9 +31,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use http::auth::Peer;
-pub use routes::router;
+pub use plane::Uploads;
+pub use routes::{Opened, router};
 
 use crate::net::tls_server;
+use crate::values::Network;
 
 #[expect(unused_imports, reason = "named by the module's documentation")]
 use crate::{event::Upload, ingest::accept::Accept};
@@ -37,6 +49,10 @@ pub struct Config {
     /// The address and port to listen on. Default `127.0.0.1:8443`: a first start is reachable from this host only.
     #[schemars(with = "String")]
     pub listen: SocketAddr,
+    /// Load balancers that put a PROXY protocol header (version 1 or 2) before each connection. From their addresses
+    /// the header is demanded and believed, so that networks, limits and the access log see the clients behind; from others
+    /// it is an error. Default: none.
+    pub proxy_protocol_from: Vec<Network>,
     /// The server's certificate and client certificates.
     pub tls: tls_server::Config,
     /// Who may upload.
@@ -47,10 +63,9 @@ pub struct Config {
     pub entra: entra::Config,
     /// Sizes, times and numbers.
     pub limits: http::limits::Config,
-    /// The Logs Ingestion API of Azure Monitor.
-    pub logs_ingestion: logs_ingestion::Config,
-    /// The plain door for scripts.
-    pub events: events::Config,
+    /// The protocols that it speaks.
+    #[serde(flatten)]
+    pub protocols: registry::Protocols,
 }
 
 impl Default for Config {
@@ -58,13 +73,13 @@ impl Default for Config {
         Self {
             name: "agents".to_owned(),
             listen: SocketAddr::from(([127, 0, 0, 1], 8443)),
+            proxy_protocol_from: Vec::new(),
             tls: tls_server::Config::default(),
             auth: http::auth::Config::default(),
             identity: identity::Config::default(),
             entra: entra::Config::default(),
             limits: http::limits::Config::default(),
-            logs_ingestion: logs_ingestion::Config::default(),
-            events: events::Config::default(),
+            protocols: registry::Protocols::default(),
         }
     }
 }
@@ -97,21 +112,22 @@ impl Config {
             self.tls.client_certificates == tls_server::ClientCertificates::Required && self.tls.client_ca.is_none(),
             "tls.client_certificates is \"required\"; set tls.client_ca",
         );
-        check(
-            !self.logs_ingestion.enabled && !self.events.enabled,
-            "nothing is enabled here; enable logs_ingestion or events, or remove the listener",
-        );
-        problems.extend(self.auth.problems(loopback, client_ca, self.entra.issues()));
+        problems.extend(self.auth.problems(self.is_for_this_host(), client_ca, self.entra.issues()));
         problems.extend(self.entra.problems());
         problems.extend(self.identity.problems(&self.auth, &self.entra, client_ca));
         problems.extend(self.limits.problems());
-        problems.extend(self.logs_ingestion.problems());
+        problems.extend(self.protocols.problems());
         problems.into_iter().map(keyed).collect()
     }
 
     /// The agent groups that clients can belong to.
     pub fn groups(&self) -> impl Iterator<Item = &str> {
         self.auth.groups().chain(self.entra.groups())
+    }
+
+    /// Whether only clients on this host can reach it: on loopback, and no balancer speaks for others.
+    fn is_for_this_host(&self) -> bool {
+        self.listen.ip().to_canonical().is_loopback() && self.proxy_protocol_from.is_empty()
     }
 
     fn asks_client_certificates(&self) -> bool {
@@ -149,6 +165,7 @@ mod tests {
         for (text, key) in [
             ("name = \"a b\"", "name"),
             ("listen = \"0.0.0.0:8443\"", "auth"),
+            ("proxy_protocol_from = [\"127.0.0.1/32\"]", "without proxy_protocol_from"),
             ("listen = \"0.0.0.0:80\"\nauth.networks = [\"10.0.0.0/8\"]\ntls.mode = \"off\"", "tls.allow_plain_http"),
             ("tls.certificate = \"cert.pem\"", "tls.key"),
             ("tls.mode = \"off\"\ntls.client_ca = \"ca.pem\"", "tls.client_ca"),
@@ -169,7 +186,12 @@ mod tests {
 
     #[test]
     fn unknown_keys_and_networks_that_are_none_are_refused() {
-        for text in ["nmae = \"x\"", "auth.networks = [\"10.0.0.0/99\"]", "limits.wire_mx = \"1 MiB\""] {
+        for text in [
+            "nmae = \"x\"",
+            "auth.networks = [\"10.0.0.0/99\"]",
+            "proxy_protocol_from = [\"lb\"]",
+            "limits.wire_mx = \"1 MiB\"",
+        ] {
             assert!(toml::from_str::<Config>(text).is_err(), "{text}");
         }
         assert!(problems("auth.networks = [\"10.0.0.1\", \"2001:db8::/32\"]").is_empty());

@@ -14,6 +14,10 @@ impl Accept for Endless {
     }
 }
 
+fn opened(config: &Config) -> Opened {
+    Opened::new(config, None, Path::new("/nonexistent"), &Opened::default()).expect("nothing is read")
+}
+
 fn post(body: Body) -> Request {
     let mut request = Request::post("/v1/events").body(body).expect("a request");
     request.extensions_mut().insert(Peer { address: [127, 0, 0, 1].into(), certificate: Arc::default() });
@@ -23,7 +27,7 @@ fn post(body: Body) -> Request {
 #[tokio::test]
 async fn a_body_that_is_not_compressed_may_take_all_memory() {
     let (shown, mut uploads) = channel(1);
-    let router = router(&Config::default(), Arc::new(Endless(shown)), None, &Memory::new(4096));
+    let router = router(&Config::default(), Arc::new(Endless(shown)), opened(&Config::default()), &Memory::new(4096));
     let text = format!("{{\"a\":\"{}\"}}", "x".repeat(3_000));
     let answering = tokio::spawn(router.oneshot(post(Body::from(text.clone()))));
     assert_eq!(uploads.recv().await.expect("it is handed on").body, text);
@@ -33,7 +37,8 @@ async fn a_body_that_is_not_compressed_may_take_all_memory() {
 #[tokio::test]
 async fn a_client_that_goes_away_is_known_to_have_gone() {
     let (shown, mut uploads) = channel(1);
-    let router = router(&Config::default(), Arc::new(Endless(shown)), None, &Memory::new(1 << 30));
+    let router =
+        router(&Config::default(), Arc::new(Endless(shown)), opened(&Config::default()), &Memory::new(1 << 30));
     let answering = tokio::spawn(router.oneshot(post(Body::from("{}"))));
     let upload = uploads.recv().await.expect("it is handed on");
     assert!(!upload.presence.has_gone());

@@ -7,7 +7,11 @@
 //!
 //! A checksum in a TLV is not verified: TCP has one, and a balancer that could forge the address could forge it too.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
 
 /// The longest header of version 1, its CRLF included.
 const V1_MAX: usize = 107;
@@ -46,6 +50,41 @@ pub fn parse(bytes: &[u8]) -> Parsed {
         Ok(None) => Parsed::More,
         Ok(Some((len, source))) => Parsed::Header { len, source: source.map(canonical) },
         Err(wrong) => Parsed::Malformed(wrong),
+    }
+}
+
+/// Why a connection has no header that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HeaderError {
+    /// The connection ended or broke before it was all there.
+    #[error("it closed the connection before the PROXY protocol header was all there")]
+    Gone(#[source] io::Error),
+    /// What came is none.
+    #[error("{0}")]
+    Malformed(&'static str),
+}
+
+/// Reads the header that a connection begins with and not one byte more: what follows belongs to others, TLS among them.
+/// Tells who is behind the balancer, as [`Parsed::Header`] does. Whoever calls it holds the clock.
+pub async fn read(stream: &mut TcpStream) -> Result<Option<SocketAddr>, HeaderError> {
+    let mut header = Vec::new();
+    let mut peeked = [0; 512];
+    loop {
+        let taken = header.len();
+        let available = stream.peek(&mut peeked).await.map_err(HeaderError::Gone)?;
+        if available == 0 {
+            return Err(HeaderError::Gone(io::ErrorKind::UnexpectedEof.into()));
+        }
+        header.extend_from_slice(&peeked[..available]);
+        let (consume, source) = match parse(&header) {
+            Parsed::Header { len, source } => (len - taken, Some(source)),
+            Parsed::More => (available, None),
+            Parsed::Malformed(detail) => return Err(HeaderError::Malformed(detail)),
+        };
+        stream.read_exact(&mut peeked[..consume]).await.map_err(HeaderError::Gone)?;
+        if let Some(source) = source {
+            return Ok(source);
+        }
     }
 }
 

@@ -103,9 +103,20 @@ fn its_gateway_configuration_is_right_and_its_health_check_finds_the_admin_plane
     assert_eq!(printed["admin"]["listen"], "0.0.0.0:9090", "the port that the image's health check asks");
     assert_eq!(printed["state_dir"], "/var/lib/gatepost", "the image's volume");
     let subnet = &of_file(FILE)["networks"]["default"]["ipam"]["config"][0]["subnet"];
+    assert_eq!(printed["listeners"][0]["proxy_protocol_from"], serde_json::json!([subnet]), "where the balancer is");
     let tunnel = &printed["tunnel"];
     assert_eq!(tunnel["listeners"][0]["proxy_protocol_from"], serde_json::json!([subnet]), "where the balancer is");
     assert_eq!(tunnel["groups"][0]["networks"], serde_json::json!([subnet]), "where published ports come from");
+}
+
+#[test]
+fn gateways_have_the_time_that_a_stop_takes() {
+    let unit = std::fs::read_to_string(of_checkout("deploy/systemd/gatepost.service")).expect("it is there");
+    let of_unit = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec="));
+    for gateway in ["gateway1", "gateway2"] {
+        let given = of_file(FILE)["services"][gateway]["stop_grace_period"].clone();
+        assert_eq!(given.as_str(), of_unit, "{gateway} has what tests/deploy/systemd.rs found to be enough");
+    }
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Two gateways behind a real HAProxy with the configuration of deploy/: a gateway that drains or dies loses its traffic
-//! to the other, and no event that was acknowledged is lost on the way. Tunnels keep their clients' addresses, and those
-//! that stand live through the drain.
+//! to the other, and no event that was acknowledged is lost on the way. Uploads and tunnels keep their clients' addresses, and
+//! tunnels that stand live through the drain.
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,77 +17,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 
+use crate::balancer::{Balancer, Ports, haproxy};
 use crate::support::{PATH, PATIENCE, Running, Site, free_port, workspace};
-use crate::tools::{both, curl, of_checkout, run, tool};
-
-const CONFIG: &str = "deploy/haproxy/haproxy.cfg";
-
-/// HAProxy in front of two sites.
-struct Balancer {
-    child: Child,
-    port: u16,
-    tunnels: u16,
-}
-
-/// Where a gateway is reached.
-#[derive(Clone, Copy)]
-struct Ports {
-    uploads: u16,
-    tunnels: u16,
-    admin: u16,
-}
-
-impl Ports {
-    /// Of a site whose tunnel listener has this port, or has none.
-    fn of(site: &Site, tunnels: u16) -> Self {
-        Self { uploads: site.uploads, tunnels, admin: site.admin }
-    }
-}
-
-impl Drop for Balancer {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-fn haproxy(folder: &Path, [uploads, tunnels]: [u16; 2], gateways: [Ports; 2]) -> Command {
-    let mut command = Command::new(tool("haproxy", "haproxy"));
-    command
-        .arg("-f")
-        .arg(of_checkout(CONFIG))
-        .env("GATEPOST_LB_SOCKET", folder.join("lb.sock"))
-        .env("GATEPOST_LB_LISTEN", format!("127.0.0.1:{uploads}"))
-        .env("GATEPOST_LB_TUNNELS", format!("127.0.0.1:{tunnels}"));
-    for (number, ports) in (1..).zip(gateways) {
-        command.env(format!("GATEPOST_{number}_UPLOADS"), format!("127.0.0.1:{}", ports.uploads));
-        command.env(format!("GATEPOST_{number}_TUNNELS"), format!("127.0.0.1:{}", ports.tunnels));
-        command.env(format!("GATEPOST_{number}_ADMIN_PORT"), ports.admin.to_string());
-    }
-    command
-}
-
-impl Balancer {
-    fn start(folder: &Path, gateways: [Ports; 2]) -> Self {
-        let (port, tunnels) = (free_port(), free_port());
-        let log = std::fs::File::create(folder.join("lb.log")).expect("a temporary folder");
-        let child = haproxy(folder, [port, tunnels], gateways)
-            .arg("-db")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("haproxy starts");
-        Self { child, port, tunnels }
-    }
-
-    /// Fails with its log when it has ended.
-    fn assert_runs(&mut self, folder: &Path) {
-        let ended = self.child.try_wait().expect("it was started here");
-        let log = || std::fs::read_to_string(folder.join("lb.log")).unwrap_or_default();
-        assert!(ended.is_none(), "haproxy has ended: {ended:?}\n{}", log());
-    }
-}
+use crate::tools::{both, curl, run, tool};
 
 #[test]
 fn haproxy_understands_its_configuration() {
@@ -127,6 +59,10 @@ async fn agent(number: u64, client: Client, url: String, oracle: Arc<Oracle>) {
     }
 }
 
+/// Keys of a listener for uploads that come through HAProxy, from hosts on this machine.
+const BEHIND_HAPROXY: &str =
+    "proxy_protocol_from = [\"127.0.0.1/32\"]\nauth = { networks = [\"127.0.0.1/32\", \"127.0.0.9/32\"] }\n";
+
 async fn received(site: &Site) -> f64 {
     site.metric("gatepost_events_received_total").await
 }
@@ -161,7 +97,7 @@ async fn busy(sites: [&Site; 2], balancer: &mut Balancer, folder: &Path) -> usiz
 async fn traffic_moves_when_a_gateway_drains_or_dies_and_nothing_is_lost() {
     let collector = Collector::start(Memory::Identities).await.unwrap();
     collector.set(Behaviour { recognise_repeats: true, ..Behaviour::default() });
-    let outputs = workspace("workspace", &[&collector]);
+    let outputs = BEHIND_HAPROXY.to_owned() + &workspace("workspace", &[&collector]);
     let (one, two) = (Site::new(&outputs, ""), Site::new(&outputs, ""));
     let sites = [&one, &two];
     let mut running: [Option<Running>; 2] = [Some(one.start().await), Some(two.start().await)];
@@ -209,6 +145,44 @@ async fn traffic_moves_when_a_gateway_drains_or_dies_and_nothing_is_lost() {
     let twice = held.events.values().filter(|times| **times > 1).count();
     assert!(twice <= 3 * 20, "{twice} events came twice");
     println!("{} uploads, {} events owed, {twice} twice", oracle.acknowledged.load(Ordering::Relaxed), owed.len());
+}
+
+/// Uploads an event through the balancer from this address of the machine; the status of the answer.
+fn upload_from(address: &str, balancer: &Balancer) -> String {
+    let url = format!("https://127.0.0.1:{}{PATH}", balancer.port);
+    let body = Host::new("LB-9.plant.example", 9).next_event().render(Shape::Row);
+    let body = format!("[{}]", String::from_utf8_lossy(&body));
+    let mut curl = Command::new(tool("curl", "curl"));
+    curl.args(["-sk", "--max-time", "20", "--interface", address, "-o", "/dev/null", "-w", "%{http_code}"]);
+    String::from_utf8_lossy(&run(curl.args(["--data-binary", &body, &url]), b"").stdout).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_without_credentials_keeps_no_other_host_out() {
+    const IDLE: usize = 300;
+    let site = Site::new(BEHIND_HAPROXY, "");
+    let running = site.start().await;
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    // The other gateway is not there, so that all meet at one.
+    let nobody = Ports { uploads: free_port(), tunnels: free_port(), admin: free_port() };
+    let mut balancer = Balancer::start(folder.path(), [Ports::of(&site, free_port()), nobody]);
+    balancer.until_it_listens(folder.path()).await;
+    let mut idle = Vec::new();
+    for _ in 0..IDLE {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind("127.0.0.66:0".parse().expect("an address")).expect("an address of this machine");
+        idle.push(socket.connect(([127, 0, 0, 1], balancer.port).into()).await.expect("HAProxy listens"));
+    }
+    let shut_out = "gatepost_connections_refused_total{listener=\"uploads\",reason=\"too_many_from_address\"}";
+    let until = Instant::now() + PATIENCE;
+    while site.metric(shut_out).await < (IDLE - 256) as f64 {
+        assert!(Instant::now() < until, "nobody counts the connections of 127.0.0.66\n{}", site.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(upload_from("127.0.0.9", &balancer), "204", "{}", site.log());
+    assert_eq!(upload_from("127.0.0.8", &balancer), "403", "networks are those of hosts, not the balancer's");
+    drop(idle);
+    assert!(running.stop().success());
 }
 
 /// A site that takes tunnels from HAProxy on this port, to this destination only.
@@ -287,12 +261,7 @@ async fn tunnels_keep_their_clients_addresses_and_live_through_a_drain() {
     }
     let folder = tempfile::tempdir().expect("a temporary directory");
     let mut balancer = Balancer::start(folder.path(), [0, 1].map(|n| Ports::of(&sites[n], ports[n])));
-    let until = Instant::now() + PATIENCE;
-    while TcpStream::connect(("127.0.0.1", balancer.tunnels)).await.is_err() {
-        balancer.assert_runs(folder.path());
-        assert!(Instant::now() < until, "HAProxy does not listen");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    balancer.until_it_listens(folder.path()).await;
 
     // Who may connect is decided by the agent's address, not by the balancer's.
     let (answer, _) = ask(balancer.tunnels, "127.0.0.1", destination).await;

@@ -2,6 +2,8 @@
 //!
 //! Tools come from scripts/tools.sh; a test whose tool is missing fails and names its package.
 
+#[path = "../support/haproxy.rs"]
+mod balancer;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/tools.rs"]

@@ -5,8 +5,14 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "in a test suite helpers are tests too")]
 
+#[path = "../support/haproxy.rs"]
+mod balancer;
+#[path = "../support/relay.rs"]
+mod relay;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/tools.rs"]
+mod tools;
 
 mod accounted_for;
 mod bounded;
@@ -23,9 +29,11 @@ mod load;
 mod lost_position;
 mod once_per_workspace;
 mod paced;
+mod restart_fails_no_upload;
 mod rules_over_rest;
 mod set_aside_not_blocked;
 mod several_workspaces;
 mod small_container;
 mod state_taken_away;
+mod truthful_refusals;
 mod understood;

@@ -51,7 +51,7 @@ impl Site {
     pub fn at(dir: &Path, outputs: &str, rest: &str) -> Self {
         let (uploads, admin) = (free_port(), free_port());
         let config = format!(
-            "state_dir = \"{}\"\n{rest}\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n[[listeners]]\nname = \"uploads\"\nlisten = \"127.0.0.1:{uploads}\"\n{outputs}\n",
+            "state_dir = \"{}\"\ndrain_grace = \"0 s\"\n{rest}\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n[[listeners]]\nname = \"uploads\"\nlisten = \"127.0.0.1:{uploads}\"\n{outputs}\n",
             dir.join("state").display()
         );
         let site = Self { dir: dir.to_owned(), uploads, admin, config, _own: None };

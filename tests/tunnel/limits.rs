@@ -104,3 +104,20 @@ async fn on_sigterm_new_requests_get_503_and_open_tunnels_live_until_the_deadlin
     let took = began.elapsed();
     assert!((Duration::from_secs(2)..Duration::from_secs(3) + SLACK).contains(&took), "{took:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn until_balancers_have_seen_that_readiness_fell_new_tunnels_are_served() {
+    let canary = Canary::start().await;
+    let gate = Gate::to(&canary, "").await;
+    let reloaded = "gatepost_config_reloads_total{result=\"applied\"}";
+    gate.site.configure(&gate.site.config().replace("drain_grace = \"0 s\"", "drain_grace = \"10 min\""));
+    while gate.site.metric(reloaded).await < 1.0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    gate.running.signal("TERM");
+    while gate.site.admin_get("/readyz").await.status != 503 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop(gate.proven(&canary).await);
+    assert!(gate.running.stop().success(), "the second signal ends the grace");
+}

@@ -4,6 +4,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PK
 use rcgen::{CertificateParams, KeyPair as CertificateKey, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256};
 
 use super::*;
+use crate::inputs::http::reply;
 
 const TENANT: &str = "11111111-2222-3333-4444-555555555555";
 const SCOPE: &str = "scope=https://monitor.azure.com//.default&grant_type=client_credentials&client_id=plant";
@@ -261,11 +262,11 @@ fn a_grant_holds_to_its_rules_its_streams_and_its_rates() {
     assert_eq!(grant.allows("DCR-1", "custom-a"), Ok(()));
     for (rule, stream) in [("dcr-2", "Custom-A"), ("dcr-1", "Custom-B"), ("", "")] {
         let failure = grant.allows(rule, stream).expect_err("it is restricted");
-        assert_eq!((failure.status, failure.code), (StatusCode::FORBIDDEN, "OperationFailed"));
+        assert_eq!((failure.status(), reply::code(&failure)), (StatusCode::FORBIDDEN, "OperationFailed"));
     }
     assert_eq!((grant.take_request(), grant.take_request()), (Ok(()), Ok(())));
     let failure = grant.take_request().expect_err("that was the third");
-    assert_eq!(failure.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(failure.status(), StatusCode::TOO_MANY_REQUESTS);
     assert!(failure.retry_after.is_some());
 }
 

@@ -166,7 +166,7 @@ impl Config {
         if !loopback && !issues && self.tokens.is_empty() && self.networks.is_empty() && !client_ca {
             problems.push(
                 "auth names no token, certificate authority or network, so nobody could upload; \
-                 add auth.tokens, entra.clients, tls.client_ca or auth.networks, or listen on a loopback address"
+                 add auth.tokens, entra.clients, tls.client_ca or auth.networks, or listen on a loopback address without proxy_protocol_from"
                     .to_owned(),
             );
         }
@@ -197,8 +197,8 @@ impl Gate {
         Ok(Admitted { client, grant: grant.and_then(Result::ok) })
     }
 
-    /// Whether an address may ask for a token: it has nothing else to show yet.
-    pub fn admit_to_issuer(&self, peer: &Peer) -> Result<(), Denied> {
+    /// Decides about the address alone: for protocols that have credentials of their own, and for who asks for some.
+    pub fn admit_address(&self, peer: &Peer) -> Result<(), Denied> {
         self.network(peer).map(drop)
     }
 

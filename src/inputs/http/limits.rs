@@ -35,12 +35,13 @@ pub struct Config {
     /// Connections to this listener at once; more are closed at once. Default 2048; fewer where memory is
     /// scarce: an eighth of it is for the connections of all listeners, at 64 KiB each.
     pub max_connections: Option<usize>,
-    /// Connections from one address at once (IPv6: from one /64); more are closed at once. Default 256, which leaves
-    /// room for a load balancer or a router that many hosts stand behind.
+    /// Connections from one address at once (IPv6: from one /64); more are closed at once. Behind a balancer in
+    /// `proxy_protocol_from` its clients are counted, not the balancer. Default 256, which leaves room for a router that
+    /// many hosts stand behind.
     pub max_connections_per_address: usize,
     /// Requests at once on one HTTP/2 connection. Default 32.
     pub max_concurrent_streams: u32,
-    /// How long a stopping listener waits for requests in flight before it cuts them. Default 20 s.
+    /// How long a stopping listener, after `drain_grace`, waits for requests in flight before it cuts them. Default 20 s.
     pub drain_timeout: Span,
 }
 

@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::ledger::Refusal;
 use super::policy::Policy;
-use crate::net::proxy_protocol::{self, Parsed};
+use crate::net::proxy_protocol::{self, HeaderError};
 use crate::net::stream::Stream;
 use crate::net::tls_choice::HandshakeFault;
 use crate::net::tls_server::certificate_names;
@@ -40,33 +40,11 @@ pub(super) async fn source(
     if !policy.listener.proxy_protocol_from.iter().any(|network| network.contains(peer.ip())) {
         return Ok(peer);
     }
-    match timeout_at(deadline, header(tcp)).await {
-        Ok(source) => Ok(source?.unwrap_or(peer)),
+    match timeout_at(deadline, proxy_protocol::read(tcp)).await {
+        Ok(Ok(source)) => Ok(source.unwrap_or(peer)),
+        Ok(Err(HeaderError::Malformed(detail))) => Err(Refusal::new(Reason::PROXY_HEADER, detail)),
+        Ok(Err(gone @ HeaderError::Gone(_))) => Err(Refusal::new(Reason::CLIENT_GONE, gone.to_string())),
         Err(_) => Err(Refusal::new(Reason::PROXY_HEADER, "it did not arrive in time")),
-    }
-}
-
-/// Reads a PROXY protocol header and not one byte more: what follows belongs to others, TLS among them.
-async fn header(tcp: &mut TcpStream) -> Result<Option<SocketAddr>, Refusal> {
-    let gone = |error: std::io::Error| Refusal::new(Reason::CLIENT_GONE, error.to_string());
-    let mut header = Vec::new();
-    let mut peeked = [0; 512];
-    loop {
-        let taken = header.len();
-        let available = tcp.peek(&mut peeked).await.map_err(gone)?;
-        if available == 0 {
-            return Err(Reason::CLIENT_GONE.into());
-        }
-        header.extend_from_slice(&peeked[..available]);
-        let (consume, source) = match proxy_protocol::parse(&header) {
-            Parsed::Header { len, source } => (len - taken, Some(source)),
-            Parsed::More => (available, None),
-            Parsed::Malformed(detail) => return Err(Refusal::new(Reason::PROXY_HEADER, detail)),
-        };
-        tcp.read_exact(&mut peeked[..consume]).await.map_err(gone)?;
-        if let Some(source) = source {
-            return Ok(source);
-        }
     }
 }
 

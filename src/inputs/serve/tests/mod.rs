@@ -6,13 +6,14 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::access_log::{self, AccessLog};
 use crate::event::{DecodeError, Syntax, Upload};
 use crate::ingest::accept::{Accept, Receipt, Refusal};
-use crate::inputs::http::auth;
+use crate::inputs::{self, http::auth};
 use crate::net::http1_guard::vectors;
 use crate::values::{ByteSize, Span};
 
@@ -41,7 +42,8 @@ impl Accept for Scripted {
 struct Running {
     address: SocketAddr,
     accept: Arc<Scripted>,
-    shutdown: CancellationToken,
+    stages: Stages,
+    is_unready: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
@@ -60,11 +62,18 @@ fn start_in(config: &inputs::Config, state_dir: &Path) -> Running {
 }
 
 fn start_with(config: &inputs::Config, listener: Listener) -> Running {
-    let (address, shutdown, accept) = (listener.address(), CancellationToken::new(), Arc::<Scripted>::default());
+    start_issuing(config, listener, None)
+}
+
+fn start_issuing(config: &inputs::Config, listener: Listener, issuer: Option<Arc<entra::Issuer>>) -> Running {
+    let (address, stages, accept) = (listener.address(), Stages::default(), Arc::<Scripted>::default());
+    let is_unready = Arc::<AtomicBool>::default();
     let bodies = inputs::http::body::Memory::new(64 << 20);
-    let router = inputs::router(config, Arc::clone(&accept) as Arc<dyn Accept>, None, &bodies);
-    let task = tokio::spawn(serve(listener, router, shutdown.clone()));
-    Running { address, accept, shutdown, task }
+    let opened = inputs::Opened::new(config, issuer, Path::new("/nonexistent"), &inputs::Opened::default())
+        .expect("nothing is read");
+    let router = inputs::router(config, Arc::clone(&accept) as Arc<dyn Accept>, opened, &bodies);
+    let task = tokio::spawn(serve(listener, router, stages.clone(), Arc::clone(&is_unready)));
+    Running { address, accept, stages, is_unready, task }
 }
 
 impl Running {
@@ -168,7 +177,7 @@ async fn every_request_leaves_a_line_with_its_id_and_reason_and_repeated_refusal
 #[tokio::test]
 async fn targets_that_name_nothing_here_get_their_own_codes() {
     let mut config = plain();
-    config.logs_ingestion.streams = vec!["Custom-SecurityEvent".to_owned()];
+    config.protocols.logs_ingestion.streams = vec!["Custom-SecurityEvent".to_owned()];
     let gate = start(&config);
     let stream = "/dataCollectionRules/dcr-0123/streams";
     for (path, expected, code) in [
@@ -314,9 +323,11 @@ async fn connections_are_limited_and_shutdown_lets_go_of_idle_ones() {
     let mut answer = [0; 512];
     assert!(first.read(&mut answer).await.is_ok_and(|bytes| bytes > 0));
     assert_eq!(gate.raw(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await, "");
-    gate.shutdown.cancel();
+    gate.stages.end();
     gate.task.await.expect("serve ends");
     assert!(matches!(first.read(&mut answer).await, Ok(0) | Err(_)));
 }
 
+mod balancers;
 mod http2;
+mod leaving;

@@ -1,6 +1,9 @@
 //! TLS with and without client certificates, HTTP/2 as clients speak it, and HTTP/2 as attackers do.
 
+use http::{Request, Response};
 use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::TlsConnector;

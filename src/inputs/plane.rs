@@ -1,0 +1,224 @@
+//! The upload plane: the listeners that run, and their coming and going with the configuration.
+//!
+//! A listener whose address stays keeps its socket and its connections; who may upload, what is served and limits of
+//! requests hold from the next request on, certificates from the next connection on. Only its limits of connections
+//! wait for a restart.
+//!
+//! A listener that goes, and all of them at a stop or a drain, end in [`Stages`], so that no upload is lost to it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use super::access_log::Requests;
+use super::entra::Issuer;
+use super::http::body::Memory;
+use super::serve::{self, BindError, Listener, Stages};
+use super::{Config, Opened, router};
+use crate::ingest::Accept;
+use crate::memory::Shares;
+use crate::net::tls_server::{Mode, ServerTls};
+use crate::values::Network;
+
+/// The listeners that run, by name.
+pub struct Uploads {
+    state_dir: PathBuf,
+    accept: Arc<dyn Accept>,
+    /// For the bodies of all listeners that have no memory of their own. Outlives reloads, as uploads do.
+    bodies: Memory,
+    requests: Requests,
+    running: Mutex<BTreeMap<String, Running>>,
+    /// Of all listeners, also of those that are yet to come.
+    stages: Stages,
+    is_unready: Arc<AtomicBool>,
+    tasks: TaskTracker,
+}
+
+struct Running {
+    config: Config,
+    address: SocketAddr,
+    tls: Option<Arc<ServerTls>>,
+    balancers: Arc<ArcSwap<Vec<Network>>>,
+    router: Arc<ArcSwap<Router>>,
+    opened: Opened,
+    stages: Stages,
+}
+
+/// Listeners that are bound and not serving yet: what can fail of a change has not failed.
+pub struct Prepared {
+    fresh: Vec<(Config, Listener)>,
+    /// What staying listeners will use for TLS, by name: certificates may have changed, or where they are.
+    renewed: BTreeMap<String, ServerTls>,
+    /// What each listener speaks, by name.
+    opened: BTreeMap<String, Opened>,
+    configs: Vec<Config>,
+}
+
+impl Uploads {
+    /// None yet. What they take goes to `accept`, and each request is told to `requests`.
+    pub fn new(state_dir: PathBuf, accept: Arc<dyn Accept>, requests: Requests) -> Self {
+        let bodies = Memory::new(Shares::here().bodies());
+        Self {
+            state_dir,
+            accept,
+            bodies,
+            requests,
+            running: Mutex::default(),
+            stages: Stages::default(),
+            is_unready: Arc::default(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Binds what the configuration has and does not run yet, inside a runtime. Changes nothing.
+    pub fn prepare(&self, configs: &[Config]) -> Result<Prepared, BindError> {
+        let mut fresh = Vec::new();
+        let mut renewed = BTreeMap::new();
+        let mut opened = BTreeMap::new();
+        for config in configs {
+            let name = &config.name;
+            opened.insert(name.clone(), self.open(config)?);
+            let stays = self.running().get(name).is_some_and(|running| same_socket(&running.config, config));
+            if !stays {
+                fresh.push((config.clone(), self.bind(&fitted(config, configs.len()))?));
+            } else if config.tls.mode == Mode::On {
+                renewed.insert(name.clone(), serve::load_tls(config, &self.state_dir)?);
+            }
+        }
+        Ok(Prepared { fresh, renewed, opened, configs: configs.to_vec() })
+    }
+
+    fn bind(&self, config: &Config) -> Result<Listener, BindError> {
+        Ok(Listener::bind(config, &self.state_dir)?.telling(self.requests.clone()))
+    }
+
+    /// What a listener speaks.
+    fn open(&self, config: &Config) -> Result<Opened, BindError> {
+        let running = self.running().get(&config.name).map(|running| running.opened.clone()).unwrap_or_default();
+        let issuer = if config.entra.enabled { Some(self.issuer(config, running.issuer.as_deref())?) } else { None };
+        let opened = Opened::new(config, issuer, &self.state_dir, &running);
+        opened.map_err(|source| BindError::Protocol { name: config.name.clone(), source })
+    }
+
+    /// The local Entra of a listener, which remembers what the running one does.
+    fn issuer(&self, config: &Config, before: Option<&Issuer>) -> Result<Arc<Issuer>, BindError> {
+        let opened = Issuer::open(&config.entra, &config.name, &self.state_dir, before);
+        opened.map(Arc::new).map_err(|source| BindError::Entra { name: config.name.clone(), source })
+    }
+
+    /// Where uploads will be taken once this is applied.
+    pub fn addresses_after(&self, prepared: &Prepared) -> Vec<SocketAddr> {
+        let fresh = prepared.fresh.iter().map(|(_, listener)| listener.address());
+        let stays = |name: &String| !prepared.fresh.iter().any(|(config, _)| config.name == *name);
+        let staying = self.addresses().into_iter().filter(|(name, _)| stays(name)).map(|(_, address)| address);
+        fresh.chain(staying).collect()
+    }
+
+    /// Makes the running listeners those of the configuration. One that goes takes no new connection, and serves those that it
+    /// has for `grace`.
+    pub fn apply(&self, prepared: Prepared, grace: Duration) {
+        let Prepared { fresh, renewed, mut opened, configs } = prepared;
+        opened.values().filter_map(|opened| opened.issuer.as_ref()).for_each(|issuer| issuer.tend());
+        let leaving: Vec<Running> = {
+            let mut running = self.running();
+            let gone =
+                |name: &String| fresh.iter().any(|(c, _)| c.name == *name) || !configs.iter().any(|c| c.name == *name);
+            let names: Vec<String> = running.keys().filter(|name| gone(name)).cloned().collect();
+            names.iter().filter_map(|name| running.remove(name)).collect()
+        };
+        for config in &configs {
+            if let Some(running) = self.running().get_mut(&config.name) {
+                running.opened = opened.remove(&config.name).unwrap_or_default();
+                let router = router(config, Arc::clone(&self.accept), running.opened.clone(), &self.bodies);
+                running.router.store(Arc::new(router));
+                if let (Some(tls), Some(renewed)) = (&running.tls, renewed.get(&config.name)) {
+                    tls.replace_with(renewed);
+                }
+                running.balancers.store(Arc::new(config.proxy_protocol_from.clone()));
+                running.config = config.clone();
+            }
+        }
+        for (config, listener) in fresh {
+            let opened = opened.remove(&config.name).unwrap_or_default();
+            let running = self.serve(config, listener, opened);
+            self.running().insert(running.config.name.clone(), running);
+        }
+        for leaving in leaving {
+            leaving.stages.close();
+            tokio::spawn(async move {
+                tokio::time::sleep(grace).await;
+                leaving.stages.end();
+            });
+        }
+    }
+
+    fn serve(&self, config: Config, listener: Listener, opened: Opened) -> Running {
+        let router = router(&config, Arc::clone(&self.accept), opened.clone(), &self.bodies);
+        let router = Arc::new(ArcSwap::from_pointee(router));
+        let stages = self.stages.child();
+        let (address, tls, balancers) = (listener.address(), listener.tls(), listener.balancers());
+        let current = Router::new().fallback(with_current).with_state(Arc::clone(&router));
+        let serving = tokio::spawn(serve::serve(listener, current, stages.clone(), Arc::clone(&self.is_unready)));
+        let name = config.name.clone();
+        self.tasks.spawn(async move {
+            if let Err(ended) = serving.await {
+                tracing::error!(listener = name, %ended, "a listener ended badly");
+            }
+        });
+        Running { config, address, tls, balancers, router, opened, stages }
+    }
+
+    /// Whether balancers are told to send nobody here. As long as they are, clients are told with each answer to connect anew:
+    /// a connection that is kept would bring each upload here again.
+    pub fn set_ready(&self, ready: bool) {
+        self.is_unready.store(!ready, Ordering::Relaxed);
+    }
+
+    /// From now on clients are told to close their connections. New ones are still served.
+    pub fn leave(&self) {
+        self.stages.leave();
+    }
+
+    /// Stops all of them: no new connections; resolves when the open ones have drained.
+    pub async fn stop(&self) {
+        self.stages.end();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Each listener's name and address.
+    pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
+        self.running().iter().map(|(name, running)| (name.clone(), running.address)).collect()
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A listener's configuration with its share of all connections, where it names no limit of its own.
+fn fitted(config: &Config, listeners: usize) -> Config {
+    let mut fitted = config.clone();
+    fitted.limits.max_connections = Some(config.limits.max_connections(listeners, &Shares::here()));
+    fitted
+}
+
+fn same_socket(running: &Config, wanted: &Config) -> bool {
+    running.listen == wanted.listen && running.tls.mode == wanted.tls.mode
+}
+
+/// Answers with the router of this moment.
+async fn with_current(State(router): State<Arc<ArcSwap<Router>>>, request: Request) -> Response {
+    let router = Router::clone(&router.load());
+    router.oneshot(request).await.unwrap_or_else(|never| match never {})
+}

@@ -1,0 +1,323 @@
+//! The way of one connection: whose it is, TLS, the strict front door, hyper, and its end.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::body::Body;
+use http::{HeaderValue, Request, Response, Version, header};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::Stages;
+use crate::inputs::Peer;
+use crate::inputs::access_log::{Record, Requests};
+use crate::inputs::http::limits;
+use crate::inputs::http::reply::{self, Ids};
+use crate::inputs::reason::Failure;
+use crate::metrics;
+use crate::net::http1_guard::{Guard, Refusal, Session, Timeouts};
+use crate::net::listen::{AddressPlace, Admission, Place};
+use crate::net::proxy_protocol::{self, HeaderError};
+use crate::net::tls_choice::HandshakeFault;
+use crate::net::tls_server::{ServerTls, certificate_names};
+use crate::telemetry::Repeats;
+use crate::values::Network;
+
+const HEADER_LIST_MAX: u32 = 16 << 10;
+/// Streams that a client opened and reset before we answered; above it the connection ends (rapid reset).
+const RESETS_PENDING_MAX: usize = 20;
+/// Streams that we had to reset for a client's errors; above it the connection ends.
+const RESETS_LOCAL_MAX: usize = 64;
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(15);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+const LINGER: Duration = Duration::from_secs(2);
+/// How long a listener that ends waits for the first request of a connection: who has just connected has one on its way.
+const FIRST_REQUEST: Duration = Duration::from_secs(2);
+
+/// What all connections of a listener share.
+pub(super) struct Door {
+    pub(super) name: Arc<str>,
+    pub(super) tls: Option<Arc<ServerTls>>,
+    pub(super) limits: limits::Config,
+    pub(super) max_connections: usize,
+    pub(super) admission: Admission,
+    pub(super) builder: auto::Builder<TokioExecutor>,
+    pub(super) router: Router,
+    pub(super) stages: Stages,
+    /// Whether balancers are told not to send anybody here.
+    pub(super) is_unready: Arc<AtomicBool>,
+    /// From where PROXY protocol headers are demanded and believed.
+    pub(super) balancers: Arc<ArcSwap<Vec<Network>>>,
+    /// Which failed handshakes have been told.
+    pub(super) handshakes: Repeats<(IpAddr, HandshakeFault)>,
+    /// Which balancers have been told of that send no header.
+    pub(super) headerless: Repeats<IpAddr>,
+    pub(super) requests: Option<Requests>,
+}
+
+/// Where a connection is counted for as long as it lives.
+pub(super) struct Places {
+    _all: Place,
+    /// None as long as it is not known from whose address it is, and for a balancer's own.
+    of_address: Option<AddressPlace>,
+}
+
+/// What a connection and its requests tell each other.
+#[derive(Default)]
+struct Conversation {
+    /// The version of its first request.
+    version: OnceLock<Version>,
+    /// Cancelled to end it when what has begun is answered.
+    farewell: CancellationToken,
+}
+
+impl Door {
+    /// Whether there is room for a connection. Whom a balancer speaks for is asked later.
+    pub(super) fn admit(&self, peer: IpAddr) -> Result<Places, &'static str> {
+        let all = self.admission.admit(self.max_connections).ok_or("too_many_connections")?;
+        let of_address = if self.is_balancer(peer) { None } else { Some(self.admit_from(peer)?) };
+        Ok(Places { _all: all, of_address })
+    }
+
+    fn admit_from(&self, address: IpAddr) -> Result<AddressPlace, &'static str> {
+        let place = self.admission.admit_from(address, self.limits.max_connections_per_address);
+        place.ok_or("too_many_from_address")
+    }
+
+    fn is_balancer(&self, peer: IpAddr) -> bool {
+        self.balancers.load().iter().any(|network| network.contains(peer))
+    }
+
+    pub(super) fn refused(&self, reason: &str) {
+        metrics::CONNECTIONS_REFUSED.add(&[&self.name, reason], 1);
+    }
+
+    pub(super) async fn connection(self: Arc<Self>, mut stream: TcpStream, peer: IpAddr, mut places: Places) {
+        let _open = Open::new(Arc::clone(&self.name));
+        // Only a hint to the kernel: answers are small and complete.
+        stream.set_nodelay(true).ok();
+        let mut address = peer;
+        if places.of_address.is_none() {
+            match self.behind(&mut stream, peer).await {
+                Ok(Some((source, place))) => (address, places.of_address) = (source, Some(place)),
+                // The balancer's own, as for a health check. The limit for one address is not for it.
+                Ok(None) => {}
+                Err(reason) => return self.refused(reason),
+            }
+        }
+        let Some(tls) = &self.tls else {
+            let peer = Peer { address, certificate: Arc::default() };
+            return Box::pin(self.http(stream, peer)).await;
+        };
+        let handshake = tokio_rustls::TlsAcceptor::from(tls.current()).accept(stream);
+        match timeout(self.limits.head_timeout.get(), handshake).await {
+            Err(_) => self.refused("tls_timeout"),
+            Ok(Err(error)) => self.not_greeted(address, &error),
+            Ok(Ok(stream)) => {
+                let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+                let certificate = chain.first().map(|der| certificate_names(der)).unwrap_or_default().into();
+                Box::pin(self.http(stream, Peer { address, certificate })).await;
+            }
+        }
+    }
+
+    /// Who is behind a balancer, if anybody is.
+    async fn behind(
+        &self,
+        stream: &mut TcpStream,
+        balancer: IpAddr,
+    ) -> Result<Option<(IpAddr, AddressPlace)>, &'static str> {
+        let source = match timeout(self.limits.head_timeout.get(), proxy_protocol::read(stream)).await {
+            Ok(Ok(source)) => source,
+            // It only looked whether the port is open.
+            Ok(Err(HeaderError::Gone(_))) => return Err("proxy_header"),
+            Ok(Err(HeaderError::Malformed(detail))) => return Err(self.without_header(balancer, detail)),
+            Err(_) => return Err(self.without_header(balancer, "it did not arrive in time")),
+        };
+        let place = |source: SocketAddr| Ok((source.ip(), self.admit_from(source.ip())?));
+        source.map(place).transpose()
+    }
+
+    fn without_header(&self, balancer: IpAddr, detail: &str) -> &'static str {
+        const REASON: &str = "proxy_header";
+        if let Some(requests) = &self.requests {
+            requests.tell(Record::of_connection(&self.name, balancer, REASON, detail));
+        }
+        if let Some(left_out) = self.headerless.pass(balancer) {
+            let remedy =
+                "let it send the PROXY protocol (send-proxy-v2), or take its address out of proxy_protocol_from";
+            tracing::warn!(
+                listener = &*self.name, address = %balancer, reason = REASON, detail, left_out, remedy,
+                "a balancer's connection has no PROXY protocol header"
+            );
+        }
+        REASON
+    }
+
+    fn not_greeted(&self, address: IpAddr, error: &io::Error) {
+        let fault = HandshakeFault::of(error);
+        self.refused(fault.label());
+        // Whoever only looks whether the port is open goes without a word.
+        let has_left = matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset);
+        if let Some(requests) = self.requests.as_ref().filter(|_| !has_left) {
+            requests.tell(Record::of_connection(&self.name, address, fault.label(), &error.to_string()));
+        }
+        let Some(remedy) = fault.remedy() else {
+            return tracing::debug!(listener = &*self.name, %address, %error, "TLS handshake failed");
+        };
+        if let Some(left_out) = self.handshakes.pass((address, fault)) {
+            let reason = fault.label();
+            tracing::warn!(listener = &*self.name, %address, reason, %error, left_out, remedy, "a client cannot connect");
+        }
+    }
+
+    async fn http(self: &Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
+        let session = Session::new();
+        let timeouts = Timeouts {
+            head: self.limits.head_timeout.get(),
+            idle: self.limits.keep_alive_idle.get(),
+            write: WRITE_TIMEOUT,
+            linger: LINGER,
+        };
+        let io = TokioIo::new(Guard::new(stream, Arc::clone(&session), timeouts));
+        let conversation = Arc::new(Conversation::default());
+        let (door, of_connection) = (Arc::clone(self), (Arc::clone(&session), Arc::clone(&conversation), peer.clone()));
+        let service = hyper::service::service_fn(move |request| {
+            let (session, conversation, peer) = of_connection.clone();
+            Arc::clone(&door).answer(session, conversation, peer, request)
+        });
+        let mut connection = std::pin::pin!(self.builder.serve_connection(io, service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.farewell(&conversation) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(listener = &*self.name, address = %peer.address, %error, "connection ended early");
+        }
+        if let Some(refusal) = session.refusal() {
+            tracing::debug!(listener = &*self.name, address = %peer.address, %refusal, "request refused");
+            self.refused(if refusal.status == 408 { "slow_head" } else { "malformed" });
+        }
+    }
+
+    /// Resolves when a connection is to end with what it has begun.
+    async fn farewell(&self, conversation: &Conversation) {
+        let version = || conversation.version.get();
+        tokio::select! {
+            () = conversation.farewell.cancelled() => {}
+            // GOAWAY names the last stream that is answered, so no request is lost to it. HTTP/1 can be told with an answer only.
+            () = async {
+                self.stages.left().await;
+                if version() != Some(&Version::HTTP_2) {
+                    std::future::pending().await
+                }
+            } => {}
+            () = async {
+                self.stages.ended().await;
+                if version().is_none() {
+                    tokio::time::sleep(FIRST_REQUEST).await;
+                }
+            } => {}
+        }
+    }
+
+    async fn answer(
+        self: Arc<Self>,
+        session: Arc<Session>,
+        conversation: Arc<Conversation>,
+        peer: Peer,
+        mut request: Request<Incoming>,
+    ) -> Result<Response<Body>, std::convert::Infallible> {
+        let version = *conversation.version.get_or_init(|| request.version());
+        let mut response = match session.begin() {
+            Ok(_in_flight) => {
+                request.extensions_mut().insert(peer);
+                if let Some(requests) = &self.requests {
+                    request.extensions_mut().insert(requests.clone());
+                }
+                self.router.clone().oneshot(request).await?
+            }
+            Err(refusal) => self.turn_away(&refusal, &peer, &request),
+        };
+        if self.sends_away() {
+            if version == Version::HTTP_2 {
+                conversation.farewell.cancel();
+            } else {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+        }
+        Ok(response)
+    }
+
+    /// Whether clients are told to connect anew, so that a balancer can bring them to another gateway.
+    fn sends_away(&self) -> bool {
+        self.stages.is_leaving() || self.is_unready.load(Ordering::Relaxed)
+    }
+
+    /// The answer to a request that the front door refused.
+    fn turn_away(&self, refusal: &Refusal, peer: &Peer, request: &Request<Incoming>) -> Response<Body> {
+        let failure = Failure::front_door(refusal.status, refusal.message.clone());
+        let mut response = reply::failure(&failure);
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        let ids = Ids::of(request.headers());
+        if let Some(requests) = &self.requests {
+            let path = request.uri().path();
+            let mut record = Record::of_request(&self.name, peer.address, path, request.headers(), &ids);
+            record.end(response.status(), Some((reply::code(&failure), &failure)), Duration::ZERO);
+            requests.tell(record);
+        }
+        ids.put_on(&mut response);
+        response
+    }
+}
+
+pub(super) fn builder(limits: &limits::Config) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // The guard holds the clocks of HTTP/1: hyper's would also cut connections that are merely idle.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).half_close(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.max_concurrent_streams)
+        .max_header_list_size(HEADER_LIST_MAX)
+        .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
+        .max_local_error_reset_streams(RESETS_LOCAL_MAX)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIMEOUT);
+    builder
+}
+
+/// Counts an open connection for as long as it lives.
+struct Open(Arc<str>);
+
+impl Open {
+    fn new(listener: Arc<str>) -> Self {
+        metrics::CONNECTIONS_OPEN.shift(&[&listener], 1.0);
+        Self(listener)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        metrics::CONNECTIONS_OPEN.shift(&[&self.0], -1.0);
+    }
+}

@@ -1,0 +1,199 @@
+//! One listener for uploads: bind, accept, and an end in [`Stages`]. What a connection goes through stands in `door.rs`.
+//!
+//! `axum::serve` has no TLS, no deadline for a head, no limit of connections and no way to end one connection; hence an
+//! accept loop of our own. It never ends because of an error: what fails is one connection, or one attempt to accept.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::access_log::Requests;
+use super::http::limits;
+use super::{Config, entra};
+use crate::memory::Shares;
+use crate::net::listen::{self, Admission};
+use crate::net::tls_server::{self, Mode, ServerTls, TlsError};
+use crate::telemetry::Repeats;
+use crate::values::Network;
+
+mod door;
+mod stages;
+
+use door::Door;
+pub use stages::Stages;
+
+/// How long to wait when the system cannot accept, for example because it is out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a client that cannot connect for the same reason is not told of again.
+const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(600);
+
+/// Why a listener cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The address is taken, not ours, or needs rights that we lack.
+    #[error("listener {name:?} cannot listen on {address}: {source}")]
+    Address {
+        /// The listener's name.
+        name: String,
+        /// Its configured address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Its certificate or key cannot be used.
+    #[error("listener {name:?}: {source}")]
+    Tls {
+        /// The listener's name.
+        name: String,
+        /// What is wrong.
+        source: TlsError,
+    },
+    /// Its local Entra cannot start.
+    #[error("listener {name:?}: {source}")]
+    Entra {
+        /// The listener's name.
+        name: String,
+        /// What is wrong.
+        source: entra::IssuerError,
+    },
+    /// One of its protocols cannot be opened.
+    #[error("listener {name:?}: {source}")]
+    Protocol {
+        /// The listener's name.
+        name: String,
+        /// What is wrong.
+        source: super::protocol::OpenError,
+    },
+    /// It would speak plain HTTP where that was not allowed.
+    #[error("listener {name:?}: plain HTTP on {address} needs tls.allow_plain_http = true")]
+    PlainHttp {
+        /// The listener's name.
+        name: String,
+        /// Its configured address.
+        address: SocketAddr,
+    },
+}
+
+/// A bound listener: clients can connect, and wait until [`serve`] takes them.
+#[derive(Debug)]
+pub struct Listener {
+    name: Arc<str>,
+    socket: TcpListener,
+    address: SocketAddr,
+    tls: Option<Arc<ServerTls>>,
+    limits: limits::Config,
+    balancers: Arc<ArcSwap<Vec<Network>>>,
+    requests: Option<Requests>,
+}
+
+impl Listener {
+    /// Loads the certificates and binds. Call it inside a tokio runtime.
+    pub fn bind(config: &Config, state_dir: &Path) -> Result<Self, BindError> {
+        let (name, address) = (config.name.clone(), config.listen);
+        let tls = match config.tls.mode {
+            Mode::On => Some(Arc::new(load_tls(config, state_dir)?)),
+            Mode::Off if address.ip().to_canonical().is_loopback() || config.tls.allow_plain_http => None,
+            Mode::Off => return Err(BindError::PlainHttp { name, address }),
+        };
+        let bound = listen::bind(address).and_then(|socket| Ok((socket.local_addr()?, socket)));
+        let (local, socket) = bound.map_err(|source| BindError::Address { name, address, source })?;
+        let (name, limits) = (config.name.as_str().into(), config.limits.clone());
+        let balancers = Arc::new(ArcSwap::from_pointee(config.proxy_protocol_from.clone()));
+        Ok(Self { name, socket, address: local, tls, limits, balancers, requests: None })
+    }
+
+    /// Tells its requests there.
+    pub fn telling(self, requests: Requests) -> Self {
+        Self { requests: Some(requests), ..self }
+    }
+
+    /// The address it listens on, with the port that the system chose where 0 was configured.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its TLS, to reload the certificates while it runs; `None` for plain HTTP.
+    pub fn tls(&self) -> Option<Arc<ServerTls>> {
+        self.tls.clone()
+    }
+
+    /// From where PROXY protocol headers are demanded and believed, to change while it runs.
+    pub fn balancers(&self) -> Arc<ArcSwap<Vec<Network>>> {
+        Arc::clone(&self.balancers)
+    }
+}
+
+/// The certificates of a listener. What keeps clients out is told.
+pub fn load_tls(config: &Config, state_dir: &Path) -> Result<ServerTls, BindError> {
+    let name = &config.name;
+    let loaded = ServerTls::load(&config.tls, state_dir, tls_server::HTTP);
+    let loaded = loaded.map_err(|source| BindError::Tls { name: name.clone(), source })?;
+    if let Some(warning) = config.tls.warning() {
+        tracing::warn!(listener = name, "{warning}");
+    }
+    Ok(loaded)
+}
+
+/// Serves connections as far as `stages` are; at their end waits for requests in flight up to `drain_timeout`, then cuts.
+/// As long as `is_unready`, clients are told with each answer to connect anew.
+pub async fn serve(listener: Listener, router: Router, stages: Stages, is_unready: Arc<AtomicBool>) {
+    let Listener { name, socket, tls, limits, balancers, requests, .. } = listener;
+    let drain_timeout = limits.drain_timeout.get();
+    let cut = CancellationToken::new();
+    let tracker = TaskTracker::new();
+    let door = Arc::new(Door {
+        admission: Admission::default(),
+        builder: door::builder(&limits),
+        name,
+        tls,
+        max_connections: limits.max_connections(1, &Shares::here()),
+        limits,
+        router,
+        stages: stages.clone(),
+        is_unready,
+        balancers,
+        handshakes: Repeats::new(TOLD_AGAIN_AFTER),
+        headerless: Repeats::new(TOLD_AGAIN_AFTER),
+        requests,
+    });
+    while let Some(accepted) = stages.while_open(socket.accept()).await {
+        match accepted {
+            Ok((stream, peer)) => match door.admit(peer.ip()) {
+                Ok(places) => {
+                    let connection = Arc::clone(&door).connection(stream, peer.ip(), places);
+                    tracker.spawn(cut.clone().run_until_cancelled_owned(connection));
+                }
+                Err(reason) => door.refused(reason),
+            },
+            Err(error) => {
+                tracing::warn!(listener = &*door.name, %error, "cannot accept a connection");
+                door.refused("accept_error");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(socket);
+    tracker.close();
+    tokio::select! {
+        () = tracker.wait() => return,
+        () = stages.ended() => {}
+    }
+    if timeout(drain_timeout, tracker.wait()).await.is_err() {
+        tracing::warn!(listener = &*door.name, connections = tracker.len(), "cutting connections that did not drain");
+        cut.cancel();
+        tracker.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests;
