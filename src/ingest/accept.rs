@@ -82,7 +82,7 @@ pub enum Refusal {
 impl From<PutError> for Refusal {
     fn from(error: PutError) -> Self {
         match error {
-            PutError::Full => Self::DeadLettersFull,
+            PutError::Full | PutError::ShareFull { .. } => Self::DeadLettersFull,
             PutError::Io(_) | PutError::ReadOnly => Self::DeadLettersFailed(error.to_string()),
         }
     }

@@ -11,7 +11,7 @@
 //!
 //! It knows no protocol and no output.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -24,7 +24,7 @@ use crate::event::{EventKey, KeyMaker, Upload};
 use crate::filter::{Rules, Taken};
 use crate::memory::Shares;
 use crate::metrics;
-use crate::spool::dead_letter::{DeadLetters, Letter, Source};
+use crate::spool::dead_letter::DeadLetters;
 use crate::spool::{AppendError, Entry, Spool};
 use crate::turns::{Ended, Turn, Turns, Who};
 
@@ -36,14 +36,17 @@ mod identity;
 pub mod ledger;
 mod lost;
 mod patience;
+mod replay;
 mod reserve;
 mod room;
+mod set_aside;
 mod sort;
 mod timeless;
 mod trouble;
 
 pub use accept::{Accept, Receipt, Refusal};
 pub use config::Config;
+pub use replay::replay;
 pub use timeless::Timeless;
 pub use trouble::{Lasting, Trouble};
 
@@ -313,17 +316,6 @@ impl Inner {
         }
     }
 
-    /// Keeps the records that cannot be understood, durably.
-    async fn set_aside(&self, sorted: &Sorted, part: &Part, new: &[usize]) -> Result<(), Refusal> {
-        let letters = part.letters(sorted, new, self.parts.spool.clock().shown_now_ms());
-        let store = Arc::clone(&self.parts.dead_letters);
-        tokio::task::spawn_blocking(move || store.lock().unwrap_or_else(PoisonError::into_inner).put(letters))
-            .await
-            .map_err(|ended| ended_badly("setting aside", &ended))??;
-        self.troubles.over(&[Trouble::DEAD_LETTERS_FULL, Trouble::DEAD_LETTERS_FAILED]);
-        Ok(())
-    }
-
     fn refusal(&self, error: &AppendError) -> Refusal {
         let (reason, refusal) = match error {
             AppendError::Full => (admission::SPOOL_FULL, Refusal::SpoolFull),
@@ -363,23 +355,5 @@ fn count_rules(sorted: &Sorted) {
     }
     for Taken { rule, output, events } in &sorted.taken {
         metrics::RULE_EVENTS.add(&[rule, output], *events);
-    }
-}
-
-fn letter(sorted: &Sorted, reason: String, raw: &[u8], now_ms: u64) -> Letter {
-    Letter {
-        id: 0,
-        first_seen_ms: now_ms,
-        last_seen_ms: now_ms,
-        tries: 1,
-        answer: None,
-        client: None,
-        source: Source::Input { name: sorted.input.to_string() },
-        reason,
-        status: None,
-        detail: format!("sent by {}", sorted.client),
-        format: 0,
-        stream: sorted.stream.to_string(),
-        raw: raw.to_vec(),
     }
 }

@@ -241,7 +241,7 @@ impl Part {
             Kind::Unreadable(reason) => Some((reason.clone(), &sorted.body[self.records[at].span.clone()])),
             Kind::Event(..) => None,
         });
-        unreadable.map(|(reason, raw)| super::letter(sorted, reason, raw, now_ms)).collect()
+        unreadable.map(|(reason, raw)| super::set_aside::letter(sorted, reason, raw, now_ms)).collect()
     }
 }
 

@@ -23,6 +23,7 @@ mod damage;
 mod durable_acknowledgement;
 mod fair_shares;
 mod full_disk;
+mod good_events_pass;
 mod independent_outputs;
 mod jumping_clock;
 mod load;
