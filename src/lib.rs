@@ -32,6 +32,7 @@ pub mod spool;
 pub mod access_log;
 pub mod event;
 pub mod net;
+pub mod turns;
 
 pub mod clock;
 pub mod limits;

@@ -93,6 +93,8 @@ metrics! {
     CONNECTIONS_REFUSED = Counter "gatepost_connections_refused_total" ["listener", "reason"];
     /// Requests answered, by input and status.
     INPUT_REQUESTS = Counter "gatepost_input_requests_total" ["input", "status"];
+    /// Requests that were not answered with success, by input and reason; the runbook has every reason.
+    INPUT_REFUSED = Counter "gatepost_input_refused_total" ["input", "reason"];
     /// Seconds from the first byte of a request to its answer, by input.
     INPUT_REQUEST_SECONDS = Histogram "gatepost_input_request_seconds" ["input"] SECONDS;
     /// Requests for a token of the local Entra, by input and result.
@@ -119,8 +121,9 @@ metrics! {
     EVENTS_TIMELESS = Counter "gatepost_events_without_time_total" ["input"];
     /// Events appended to the spool, by input.
     EVENTS_SPOOLED = Counter "gatepost_events_spooled_total" ["input"];
-    /// Uploads refused because of load, by reason.
-    UPLOADS_SHED = Counter "gatepost_uploads_shed_total" ["reason" = "in_flight_bytes" | "stopping" | "spool_full" | "spool_failed" | "too_slow" | "gone" | "held"];
+    /// Uploads refused because of load, or because of a trouble of the gateway's own, by reason.
+    UPLOADS_SHED = Counter "gatepost_uploads_shed_total"
+        ["reason" = "in_flight_bytes" | "crowded" | "stopping" | "spool_full" | "spool_failed" | "state_removed" | "dead_letters_full" | "dead_letters_failed" | "internal" | "too_slow" | "gone" | "held"];
     /// Bytes of uploads being worked on now.
     INGEST_IN_FLIGHT_BYTES = Gauge "gatepost_ingest_in_flight_bytes" [];
 
@@ -227,6 +230,13 @@ metrics! {
     DEAD_LETTERS_BY_REASON = Gauge "gatepost_dead_letters_by_reason" ["source", "reason"];
     /// Dead letters that were found damaged or missing at the start.
     DEAD_LETTERS_LOST = Counter "gatepost_dead_letters_lost_total" [];
+    /// Records of inputs that were not understood and whose dead letters were given up for newer ones, because they
+    /// filled the share of their sender or of all inputs.
+    DEAD_LETTERS_DISPLACED = Counter "gatepost_dead_letters_displaced_total" ["source", "reason"];
+    /// 1 while an output waits until there is room for its dead letters, else 0.
+    OUTPUT_WAITS_FOR_LETTERS = Gauge "gatepost_output_waits_for_dead_letters" ["output"];
+    /// Bytes of disk that an output's dead letters take, as a share of what they may take: from 1 on it waits.
+    DEAD_LETTERS_SHARE_USED = Gauge "gatepost_dead_letters_share_used" ["output"];
     /// Bytes of disk that dead letters take.
     DEAD_LETTER_BYTES = Gauge "gatepost_dead_letter_bytes" [];
 }

@@ -16,7 +16,7 @@ use source::Source;
 /// A module imports only from rows below its own, and never from another module of its own row.
 const LAYERS: [&[&str]; 8] = [
     &["clock", "limits", "memory", "metrics", "telemetry", "values"],
-    &["access_log", "event", "net"],
+    &["access_log", "event", "net", "turns"],
     &["filter", "dedup", "spool", "balancer", "outputs"],
     &["ingest", "forward"],
     &["admin", "tunnel", "inputs"],

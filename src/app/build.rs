@@ -231,7 +231,7 @@ fn keep(config: &Config, state: &Folder, machine: &Machine, secret: Secret) -> a
 
 /// Letters that cannot be opened keep nothing else from its work: what would become one waits.
 fn open_letters(config: &Config, dir: &Path, fs: &Arc<dyn Fs>) -> DeadLetters {
-    let letters = match DeadLetters::open(Arc::clone(fs), dir, config.dead_letters.max_size.as_u64()) {
+    let letters = match DeadLetters::open_with(Arc::clone(fs), dir, config.dead_letters.room()) {
         Ok(letters) => letters,
         Err(error) => {
             tracing::error!(folder = %dir.display(), %error, "the dead letters cannot be opened: what is refused waits until they can");

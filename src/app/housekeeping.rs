@@ -9,6 +9,7 @@ use super::build::Parts;
 use crate::clock::Standing;
 use crate::dedup::store::Store as _;
 use crate::forward::Forwarder;
+use crate::ingest::Trouble;
 use crate::metrics;
 use crate::spool::Health;
 
@@ -104,6 +105,7 @@ fn show(parts: &Parts, seen: &mut Seen) {
     metrics::STATE_REMOVED.set(&[], f64::from(u8::from(is_removed)));
     parts.readiness.set("the state was removed or replaced under the gateway", is_removed);
     parts.readiness.set("the disk of the spool is full or failing", spool.health != Health::Ok && !is_removed);
+    show_troubles(parts);
     // Who is only starting is about to be ready.
     parts.uploads.set_ready(parts.readiness.reasons().iter().all(|reason| reason == super::STARTING));
     parts.judge();
@@ -119,15 +121,7 @@ fn show(parts: &Parts, seen: &mut Seen) {
     metrics::DEDUP_EVICTED.add(&[], remembered.evicted - seen.evicted);
     seen.evicted = remembered.evicted;
 
-    let (dead, waiting) = {
-        let letters = parts.dead_letters();
-        (letters.totals(), letters.waiting().clone())
-    };
-    for ((source, reason), count) in &waiting {
-        metrics::DEAD_LETTERS_BY_REASON.set(&[source, reason], *count as f64);
-    }
-    metrics::DEAD_LETTERS.set(&[], dead.count as f64);
-    metrics::DEAD_LETTER_BYTES.set(&[], dead.bytes as f64);
+    show_letters(parts);
 
     for forwarder in parts.outputs.forwarders() {
         let name = forwarder.name();
@@ -146,6 +140,43 @@ fn show(parts: &Parts, seen: &mut Seen) {
         }
     }
     metrics::READY.set(&[], f64::from(u8::from(parts.readiness.is_ready())));
+}
+
+/// An output without room for its dead letters waits alone: that is told, and keeps the gateway from being ready only when no
+/// output can go on. Another gateway may have room.
+fn show_letters(parts: &Parts) {
+    let forwarders = parts.outputs.forwarders();
+    let (dead, waiting, used) = {
+        let letters = parts.dead_letters();
+        let used = |name: &str| letters.kept_of(name) as f64 / letters.share_of(name).max(1) as f64;
+        let used: Vec<f64> = forwarders.iter().map(|forwarder| used(forwarder.name())).collect();
+        (letters.totals(), letters.waiting().clone(), used)
+    };
+    for ((source, reason), count) in &waiting {
+        metrics::DEAD_LETTERS_BY_REASON.set(&[source, reason], *count as f64);
+    }
+    metrics::DEAD_LETTERS.set(&[], dead.count as f64);
+    metrics::DEAD_LETTER_BYTES.set(&[], dead.bytes as f64);
+    let mut unburied = 0;
+    for (forwarder, used) in forwarders.iter().zip(used) {
+        let waits = forwarder.unburied().is_some();
+        unburied += usize::from(waits);
+        metrics::OUTPUT_WAITS_FOR_LETTERS.set(&[forwarder.name()], f64::from(u8::from(waits)));
+        metrics::DEAD_LETTERS_SHARE_USED.set(&[forwarder.name()], used);
+    }
+    let all = unburied > 0 && unburied == forwarders.len();
+    parts.readiness.set("no output can keep its dead letters", all);
+    parts.readiness.warn("an output cannot keep its dead letters", unburied > 0 && !all);
+}
+
+/// What only uploads can find out; what is wrong with the spool is seen above.
+fn show_troubles(parts: &Parts) {
+    parts.ingest.look_for_trouble();
+    let lasting = parts.ingest.troubles();
+    for trouble in Trouble::ALL.iter().filter(|trouble| trouble.is_told_to_readiness()) {
+        let lasts = lasting.iter().any(|lasting| lasting.reason == trouble.code);
+        parts.readiness.set(trouble.text, lasts);
+    }
 }
 
 /// A jump keeps nothing from being taken and forwarded, but a person must know of it.

@@ -78,9 +78,16 @@ impl Outputs {
                 tracing::error!(error = format!("{error:#}"), "an output does not run until the next reload");
             }
         } else {
+            self.share_letters(sections);
             self.common.positions.are_known();
         }
         result
+    }
+
+    /// Each output has its share of the dead letters.
+    fn share_letters(&self, sections: &[config::Output]) {
+        let names = sections.iter().map(|section| section.output.name().to_owned());
+        self.common.dead_letters.lock().unwrap_or_else(PoisonError::into_inner).share_among(names);
     }
 
     /// Whether an output is configured and could not be started: it is tried again, and stops no reload.
@@ -92,6 +99,7 @@ impl Outputs {
     /// alone, and what it has not sent is kept.
     pub(super) fn begin(&self, sections: &[config::Output]) -> anyhow::Result<()> {
         self.configured.store(sections.len() as u64, Ordering::Relaxed);
+        self.share_letters(sections);
         self.common.positions.expect(sections);
         self.start_each(sections)?;
         self.common.positions.are_known();

@@ -95,6 +95,14 @@ mod tests {
     }
 
     #[test]
+    fn the_reasons_that_are_listed_are_those_that_there_are() {
+        let listed = metrics::UPLOADS_SHED.values[0];
+        for trouble in crate::ingest::trouble::Trouble::ALL {
+            assert!(listed.contains(&trouble.code), "{} is not listed", trouble.code);
+        }
+    }
+
+    #[test]
     fn the_number_of_series_that_begin_is_bounded() {
         let endpoints = |_| (0..10).map(|n| format!("endpoint-{n}")).collect();
         let names = Names {

@@ -1,8 +1,9 @@
 //! The state of everything as JSON: what `/status` shows.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::build::Parts;
 use crate::admin::StatusSource;
@@ -10,6 +11,7 @@ use crate::dedup::store::Store as _;
 use crate::filter::rules::Shown;
 use crate::memory::Shares;
 use crate::spool::Health;
+use crate::spool::dead_letter::Totals;
 
 /// Hands the state to the admin plane.
 pub(super) struct Source(pub(super) Arc<Parts>);
@@ -25,7 +27,7 @@ pub(super) fn status(parts: &Parts) -> Value {
     let config = parts.config();
     let spool = parts.spool.status();
     let remembered = parts.dedup.remembered();
-    let dead = parts.dead_letters().totals();
+    let (dead, displaced, shares) = letters(parts);
     let ledger = parts.books.ledger();
     let listeners = parts.uploads.addresses();
     json!({
@@ -33,12 +35,14 @@ pub(super) fn status(parts: &Parts) -> Value {
         "uptime_seconds": parts.uptime().as_secs(),
         "ready": parts.readiness.is_ready(),
         "not_ready_because": parts.readiness.reasons(),
+        "warnings": parts.readiness.warnings(),
         "state_dir": config.state_dir,
         "config": parts.config_path,
         "listeners": listeners.iter().map(|(name, address)| json!({"name": name, "address": address})).collect::<Vec<_>>(),
         "tunnels": parts.tunnels.status(),
         "rules": rules(parts),
         "without_time": parts.ingest.timeless(),
+        "refusing_because": parts.ingest.troubles(),
         "account": {
             "inputs": ledger.tallies,
             "total": ledger.total(),
@@ -62,7 +66,7 @@ pub(super) fn status(parts: &Parts) -> Value {
             "memory_bytes": remembered.bytes,
             "evicted": remembered.evicted,
         },
-        "dead_letters": { "count": dead.count, "bytes": dead.bytes },
+        "dead_letters": { "count": dead.count, "bytes": dead.bytes, "displaced": displaced, "outputs": shares },
         "outputs": parts.outputs.forwarders().iter().map(|forwarder| {
             let totals = forwarder.totals();
             json!({
@@ -79,12 +83,22 @@ pub(super) fn status(parts: &Parts) -> Value {
                 "in_doubt": forwarder.in_doubt(),
                 "position_lost": forwarder.position_lost(),
                 "last_error": forwarder.last_error(),
+                "unburied": forwarder.unburied(),
                 "without_shape": forwarder.shapeless(),
                 "details": forwarder.output_status(),
                 "endpoints": forwarder.balancer().snapshot(),
             })
         }).collect::<Vec<_>>(),
     })
+}
+
+/// How many dead letters there are, how many of each input were given up for newer ones, and what each output may keep.
+fn letters(parts: &Parts) -> (Totals, BTreeMap<String, u64>, Map<String, Value>) {
+    let forwarders = parts.outputs.forwarders();
+    let letters = parts.dead_letters();
+    let share = |name: &str| json!({ "bytes": letters.kept_of(name), "share_bytes": letters.share_of(name) });
+    let shares = forwarders.iter().map(|forwarder| (forwarder.name().to_owned(), share(forwarder.name()))).collect();
+    (letters.totals(), letters.displaced().clone(), shares)
 }
 
 /// The rules, in brief: `gatepost rules show` tells the rest.

@@ -46,6 +46,12 @@ pub(super) fn shown(report: &Report) -> String {
 /// What a reader of the numbers has to know.
 fn remarks(report: &Report) -> String {
     let mut remarks: String = report.notes.iter().map(|note| format!("note: {note}\n")).collect();
+    for input in report.inputs.iter().filter(|input| input.displaced > 0) {
+        let (name, displaced) = (&input.name, input.displaced);
+        remarks += &format!(
+            "note: input {name}: of the records set aside, {displaced} are no longer kept: they were given up for newer ones of their sender\n"
+        );
+    }
     if report.began > 0 {
         remarks += &format!("the ledger was lost once: the inputs' numbers begin with event {}\n", report.began);
     }

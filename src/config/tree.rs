@@ -102,7 +102,7 @@ pub(super) fn read(sections: &mut Sections<'_>) -> Config {
     sections.one("filter", &mut config.filter, filter::Config::problems);
     sections.one("dedup", &mut config.dedup, none);
     sections.one("spool", &mut config.spool, spool_problems);
-    sections.one("dead_letters", &mut config.dead_letters, none);
+    sections.one("dead_letters", &mut config.dead_letters, dead_letter::Config::problems);
     sections.list("outputs", &mut config.outputs, |output: &Output| output.output.problems());
     if sections.sound() {
         compare(&config, sections);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::event::{DecodeError, Upload};
+use crate::spool::dead_letter::PutError;
 
 /// Proof that an upload is durable: what became of each of its events.
 ///
@@ -61,9 +62,30 @@ pub enum Refusal {
     /// The spool has no room, or the disk is full.
     #[error("the spool is full")]
     SpoolFull,
-    /// The disk failed.
+    /// The disk of the spool failed, with what the system said.
     #[error("the spool cannot write: {0}")]
     SpoolFailed(String),
+    /// A record was not understood, and there is no room to set it aside.
+    #[error("a record was not understood, and there is no room to set it aside as a dead letter")]
+    DeadLettersFull,
+    /// A record was not understood, and setting it aside failed, with what the system said.
+    #[error("a record was not understood, and dead letters cannot be written: {0}")]
+    DeadLettersFailed(String),
+    /// The state was removed or replaced under the running gateway: what is written now nobody would ever find again.
+    #[error("the state of the gateway was removed")]
+    StateRemoved,
+    /// A fault of the gateway itself, with what is known of it.
+    #[error("the gateway failed at this upload: {0}")]
+    Internal(String),
+}
+
+impl From<PutError> for Refusal {
+    fn from(error: PutError) -> Self {
+        match error {
+            PutError::Full | PutError::ShareFull { .. } => Self::DeadLettersFull,
+            PutError::Io(_) | PutError::ReadOnly => Self::DeadLettersFailed(error.to_string()),
+        }
+    }
 }
 
 /// Takes uploads and makes them durable.

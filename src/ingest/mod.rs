@@ -11,12 +11,12 @@
 //!
 //! It knows no protocol and no output.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::future::{BoxFuture, join_all};
-use tokio::sync::Semaphore;
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use crate::dedup::store::{Claim, Store, Verdict};
@@ -24,8 +24,9 @@ use crate::event::{EventKey, KeyMaker, Upload};
 use crate::filter::{Rules, Taken};
 use crate::memory::Shares;
 use crate::metrics;
-use crate::spool::dead_letter::{DeadLetters, Letter, Source};
+use crate::spool::dead_letter::DeadLetters;
 use crate::spool::{AppendError, Entry, Spool};
+use crate::turns::{Ended, Turn, Turns, Who};
 
 pub mod accept;
 pub mod admission;
@@ -35,18 +36,25 @@ mod identity;
 pub mod ledger;
 mod lost;
 mod patience;
+mod replay;
 mod reserve;
+mod room;
+mod set_aside;
 mod sort;
 mod timeless;
+mod trouble;
 
 pub use accept::{Accept, Receipt, Refusal};
 pub use config::Config;
+pub use replay::replay;
 pub use timeless::Timeless;
+pub use trouble::{Lasting, Trouble};
 
 use admission::Admission;
 use ledger::{Tally, Waiting};
 use patience::Patience;
 use sort::{Part, Sorted};
+use trouble::Troubles;
 
 /// What ingest works with; all of it is shared with others.
 pub struct Parts {
@@ -73,11 +81,11 @@ pub struct Ingest {
 struct Inner {
     config: Config,
     admission: Admission,
-    /// One permit for each core, as far as memory goes.
-    sorting: Semaphore,
+    turns: Turns,
     parts: Parts,
     watermark: f64,
     timeless: timeless::Seen,
+    troubles: Troubles,
 }
 
 impl Accept for Ingest {
@@ -85,10 +93,13 @@ impl Accept for Ingest {
         let inner = Arc::clone(&self.inner);
         // A task of its own: a client that hangs up in the middle must not leave events that are durable but whose
         // keys were released, or the next try would forward them twice.
-        let work = tokio::spawn(async move { inner.accept(upload).await });
-        Box::pin(async move {
-            work.await.unwrap_or_else(|ended| Err(Refusal::SpoolFailed(format!("the upload's task ended: {ended}"))))
-        })
+        let work = tokio::spawn({
+            let inner = Arc::clone(&inner);
+            async move { inner.told(inner.clone().accept(upload).await) }
+        });
+        Box::pin(
+            async move { work.await.unwrap_or_else(|ended| inner.told(Err(ended_badly("the upload's task", &ended)))) },
+        )
     }
 }
 
@@ -97,16 +108,15 @@ impl Ingest {
     pub fn new(config: Config, watermark: f64, parts: Parts) -> Self {
         let shares = Shares::here();
         let admission = Admission::new(&config, &shares);
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let sorting = Semaphore::new(cores.min(shares.turns()));
         Self {
             inner: Arc::new(Inner {
                 config,
                 admission,
-                sorting,
+                turns: Turns::here(),
                 parts,
                 watermark,
                 timeless: timeless::Seen::default(),
+                troubles: Troubles::default(),
             }),
         }
     }
@@ -114,6 +124,17 @@ impl Ingest {
     /// What was taken since the start of Windows events without a readable time, by input.
     pub fn timeless(&self) -> Vec<Timeless> {
         self.inner.timeless.list()
+    }
+
+    /// Looks at what keeps uploads from being kept. Asks the disk.
+    pub fn look_for_trouble(&self) {
+        let spool = &self.inner.parts.spool;
+        self.inner.troubles.look(&spool.status(), self.inner.watermark, spool.is_in_place());
+    }
+
+    /// What keeps uploads from being kept, as it was last seen.
+    pub fn troubles(&self) -> Vec<Lasting> {
+        self.inner.troubles.list()
     }
 
     /// Refuses every upload from now on.
@@ -135,20 +156,30 @@ impl Ingest {
 }
 
 impl Inner {
+    /// Passes a result on, once it is known whether anything of ours keeps uploads from being kept.
+    fn told(&self, result: Result<Receipt, Refusal>) -> Result<Receipt, Refusal> {
+        match &result {
+            Ok(_) => self.troubles.over(&[Trouble::INTERNAL]),
+            Err(refusal) => self.troubles.note(refusal),
+        }
+        result
+    }
+
     async fn accept(self: Arc<Self>, upload: Upload) -> Result<Receipt, Refusal> {
         self.check_spool()?;
         let body = upload.body.len();
         // Held until its events are durable: whoever changes the rules can wait for the last upload of the old ones.
         let rules = self.parts.rules.load_full();
-        let mut admitted = self.admission.admit(self.config.estimate(body)).await?;
-        let mut sorted = Arc::clone(&self).sort(upload.clone(), Arc::clone(&rules)).await?;
+        let who = Who::new(&upload.client.name, upload.client.address);
+        let mut admitted = self.admission.admit(&who, self.config.estimate(body)).await?;
+        let mut sorted = Arc::clone(&self).sort(&who, upload.clone(), Arc::clone(&rules)).await?;
         let takes = self.config.work(body).saturating_add(sorted.memory());
         if !self.admission.resize(&mut admitted, takes) {
             // Many small records. It begins again with what it needs, and holds nothing until it has that: uploads that waited
             // for each other's room would all be shed.
             drop((sorted, admitted));
-            admitted = self.admission.admit(takes).await?;
-            sorted = Arc::clone(&self).sort(upload, Arc::clone(&rules)).await?;
+            admitted = self.admission.admit(&who, takes).await?;
+            sorted = Arc::clone(&self).sort(&who, upload, Arc::clone(&rules)).await?;
         }
         let _admitted = admitted;
 
@@ -167,34 +198,31 @@ impl Inner {
 
     /// Sheds before any work is done when the spool cannot take more.
     fn check_spool(&self) -> Result<(), Refusal> {
-        if self.parts.spool.status().fullness < self.watermark {
-            return Ok(());
-        }
-        metrics::UPLOADS_SHED.add(&[admission::SPOOL_FULL], 1);
-        Err(Refusal::SpoolFull)
+        if self.parts.spool.status().fullness < self.watermark { Ok(()) } else { Err(Refusal::SpoolFull) }
     }
 
-    /// Decodes, filters and makes keys: CPU work, off the async runtime.
-    async fn sort(self: Arc<Self>, upload: Upload, rules: Arc<Rules>) -> Result<Sorted, Refusal> {
+    /// Decodes, filters and makes keys: CPU work, in its client's turn.
+    async fn sort(self: Arc<Self>, who: &Who, upload: Upload, rules: Arc<Rules>) -> Result<Sorted, Refusal> {
         let inner = Arc::clone(&self);
-        // More at a time would be no faster and take more memory: a record takes most while it is decoded.
-        let _turn = inner.sorting.acquire().await.expect("this semaphore is never closed");
-        let patience = Patience::of(&upload.presence);
-        patience.go_on()?;
         // A filter by age must not drop everything because the wall clock jumped.
         let now = self.parts.spool.clock().shown_now();
-        let part_max = self.config.record_max.as_usize();
-        let work = move || {
+        let bytes = upload.body.len() as u64;
+        let work = move |turn: &Turn| {
+            let presence = upload.presence.clone();
+            let patience = Patience::of(&presence, turn);
+            patience.go_on()?;
             // Of duplicates nothing is appended; they must not be answered from a state that is gone either.
             if !self.parts.spool.is_in_place() {
-                metrics::UPLOADS_SHED.add(&[admission::SPOOL_FAILED], 1);
-                return Err(Refusal::SpoolFailed("the state was removed under the running gateway".to_owned()));
+                return Err(Refusal::StateRemoved);
             }
-            sort::sort(upload, &rules, &self.parts.keys, part_max, now, &patience)
+            sort::sort(upload, &rules, &self.parts.keys, self.config.record_max.as_usize(), now, &patience)
         };
-        tokio::task::spawn_blocking(work)
-            .await
-            .unwrap_or_else(|ended| Err(Refusal::SpoolFailed(format!("decoding ended: {ended}"))))
+        inner.turns.run(who, bytes, work).await.unwrap_or_else(|ended| {
+            Err(match ended {
+                Ended::Crowded => inner.admission.crowded(),
+                Ended::Panicked => Refusal::Internal(format!("decoding: {ended}")),
+            })
+        })
     }
 
     /// Makes one part of an upload durable. Events that another upload is making durable right now are waited for; if
@@ -269,7 +297,7 @@ impl Inner {
         let began = Instant::now();
         let packed = tokio::task::spawn_blocking(move || spool.pack(entry))
             .await
-            .map_err(|ended| Refusal::SpoolFailed(format!("packing ended: {ended}")))?;
+            .map_err(|ended| ended_badly("packing", &ended))?;
         match self.parts.spool.append(packed).await {
             Ok(_) => {
                 boarded.arrived();
@@ -283,32 +311,29 @@ impl Inner {
             }
             Err(error) => {
                 claim.release();
-                Err(refusal(&error))
+                Err(self.refusal(&error))
             }
         }
     }
 
-    /// Keeps the records that cannot be understood, durably.
-    async fn set_aside(&self, sorted: &Sorted, part: &Part, new: &[usize]) -> Result<(), Refusal> {
-        let letters = part.letters(sorted, new, self.parts.spool.clock().shown_now_ms());
-        let store = Arc::clone(&self.parts.dead_letters);
-        tokio::task::spawn_blocking(move || store.lock().unwrap_or_else(PoisonError::into_inner).put(letters))
-            .await
-            .map_err(|ended| Refusal::SpoolFailed(format!("setting aside ended: {ended}")))?
-            .map(|_| ())
-            .map_err(|error| Refusal::SpoolFailed(format!("dead letters cannot be kept: {error}")))
+    fn refusal(&self, error: &AppendError) -> Refusal {
+        let (reason, refusal) = match error {
+            AppendError::Full => (admission::SPOOL_FULL, Refusal::SpoolFull),
+            AppendError::Failed { .. } if !self.parts.spool.is_in_place() => {
+                (admission::SPOOL_FAILED, Refusal::StateRemoved)
+            }
+            AppendError::Failed { reason } => (admission::SPOOL_FAILED, Refusal::SpoolFailed(reason.clone())),
+            AppendError::TooLarge => (admission::TOO_LARGE, Refusal::TooLarge),
+            AppendError::Closed => (admission::STOPPING, Refusal::Stopping),
+        };
+        metrics::SPOOL_APPEND_FAILURES.add(&[reason], 1);
+        refusal
     }
 }
 
-fn refusal(error: &AppendError) -> Refusal {
-    let (reason, refusal) = match error {
-        AppendError::Full => (admission::SPOOL_FULL, Refusal::SpoolFull),
-        AppendError::Failed { reason } => (admission::SPOOL_FAILED, Refusal::SpoolFailed(reason.clone())),
-        AppendError::TooLarge => (admission::TOO_LARGE, Refusal::TooLarge),
-        AppendError::Closed => (admission::STOPPING, Refusal::Stopping),
-    };
-    metrics::SPOOL_APPEND_FAILURES.add(&[reason], 1);
-    refusal
+/// Work that did not come to its end: a fault of ours, unless the gateway stops.
+fn ended_badly(what: &str, ended: &JoinError) -> Refusal {
+    if ended.is_panic() { Refusal::Internal(format!("{what} ended: {ended}")) } else { Refusal::Stopping }
 }
 
 /// Counts a share of the account. Wherever one is noted for the ledger it is counted too, so that both agree even
@@ -330,23 +355,5 @@ fn count_rules(sorted: &Sorted) {
     }
     for Taken { rule, output, events } in &sorted.taken {
         metrics::RULE_EVENTS.add(&[rule, output], *events);
-    }
-}
-
-fn letter(sorted: &Sorted, reason: String, raw: &[u8], now_ms: u64) -> Letter {
-    Letter {
-        id: 0,
-        first_seen_ms: now_ms,
-        last_seen_ms: now_ms,
-        tries: 1,
-        answer: None,
-        client: None,
-        source: Source::Input { name: sorted.input.to_string() },
-        reason,
-        status: None,
-        detail: format!("sent by {}", sorted.client),
-        format: 0,
-        stream: sorted.stream.to_string(),
-        raw: raw.to_vec(),
     }
 }

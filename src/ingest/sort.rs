@@ -83,7 +83,7 @@ pub(super) fn sort(
     keys: &KeyMaker,
     part_max: usize,
     now: SystemTime,
-    patience: &Patience,
+    patience: &Patience<'_>,
 ) -> Result<Sorted, Refusal> {
     let decoded = upload.decode(|| patience.go_on())?;
     let Upload { input, client, stream, body, .. } = &upload;
@@ -241,7 +241,7 @@ impl Part {
             Kind::Unreadable(reason) => Some((reason.clone(), &sorted.body[self.records[at].span.clone()])),
             Kind::Event(..) => None,
         });
-        unreadable.map(|(reason, raw)| super::letter(sorted, reason, raw, now_ms)).collect()
+        unreadable.map(|(reason, raw)| super::set_aside::letter(sorted, reason, raw, now_ms)).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! One line for each request to an upload listener: who, for what, what became of it, and why.
 //!
-//! The reason is the code that the client got (`http::reply` has all of them), or `accepted`, or `set_aside` when some of the
-//! events were. Refusals can be caused by strangers, and agents repeat them: of one client and one reason there is one line in
+//! The reason is the code that the client got (in the words of its protocol: `http::reply` has those of Azure's), or `accepted`,
+//! or `set_aside` when some of the events were. Refusals can be caused by strangers, and agents repeat them: of one client and one reason there is one line in
 //! ten seconds, which tells how many were left out.
 
 use std::net::IpAddr;
@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode, header};
 
-use super::http::reply::{Failure, Ids};
+use super::http::reply::Ids;
+use super::reason::Failure;
 use crate::access_log::text::{Millis, Rfc3339, beginning, member, named, put, quoted, word};
 use crate::access_log::{AccessLog, Format, Line};
 use crate::ingest::accept::Receipt;
@@ -113,17 +114,17 @@ impl Record {
         }
     }
 
-    /// How it ended.
-    pub fn end(&mut self, status: StatusCode, failure: Option<&Failure>, duration: Duration) {
+    /// How it ended. A failure stands beside the code that the client got.
+    pub fn end(&mut self, status: StatusCode, failure: Option<(&'static str, &Failure)>, duration: Duration) {
         self.status = Some(status.as_u16());
         self.duration = duration;
         self.reason = match (failure, &self.receipt) {
-            (Some(failure), _) => failure.code,
+            (Some((code, _)), _) => code,
             (None, Some(receipt)) if receipt.set_aside > 0 => SET_ASIDE,
             (None, Some(_)) => ACCEPTED,
             (None, None) => ANSWERED,
         };
-        self.detail = failure.map(|failure| beginning(&failure.message).to_owned());
+        self.detail = failure.map(|(_, failure)| beginning(&failure.message).to_owned());
     }
 
     fn is_good(&self) -> bool {
@@ -205,6 +206,7 @@ fn human(record: &Record, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inputs::reason::Reason;
 
     fn written(record: &Record, format: Format) -> String {
         let mut out = Vec::new();
@@ -231,11 +233,8 @@ mod tests {
             (&"set_aside".into(), &200.into(), &1.into())
         );
         assert_eq!((&value["request_id"], &value["identity"]), (&ids.ours().into(), &"plant".into()));
-        record.end(
-            StatusCode::UNAUTHORIZED,
-            Some(&Failure::new(StatusCode::UNAUTHORIZED, "AuthenticationFailed", "no token")),
-            Duration::ZERO,
-        );
+        let failure = Failure::new(Reason::TOKEN, "no token");
+        record.end(StatusCode::UNAUTHORIZED, Some(("AuthenticationFailed", &failure)), Duration::ZERO);
         let line = written(&record, Format::Human);
         assert!(line.contains("10.1.2.3 /v1/events AuthenticationFailed 401 70 bytes 0.000s"), "{line}");
         assert!(line.contains("user_agent=\"agent/1 (x)\"") && line.ends_with("detail=\"no token\""), "{line}");
@@ -251,11 +250,8 @@ mod tests {
         for target in ["/\u{1b}[31m", "/\r\n{\"time\":\"forged\"}", "/a reason=accepted", &"/".repeat(10_000)] {
             let mut record = Record::of_request(&"agents".into(), client(), target, &headers, &ids);
             assert!(record.target.as_ref().is_some_and(|kept| kept.len() < 300), "a record is short too");
-            record.end(
-                StatusCode::NOT_FOUND,
-                Some(&Failure::new(StatusCode::NOT_FOUND, "NotFound", target)),
-                Duration::ZERO,
-            );
+            let failure = Failure::new(Reason::NOT_FOUND, target);
+            record.end(StatusCode::NOT_FOUND, Some(("NotFound", &failure)), Duration::ZERO);
             for format in [Format::Json, Format::Human] {
                 let line = written(&record, format);
                 assert!(line.len() < 2_000 && line.bytes().all(|b| (0x20..0x7f).contains(&b)), "{line}");

@@ -7,12 +7,20 @@
 //! [`Peer`] into the extensions of each request that it hands to [`router`]. A request without one is denied.
 
 pub mod access_log;
+#[cfg(test)]
+mod conformance;
 pub mod entra;
 pub mod events;
 pub mod http;
 pub mod identity;
+pub mod intake;
+#[cfg(test)]
+mod lines;
 pub mod logs_ingestion;
 pub mod plane;
+pub mod protocol;
+pub mod reason;
+pub mod registry;
 mod routes;
 pub mod serve;
 pub mod target;
@@ -24,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 pub use http::auth::Peer;
 pub use plane::Uploads;
-pub use routes::router;
+pub use routes::{Opened, router};
 
 use crate::net::tls_server;
 use crate::values::Network;
@@ -55,10 +63,9 @@ pub struct Config {
     pub entra: entra::Config,
     /// Sizes, times and numbers.
     pub limits: http::limits::Config,
-    /// The Logs Ingestion API of Azure Monitor.
-    pub logs_ingestion: logs_ingestion::Config,
-    /// The plain door for scripts.
-    pub events: events::Config,
+    /// The protocols that it speaks.
+    #[serde(flatten)]
+    pub protocols: registry::Protocols,
 }
 
 impl Default for Config {
@@ -72,8 +79,7 @@ impl Default for Config {
             identity: identity::Config::default(),
             entra: entra::Config::default(),
             limits: http::limits::Config::default(),
-            logs_ingestion: logs_ingestion::Config::default(),
-            events: events::Config::default(),
+            protocols: registry::Protocols::default(),
         }
     }
 }
@@ -106,15 +112,11 @@ impl Config {
             self.tls.client_certificates == tls_server::ClientCertificates::Required && self.tls.client_ca.is_none(),
             "tls.client_certificates is \"required\"; set tls.client_ca",
         );
-        check(
-            !self.logs_ingestion.enabled && !self.events.enabled,
-            "nothing is enabled here; enable logs_ingestion or events, or remove the listener",
-        );
         problems.extend(self.auth.problems(self.is_for_this_host(), client_ca, self.entra.issues()));
         problems.extend(self.entra.problems());
         problems.extend(self.identity.problems(&self.auth, &self.entra, client_ca));
         problems.extend(self.limits.problems());
-        problems.extend(self.logs_ingestion.problems());
+        problems.extend(self.protocols.problems());
         problems.into_iter().map(keyed).collect()
     }
 

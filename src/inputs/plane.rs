@@ -24,7 +24,7 @@ use super::access_log::Requests;
 use super::entra::Issuer;
 use super::http::body::Memory;
 use super::serve::{self, BindError, Listener, Stages};
-use super::{Config, router};
+use super::{Config, Opened, router};
 use crate::ingest::Accept;
 use crate::memory::Shares;
 use crate::net::tls_server::{Mode, ServerTls};
@@ -50,7 +50,7 @@ struct Running {
     tls: Option<Arc<ServerTls>>,
     balancers: Arc<ArcSwap<Vec<Network>>>,
     router: Arc<ArcSwap<Router>>,
-    issuer: Option<Arc<Issuer>>,
+    opened: Opened,
     stages: Stages,
 }
 
@@ -59,8 +59,8 @@ pub struct Prepared {
     fresh: Vec<(Config, Listener)>,
     /// What staying listeners will use for TLS, by name: certificates may have changed, or where they are.
     renewed: BTreeMap<String, ServerTls>,
-    /// The local Entras, by listener.
-    issuers: BTreeMap<String, Arc<Issuer>>,
+    /// What each listener speaks, by name.
+    opened: BTreeMap<String, Opened>,
     configs: Vec<Config>,
 }
 
@@ -84,12 +84,10 @@ impl Uploads {
     pub fn prepare(&self, configs: &[Config]) -> Result<Prepared, BindError> {
         let mut fresh = Vec::new();
         let mut renewed = BTreeMap::new();
-        let mut issuers = BTreeMap::new();
+        let mut opened = BTreeMap::new();
         for config in configs {
             let name = &config.name;
-            if config.entra.enabled {
-                issuers.insert(name.clone(), self.issuer(config)?);
-            }
+            opened.insert(name.clone(), self.open(config)?);
             let stays = self.running().get(name).is_some_and(|running| same_socket(&running.config, config));
             if !stays {
                 fresh.push((config.clone(), self.bind(&fitted(config, configs.len()))?));
@@ -97,17 +95,24 @@ impl Uploads {
                 renewed.insert(name.clone(), serve::load_tls(config, &self.state_dir)?);
             }
         }
-        Ok(Prepared { fresh, renewed, issuers, configs: configs.to_vec() })
+        Ok(Prepared { fresh, renewed, opened, configs: configs.to_vec() })
     }
 
     fn bind(&self, config: &Config) -> Result<Listener, BindError> {
         Ok(Listener::bind(config, &self.state_dir)?.telling(self.requests.clone()))
     }
 
+    /// What a listener speaks.
+    fn open(&self, config: &Config) -> Result<Opened, BindError> {
+        let running = self.running().get(&config.name).map(|running| running.opened.clone()).unwrap_or_default();
+        let issuer = if config.entra.enabled { Some(self.issuer(config, running.issuer.as_deref())?) } else { None };
+        let opened = Opened::new(config, issuer, &self.state_dir, &running);
+        opened.map_err(|source| BindError::Protocol { name: config.name.clone(), source })
+    }
+
     /// The local Entra of a listener, which remembers what the running one does.
-    fn issuer(&self, config: &Config) -> Result<Arc<Issuer>, BindError> {
-        let before = self.running().get(&config.name).and_then(|running| running.issuer.clone());
-        let opened = Issuer::open(&config.entra, &config.name, &self.state_dir, before.as_deref());
+    fn issuer(&self, config: &Config, before: Option<&Issuer>) -> Result<Arc<Issuer>, BindError> {
+        let opened = Issuer::open(&config.entra, &config.name, &self.state_dir, before);
         opened.map(Arc::new).map_err(|source| BindError::Entra { name: config.name.clone(), source })
     }
 
@@ -122,8 +127,8 @@ impl Uploads {
     /// Makes the running listeners those of the configuration. One that goes takes no new connection, and serves those that it
     /// has for `grace`.
     pub fn apply(&self, prepared: Prepared, grace: Duration) {
-        let Prepared { fresh, renewed, mut issuers, configs } = prepared;
-        issuers.values().for_each(|issuer| issuer.tend());
+        let Prepared { fresh, renewed, mut opened, configs } = prepared;
+        opened.values().filter_map(|opened| opened.issuer.as_ref()).for_each(|issuer| issuer.tend());
         let leaving: Vec<Running> = {
             let mut running = self.running();
             let gone =
@@ -133,8 +138,8 @@ impl Uploads {
         };
         for config in &configs {
             if let Some(running) = self.running().get_mut(&config.name) {
-                running.issuer = issuers.remove(&config.name);
-                let router = router(config, Arc::clone(&self.accept), running.issuer.clone(), &self.bodies);
+                running.opened = opened.remove(&config.name).unwrap_or_default();
+                let router = router(config, Arc::clone(&self.accept), running.opened.clone(), &self.bodies);
                 running.router.store(Arc::new(router));
                 if let (Some(tls), Some(renewed)) = (&running.tls, renewed.get(&config.name)) {
                     tls.replace_with(renewed);
@@ -144,8 +149,8 @@ impl Uploads {
             }
         }
         for (config, listener) in fresh {
-            let issuer = issuers.remove(&config.name);
-            let running = self.serve(config, listener, issuer);
+            let opened = opened.remove(&config.name).unwrap_or_default();
+            let running = self.serve(config, listener, opened);
             self.running().insert(running.config.name.clone(), running);
         }
         for leaving in leaving {
@@ -157,8 +162,8 @@ impl Uploads {
         }
     }
 
-    fn serve(&self, config: Config, listener: Listener, issuer: Option<Arc<Issuer>>) -> Running {
-        let router = router(&config, Arc::clone(&self.accept), issuer.clone(), &self.bodies);
+    fn serve(&self, config: Config, listener: Listener, opened: Opened) -> Running {
+        let router = router(&config, Arc::clone(&self.accept), opened.clone(), &self.bodies);
         let router = Arc::new(ArcSwap::from_pointee(router));
         let stages = self.stages.child();
         let (address, tls, balancers) = (listener.address(), listener.tls(), listener.balancers());
@@ -170,7 +175,7 @@ impl Uploads {
                 tracing::error!(listener = name, %ended, "a listener ended badly");
             }
         });
-        Running { config, address, tls, balancers, router, issuer, stages }
+        Running { config, address, tls, balancers, router, opened, stages }
     }
 
     /// Whether balancers are told to send nobody here. As long as they are, clients are told with each answer to connect anew:

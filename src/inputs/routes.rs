@@ -1,33 +1,33 @@
 //! The way of one request, from its target to its answer.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Response, Version, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::access_log::{Record, Requests};
 use super::entra::{self, Issuer};
 use super::http::auth::{Admitted, Denied, Gate, Peer};
-use super::http::body::{Memory, NoMemory, Share, collect};
-use super::http::decompress::{DecompressError, Encoding, decompress};
+use super::http::body::{Memory, Share, collect};
 use super::http::limits;
-use super::http::readable::{self, ReadError, Readable};
-use super::http::reply::{self, Failure, Ids};
-use super::{Config, events, target};
-use crate::event::foreign::{self, Foreign};
-use crate::event::{Client, Presence, Syntax, Upload};
+use super::http::reply::{self, Ids};
+use super::intake::{self, Intake, Room, content_length};
+use super::protocol::{Ask, Content, Head, OpenError, Place, Protocol, Reading, Then};
+use super::reason::{Failure, Reason};
+use super::{Config, target};
+use crate::event::{Client, Presence, Upload};
 use crate::ingest::accept::{Accept, Receipt, Refusal};
 use crate::metrics;
+use crate::turns::Who;
 use crate::values::ByteSize;
 
 /// How long the rest of a refused body is read and thrown away before the answer, over HTTP/2.
@@ -38,42 +38,76 @@ struct Door {
     name: Arc<str>,
     gate: Gate,
     issuer: Option<Arc<Issuer>>,
+    protocols: Vec<Arc<dyn Protocol>>,
     /// The limits of a request for a token.
     token_limits: limits::Config,
-    memory: Memory,
-    /// One permit for each core: reading event logs is work.
-    reading: Semaphore,
+    room: Room,
+    /// For the forms of requests for tokens: whoever may send those, uploads lose nothing by it.
+    forms: Memory,
     accept: Arc<dyn Accept>,
 }
 
-/// Where an upload goes and how its answer looks.
-enum Route {
-    LogsIngestion { rule: String, stream: Result<Arc<str>, Failure> },
-    Events,
+/// What a listener speaks, opened and ready.
+#[derive(Clone, Default)]
+pub struct Opened {
+    /// Its local Entra, where that is enabled.
+    pub issuer: Option<Arc<Issuer>>,
+    /// Its protocols, in the order in which requests are offered to them.
+    pub protocols: Vec<Arc<dyn Protocol>>,
 }
 
-impl Route {
-    /// What a body is, if it is known to be something else than this door takes. Arrays at the Logs Ingestion API are rows
-    /// of a table that only the sender knows.
-    fn foreign(&self, headers: &HeaderMap, body: &[u8]) -> Option<Foreign> {
-        match self {
-            Self::Events => events::foreign_type(headers).or_else(|| foreign::recognise(body)),
-            Self::LogsIngestion { .. } if foreign::is_array(body) => None,
-            Self::LogsIngestion { .. } => foreign::recognise(body),
-        }
+impl Opened {
+    /// What the configuration of a listener says, with its local Entra. `running` is what a listener of that name speaks until
+    /// now.
+    ///
+    /// # Errors
+    ///
+    /// When a file that a protocol needs cannot be used.
+    pub fn new(
+        config: &Config,
+        issuer: Option<Arc<Issuer>>,
+        state_dir: &Path,
+        running: &Self,
+    ) -> Result<Self, OpenError> {
+        let place = Place { listener: &config.name, state_dir, running: &running.protocols };
+        let protocols = config.protocols.open(&place)?;
+        Ok(Self { issuer, protocols })
     }
 }
 
-/// The service of one listener. `issuer` is its local Entra, where that is enabled; `bodies` what it shares with others for
-/// bodies, where it has no memory of its own.
-pub fn router(config: &Config, accept: Arc<dyn Accept>, issuer: Option<Arc<Issuer>>, bodies: &Memory) -> Router {
+/// A request that failed, in the words of the protocol whose it is.
+struct Refused {
+    failure: Failure,
+    code: &'static str,
+    response: Response<Body>,
+}
+
+impl Refused {
+    fn by(ask: &dyn Ask, failure: Failure) -> Self {
+        Self { code: ask.code(&failure), response: ask.refused(&failure), failure }
+    }
+}
+
+/// Of a request that is no protocol's.
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self { code: reply::code(&failure), response: reply::failure(&failure), failure }
+    }
+}
+
+/// The service of one listener, over what it has opened; `bodies` is what it shares with others for bodies, where it has no
+/// memory of its own.
+pub fn router(config: &Config, accept: Arc<dyn Accept>, opened: Opened, bodies: &Memory) -> Router {
+    let Opened { issuer, protocols } = opened;
+    let memory = config.limits.memory_max.map_or_else(|| bodies.clone(), |own| Memory::new(own.as_u64()));
     let door = Door {
         name: config.name.as_str().into(),
         gate: Gate::new(&config.auth, config.is_for_this_host(), config.asks_client_certificates(), issuer.clone()),
         issuer,
+        protocols,
         token_limits: limits::Config { wire_max: ByteSize::bytes(entra::request::BODY_MAX), ..config.limits.clone() },
-        memory: config.limits.memory_max.map_or_else(|| bodies.clone(), |own| Memory::new(own.as_u64())),
-        reading: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)),
+        room: Room::new(config.limits.clone(), memory),
+        forms: Memory::new(entra::request::FORMS_MAX),
         accept,
         config: config.clone(),
     };
@@ -89,9 +123,10 @@ async fn handle(State(door): State<Arc<Door>>, request: Request) -> Response<Bod
     let peer = parts.extensions.get::<Peer>();
     let client = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.address);
     let mut record = Record::of_request(&door.name, client, parts.uri.path(), &parts.headers, &ids);
-    let result = door.answer(&parts, &mut body, &mut whole, &mut record).await;
-    let failure = result.as_ref().err().cloned();
-    let mut response = result.unwrap_or_else(|failure| reply::failure(&failure));
+    let (mut response, failure) = match door.answer(&parts, &mut body, &mut whole, &mut record).await {
+        Ok(response) => (response, None),
+        Err(Refused { failure, code, response }) => (response, Some((code, failure))),
+    };
     if http1 && !whole {
         // The rest of the body would have to be read before the next request.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -99,8 +134,12 @@ async fn handle(State(door): State<Arc<Door>>, request: Request) -> Response<Bod
     ids.put_on(&mut response);
     metrics::INPUT_REQUESTS.add(&[&door.name, response.status().as_str()], 1);
     metrics::INPUT_REQUEST_SECONDS.observe(&[&door.name], started.elapsed().as_secs_f64());
+    if let Some((_, failure)) = &failure {
+        metrics::INPUT_REFUSED.add(&[&door.name, failure.reason.code], 1);
+    }
     if let Some(requests) = parts.extensions.get::<Requests>() {
-        record.end(response.status(), failure.as_ref(), started.elapsed());
+        let failure = failure.as_ref().map(|(code, failure)| (*code, failure));
+        record.end(response.status(), failure, started.elapsed());
         requests.tell(record);
     }
     if !http1 && !whole {
@@ -118,63 +157,97 @@ async fn discard(mut body: Body) {
 }
 
 impl Door {
-    /// Route, admit, collect, decompress, accept. `whole` becomes true once the body was read to its end; `record` learns
-    /// what is known of the request.
+    /// Finds out whose a request is, and has it answered in the words of that protocol. `whole` becomes true once the body was
+    /// read to its end; `record` learns what is known of the request.
     async fn answer(
         &self,
         parts: &Parts,
         body: &mut Body,
         whole: &mut bool,
         record: &mut Record,
-    ) -> Result<Response<Body>, Failure> {
-        let peer = parts.extensions.get::<Peer>().ok_or(Denied::Network)?;
+    ) -> Result<Response<Body>, Refused> {
+        let peer = parts.extensions.get::<Peer>().ok_or(Failure::from(Denied::Network))?;
         if let Some(issuer) = &self.issuer
             && let Some(asked) = entra::asked(&target::segments(parts.uri.path()))
         {
-            return self.ask(issuer, asked, peer, parts, body, whole).await;
+            return Ok(self.ask(issuer, asked, peer, parts, body, whole).await?);
         }
-        let route = self.route(parts.uri.path(), parts.uri.query().unwrap_or_default())?;
-        let Admitted { client, grant } = self.gate.admit(peer, &parts.headers)?;
-        record.identity = Some(Arc::clone(&client.name));
-        if parts.method != Method::POST {
-            return Err(Failure::method("POST"));
-        }
-        let (stream, syntax) = match &route {
-            Route::LogsIngestion { stream, .. } => (stream.clone()?, Syntax::JsonArray),
-            Route::Events => (Arc::from(""), Syntax::Sniff),
+        let head = Head { listener: &self.name, parts, peer, gate: &self.gate };
+        let Some(mut ask) = self.protocols.iter().find_map(|protocol| protocol.ask(&head)) else {
+            return Err(Failure::new(Reason::NOT_FOUND, "there is nothing at this path, and nothing was kept").into());
         };
+        let served = self.serve(&mut *ask, &head, body, whole, record).await;
+        served.map_err(|failure| Refused::by(&*ask, failure))
+    }
+
+    /// Admit, look at method and destination, read, keep, answer.
+    async fn serve(
+        &self,
+        ask: &mut dyn Ask,
+        head: &Head<'_>,
+        body: &mut Body,
+        whole: &mut bool,
+        record: &mut Record,
+    ) -> Result<Response<Body>, Failure> {
+        let Admitted { client, grant } = ask.admit(head).await?;
+        let address = client.address.or(Some(head.peer.address.to_canonical()));
+        let client = Client { address, ..client };
+        record.identity = Some(Arc::clone(&client.name));
+        let (method, methods) = (head.parts.method.as_str(), ask.methods());
+        if !methods.split(", ").any(|allowed| allowed == method) {
+            return Err(Failure::method(methods));
+        }
+        let destination = ask.destination(head)?;
         if let Some(grant) = &grant {
-            let rule = if let Route::LogsIngestion { rule, .. } = &route { rule } else { "" };
-            grant.allows(rule, &stream)?;
+            grant.allows(&destination.rule, &destination.stream)?;
             grant.take_request()?;
         }
-        Encoding::of(&parts.headers, &[])?;
-
-        let mut share = self.memory.share();
-        let wire = collect(body, content_length(&parts.headers), &self.config.limits, &mut share).await?;
-        *whole = true;
-        if let Some(grant) = &grant {
-            grant.take_bytes(wire.len())?;
-        }
-        record.bytes = wire.len() as u64;
-        metrics::INPUT_BYTES.add(&[&self.name, "wire"], wire.len() as u64);
-        let encoding = Encoding::of(&parts.headers, &wire)?;
-        let (body, share) = self.decompress(encoding, wire, share).await?;
-        metrics::INPUT_BYTES.add(&[&self.name, "decompressed"], body.len() as u64);
         // Dropped with this future, when the client goes.
         let waiting = Arc::new(());
         let presence = Presence::of(&waiting);
-        let (readable, share) = self.read(body, syntax, share, presence.clone()).await?;
-        if let Some(foreign) = route.foreign(&parts.headers, &readable.body) {
-            return Err(foreign.into());
-        }
-        let upload = Upload { presence, ..self.upload(client, stream, syntax, readable) };
-        let receipt = self.accepted(upload, share).await?;
+        let mut intake = Intake::new(intake::Parts {
+            head,
+            room: &self.room,
+            who: Who::new(&client.name, client.address),
+            destination: &destination,
+            grant: grant.as_ref(),
+            body,
+            whole,
+            record,
+            presence: presence.clone(),
+        });
+        let content = match ask.read(&mut intake).await? {
+            Reading::Answer(answer) => return Ok(answer),
+            Reading::Events(content) => content,
+        };
+        let share = intake.into_share();
+        let receipt = self.keep(client, content, presence, share).await?;
         record.receipt = Some(receipt);
-        Ok(match route {
-            Route::LogsIngestion { .. } => reply::no_content(),
-            Route::Events => reply::json(&events::Body::from(receipt)),
-        })
+        Ok(ask.taken(&receipt))
+    }
+
+    /// Hands an upload on. Its share of the memory is given back when that is over, also when the client hangs up before:
+    /// the work goes on, and the body stays in memory.
+    async fn keep(
+        &self,
+        client: Client,
+        content: Content,
+        presence: Presence,
+        share: Share,
+    ) -> Result<Receipt, Failure> {
+        let client = Client { policy: self.config.identity.policy, ..client };
+        let Content { stream, syntax, body, damaged, then } = content;
+        let input = Arc::clone(&self.name);
+        let accepting = self.accept.accept(Upload { input, client, stream, syntax, body, damaged, presence });
+        let held = tokio::spawn(async move {
+            let kept = match accepting.await {
+                Ok(receipt) => finish(receipt, then).await,
+                Err(refusal) => Err(refusal.into()),
+            };
+            drop(share);
+            kept
+        });
+        held.await.unwrap_or_else(|ended| Err(failure_of(&ended)))
     }
 
     /// The way to a token: nothing has to be shown for it beside what the form holds, but the address must be right.
@@ -187,93 +260,27 @@ impl Door {
         body: &mut Body,
         whole: &mut bool,
     ) -> Result<Response<Body>, Failure> {
-        self.gate.admit_to_issuer(peer)?;
+        self.gate.admit_address(peer)?;
         if parts.method != asked.method() {
             return Err(Failure::method(if asked.method() == Method::POST { "POST" } else { "GET" }));
         }
-        let mut share = self.memory.share();
+        let mut share = self.forms.share(&Who::at(peer.address));
         let form = collect(body, content_length(&parts.headers), &self.token_limits, &mut share).await?;
         *whole = true;
         Ok(issuer.answer(asked, parts, form, peer.address.to_canonical()).await)
     }
-
-    fn route(&self, path: &str, query: &str) -> Result<Route, Failure> {
-        let path = target::segments(path);
-        if self.config.events.enabled && events::is_ours(&path) {
-            return Ok(Route::Events);
-        }
-        let ours = self.config.logs_ingestion.enabled.then(|| self.config.logs_ingestion.stream(&path, query));
-        let nothing =
-            || Failure::new(StatusCode::NOT_FOUND, "NotFound", "there is nothing at this path, and nothing was kept");
-        let stream = ours.flatten().ok_or_else(nothing)?;
-        let rule = path.get(1).and_then(|rule| target::decode(rule)).unwrap_or_default().into_owned();
-        Ok(Route::LogsIngestion { rule, stream })
-    }
-
-    async fn decompress(
-        &self,
-        encoding: Encoding,
-        wire: Bytes,
-        mut share: Share,
-    ) -> Result<(Bytes, Share), DecompressError> {
-        let body_max = self.config.limits.body_max.as_u64();
-        if encoding == Encoding::Identity {
-            // It has its memory already, and nothing comes out of it that needs more.
-            share.shrink_to(wire.len() as u64);
-            return decompress(encoding, wire, body_max, &mut share).map(|body| (body, share));
-        }
-        let limit = body_max.min(share.most().saturating_sub(wire.len() as u64));
-        let work = move || {
-            let body = decompress(encoding, wire, limit, &mut share)?;
-            share.shrink_to(body.len() as u64);
-            Ok((body, share))
-        };
-        // Whatever stopped it is no fault of the upload: the client must keep its copy and come back.
-        tokio::task::spawn_blocking(work).await.map_err(|_| NoMemory)?
-    }
-
-    /// Makes a body readable that is no text in UTF-8; as many at a time as there are cores.
-    async fn read(
-        &self,
-        body: Bytes,
-        syntax: Syntax,
-        mut share: Share,
-        presence: Presence,
-    ) -> Result<(Readable, Share), ReadError> {
-        let limit = self.config.limits.body_max.as_u64();
-        if !readable::is_packed(&body) {
-            return Ok((Readable { body, damaged: Vec::new() }, share));
-        }
-        let _turn = self.reading.acquire().await.map_err(|_| NoMemory)?;
-        let work = move || readable::read(body, syntax, limit, &mut share, &presence).map(|readable| (readable, share));
-        match tokio::task::spawn_blocking(work).await {
-            Ok(read) => read,
-            Err(ended) if ended.is_panic() => Err(ReadError::Damaged("it cannot be read".to_owned())),
-            Err(_) => Err(NoMemory.into()),
-        }
-    }
-
-    /// Hands an upload on. Its share of the memory is given back when that is over, also when the client hangs up before:
-    /// the work goes on, and the body stays in memory.
-    async fn accepted(&self, upload: Upload, share: Share) -> Result<Receipt, Refusal> {
-        let accepting = self.accept.accept(upload);
-        let held = tokio::spawn(async move {
-            let result = accepting.await;
-            drop(share);
-            result
-        });
-        held.await.unwrap_or(Err(Refusal::Stopping))
-    }
-
-    fn upload(&self, client: Client, stream: Arc<str>, syntax: Syntax, readable: Readable) -> Upload {
-        let client = Client { policy: self.config.identity.policy, ..client };
-        let Readable { body, damaged } = readable;
-        Upload { input: Arc::clone(&self.name), client, stream, syntax, body, damaged, presence: Presence::default() }
-    }
 }
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+/// What is to be made durable after the events and before the answer.
+async fn finish(receipt: Receipt, then: Option<Then>) -> Result<Receipt, Failure> {
+    if let Some(then) = then {
+        then(receipt).await?;
+    }
+    Ok(receipt)
+}
+
+fn failure_of(ended: &tokio::task::JoinError) -> Failure {
+    if ended.is_panic() { Failure::new(Reason::INTERNAL, Reason::INTERNAL.text) } else { Refusal::Stopping.into() }
 }
 
 #[cfg(test)]

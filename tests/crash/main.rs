@@ -43,8 +43,17 @@ struct Oracle {
     uploads: AtomicU64,
 }
 
+/// A protocol as an agent speaks it: where it uploads an array of rows, and the status upon which it forgets them.
+struct Spoken {
+    path: &'static str,
+    taken: u16,
+}
+
+/// Those of the registry; agents take turns.
+const SPOKEN: [Spoken; 2] = [Spoken { path: PATH, taken: 204 }, Spoken { path: "/v1/events", taken: 200 }];
+
 /// One agent: it keeps a batch until it is acknowledged, whatever happens to the gateway meanwhile.
-async fn agent(number: u64, client: Client, url: String, oracle: Arc<Oracle>) {
+async fn agent(number: u64, client: Client, spoken: &'static Spoken, url: String, oracle: Arc<Oracle>) {
     let mut host = Host::new(format!("CRASH-{number}.plant.example"), number).with_system_share(0.0);
     let mut rng = fastrand::Rng::with_seed(number);
     while !oracle.stop.load(Ordering::Relaxed) {
@@ -55,7 +64,7 @@ async fn agent(number: u64, client: Client, url: String, oracle: Arc<Oracle>) {
         while !oracle.stop.load(Ordering::Relaxed) {
             let headers = [("content-type", "application/json")];
             let answer = client.post(&url, &headers, body.clone().into(), Duration::from_secs(5)).await;
-            if answer.is_ok_and(|answer| answer.status == 204) {
+            if answer.is_ok_and(|answer| answer.status == spoken.taken) {
                 oracle.owed.lock().unwrap().extend(batch.iter().map(SimulatedEvent::identity));
                 oracle.uploads.fetch_add(1, Ordering::Relaxed);
                 break;
@@ -89,7 +98,9 @@ async fn nothing_acknowledged_is_lost_and_nothing_arrives_twice_over_a_hundred_k
     let running = site.start().await;
     let oracle = Arc::new(Oracle::default());
     let agents: Vec<_> = (0..UPLOADERS)
-        .map(|number| tokio::spawn(agent(number, site.client(), site.url(PATH), Arc::clone(&oracle))))
+        .zip(SPOKEN.iter().cycle())
+        .map(|(number, spoken)| agent(number, site.client(), spoken, site.url(spoken.path), Arc::clone(&oracle)))
+        .map(tokio::spawn)
         .collect();
 
     let mut running = Some(running);
@@ -252,7 +263,9 @@ async fn what_kills_make_of_copies_is_counted_in_each_round_and_hardly_more() {
     let mut running = site.start().await;
     let oracle = Arc::new(Oracle::default());
     let agents: Vec<_> = (0..UPLOADERS)
-        .map(|number| tokio::spawn(agent(number, site.client(), site.url(PATH), Arc::clone(&oracle))))
+        .zip(SPOKEN.iter().cycle())
+        .map(|(number, spoken)| agent(number, site.client(), spoken, site.url(spoken.path), Arc::clone(&oracle)))
+        .map(tokio::spawn)
         .collect();
 
     for round in 0..rounds {

@@ -181,7 +181,12 @@ pub(crate) const TABLE: &[Row] = &[
     ),
     row("dead-letters/*.ndjson", &[Older], NOTHING, "read; new letters get a checksum"),
     row("dead-letters/*.ndjson", &[Alone], ONLY_THIS, "the letters are there"),
-    row("dead-letters.kept", &[Gone, Cut, Flipped], NOTHING, "how many letters there are, counted anew"),
+    row(
+        "dead-letters.kept",
+        &[Gone, Cut, Flipped],
+        NOTHING,
+        "how many letters there are, counted anew; how many were displaced begins at 0",
+    ),
     row("rules/*.json", &[Gone, Cut, Flipped], told(RULES), "made anew from `rules-copy/`"),
     row("rules/*.json", &[Older], NOTHING, "get their checksums and copies"),
     row("rules/*.json", &[Alone], ONLY_THIS, "the rules are in force"),

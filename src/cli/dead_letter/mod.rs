@@ -199,13 +199,11 @@ fn shown(letter: &Letter) -> String {
 fn purge(config: &Config, selection: &Selection) -> anyhow::Result<String> {
     let _lock = StateDir::open(&config.state_dir)?;
     let mut letters = DeadLetters::open(fs(), &dir(config), u64::MAX)?;
-    let ids = if selection.ids.is_empty() {
-        let everything = Page { after: 0, limit: usize::MAX };
-        letters.list(&selection.filters.filter(), everything)?.iter().map(|letter| letter.id).collect()
+    let purged = if selection.ids.is_empty() {
+        letters.purge(&selection.filters.filter())?
     } else {
-        selection.ids.clone()
+        letters.remove(&selection.ids)?
     };
-    let purged = letters.remove(&ids)?;
     Ok(format!("{purged} purged\n"))
 }
 

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
-
 use super::Issuer;
 use super::config::ClientEntry;
 use super::memory::Rate;
 use crate::event::{Binding, Client};
 use crate::inputs::http::auth;
-use crate::inputs::http::reply::Failure;
+use crate::inputs::reason::{Failure, Reason};
 
 /// What the owner of a token may do.
 #[derive(Debug, Clone)]
@@ -46,7 +44,7 @@ impl Grant {
             } else {
                 format!("this client may not upload to this {what}; see entra.clients of the listener")
             };
-            Err(Failure::new(StatusCode::FORBIDDEN, "OperationFailed", message))
+            Err(Failure::new(Reason::RESTRICTED, message))
         };
         if !known(&entry.rules, rule) {
             refused("data collection rule")
@@ -77,7 +75,7 @@ impl Grant {
         let taken = self.issuer.memory.take(&self.entry().id, rate, size, per_second, much);
         taken.map_err(|after| {
             let message = format!("this client has used up its {key}; come back later");
-            Failure::later(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message, after)
+            Failure::later(Reason::CLIENT_RATE, message, after)
         })
     }
 }

@@ -3,12 +3,24 @@
 //!
 //! Answered with 200 and the receipt as JSON: `{"received":2,"filtered":0,"duplicate":1,"set_aside":0,"spooled":1}`.
 
-use http::{HeaderMap, header};
+#[cfg(test)]
+pub(super) mod specimen;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Response, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::http::reply;
+use super::intake::Intake;
+use super::protocol::{Ask, Head, OpenError, Place, Protocol, Reading, Settings};
+use super::reason::Failure;
 use super::target::decode;
-use crate::event::foreign::Foreign;
+use crate::event::Syntax;
+use crate::event::foreign::{self, Foreign};
 use crate::ingest::accept::Receipt;
 
 /// The plain door for scripts on a listener.
@@ -22,6 +34,45 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self { enabled: true }
+    }
+}
+
+impl Settings for Config {
+    fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    fn open(&self, _: &Place<'_>) -> Result<Arc<dyn Protocol>, OpenError> {
+        Ok(Arc::new(self.clone()))
+    }
+}
+
+impl Protocol for Config {
+    fn ask(&self, head: &Head<'_>) -> Option<Box<dyn Ask>> {
+        is_ours(&head.segments()).then(|| Box::new(Events) as Box<dyn Ask>)
+    }
+}
+
+/// Events of any kind that is understood.
+struct Events;
+
+impl Ask for Events {
+    fn read<'a>(&'a mut self, intake: &'a mut Intake<'_>) -> BoxFuture<'a, Result<Reading, Failure>> {
+        let headers = intake.head().headers();
+        let foreign = |body: &[u8]| foreign_type(headers).or_else(|| foreign::recognise(body));
+        Box::pin(async move { intake.events(Syntax::Sniff, foreign).await.map(Reading::Events) })
+    }
+
+    fn taken(&self, receipt: &Receipt) -> Response<Body> {
+        reply::json(&Counts::from(*receipt))
+    }
+
+    fn refused(&self, failure: &Failure) -> Response<Body> {
+        reply::failure(failure)
+    }
+
+    fn code(&self, failure: &Failure) -> &'static str {
+        reply::code(failure)
     }
 }
 
@@ -44,7 +95,7 @@ pub fn foreign_type(headers: &HeaderMap) -> Option<Foreign> {
 
 /// A receipt as clients see it.
 #[derive(Debug, Serialize)]
-pub struct Body {
+struct Counts {
     received: u64,
     filtered: u64,
     duplicate: u64,
@@ -52,7 +103,7 @@ pub struct Body {
     spooled: u64,
 }
 
-impl From<Receipt> for Body {
+impl From<Receipt> for Counts {
     fn from(receipt: Receipt) -> Self {
         let Receipt { received, filtered, duplicate, set_aside, spooled } = receipt;
         Self { received, filtered, duplicate, set_aside, spooled }

@@ -200,8 +200,8 @@ impl Gate {
         Ok(Admitted { client, grant: grant.and_then(Result::ok) })
     }
 
-    /// Whether an address may ask for a token: it has nothing else to show yet.
-    pub fn admit_to_issuer(&self, peer: &Peer) -> Result<(), Denied> {
+    /// Decides about the address alone: for protocols that have credentials of their own, and for who asks for some.
+    pub fn admit_address(&self, peer: &Peer) -> Result<(), Denied> {
         self.network(peer).map(drop)
     }
 

@@ -16,7 +16,8 @@ pub struct Config {
     /// The largest body once decompressed; above it 413. Default 64 MiB. There is no limit on the ratio: honest uploads
     /// reach 290 to 1.
     pub body_max: ByteSize,
-    /// Memory for all bodies of this listener together, until they are in the spool; above it 503 with Retry-After. At least
+    /// Memory for all bodies of this listener together, until they are in the spool; above it 503 with Retry-After. An eighth
+    /// is only for clients that hold little, and of the rest no client gets more than three times what is left free. At least
     /// `wire_max` + `body_max`. Default: one share for all listeners that name none, three eighths of what this process may
     /// use (the limit of its container, or the machine's memory), at most 256 MiB. Where that is less than `wire_max` +
     /// `body_max`, larger bodies get 413.

@@ -1,167 +1,63 @@
 //! Answers in Azure's shape: an error as JSON with its code in a header too, a request id on every answer.
-
-use std::time::Duration;
+//!
+//! It is the shape of the Logs Ingestion API and of the plain door, and of whatever is no protocol's: paths at which nothing
+//! is, and requests that the front door refused.
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
-use super::auth::Denied;
-use super::body::{BodyError, NoMemory};
-use super::decompress::DecompressError;
-use super::readable::ReadError;
-use crate::event::foreign::Foreign;
-use crate::ingest::accept::Refusal;
+use crate::inputs::reason::{Failure, Reason};
 
 const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
 
-/// A request that is not answered with success.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// The HTTP status.
-    pub status: StatusCode,
-    /// A short name for programs, also in `x-ms-error-code`.
-    pub code: &'static str,
-    /// What is wrong and what would be right, for people.
-    pub message: String,
-    /// When to come back; always there with 429 and 503.
-    pub retry_after: Option<Duration>,
-    /// The methods that would do; only with 405.
-    pub allow: Option<&'static str>,
-    /// What to show instead; only with 401.
-    pub challenge: &'static str,
+/// The name that a failure has in Azure's shape. Where Azure has one for the reason it is Azure's.
+pub fn code(failure: &Failure) -> &'static str {
+    failure.name.unwrap_or_else(|| name(failure.reason))
 }
 
-impl Failure {
-    /// A failure with nothing but its code and message.
-    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), retry_after: None, allow: None, challenge: "Bearer" }
-    }
-
-    /// A failure that passes by itself, and when.
-    pub fn later(status: StatusCode, code: &'static str, message: impl Into<String>, after: Duration) -> Self {
-        Self { retry_after: Some(after), ..Self::new(status, code, message) }
-    }
-
-    /// A request whose method is not the one that the path takes.
-    pub fn method(allow: &'static str) -> Self {
-        let message = format!("this path takes {allow} only");
-        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message) }
-    }
-
-    /// A body that is written in something that is not understood here.
-    fn unsupported(message: String) -> Self {
-        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedFormat", message)
-    }
-
-    /// A request that the front door refused before it was read.
-    pub fn front_door(status: u16, message: String) -> Self {
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
-        let code = if status == StatusCode::REQUEST_TIMEOUT { "RequestTimeout" } else { "BadRequest" };
-        Self::new(status, code, message)
-    }
+fn name(reason: &'static Reason) -> &'static str {
+    NAMES.iter().find(|(named, _)| *named == reason).map_or(reason.code, |(_, name)| name)
 }
 
-impl From<Denied> for Failure {
-    fn from(denied: Denied) -> Self {
-        match denied {
-            Denied::Token => Self::new(StatusCode::UNAUTHORIZED, "AuthenticationFailed", denied.to_string()),
-            Denied::Issued(_) => Self {
-                challenge: "Bearer error=\"invalid_token\"",
-                ..Self::new(StatusCode::UNAUTHORIZED, "InvalidAuthenticationToken", denied.to_string())
-            },
-            Denied::Certificate => Self::new(StatusCode::FORBIDDEN, "CertificateNotAllowed", denied.to_string()),
-            Denied::Network => Self::new(StatusCode::FORBIDDEN, "AddressNotAllowed", denied.to_string()),
-        }
-    }
-}
-
-impl From<NoMemory> for Failure {
-    fn from(no_memory: NoMemory) -> Self {
-        let after = Duration::from_secs(2);
-        Self::later(StatusCode::SERVICE_UNAVAILABLE, "ServerBusy", no_memory.to_string(), after)
-    }
-}
-
-impl From<BodyError> for Failure {
-    fn from(error: BodyError) -> Self {
-        let message = error.to_string();
-        match error {
-            BodyError::TooLarge { .. } => {
-                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "ContentLengthLimitExceeded", message)
-            }
-            BodyError::Slow { .. } => Self::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", message),
-            BodyError::Broken(_) => Self::new(StatusCode::BAD_REQUEST, "IncompleteBody", message),
-            BodyError::NoMemory(no_memory) => no_memory.into(),
-        }
-    }
-}
-
-impl From<DecompressError> for Failure {
-    fn from(error: DecompressError) -> Self {
-        let message = error.to_string();
-        match error {
-            DecompressError::Unsupported(_) => {
-                Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedContentEncoding", message)
-            }
-            DecompressError::TooLarge { .. } => {
-                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "ContentLengthLimitExceeded", message)
-            }
-            DecompressError::Damaged(_) => Self::new(StatusCode::BAD_REQUEST, "InvalidPayload", message),
-            DecompressError::NoMemory(no_memory) => no_memory.into(),
-        }
-    }
-}
-
-impl From<ReadError> for Failure {
-    fn from(error: ReadError) -> Self {
-        let message = error.to_string();
-        match error {
-            ReadError::TooLarge { .. } => {
-                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "ContentLengthLimitExceeded", message)
-            }
-            ReadError::TooSlow => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "UploadTakesTooLong", message),
-            // Nobody hears it.
-            ReadError::Gone => Self::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", message),
-            ReadError::Damaged(_) => Self::new(StatusCode::BAD_REQUEST, "InvalidPayload", message),
-            ReadError::NotHere => Self::unsupported(message),
-            ReadError::NoMemory(no_memory) => no_memory.into(),
-        }
-    }
-}
-
-impl From<Foreign> for Failure {
-    fn from(foreign: Foreign) -> Self {
-        Self::unsupported(foreign.to_string())
-    }
-}
-
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        let message = refusal.to_string();
-        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
-        match refusal {
-            Refusal::Malformed(_) => Self::new(StatusCode::BAD_REQUEST, "InvalidPayload", message),
-            Refusal::TooSlow { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "UploadTakesTooLong", message),
-            // Nobody hears it.
-            Refusal::Gone => Self::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", message),
-            Refusal::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "ContentLengthLimitExceeded", message),
-            Refusal::Foreign(_) => Self::new(StatusCode::FORBIDDEN, "OperationFailed", message),
-            Refusal::Busy { retry_after, .. } => {
-                Self::later(StatusCode::TOO_MANY_REQUESTS, "ServerBusy", message, retry_after)
-            }
-            Refusal::Stopping => Self::later(unavailable, "ServerStopping", message, Duration::from_secs(5)),
-            Refusal::Held(_) => Self::later(unavailable, "ServerNotReady", message, Duration::from_secs(30)),
-            Refusal::SpoolFull => Self::later(unavailable, "SpoolFull", message, Duration::from_secs(30)),
-            // What the disk said is for the operator's log, not for clients.
-            Refusal::SpoolFailed(_) => {
-                Self::later(unavailable, "SpoolFailed", "the spool cannot write", Duration::from_secs(30))
-            }
-        }
-    }
-}
+const NAMES: &[(&Reason, &str)] = &[
+    (Reason::TOKEN, "AuthenticationFailed"),
+    (Reason::ISSUED_TOKEN, "InvalidAuthenticationToken"),
+    (Reason::CREDENTIALS, "AuthenticationFailed"),
+    (Reason::CERTIFICATE, "CertificateNotAllowed"),
+    (Reason::ADDRESS, "AddressNotAllowed"),
+    (Reason::RESTRICTED, "OperationFailed"),
+    (Reason::FOREIGN_EVENTS, "OperationFailed"),
+    (Reason::HEAD_MALFORMED, "BadRequest"),
+    (Reason::HEAD_SLOW, "RequestTimeout"),
+    (Reason::HEAD_TOO_LARGE, "BadRequest"),
+    (Reason::NOT_FOUND, "NotFound"),
+    (Reason::METHOD, "MethodNotAllowed"),
+    (Reason::PARAMETER, "InvalidParameter"),
+    (Reason::DESTINATION, "NotFound"),
+    (Reason::BODY_TOO_LARGE, "ContentLengthLimitExceeded"),
+    (Reason::BODY_SLOW, "RequestTimeout"),
+    (Reason::BODY_BROKEN, "IncompleteBody"),
+    (Reason::ENCODING, "UnsupportedContentEncoding"),
+    (Reason::FORMAT, "UnsupportedFormat"),
+    (Reason::UNREADABLE, "InvalidPayload"),
+    (Reason::READ_TOO_LONG, "UploadTakesTooLong"),
+    (Reason::EVENT_TOO_LARGE, "ContentLengthLimitExceeded"),
+    (Reason::GONE, "RequestTimeout"),
+    (Reason::CLIENT_RATE, "TooManyRequests"),
+    (Reason::IN_FLIGHT_BYTES, "ServerBusy"),
+    (Reason::BODY_MEMORY, "ServerBusy"),
+    (Reason::STOPPING, "ServerStopping"),
+    (Reason::HELD, "ServerNotReady"),
+    (Reason::SPOOL_FULL, "SpoolFull"),
+    (Reason::SPOOL_FAILED, "SpoolFailed"),
+    (Reason::DEAD_LETTERS_FULL, "DeadLettersFull"),
+    (Reason::DEAD_LETTERS_FAILED, "DeadLettersFailed"),
+    (Reason::STATE_REMOVED, "StateRemoved"),
+    (Reason::INTERNAL, "InternalError"),
+];
 
 /// The ids of one request: ours, and the client's own if it sent one that is safe to echo.
 #[derive(Debug, Clone)]
@@ -239,10 +135,19 @@ struct ErrorDetail<'a> {
 
 /// A failure as an answer.
 pub fn failure(failure: &Failure) -> Response<Body> {
-    let mut response = json(&ErrorBody { error: ErrorDetail { code: failure.code, message: &failure.message } });
-    *response.status_mut() = failure.status;
+    let code = code(failure);
+    let mut response = json(&ErrorBody { error: ErrorDetail { code, message: &failure.message } });
+    *response.status_mut() = failure.status();
+    put_on(failure, &mut response);
+    response.headers_mut().insert(ERROR_CODE, HeaderValue::from_static(code));
+    response
+}
+
+/// Puts on an answer what HTTP says of a failure beside its status: when to come back, which methods would do, what to show
+/// instead.
+pub fn put_on(failure: &Failure, response: &mut Response<Body>) {
+    let status = response.status();
     let headers = response.headers_mut();
-    headers.insert(ERROR_CODE, HeaderValue::from_static(failure.code));
     if let Some(after) = failure.retry_after {
         let seconds = after.as_millis().div_ceil(1000).max(1);
         headers.insert(header::RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX)));
@@ -250,8 +155,19 @@ pub fn failure(failure: &Failure) -> Response<Body> {
     if let Some(allow) = failure.allow {
         headers.insert(header::ALLOW, HeaderValue::from_static(allow));
     }
-    if failure.status == StatusCode::UNAUTHORIZED {
+    if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(failure.challenge));
     }
-    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_name() {
+        for reason in Reason::ALL {
+            assert_ne!(name(reason), reason.code);
+        }
+    }
 }

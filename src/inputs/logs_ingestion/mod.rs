@@ -4,15 +4,26 @@
 //! Clients differ in how they write the target. All of these arrive here: absolute-form targets, doubled slashes, fixed
 //! parts in any letter case, percent-encoded names (`api%2Dversion`).
 
+#[cfg(test)]
+pub(super) mod specimen;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::StatusCode;
+use axum::body::Body;
+use futures_util::future::BoxFuture;
+use http::Response;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::http::reply::Failure;
+use super::http::reply;
+use super::intake::Intake;
+use super::protocol::{Ask, Destination, Head, OpenError, Place, Protocol, Reading, Settings};
+use super::reason::{Failure, Reason};
 use super::target::{decode, parameter};
+use crate::event::Syntax;
+use crate::event::foreign;
+use crate::ingest::accept::Receipt;
 
 /// The Logs Ingestion API on a listener.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -34,9 +45,12 @@ impl Default for Config {
     }
 }
 
-impl Config {
-    /// What cannot work, with the key and what would be right.
-    pub fn problems(&self) -> Vec<String> {
+impl Settings for Config {
+    fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    fn problems(&self) -> Vec<String> {
         let lists = [("rules", &self.rules), ("streams", &self.streams)];
         let malformed = lists.iter().flat_map(|(key, list)| {
             list.iter().filter(|name| !is_name(name)).map(move |name| {
@@ -46,6 +60,48 @@ impl Config {
         malformed.collect()
     }
 
+    fn open(&self, _: &Place<'_>) -> Result<Arc<dyn Protocol>, OpenError> {
+        Ok(Arc::new(self.clone()))
+    }
+}
+
+impl Protocol for Config {
+    fn ask(&self, head: &Head<'_>) -> Option<Box<dyn Ask>> {
+        let path = head.segments();
+        let stream = self.stream(&path, head.query())?;
+        let rule = path.get(1).and_then(|rule| decode(rule)).unwrap_or_default().into_owned();
+        Some(Box::new(Rows(stream.map(|stream| Destination { rule, stream }))))
+    }
+}
+
+/// Rows for a stream of a rule, or what is wrong with their names.
+struct Rows(Result<Destination, Failure>);
+
+impl Ask for Rows {
+    fn destination(&self, _: &Head<'_>) -> Result<Destination, Failure> {
+        self.0.clone()
+    }
+
+    fn read<'a>(&'a mut self, intake: &'a mut Intake<'_>) -> BoxFuture<'a, Result<Reading, Failure>> {
+        // An array is rows of a table that only the sender knows.
+        let foreign = |body: &[u8]| if foreign::is_array(body) { None } else { foreign::recognise(body) };
+        Box::pin(async move { intake.events(Syntax::JsonArray, foreign).await.map(Reading::Events) })
+    }
+
+    fn taken(&self, _: &Receipt) -> Response<Body> {
+        reply::no_content()
+    }
+
+    fn refused(&self, failure: &Failure) -> Response<Body> {
+        reply::failure(failure)
+    }
+
+    fn code(&self, failure: &Failure) -> &'static str {
+        reply::code(failure)
+    }
+}
+
+impl Config {
     /// The stream that a target with these path segments and this query is for; in the spelling of the configuration
     /// where it lists the stream. `None` when the path is not of this API.
     pub fn stream(&self, path: &[&str], query: &str) -> Option<Result<Arc<str>, Failure>> {
@@ -62,7 +118,7 @@ impl Config {
         query: &str,
     ) -> Result<Arc<str>, Failure> {
         api_version(query)?;
-        let unknown = |code, what| Failure::new(StatusCode::NOT_FOUND, code, format!("this {what} is not known here"));
+        let unknown = |code, what| Failure::named(Reason::DESTINATION, code, format!("this {what} is not known here"));
         rule.as_deref()
             .and_then(|rule| listed(&self.rules, rule))
             .ok_or_else(|| unknown("DataCollectionRuleNotFound", "data collection rule"))?;
@@ -88,7 +144,7 @@ pub(super) fn is_name(name: &str) -> bool {
 
 /// Every version that looks like a date is taken: what matters here has been the same in all of them.
 fn api_version(query: &str) -> Result<(), Failure> {
-    let wrong = |code, message| Err(Failure::new(StatusCode::BAD_REQUEST, code, message));
+    let wrong = |code, message| Err(Failure::named(Reason::PARAMETER, code, message));
     match parameter(query, "api-version") {
         None => wrong("MissingApiVersionParameter", "the query needs an api-version, such as api-version=2023-01-01"),
         Some(version) if is_date_shaped(&version) => Ok(()),

@@ -23,7 +23,8 @@ use super::Stages;
 use crate::inputs::Peer;
 use crate::inputs::access_log::{Record, Requests};
 use crate::inputs::http::limits;
-use crate::inputs::http::reply::{self, Failure, Ids};
+use crate::inputs::http::reply::{self, Ids};
+use crate::inputs::reason::Failure;
 use crate::metrics;
 use crate::net::http1_guard::{Guard, Refusal, Session, Timeouts};
 use crate::net::listen::{AddressPlace, Admission, Place};
@@ -279,7 +280,7 @@ impl Door {
         if let Some(requests) = &self.requests {
             let path = request.uri().path();
             let mut record = Record::of_request(&self.name, peer.address, path, request.headers(), &ids);
-            record.end(response.status(), Some(&failure), Duration::ZERO);
+            record.end(response.status(), Some((reply::code(&failure), &failure)), Duration::ZERO);
             requests.tell(record);
         }
         ids.put_on(&mut response);

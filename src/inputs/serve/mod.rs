@@ -66,6 +66,14 @@ pub enum BindError {
         /// What is wrong.
         source: entra::IssuerError,
     },
+    /// One of its protocols cannot be opened.
+    #[error("listener {name:?}: {source}")]
+    Protocol {
+        /// The listener's name.
+        name: String,
+        /// What is wrong.
+        source: super::protocol::OpenError,
+    },
     /// It would speak plain HTTP where that was not allowed.
     #[error("listener {name:?}: plain HTTP on {address} needs tls.allow_plain_http = true")]
     PlainHttp {

@@ -69,7 +69,9 @@ fn start_issuing(config: &inputs::Config, listener: Listener, issuer: Option<Arc
     let (address, stages, accept) = (listener.address(), Stages::default(), Arc::<Scripted>::default());
     let is_unready = Arc::<AtomicBool>::default();
     let bodies = inputs::http::body::Memory::new(64 << 20);
-    let router = inputs::router(config, Arc::clone(&accept) as Arc<dyn Accept>, issuer, &bodies);
+    let opened = inputs::Opened::new(config, issuer, Path::new("/nonexistent"), &inputs::Opened::default())
+        .expect("nothing is read");
+    let router = inputs::router(config, Arc::clone(&accept) as Arc<dyn Accept>, opened, &bodies);
     let task = tokio::spawn(serve(listener, router, stages.clone(), Arc::clone(&is_unready)));
     Running { address, accept, stages, is_unready, task }
 }
@@ -175,7 +177,7 @@ async fn every_request_leaves_a_line_with_its_id_and_reason_and_repeated_refusal
 #[tokio::test]
 async fn targets_that_name_nothing_here_get_their_own_codes() {
     let mut config = plain();
-    config.logs_ingestion.streams = vec!["Custom-SecurityEvent".to_owned()];
+    config.protocols.logs_ingestion.streams = vec!["Custom-SecurityEvent".to_owned()];
     let gate = start(&config);
     let stream = "/dataCollectionRules/dcr-0123/streams";
     for (path, expected, code) in [
