@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn the_reasons_that_are_listed_are_those_that_there_are() {
         let listed = metrics::UPLOADS_SHED.values[0];
-        for trouble in crate::ingest::trouble::Trouble::ALL {
+        for trouble in crate::ingest::Trouble::ALL {
             assert!(listed.contains(&trouble.code), "{} is not listed", trouble.code);
         }
     }
