@@ -21,6 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics;
+use crate::values::PlaceToKeep;
 use writer::{Target, Writer};
 
 /// Lines that may wait to be written.
@@ -36,6 +37,7 @@ pub struct Config {
     /// Whether lines are written. Default true.
     pub enabled: bool,
     /// The file that lines are appended to; opened anew on a reload, so that it can be rotated. Default: standard error.
+    #[schemars(with = "Option<PlaceToKeep>")]
     pub file: Option<PathBuf>,
     /// How lines are written. Default `"json"`.
     pub format: Format,

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 
+use super::in_force::InForce;
 use super::outputs::{Common, Outputs};
 use super::positions::Positions;
 use super::rule_store::{LiveRules, RuleStore};
@@ -64,7 +65,7 @@ pub(super) struct Parts {
     admin: SocketAddr,
     pub(super) started_at: SystemTime,
     pub(super) config_path: Option<PathBuf>,
-    config: Arc<ArcSwap<Config>>,
+    pub(super) in_force: InForce,
     /// The files with rules as they were when the configuration came into force.
     pub(super) rule_texts: Arc<ArcSwap<Texts>>,
     pub(super) rule_store: Arc<RuleStore>,
@@ -131,7 +132,6 @@ fn open(
     let store: Arc<dyn Store> = dedup.clone();
     let ingest = Ingest::new(
         config.ingest.clone(),
-        config.spool.high_watermark.get(),
         ingest::Parts {
             rules: Arc::clone(&rules),
             keys: Arc::new(KeyMaker::new(&secret)),
@@ -171,7 +171,7 @@ fn open(
         admin,
         started_at: SystemTime::now(),
         config_path,
-        config: Arc::new(ArcSwap::from_pointee(config)),
+        in_force: InForce::since_start(config),
         rule_texts: Arc::new(ArcSwap::from_pointee(texts)),
         rule_store: Arc::new(rule_store),
         reloading: tokio::sync::Mutex::default(),
@@ -255,20 +255,15 @@ fn stand_in(config: &Config, state: &StateDir, machine: &Machine, why: &anyhow::
 }
 
 impl Parts {
-    /// The configuration that is in force.
-    pub(super) fn config(&self) -> Arc<Config> {
-        self.config.load_full()
-    }
-
-    /// Puts another configuration in force.
-    pub(super) fn set_config(&self, config: Config) {
-        self.config.store(Arc::new(config));
+    /// The sections that differ from what runs, until a restart.
+    pub(super) fn waits_for_restart(&self) -> Vec<&'static str> {
+        self.in_force.waits_for_restart(&self.uploads.limits_since_open())
     }
 
     /// The rules that are kept over the admin plane, with what puts a change of them in force.
     pub(super) fn live_rules(&self) -> LiveRules {
         let activate = rules::Activation {
-            config: Arc::clone(&self.config),
+            config: self.in_force.cell(),
             texts: Arc::clone(&self.rule_texts),
             rules: Arc::clone(&self.rules),
         };

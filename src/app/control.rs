@@ -11,7 +11,7 @@ use super::{dead_letters, rules};
 use crate::access_log::AccessLog;
 use crate::admin::{Control, ControlError, Page, Selection};
 use crate::config::rule_files::Texts;
-use crate::config::{self, Config};
+use crate::config;
 use crate::metrics;
 
 /// Hands the controls to the admin plane.
@@ -93,7 +93,6 @@ async fn apply_alone(parts: &Parts) -> anyhow::Result<String> {
 async fn apply(parts: &Parts) -> anyhow::Result<String> {
     let path = parts.config_path.clone().context("the gateway runs without a configuration file")?;
     anyhow::ensure!(!parts.is_standing_in, "the state cannot be used: mend it as the log says, and restart");
-    let current = parts.config();
     // Until the new configuration is in force, no change of rules may be judged by the old one.
     let _unchanged = parts.rule_store.hold().await;
     let kept = parts.rule_store.snapshot();
@@ -121,34 +120,12 @@ async fn apply(parts: &Parts) -> anyhow::Result<String> {
     parts.tunnels.apply(tunnels);
     parts.access_log.change_to(access_log);
     parts.uploads.apply(listeners).await;
-    let waits = waits_for_restart(&current, &wanted);
-    parts.set_config(wanted);
+    parts.in_force.apply(wanted);
     parts.rule_texts.store(Arc::new(texts));
+    let waits = parts.waits_for_restart();
     Ok(if waits.is_empty() {
         "everything is in force".to_owned()
     } else {
         format!("in force, except what waits for a restart: {}", waits.join(", "))
     })
-}
-
-/// The sections that are read only at the start and differ.
-fn waits_for_restart(current: &Config, wanted: &Config) -> Vec<&'static str> {
-    let differs = [
-        ("state_dir", current.state_dir != wanted.state_dir),
-        ("telemetry", current.telemetry != wanted.telemetry),
-        ("admin", current.admin != wanted.admin),
-        ("ingest", current.ingest != wanted.ingest),
-        ("dedup", current.dedup != wanted.dedup),
-        ("spool", current.spool != wanted.spool),
-        ("dead_letters", current.dead_letters != wanted.dead_letters),
-        ("listeners.limits, as far as they limit connections", limits_differ(current, wanted)),
-    ];
-    differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
-}
-
-fn limits_differ(current: &Config, wanted: &Config) -> bool {
-    let stays = |listener: &crate::inputs::Config| {
-        current.listeners.iter().find(|other| other.name == listener.name && other.listen == listener.listen)
-    };
-    wanted.listeners.iter().any(|listener| stays(listener).is_some_and(|other| other.limits != listener.limits))
 }

@@ -99,7 +99,7 @@ fn show(parts: &Parts, seen: &mut Seen) {
     metrics::SPOOL_EVENTS.set(&[], (spool.end - spool.first) as f64);
     metrics::SPOOL_COMMITS.add(&[], spool.commits - seen.commits);
     seen.commits = spool.commits;
-    parts.readiness.set("the spool is at its watermark", spool.fullness >= parts.config().spool.high_watermark.get());
+    parts.readiness.set("the spool is at its watermark", spool.above_watermark);
     let is_removed = matches!(spool.health, Health::Removed { .. });
     metrics::STATE_REMOVED.set(&[], f64::from(u8::from(is_removed)));
     parts.readiness.set("the state was removed or replaced under the gateway", is_removed);

@@ -21,6 +21,7 @@ mod build;
 mod control;
 mod dead_letters;
 mod housekeeping;
+mod in_force;
 pub mod listeners;
 pub mod memory;
 mod outputs;
@@ -66,7 +67,7 @@ impl Gateway {
         let admin = admin_listener.local_addr()?;
         let (parts, starting) = build::parts(config, config_path, machine, admin).await?;
         let parts = Arc::new(parts);
-        let config = parts.config();
+        let config = parts.in_force.current();
         let listeners = parts.uploads.prepare(&config.listeners)?;
         let tunnels = parts.tunnels.prepare(&config.tunnel, &parts.own_addresses(&listeners))?;
         let outputs = parts.outputs_of(&config);

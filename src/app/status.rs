@@ -22,7 +22,7 @@ impl StatusSource for Source {
 
 /// The state at this moment. Numbers of the account are those since the spool began; the rest since this start.
 pub(super) fn status(parts: &Parts) -> Value {
-    let config = parts.config();
+    let runs = parts.in_force.started();
     let spool = parts.spool.status();
     let remembered = parts.dedup.remembered();
     let dead = parts.dead_letters().totals();
@@ -33,8 +33,9 @@ pub(super) fn status(parts: &Parts) -> Value {
         "uptime_seconds": parts.uptime().as_secs(),
         "ready": parts.readiness.is_ready(),
         "not_ready_because": parts.readiness.reasons(),
-        "state_dir": config.state_dir,
+        "state_dir": runs.state_dir,
         "config": parts.config_path,
+        "waits_for_restart": parts.waits_for_restart(),
         "listeners": listeners.iter().map(|(name, address)| json!({"name": name, "address": address})).collect::<Vec<_>>(),
         "tunnels": parts.tunnels.status(),
         "rules": rules(parts),
@@ -57,7 +58,7 @@ pub(super) fn status(parts: &Parts) -> Value {
         "clock": parts.clock.standing(),
         "memory_limit_bytes": Shares::here().limit(),
         "dedup": {
-            "enabled": config.dedup.enabled,
+            "enabled": runs.dedup.enabled,
             "keys": remembered.keys,
             "memory_bytes": remembered.bytes,
             "evicted": remembered.evicted,

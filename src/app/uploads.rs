@@ -23,6 +23,7 @@ use crate::inputs;
 use crate::inputs::access_log::Requests;
 use crate::inputs::entra::Issuer;
 use crate::inputs::http::body::Memory;
+use crate::inputs::http::limits;
 use crate::memory::Shares;
 use crate::net::tls_server::{Mode, ServerTls};
 
@@ -38,6 +39,8 @@ pub(super) struct Uploads {
 
 struct Running {
     config: inputs::Config,
+    /// What its connections are limited by until it is opened anew.
+    bound: limits::Config,
     address: SocketAddr,
     tls: Option<Arc<ServerTls>>,
     router: Arc<ArcSwap<Router>>,
@@ -142,7 +145,8 @@ impl Uploads {
         let (address, tls) = (listener.address(), listener.tls());
         let current = Router::new().fallback(with_current).with_state(Arc::clone(&router));
         let task = tokio::spawn(listeners::serve(listener, current, stop.clone()));
-        Running { config, address, tls, router, issuer, stop, task }
+        let bound = config.limits.clone();
+        Running { config, bound, address, tls, router, issuer, stop, task }
     }
 
     /// Stops all of them: no new connections; resolves when the open ones have drained.
@@ -161,6 +165,11 @@ impl Uploads {
     /// Each listener's name and address.
     pub(super) fn addresses(&self) -> Vec<(String, SocketAddr)> {
         self.running().iter().map(|(name, running)| (name.clone(), running.address)).collect()
+    }
+
+    /// The limits that each listener was opened with: those of connections hold until a restart.
+    pub(super) fn limits_since_open(&self) -> Vec<(String, limits::Config)> {
+        self.running().iter().map(|(name, running)| (name.clone(), running.bound.clone())).collect()
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {

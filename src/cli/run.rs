@@ -81,7 +81,7 @@ async fn serve(config: Config, path: Option<PathBuf>) -> anyhow::Result<ExitCode
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             Some(cause) = reloads.recv() => {
-                tracing::info!(?cause, "reading the configuration again");
+                tracing::info!(cause = cause.as_str(), "reading the configuration again");
                 // The answer is in the log and in a metric; there is nobody here to tell.
                 drop(gateway.reload().await);
             }

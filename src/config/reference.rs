@@ -26,7 +26,10 @@ Unknown keys are refused. `gatepost check` reports every mistake at once; `gatep
 - A **size** is a whole number and a unit: `\"64 MiB\"`, `\"10 GiB\"`, `\"1 MB\"`.
 - A **span** of time is a whole number above 0 and a unit: `\"500 ms\"`, `\"30 s\"`, `\"5 min\"`, `\"24 h\"`, `\"30 d\"`.
 - In any text `${env:NAME}` stands for an environment variable and `${file:/path}` for the content of a file, without its
-  last line feed; relative paths start at the folder of the configuration file. `$${` stands for a plain `${`.
+  last line feed. `$${` stands for a plain `${`.
+- A relative **path** starts at the folder of the configuration file, wherever it stands. `gatepost check --print` shows what it
+  comes to. Files that are read (certificates, authorities, rules, `${file:…}`) are watched: another content is put in force like a
+  changed configuration, and what cannot be used leaves the old one in force.
 - A **secret** is never shown again: not by `check`, not in logs, not on the status page.
 ";
 
@@ -248,6 +251,7 @@ impl Reference<'_> {
             Shape::Text(Text::Size) => "size".to_owned(),
             Shape::Text(Text::Span) => "span".to_owned(),
             Shape::Text(Text::Secret) => "secret".to_owned(),
+            Shape::Text(Text::FileToRead | Text::PlaceToKeep) => "path".to_owned(),
             Shape::Whole { min, max } if min > 0 && max < i64::MAX => format!("whole number, {min} to {max}"),
             Shape::Whole { min, .. } if min > 0 => format!("whole number, {min} or more"),
             Shape::Whole { .. } => "whole number".to_owned(),

@@ -7,7 +7,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::blame::blame;
+use super::blame::judge;
 use super::check::{check, nearest};
 use super::document::Document;
 use super::expand::Sources;
@@ -160,7 +160,7 @@ fn all_mistakes_of_one_table_are_found_at_once() {
 #[test]
 fn what_only_the_type_can_judge_is_found_and_located() {
     let value = serde_json::json!({ "name": "x", "listen": "here", "networks": ["10.0.0.0/8", "everywhere"] });
-    let blamed = blame::<Sample>(&value);
+    let blamed = judge::<Sample>(&value).blamed;
     let paths: Vec<&str> = blamed.iter().map(|(path, _)| path.as_str()).collect();
     assert_eq!(paths, ["listen", "networks[1]"]);
     assert_eq!(blamed[1].1, "is not a network; write one such as 10.0.0.0/8");

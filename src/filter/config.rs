@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::EventSet;
 use super::xpath;
-use crate::values::Network;
+use crate::values::{FileToRead, Network};
 
 /// Which events are kept, and which outputs get them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -50,15 +50,16 @@ pub struct Rule {
     /// Its name, for metrics and the status page. Needed, except with `file`: data collection rules have names.
     pub name: Option<String>,
     /// A data collection rule in JSON, as Azure exports it: its properties, the whole resource, an ARM template, what
-    /// `az monitor data-collection rule show` prints; or a folder, for all of its `.json` files. Relative paths start at the
-    /// folder of the configuration file. Which outputs it feeds, it says itself: see `filter.workspaces`.
+    /// `az monitor data-collection rule show` prints; or a folder, for all of its `.json` files. Which outputs it feeds, it says
+    /// itself: see `filter.workspaces`.
+    #[schemars(with = "Option<FileToRead>")]
     pub file: Option<PathBuf>,
     /// One of the sets of the Security events connector, in the queries that Sentinel makes for it.
     pub event_set: Option<EventSet>,
     /// Queries as data collection rules have them: `"Security!*[System[EventID=4688]]"`. What any of them selects is taken.
     pub queries: Vec<String>,
     /// A file with a structured query, as Event Viewer and subscriptions have it: `<QueryList>` with Select and Suppress.
-    /// Relative paths start at the folder of the configuration file.
+    #[schemars(with = "Option<FileToRead>")]
     pub query_list: Option<PathBuf>,
     /// Names of the outputs that get what it takes. Needed, except with `file`.
     pub outputs: Vec<String>,

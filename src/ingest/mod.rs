@@ -76,7 +76,6 @@ struct Inner {
     /// One permit for each core, as far as memory goes.
     sorting: Semaphore,
     parts: Parts,
-    watermark: f64,
     timeless: timeless::Seen,
 }
 
@@ -93,8 +92,8 @@ impl Accept for Ingest {
 }
 
 impl Ingest {
-    /// Ingest over the given parts. Above `watermark` (a share of the spool's limit) uploads are shed.
-    pub fn new(config: Config, watermark: f64, parts: Parts) -> Self {
+    /// Ingest over the given parts. Above the spool's watermark uploads are shed.
+    pub fn new(config: Config, parts: Parts) -> Self {
         let shares = Shares::here();
         let admission = Admission::new(&config, &shares);
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
@@ -105,7 +104,6 @@ impl Ingest {
                 admission,
                 sorting,
                 parts,
-                watermark,
                 timeless: timeless::Seen::default(),
             }),
         }
@@ -167,7 +165,7 @@ impl Inner {
 
     /// Sheds before any work is done when the spool cannot take more.
     fn check_spool(&self) -> Result<(), Refusal> {
-        if self.parts.spool.status().fullness < self.watermark {
+        if !self.parts.spool.status().above_watermark {
             return Ok(());
         }
         metrics::UPLOADS_SHED.add(&[admission::SPOOL_FULL], 1);

@@ -23,6 +23,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::own_certificate;
 use super::tls_choice::{Choice, FOR_OLD_WINDOWS, is_rsa};
+use crate::values::FileToRead;
 
 /// TLS of one listener.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
@@ -35,15 +36,20 @@ pub struct Config {
     pub allow_plain_http: bool,
     /// PEM file with the server's certificate, followed by its intermediates. Default: a self-signed certificate for
     /// this host is made in `state_dir/tls` and kept.
+    #[schemars(with = "Option<FileToRead>")]
     pub certificate: Option<PathBuf>,
     /// PEM file with the private key of `certificate`. The two are given together.
+    #[schemars(with = "Option<FileToRead>")]
     pub key: Option<PathBuf>,
     /// PEM file with a second certificate, whose key is of another kind: ECDSA beside RSA. Each client gets the one that it
     /// can use; Windows Server 2012 R2 and older can use ECDSA only. Default: none.
+    #[schemars(with = "Option<FileToRead>")]
     pub second_certificate: Option<PathBuf>,
     /// PEM file with the private key of `second_certificate`. The two are given together.
+    #[schemars(with = "Option<FileToRead>")]
     pub second_key: Option<PathBuf>,
     /// PEM file with the authorities whose client certificates are accepted. Default: none is asked for.
+    #[schemars(with = "Option<FileToRead>")]
     pub client_ca: Option<PathBuf>,
     /// Whether a client must show a certificate of `client_ca` to connect at all (`"required"`), or whether `auth`
     /// decides for each request (`"optional"`). Default `"optional"`: the refusal is then a readable 403.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::inputs::http::auth::parse_hex;
 use crate::inputs::logs_ingestion::is_name;
-use crate::values::{ByteSize, Span};
+use crate::values::{ByteSize, FileToRead, PlaceToKeep, Span};
 
 /// The shortest and the longest life of a token.
 const TOKEN_LIFETIME: [Duration; 2] = [Duration::from_secs(5 * 60), super::keys::TOKEN_LIFETIME_MAX];
@@ -30,6 +30,7 @@ pub struct Config {
     pub token_lifetime: Span,
     /// The folder of the keys that sign tokens. Default `entra` in the state directory. Gateways behind one load balancer
     /// share it, so that each takes the tokens of the others.
+    #[schemars(with = "Option<PlaceToKeep>")]
     pub keys_dir: Option<PathBuf>,
     /// How long a key signs before another one does; at least 1 h. Default 30 d. An old key is kept until the last token
     /// that it signed has ended.
@@ -66,6 +67,7 @@ pub struct ClientEntry {
     /// PEM files with its certificates, for clients that sign an assertion instead of sending a secret. Each file holds one
     /// certificate or more; no authority is asked.
     #[serde(default)]
+    #[schemars(with = "Vec<FileToRead>")]
     pub certificates: Vec<PathBuf>,
     /// The only tenant in whose name it may ask. Default: any that the listener takes.
     #[serde(default)]

@@ -70,7 +70,7 @@ impl Workspace {
             identity: config.identity.clone(),
             scope: scope.clone(),
             proxy: config.proxy.clone(),
-            ca_file: config.ca_file.clone(),
+            authorities: config.ca_file.as_ref().and_then(|path| std::fs::read(path).ok()),
         };
         let tokens = shared
             .tokens(holder, || Tokens::new(&config.identity, config.cloud, &scope, client.clone()))
