@@ -34,6 +34,7 @@ pub mod event;
 pub mod net;
 
 pub mod clock;
+pub mod faults;
 pub mod limits;
 pub mod memory;
 pub mod metrics;

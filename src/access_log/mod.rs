@@ -20,6 +20,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::faults::{self, Fault};
 use crate::metrics;
 use crate::values::PlaceToKeep;
 use writer::{Target, Writer};
@@ -46,6 +47,14 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self { enabled: true, file: None, format: Format::Json }
+    }
+}
+
+impl Config {
+    /// Why its file cannot be written; makes none.
+    pub fn faults(&self) -> Vec<Fault> {
+        let file = self.file.as_deref().filter(|_| self.enabled);
+        file.and_then(faults::in_appended_file).map(|reason| Fault::stops("file", reason)).into_iter().collect()
     }
 }
 

@@ -24,12 +24,12 @@ use crate::dedup::journal::Journal;
 use crate::dedup::memory::MemoryStore;
 use crate::dedup::store::Store;
 use crate::event::KeyMaker;
+use crate::faults::with_causes;
 use crate::filter::Rules;
 use crate::ingest::bookkeeper::Bookkeeper;
 use crate::ingest::ledger::Waiting;
 use crate::ingest::{self, Ingest};
 use crate::inputs::access_log::Requests;
-use crate::memory::Shares;
 use crate::metrics;
 use crate::spool::Spool;
 use crate::spool::dead_letter::DeadLetters;
@@ -46,7 +46,8 @@ const NO_RULES: &str = "a rule cannot be read";
 
 /// Every part of a running gateway.
 pub(super) struct Parts {
-    pub(super) state: StateDir,
+    /// Locked for as long as the parts live.
+    _state: StateDir,
     pub(super) clock: Clock,
     /// What keeps events could not be opened, and others stand in for it: no upload is taken and nothing is forwarded.
     pub(super) is_standing_in: bool,
@@ -111,9 +112,6 @@ fn open(
     admin: SocketAddr,
     readiness: Readiness,
 ) -> anyhow::Result<Parts> {
-    if let Some(warning) = super::memory::warning(&config, &Shares::here()) {
-        tracing::warn!("{warning}");
-    }
     let state = StateDir::open(&config.state_dir)?;
     let kept = state.secret().and_then(|secret| keep(&config, state.folder(), &machine, secret));
     let is_standing_in = kept.is_err();
@@ -154,7 +152,7 @@ fn open(
     let uploads = Uploads::new(state.path().to_owned(), Arc::new(ingest.clone()), requests);
     let tunnels = Tunnels::new(&config.tunnel, state.path().to_owned())?;
     Ok(Parts {
-        state,
+        _state: state,
         clock,
         is_standing_in,
         readiness,
@@ -210,7 +208,9 @@ fn keep(config: &Config, state: &Folder, machine: &Machine, secret: Secret) -> a
     let spool_dir = state.dir("spool")?;
     let (spool, recovered) = Spool::open_with(&config.spool, &spool_dir, Arc::clone(fs), clock.clone())
         .with_context(|| format!("the spool in {} cannot be opened", spool_dir.display()))?;
-    tracing::info!(?recovered, "spool opened");
+    let damaged = recovered.damaged.len();
+    let (segments, first, end, torn_bytes) = (recovered.segments, recovered.first, recovered.end, recovered.torn_bytes);
+    tracing::info!(segments, first, end, torn_bytes, damaged, "spool opened");
     for (file, reason) in &recovered.set_aside {
         tracing::error!(file, reason, "a file of the spool cannot be used and is put aside as *.damaged");
     }
@@ -247,7 +247,7 @@ fn open_letters(config: &Config, dir: &Path, fs: &Arc<dyn Fs>) -> DeadLetters {
 /// is kept: uploads are refused, no output runs, and what could not be opened is left as it is.
 fn stand_in(config: &Config, state: &StateDir, machine: &Machine, why: &anyhow::Error) -> anyhow::Result<Kept> {
     tracing::error!(
-        error = format!("{why:#}"),
+        error = with_causes(why.as_ref()),
         "the state cannot be used: no upload is taken and nothing is forwarded until it is mended and the gateway restarted; tunnels are served"
     );
     metrics::STATE_DAMAGED.add(&["spool"], 1);

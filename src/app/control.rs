@@ -7,11 +7,12 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::build::Parts;
-use super::{dead_letters, rules};
+use super::{dead_letters, opening, rules};
 use crate::access_log::AccessLog;
 use crate::admin::{Control, ControlError, Page, Selection};
-use crate::config::rule_files::Texts;
 use crate::config;
+use crate::config::rule_files::Texts;
+use crate::faults::with_causes;
 use crate::metrics;
 
 /// Hands the controls to the admin plane.
@@ -20,7 +21,7 @@ pub(super) struct Controls(pub(super) Arc<Parts>);
 impl Control for Controls {
     fn reload(&self) -> BoxFuture<'_, Result<Value, ControlError>> {
         Box::pin(async {
-            let changed = reload(&self.0).await.map_err(|error| ControlError::Refused(format!("{error:#}")))?;
+            let changed = reload(&self.0).await.map_err(|error| ControlError::Refused(with_causes(error.as_ref())))?;
             Ok(json!({ "reloaded": true, "note": changed }))
         })
     }
@@ -40,7 +41,8 @@ impl Control for Controls {
             let clock = self.0.clock.clone();
             let work = move || -> std::io::Result<_> {
                 let standing = clock.accept();
-                tracing::warn!(?standing, "what the wall clock shows was accepted");
+                let (seconds, jumps) = (standing.accepted_seconds, standing.jumps);
+                tracing::warn!(accepted_seconds = seconds, jumps, "what the wall clock shows was accepted");
                 clock.keep().map(|()| standing)
             };
             let kept = tokio::task::spawn_blocking(work).await;
@@ -84,7 +86,7 @@ async fn apply_alone(parts: &Parts) -> anyhow::Result<String> {
     match &result {
         Ok(note) => tracing::info!(note, "configuration reloaded"),
         Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "configuration refused; the old one stays in force")
+            tracing::error!(error = with_causes(error.as_ref()), "configuration refused; the old one stays in force")
         }
     }
     result
@@ -96,18 +98,17 @@ async fn apply(parts: &Parts) -> anyhow::Result<String> {
     // Until the new configuration is in force, no change of rules may be judged by the old one.
     let _unchanged = parts.rule_store.hold().await;
     let kept = parts.rule_store.snapshot();
+    let running = parts.in_force.current();
     let load = move || -> anyhow::Result<_> {
-        let wanted = config::load(&path)?;
+        let loaded = config::load_and_look(&path, &|wanted| opening::look(wanted, Some(&running)))?;
+        loaded.tell(&path.display().to_string());
+        let wanted = loaded.config;
         let texts = Texts::of(&wanted);
         let rules = rules::build(&wanted, &texts, &kept)?;
         Ok((wanted, texts, rules))
     };
     let (wanted, texts, rules) =
         tokio::task::spawn_blocking(load).await.context("reading the configuration ended")??;
-    let shared = crate::outputs::Shared::new(parts.state.path());
-    for output in &wanted.outputs {
-        crate::outputs::build(&output.output, &shared)?;
-    }
     let access_log = AccessLog::prepare(&wanted.access_log).context("access_log")?;
     let listeners = parts.uploads.prepare(&wanted.listeners)?;
     let tunnels = parts.tunnels.prepare(&wanted.tunnel, &parts.own_addresses(&listeners))?;

@@ -177,8 +177,11 @@ fn warn_of_stall(forwarder: &Forwarder, stalled: Duration) {
             output,
             pending,
             usable_endpoints = usable,
-            ?last_error,
-            ?stalled,
+            stalled_seconds = stalled.as_secs(),
+            endpoint = last_error.as_ref().map(|error| error.endpoint.as_str()),
+            outcome = last_error.as_ref().map(|error| error.outcome),
+            detail = last_error.as_ref().map(|error| error.detail.as_str()),
+            advice = last_error.as_ref().and_then(|error| error.advice.as_deref()),
             "an output makes no progress"
         );
     }

@@ -49,7 +49,9 @@ impl InForce {
     pub(super) fn waits_for_restart(&self, bound: &[(String, limits::Config)]) -> Vec<&'static str> {
         let (runs, wanted) = (&self.started, self.current());
         let limits_differ = |listener: &inputs::Config| {
-            bound.iter().any(|(name, limits)| *name == listener.name && !limits.limits_connections_like(&listener.limits))
+            bound
+                .iter()
+                .any(|(name, limits)| *name == listener.name && !limits.limits_connections_like(&listener.limits))
         };
         let differs = [
             ("state_dir", runs.state_dir != wanted.state_dir),

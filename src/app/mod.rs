@@ -24,6 +24,7 @@ mod housekeeping;
 mod in_force;
 pub mod listeners;
 pub mod memory;
+pub mod opening;
 mod outputs;
 mod positions;
 pub mod reload;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::positions::Positions;
 use crate::balancer::{Backoff, Balancer, EventRates, RetryBudget, Spec};
 use crate::config;
+use crate::faults::with_causes;
 use crate::forward::batch::Identity;
 use crate::forward::{self, Forwarder};
 use crate::memory::Shares;
@@ -66,7 +67,8 @@ impl Outputs {
     pub(super) async fn apply(&self, sections: &[config::Output]) -> anyhow::Result<()> {
         self.configured.store(sections.len() as u64, Ordering::Relaxed);
         let before: Vec<config::Output> = self.running().values().map(|running| running.section.clone()).collect();
-        let changed: Vec<String> = self.running().values().filter(|of| of.changes(sections)).map(Running::name).collect();
+        let changed: Vec<String> =
+            self.running().values().filter(|of| of.changes(sections)).map(Running::name).collect();
         let (left_behind, others): (Vec<config::Output>, Vec<config::Output>) =
             sections.iter().cloned().partition(|section| self.is_left_behind(section.output.name()));
         let needed: Vec<String> = self.needs().keys().cloned().collect();
@@ -77,7 +79,7 @@ impl Outputs {
             // An output that the refused configuration had alone must not hold the spool.
             self.needs().retain(|name, _| needed.contains(name));
             if let Err(error) = self.start_missing(&before) {
-                tracing::error!(error = format!("{error:#}"), "an output does not run until the next reload");
+                tracing::error!(error = with_causes(error.as_ref()), "an output does not run until the next reload");
             }
         } else {
             self.common.positions.are_known();
@@ -106,7 +108,7 @@ impl Outputs {
             match self.start_missing(std::slice::from_ref(section)) {
                 Err(error) if error.downcast_ref::<CursorError>().is_some() => {
                     tracing::error!(
-                        error = format!("{error:#}"),
+                        error = with_causes(error.as_ref()),
                         "an output does not run; the spool keeps its events. Mend its position, or move the file away, and reload"
                     );
                     metrics::STATE_DAMAGED.add(&["position"], 1);

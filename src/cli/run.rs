@@ -25,10 +25,11 @@ pub struct Args {}
 /// Runs the command: until SIGTERM or SIGINT; a second one ends it at once.
 pub fn run(_: Args, global: &Global) -> anyhow::Result<ExitCode> {
     give_memory_back();
-    let config = global.load()?;
-    telemetry::init(&config.telemetry)?;
+    let loaded = global.load_and_look()?;
+    telemetry::init(&loaded.config.telemetry)?;
+    loaded.tell(&global.config_name());
     raise_descriptors();
-    runtime()?.block_on(serve(config, global.config.clone()))
+    runtime()?.block_on(serve(loaded.config, global.config.clone()))
 }
 
 /// Where memory is scarce, begins again with an allocator that gives freed memory back at once. By itself it keeps it for a

@@ -24,8 +24,8 @@ use crate::limits::RULE_FILE_MAX_BYTES;
 /// them.
 pub fn named_in(config: &Path) -> Vec<PathBuf> {
     let text = std::fs::read_to_string(config).unwrap_or_default();
-    let Ok(folder) = paths::folder_of(config) else { return Vec::new() };
-    let sources = Sources { env: &|name| std::env::var(name).ok(), folder: &folder };
+    let folder = paths::folder_of(config);
+    let sources = Sources { env: &|name| std::env::var(name).ok(), folder };
     let Ok(document) = Document::parse(&text, &sources) else { return Vec::new() };
     let read = read_by::<Config>(&document.value).into_iter().map(|path| folder.join(path));
     read.chain(document.files).collect()

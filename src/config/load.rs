@@ -20,6 +20,7 @@ use super::problem::{Problem, Problems};
 use super::rule_files;
 use super::schema::Schema;
 use super::tree::{self, Config};
+use crate::faults::{Fault, Weight};
 use crate::limits::CONFIG_FILE_MAX_BYTES;
 
 /// Why there is no configuration.
@@ -38,39 +39,31 @@ pub enum LoadError {
     Wrong(#[from] Problems),
 }
 
-/// What a look at something that a configuration names has found: see [`load_and_look`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// The dotted key, such as `listeners[0].tls.certificate`; empty when no key of the file is to blame.
-    pub key: String,
-    /// What is wrong and what would be right.
-    pub message: String,
-    /// Whether a gateway cannot start, or not change to this configuration.
-    pub stops: bool,
-}
-
-impl Fault {
-    /// Something that keeps a gateway from running.
-    pub fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { key: key.into(), message: message.into(), stops: true }
-    }
-
-    /// Something that a gateway runs with, and a person has to know.
-    pub fn told(key: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { stops: false, ..Self::new(key, message) }
-    }
-}
-
 /// A configuration that can be used.
 #[derive(Debug)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// What a person has to know of it.
+    /// Mistakes that a gateway runs with.
+    pub faulty: Vec<Problem>,
+    /// What works, and a person should know.
     pub warnings: Vec<Problem>,
 }
 
-/// Looks at what a configuration names: files, folders, addresses. Where the configuration has mistakes, it is given one
+impl Loaded {
+    /// Tells in the log what a person has to know of it. `file` is how it is called.
+    pub fn tell(&self, file: &str) {
+        let at = |problem: &Problem| format!("{file}:{problem}");
+        for problem in &self.faulty {
+            tracing::error!(problem = at(problem), "the configuration is in force with a mistake");
+        }
+        for problem in &self.warnings {
+            tracing::warn!(problem = at(problem), "the configuration has something that a person should know of");
+        }
+    }
+}
+
+/// Says what is wrong with what a configuration names: files, folders, addresses. Where the configuration has mistakes, it is given one
 /// without them, and what it says of keys with mistakes does not count.
 pub type Look<'l> = &'l dyn Fn(&Config) -> Vec<Fault>;
 
@@ -96,9 +89,21 @@ pub fn load_and_look(path: &Path, look: Look<'_>) -> Result<Loaded, LoadError> {
         return Err(unreadable(std::io::Error::new(std::io::ErrorKind::FileTooLarge, text)));
     }
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    let folder = paths::folder_of(path).map_err(unreadable)?;
-    Ok(parse_and_look(&path.display().to_string(), &text, &folder, &|name| std::env::var(name).ok(), look)?)
+    let folder = paths::folder_of(path);
+    Ok(parse_and_look(&path.display().to_string(), &text, folder, &|name| std::env::var(name).ok(), look)?)
 }
+
+/// The defaults, which hold where no file is given, and a look at what they name.
+///
+/// # Errors
+///
+/// With everything that was found and stops a gateway.
+pub fn defaults_and_look(look: Look<'_>) -> Result<Loaded, LoadError> {
+    Ok(parse_and_look(DEFAULTS, "", Path::new("."), &|_| None, look)?)
+}
+
+/// How the defaults are called in messages, where there is no file.
+pub const DEFAULTS: &str = "defaults (no file given)";
 
 /// Parses a text. `file` is how problems call it; relative paths start at `folder`; `env` looks up variables.
 ///
@@ -120,10 +125,10 @@ fn parse_and_look(
         problems.sort_by(|a, b| (a.line, a.column, &a.key).cmp(&(b.line, b.column, &b.key)));
         problems
     };
-    let report = |problems| Problems { file: file.to_owned(), problems: in_order(problems) };
     // Windows editors put a mark before the text.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut document = Document::parse(text, &Sources { env, folder }).map_err(report)?;
+    let mut document = Document::parse(text, &Sources { env, folder })
+        .map_err(|problems| Problems { file: file.to_owned(), problems: in_order(problems) })?;
     let found = check(&Schema::of::<Config>(), &document.value);
     document.secret.extend(found.secret);
     document.hidden.extend(found.hidden);
@@ -132,6 +137,7 @@ fn parse_and_look(
         findings: std::mem::take(&mut document.findings),
         value: &document.value,
         unsound: Vec::new(),
+        faulty: Vec::new(),
         warnings: Vec::new(),
     };
     for finding in &mut sections.findings {
@@ -147,18 +153,23 @@ fn parse_and_look(
     rule_files::check(&config, &mut sections);
     let faults = paths::faults(&config, moved).into_iter().chain(look(&config));
     faults.for_each(|fault| sections.fault(fault));
-    let Sections { findings, warnings, .. } = sections;
-    let placed = |findings: Vec<Finding>| findings.into_iter().map(|finding| document.problem(finding)).collect();
-    if findings.is_empty() { Ok(Loaded { config, warnings: in_order(placed(warnings)) }) } else { Err(report(placed(findings))) }
+    let Sections { findings, faulty, warnings, .. } = sections;
+    let placed =
+        |findings: Vec<Finding>| in_order(findings.into_iter().map(|finding| document.problem(finding)).collect());
+    if findings.is_empty() {
+        return Ok(Loaded { config, faulty: placed(faulty), warnings: placed(warnings) });
+    }
+    Err(Problems { file: file.to_owned(), problems: placed(findings.into_iter().chain(faulty).collect()) })
 }
 
 /// The sections of a document on their way into the tree.
 pub(super) struct Sections<'v> {
     value: &'v Value,
     findings: Vec<Finding>,
-    /// What was found and stops nothing.
+    /// What was found and stops nothing: [`Weight::Fails`] and [`Weight::Warns`].
+    faulty: Vec<Finding>,
     warnings: Vec<Finding>,
-    /// Sections and items that could not be read, or have keys that nobody knows: nothing is compared with them.
+    /// Sections and items that could not be read: nothing is compared with them.
     unsound: Vec<String>,
 }
 
@@ -206,12 +217,21 @@ impl Sections<'_> {
         !self.findings.iter().any(|finding| touches(&finding.path)) && !self.unsound.iter().any(|other| touches(other))
     }
 
+    /// Whether this section has a key that nobody knows: another one may have its default only because its name is mistyped.
+    pub(super) fn has_unknown(&self, path: &str) -> bool {
+        let unknown = |finding: &Finding| within(&finding.path, path) && finding.message.starts_with(UNKNOWN);
+        self.findings.iter().any(unknown)
+    }
+
     fn fault(&mut self, fault: Fault) {
-        let Fault { key, message, stops } = fault;
-        match (key.is_empty() || self.is_sound(&key), stops) {
-            (true, true) => self.findings.push(Finding::shown(key, message)),
-            (true, false) => self.warnings.push(Finding::shown(key, message)),
-            (false, _) => {}
+        let Fault { key, message, weight } = fault;
+        if key.is_empty() || self.is_sound(&key) {
+            let into = match weight {
+                Weight::Stops => &mut self.findings,
+                Weight::Fails => &mut self.faulty,
+                Weight::Warns => &mut self.warnings,
+            };
+            into.push(Finding::shown(key, message));
         }
     }
 
@@ -222,11 +242,10 @@ impl Sections<'_> {
         M: Into<String>,
     {
         let found: Vec<&Finding> = self.findings.iter().filter(|finding| within(&finding.path, path)).collect();
-        let has_unknown = found.iter().any(|finding| finding.message.starts_with(UNKNOWN));
         let mut wrong: Vec<String> = found.iter().map(|finding| finding.path.clone()).collect();
         let mended = mended(value, path, &found);
         let section = mended.and_then(|mended| self.judge(path, &mended, &mut wrong, problems));
-        if has_unknown || section.is_none() {
+        if section.is_none() {
             self.unsound.push(path.to_owned());
         }
         section

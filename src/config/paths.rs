@@ -4,15 +4,14 @@
 //! still has something there is told, and a state directory is never exchanged for an empty one in silence: what waits in it
 //! would not be sent.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::load::Fault;
 use super::mend::at_path;
 use super::schema::Text;
 use super::tree::Config;
+use crate::faults::Fault;
 
 /// A path that was relative.
 pub(super) struct Moved {
@@ -24,8 +23,8 @@ pub(super) struct Moved {
 }
 
 /// The folder at which the paths of a configuration start.
-pub(super) fn folder_of(config: &Path) -> io::Result<PathBuf> {
-    Ok(std::path::absolute(config)?.parent().unwrap_or(Path::new("/")).to_owned())
+pub(super) fn folder_of(config: &Path) -> &Path {
+    config.parent().unwrap_or(Path::new("/"))
 }
 
 /// Lets every path start at `folder`. Those that were relative are returned.
@@ -76,21 +75,25 @@ fn fault(moved: &Moved, working: &Path, state: &Path) -> Option<Fault> {
     let leads = format!("starts at the folder of the configuration, and so leads to {}", now.display());
     let old = before.display();
     Some(match (key.as_str(), there.is_some()) {
-        ("state_dir", false) if before.join("spool").is_dir() => Fault::new(
+        ("state_dir", false) if before.join("spool").is_dir() => Fault::stops(
             key,
-            format!("{leads}, where nothing is. {old}, where it led in former versions, holds state: write that whole path, or move it"),
+            format!(
+                "{leads}, where nothing is. {old}, where it led in former versions, holds state: write that whole path, or move it"
+            ),
         ),
         ("state_dir", _) if !before.join("spool").is_dir() => return None,
-        (_, false) if *is_read => {
-            Fault::new(key, format!("{leads}, where nothing is. In former versions it led to {old}: write that whole path, or move it"))
-        }
-        _ => Fault::told(key, format!("{leads}. In former versions it led to {old}, which is not looked at any more")),
+        (_, false) if *is_read => Fault::stops(
+            key,
+            format!("{leads}, where nothing is. In former versions it led to {old}: write that whole path, or move it"),
+        ),
+        _ => Fault::warns(key, format!("{leads}. In former versions it led to {old}, which is not looked at any more")),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::faults::Weight;
 
     fn moved(key: &str, written: &str, folder: &Path, is_read: bool) -> Moved {
         Moved { key: key.to_owned(), written: written.into(), now: folder.join(written), is_read }
@@ -104,9 +107,9 @@ mod tests {
         assert_eq!(told(&state), None, "there is none");
         std::fs::create_dir_all(before.path().join("state/spool")).expect("made");
         let found = told(&state).expect("it is told");
-        assert!(found.stops && found.message.contains("holds state"), "{found:?}");
+        assert!(found.weight == Weight::Stops && found.message.contains("holds state"), "{found:?}");
         std::fs::create_dir(now.path().join("state")).expect("made");
-        assert!(!told(&state).expect("it is told").stops);
+        assert!(told(&state).expect("it is told").weight == Weight::Warns);
         assert_eq!(fault(&moved("state_dir", "state", before.path(), false), before.path(), before.path()), None);
     }
 
@@ -116,8 +119,10 @@ mod tests {
         std::fs::write(before.path().join("ca.pem"), "x").expect("written");
         let told = |is: &Moved| fault(is, before.path(), before.path());
         let found = told(&moved("outputs[0].ca_file", "ca.pem", now.path(), true)).expect("it is told");
-        assert!(found.stops && found.message.contains("whole path"), "{found:?}");
-        assert!(!told(&moved("access_log.file", "ca.pem", now.path(), false)).expect("it is told").stops);
+        assert!(found.weight == Weight::Stops && found.message.contains("whole path"), "{found:?}");
+        assert!(
+            told(&moved("access_log.file", "ca.pem", now.path(), false)).expect("it is told").weight == Weight::Warns
+        );
         assert_eq!(told(&moved("filter.rules[0].file", "ca.pem", now.path(), true)), None, "they always started here");
         assert_eq!(told(&moved("outputs[0].ca_file", "other.pem", now.path(), true)), None);
     }

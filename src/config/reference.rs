@@ -7,7 +7,9 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
+use super::check::check;
 use super::document::join;
+use super::mend::at_path;
 use super::schema::{Field, Schema, Shape, Text, Variant, description};
 use super::tree::Config;
 use crate::metrics;
@@ -84,8 +86,29 @@ pub fn metrics() -> String {
 
 /// The effective configuration as TOML, secrets as `***`.
 pub fn effective(config: &Config) -> String {
-    // A tree of plain values: each component's Serialize is derived.
-    let value = serde_json::to_value(config).expect("configuration values are plain data");
+    as_toml(plain(config))
+}
+
+/// The same with whole paths, as JSON: where each path leads for a process of this working directory.
+pub fn resolved(config: &Config) -> Value {
+    let mut value = plain(config);
+    for (key, _) in check(&Schema::of::<Config>(), &value).files {
+        if let Some(path) = at_path(&mut value, &key)
+            && let Some(whole) = path.as_str().and_then(|path| std::path::absolute(path).ok())
+        {
+            *path = whole.to_string_lossy().into();
+        }
+    }
+    value
+}
+
+/// A tree of plain values: each component's Serialize is derived.
+fn plain(config: &Config) -> Value {
+    serde_json::to_value(config).expect("configuration values are plain data")
+}
+
+/// What [`resolved`] returns, as TOML.
+pub fn as_toml(value: Value) -> String {
     let table: toml::Table = serde_json::from_value(without_nulls(value)).expect("no nulls are left");
     toml::to_string_pretty(&table).expect("a table of plain values is TOML")
 }

@@ -14,8 +14,8 @@ use serde_json::{Map, Value};
 
 use super::load::Sections;
 use crate::spool::dead_letter;
-use crate::{access_log, admin, balancer, dedup, filter, forward, ingest, inputs, outputs, spool, telemetry, tunnel};
 use crate::values::PlaceToKeep;
+use crate::{access_log, admin, balancer, dedup, filter, forward, ingest, inputs, outputs, spool, telemetry, tunnel};
 
 /// Everything that can be configured. Every key has a default: without a file Gatepost listens on loopback, keeps its
 /// state in `./gatepost-state` and writes events to files there.
@@ -165,8 +165,7 @@ fn groups_of_rules(config: &Config, sections: &mut Sections<'_>) {
 /// Tunnels listen where nothing else does.
 fn tunnel_addresses(config: &Config, sections: &mut Sections<'_>) {
     let uploads = config.listeners.iter().enumerate().map(|(n, l)| (l.listen, format!("listeners[{n}]")));
-    let mut taken: Vec<_> =
-        uploads.filter(|(_, name)| sections.is_sound(&format!("{name}.listen"))).collect();
+    let mut taken: Vec<_> = uploads.filter(|(_, name)| sections.is_sound(&format!("{name}.listen"))).collect();
     if sections.is_sound("admin.listen") {
         taken.push((config.admin.listen, "the admin plane".to_owned()));
     }
@@ -184,7 +183,8 @@ fn unique(sections: &mut Sections<'_>, list: &str, key: &str, values: impl Itera
     for (n, value) in values.enumerate() {
         let path = format!("{list}[{n}].{key}");
         // What stands in for one that could not be read takes nothing from the others.
-        let value = sections.is_sound(&path).then_some(value);
+        let is_meant = sections.is_sound(&path) && !sections.has_unknown(&format!("{list}[{n}]"));
+        let value = is_meant.then_some(value);
         if let Some(first) = seen.iter().position(|other| value.is_some() && *other == value) {
             sections.wrong(path, format!("is taken by {list}[{first}]; choose another"));
         }

@@ -98,15 +98,7 @@ impl Ingest {
         let admission = Admission::new(&config, &shares);
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let sorting = Semaphore::new(cores.min(shares.turns()));
-        Self {
-            inner: Arc::new(Inner {
-                config,
-                admission,
-                sorting,
-                parts,
-                timeless: timeless::Seen::default(),
-            }),
-        }
+        Self { inner: Arc::new(Inner { config, admission, sorting, parts, timeless: timeless::Seen::default() }) }
     }
 
     /// What was taken since the start of Windows events without a readable time, by input.

@@ -23,7 +23,8 @@ use serde::{Deserialize, Serialize};
 pub use http::auth::Peer;
 pub use routes::router;
 
-use crate::net::tls_server;
+use crate::faults::Fault;
+use crate::net::{listen, tls_server};
 
 #[expect(unused_imports, reason = "named by the module's documentation")]
 use crate::{event::Upload, ingest::accept::Accept};
@@ -99,7 +100,7 @@ impl Config {
         );
         check(
             !self.logs_ingestion.enabled && !self.events.enabled,
-            "nothing is enabled here; enable logs_ingestion or events, or remove the listener",
+            "logs_ingestion.enabled is false, as events.enabled is, so nothing is served; enable one, or remove the listener",
         );
         problems.extend(self.auth.problems(loopback, client_ca, self.entra.issues()));
         problems.extend(self.entra.problems());
@@ -107,6 +108,14 @@ impl Config {
         problems.extend(self.limits.problems());
         problems.extend(self.logs_ingestion.problems());
         problems.into_iter().map(keyed).collect()
+    }
+
+    /// Everything that is wrong with the files and the address that it names. Makes nothing.
+    pub fn faults(&self) -> Vec<Fault> {
+        let listen = listen::fault(self.listen).map(|reason| Fault::stops("listen", reason));
+        let tls = self.tls.faults().into_iter().map(|fault| fault.within("tls"));
+        let entra = self.entra.faults().into_iter().map(|fault| fault.within("entra"));
+        listen.into_iter().chain(tls).chain(entra).collect()
     }
 
     /// The agent groups that clients can belong to.

@@ -11,5 +11,6 @@ pub mod proxy_protocol;
 pub mod stream;
 pub mod tls_choice;
 pub mod tls_client;
+mod tls_files;
 pub mod tls_named;
 pub mod tls_server;

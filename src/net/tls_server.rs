@@ -4,18 +4,13 @@
 //! certificate configured a self-signed one is made once and kept, so that a first start needs no preparation and a
 //! restart changes nothing for clients that pinned it.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,6 +18,8 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::own_certificate;
 use super::tls_choice::{Choice, FOR_OLD_WINDOWS, is_rsa};
+use super::tls_files::{certificates, certified_key, out_of_time, private_key};
+use crate::faults::Fault;
 use crate::values::FileToRead;
 
 /// TLS of one listener.
@@ -67,6 +64,46 @@ impl Config {
             (second && !certificate, "tls.second_certificate", "tls.certificate"),
         ];
         halves.into_iter().filter(|(wrong, ..)| *wrong).map(|(_, key, other)| (key, other))
+    }
+
+    /// Everything that is wrong with the files that it names. Makes nothing.
+    pub fn faults(&self) -> Vec<Fault> {
+        if self.mode == Mode::Off {
+            return Vec::new();
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut errors: Vec<TlsError> = Vec::new();
+        let mut found = Vec::new();
+        for (certificate, key) in self.pairs() {
+            let each = [certificates(certificate).err(), private_key(key).err()];
+            let both = || certified_key(certificate, key, &provider).err();
+            errors.extend(if each.iter().all(Option::is_none) { [both(), None] } else { each }.into_iter().flatten());
+            found.extend(out_of_time(certificate).map(|reason| Fault::fails(self.key_of(certificate), reason)));
+        }
+        let authorities = self.client_ca.as_ref().map(|path| client_verifier(path, self.client_certificates, provider));
+        errors.extend(authorities.and_then(Result::err));
+        let faulty =
+            |error: TlsError| Fault::stops(error.path().map_or("", |path| self.key_of(path)), error.to_string());
+        found.extend(errors.into_iter().map(faulty));
+        found.extend(self.warning().map(|warning| Fault::warns("certificate", warning)));
+        found
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&Path, &Path)> {
+        let pairs = [(&self.certificate, &self.key), (&self.second_certificate, &self.second_key)];
+        pairs.into_iter().filter_map(|(certificate, key)| Some((certificate.as_deref()?, key.as_deref()?)))
+    }
+
+    /// The key that names a file.
+    fn key_of(&self, path: &Path) -> &'static str {
+        let named = [
+            ("certificate", &self.certificate),
+            ("key", &self.key),
+            ("second_certificate", &self.second_certificate),
+            ("second_key", &self.second_key),
+            ("client_ca", &self.client_ca),
+        ];
+        named.into_iter().find(|(_, named)| named.as_deref() == Some(path)).map_or("", |(key, _)| key)
     }
 
     /// What works and yet keeps some clients out. Reads the certificates that are named.
@@ -124,6 +161,16 @@ pub enum TlsError {
     Mismatch(String),
 }
 
+impl TlsError {
+    /// The file that it is about.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File { path, .. } | Self::Content { path, .. } => Some(path),
+            Self::Mismatch(_) => None,
+        }
+    }
+}
+
 /// HTTP/2, else HTTP/1.1.
 pub const HTTP: &[&[u8]] = &[b"h2", b"http/1.1"];
 
@@ -174,10 +221,7 @@ fn build(config: &Config, state_dir: &Path) -> Result<ServerConfig, TlsError> {
     if let Some((key, other)) = config.half_given().next() {
         return Err(TlsError::Mismatch(format!("{key} and {other} must be given together")));
     }
-    let mut pairs: Vec<_> = [(&config.certificate, &config.key), (&config.second_certificate, &config.second_key)]
-        .into_iter()
-        .filter_map(|(certificate, key)| Some((certificate.clone()?, key.clone()?)))
-        .collect();
+    let mut pairs: Vec<_> = config.pairs().map(|(certificate, key)| (certificate.to_owned(), key.to_owned())).collect();
     if pairs.is_empty() {
         pairs.push(own_certificate::in_dir(&state_dir.join("tls"))?);
     }
@@ -193,16 +237,6 @@ fn build(config: &Config, state_dir: &Path) -> Result<ServerConfig, TlsError> {
         Some(path) => builder.with_client_cert_verifier(client_verifier(path, config.client_certificates, provider)?),
     };
     Ok(builder.with_cert_resolver(Arc::new(Choice::new(keys))))
-}
-
-fn certified_key(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-    let chain = certificates(certificate)?;
-    let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| TlsError::Content {
-        path: key.to_owned(),
-        reason: format!("no private key in PEM form: {error}"),
-    })?;
-    let mismatch = |error: rustls::Error| TlsError::Mismatch(format!("{}: {error}", certificate.display()));
-    CertifiedKey::from_der(chain, private, provider).map_err(mismatch)
 }
 
 fn client_verifier(
@@ -221,16 +255,4 @@ fn client_verifier(
         ClientCertificates::Required => builder,
     };
     builder.build().map_err(|error| content(error.to_string()))
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let content = |reason: String| TlsError::Content { path: path.to_owned(), reason };
-    let found: Vec<_> = CertificateDer::pem_slice_iter(&read(path)?)
-        .collect::<Result<_, _>>()
-        .map_err(|error| content(format!("not a certificate in PEM form: {error}")))?;
-    if found.is_empty() { Err(content("no certificate in PEM form".to_owned())) } else { Ok(found) }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(path).map_err(|source| TlsError::File { path: path.to_owned(), source })
 }

@@ -11,6 +11,7 @@ mod support;
 mod accounted_for;
 mod bounded;
 mod changes_without_restart;
+mod check_opens_what_run_opens;
 mod collector_faults;
 mod counted_twice;
 mod damage;

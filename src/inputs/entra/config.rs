@@ -7,6 +7,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::certificate::Certificate;
+use super::keys;
+use crate::faults::Fault;
 use crate::inputs::http::auth::parse_hex;
 use crate::inputs::logs_ingestion::is_name;
 use crate::values::{ByteSize, FileToRead, PlaceToKeep, Span};
@@ -112,6 +115,24 @@ impl Config {
     /// The agent groups that clients can belong to.
     pub fn groups(&self) -> impl Iterator<Item = &str> {
         self.clients.iter().filter_map(|client| client.group.as_deref())
+    }
+
+    /// Everything that is wrong with the files that it names. Makes nothing.
+    pub fn faults(&self) -> Vec<Fault> {
+        if !self.enabled {
+            return Vec::new();
+        }
+        let keys = self.keys_dir.as_deref().and_then(keys::fault).map(|reason| Fault::stops("keys_dir", reason));
+        let clients = self.clients.iter().enumerate();
+        let certificates = clients.flat_map(|(n, client)| {
+            let files = client.certificates.iter().enumerate();
+            files.filter_map(move |(m, path)| {
+                let reason = Certificate::read(path).err()?;
+                let key = format!("clients[{n}].certificates[{m}]");
+                Some(Fault::stops(key, format!("{}: {reason}", path.display())))
+            })
+        });
+        keys.into_iter().chain(certificates).collect()
     }
 
     /// What cannot work, with the key and what would be right.

@@ -96,6 +96,16 @@ impl Workspace {
     }
 }
 
+/// What keeps a workspace from being built: of its trusted authorities, and of its identity.
+pub(in crate::outputs) fn faults(config: &Config) -> Vec<BuildError> {
+    let identity = || {
+        let nobody = HttpClient::new(&Trust::Nobody, CONNECT_TIMEOUT).ok()?;
+        let source = Tokens::new(&config.identity, config.cloud, config.cloud.monitor(), nobody).err()?;
+        Some(BuildError::Identity { output: config.name.clone(), source })
+    };
+    http_client(config).err().into_iter().chain(identity()).collect()
+}
+
 fn words(config: &Config) -> Words {
     if config.is_only_azure() { Words::Azure } else { Words::Ingestion }
 }
