@@ -35,6 +35,7 @@ pub mod net;
 pub mod turns;
 
 pub mod clock;
+pub mod faults;
 pub mod limits;
 pub mod memory;
 pub mod metrics;

@@ -28,6 +28,8 @@ pub use scrape::{InstallError, Scrape};
 pub use serve::{bind, serve};
 pub use status::StatusSource;
 
+use crate::faults::Fault;
+use crate::net::listen;
 use crate::values::Secret;
 
 /// Settings of the admin plane.
@@ -51,6 +53,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Everything that is wrong with the address and the files that it names. Makes nothing.
+    pub fn faults(&self) -> Vec<Fault> {
+        listen::fault(self.listen).map(|reason| Fault::stops("listen", reason)).into_iter().collect()
+    }
+
     /// What is wrong beyond the types of the values: (key, what would be right).
     pub fn problems(&self) -> Vec<(String, String)> {
         let mut problems = Vec::new();

@@ -100,7 +100,7 @@ fn show(parts: &Parts, seen: &mut Seen) {
     metrics::SPOOL_EVENTS.set(&[], (spool.end - spool.first) as f64);
     metrics::SPOOL_COMMITS.add(&[], spool.commits - seen.commits);
     seen.commits = spool.commits;
-    parts.readiness.set("the spool is at its watermark", spool.fullness >= parts.config().spool.high_watermark.get());
+    parts.readiness.set("the spool is at its watermark", spool.above_watermark);
     let is_removed = matches!(spool.health, Health::Removed { .. });
     metrics::STATE_REMOVED.set(&[], f64::from(u8::from(is_removed)));
     parts.readiness.set("the state was removed or replaced under the gateway", is_removed);
@@ -109,7 +109,7 @@ fn show(parts: &Parts, seen: &mut Seen) {
     // Who is only starting is about to be ready.
     parts.uploads.set_ready(parts.readiness.reasons().iter().all(|reason| reason == super::STARTING));
     parts.judge();
-    if let Ok(disk) = rustix::fs::statvfs(parts.state.path()) {
+    if let Ok(disk) = rustix::fs::statvfs(&parts.in_force.started().state_dir) {
         metrics::STATE_FREE_BYTES.set(&[], disk.f_bavail.saturating_mul(disk.f_frsize) as f64);
     }
 
@@ -213,8 +213,11 @@ fn warn_of_stall(forwarder: &Forwarder, stalled: Duration) {
             output,
             pending,
             usable_endpoints = usable,
-            ?last_error,
-            ?stalled,
+            stalled_seconds = stalled.as_secs(),
+            endpoint = last_error.as_ref().map(|error| error.endpoint.as_str()),
+            outcome = last_error.as_ref().map(|error| error.outcome),
+            detail = last_error.as_ref().map(|error| error.detail.as_str()),
+            advice = last_error.as_ref().and_then(|error| error.advice.as_deref()),
             "an output makes no progress"
         );
     }

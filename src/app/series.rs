@@ -11,7 +11,7 @@ use crate::metrics::{self, Metric};
 pub(super) fn begin(parts: &Parts) {
     metrics::CONFIG_LAST_RELOAD_OK.set(&[], 1.0);
     metrics::CONFIG_IN_FORCE_SINCE.set(&[], (parts.clock.shown_now_ms() / 1000) as f64);
-    let config = parts.config();
+    let config = parts.in_force.current();
     let names = Names {
         inputs: config.listeners.iter().map(|listener| listener.name.clone()).collect(),
         outputs: parts

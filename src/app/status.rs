@@ -24,7 +24,7 @@ impl StatusSource for Source {
 
 /// The state at this moment. Numbers of the account are those since the spool began; the rest since this start.
 pub(super) fn status(parts: &Parts) -> Value {
-    let config = parts.config();
+    let runs = parts.in_force.started();
     let spool = parts.spool.status();
     let remembered = parts.dedup.remembered();
     let (dead, displaced, shares) = letters(parts);
@@ -36,8 +36,9 @@ pub(super) fn status(parts: &Parts) -> Value {
         "ready": parts.readiness.is_ready(),
         "not_ready_because": parts.readiness.reasons(),
         "warnings": parts.readiness.warnings(),
-        "state_dir": config.state_dir,
+        "state_dir": runs.state_dir,
         "config": parts.config_path,
+        "waits_for_restart": parts.waits_for_restart(),
         "listeners": listeners.iter().map(|(name, address)| json!({"name": name, "address": address})).collect::<Vec<_>>(),
         "tunnels": parts.tunnels.status(),
         "rules": rules(parts),
@@ -61,7 +62,7 @@ pub(super) fn status(parts: &Parts) -> Value {
         "clock": parts.clock.standing(),
         "memory_limit_bytes": Shares::here().limit(),
         "dedup": {
-            "enabled": config.dedup.enabled,
+            "enabled": runs.dedup.enabled,
             "keys": remembered.keys,
             "memory_bytes": remembered.bytes,
             "evicted": remembered.evicted,

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use comfy_table::Table;
 
-use super::{Global, print};
+use super::{Global, counted, print};
 use crate::app::audit::{Report, audit};
 
 /// Recompute the account of events from what is on disk.
@@ -36,7 +36,7 @@ pub(super) fn shown(report: &Report) -> String {
         outputs.add_row(std::iter::once(name).chain(numbers.map(|n| n.to_string())));
     }
     let verdict = if report.differences.is_empty() {
-        format!("everything adds up: {} events spooled\n", report.spooled)
+        format!("everything adds up: {} spooled\n", counted(report.spooled, "event"))
     } else {
         report.differences.iter().map(|difference| format!("DIFFERENCE: {difference}\n")).collect()
     };

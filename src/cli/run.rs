@@ -27,10 +27,11 @@ pub struct Args {}
 /// and the signal after it ends everything at once.
 pub fn run(_: Args, global: &Global) -> anyhow::Result<ExitCode> {
     give_memory_back();
-    let config = global.load()?;
-    telemetry::init(&config.telemetry, |level| metrics::LOG_LINES.add(&[level], 1))?;
+    let loaded = global.load_and_look()?;
+    telemetry::init(&loaded.config.telemetry, |level| metrics::LOG_LINES.add(&[level], 1))?;
+    loaded.tell(&global.config_name());
     raise_descriptors();
-    runtime()?.block_on(serve(config, global.config.clone()))
+    runtime()?.block_on(serve(loaded.config, global.config.clone()))
 }
 
 /// Where memory is scarce, begins again with an allocator that gives freed memory back at once. By itself it keeps it for a
@@ -84,7 +85,7 @@ async fn serve(config: Config, path: Option<PathBuf>) -> anyhow::Result<ExitCode
             // A person waits.
             _ = interrupt.recv() => break false,
             Some(cause) = reloads.recv() => {
-                tracing::info!(?cause, "reading the configuration again");
+                tracing::info!(cause = cause.as_str(), "reading the configuration again");
                 // The answer is in the log and in a metric; there is nobody here to tell.
                 drop(gateway.reload().await);
             }

@@ -7,7 +7,9 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
+use super::check::check;
 use super::document::join;
+use super::mend::at_path;
 use super::schema::{Field, Schema, Shape, Text, Variant, description};
 use super::tree::Config;
 use crate::metrics;
@@ -26,7 +28,10 @@ Unknown keys are refused. `gatepost check` reports every mistake at once; `gatep
 - A **size** is a whole number and a unit: `\"64 MiB\"`, `\"10 GiB\"`, `\"1 MB\"`.
 - A **span** of time is a whole number above 0 and a unit: `\"500 ms\"`, `\"30 s\"`, `\"5 min\"`, `\"24 h\"`, `\"30 d\"`.
 - In any text `${env:NAME}` stands for an environment variable and `${file:/path}` for the content of a file, without its
-  last line feed; relative paths start at the folder of the configuration file. `$${` stands for a plain `${`.
+  last line feed. `$${` stands for a plain `${`.
+- A relative **path** starts at the folder of the configuration file, wherever it stands. `gatepost check --print` shows what it
+  comes to. Files that are read (certificates, authorities, rules, `${file:…}`) are watched: another content is put in force like a
+  changed configuration, and what cannot be used leaves the old one in force.
 - A **secret** is never shown again: not by `check`, not in logs, not on the status page.
 ";
 
@@ -86,8 +91,29 @@ pub fn metrics() -> String {
 
 /// The effective configuration as TOML, secrets as `***`.
 pub fn effective(config: &Config) -> String {
-    // A tree of plain values: each component's Serialize is derived.
-    let value = serde_json::to_value(config).expect("configuration values are plain data");
+    as_toml(plain(config))
+}
+
+/// The same with whole paths, as JSON: where each path leads for a process of this working directory.
+pub fn resolved(config: &Config) -> Value {
+    let mut value = plain(config);
+    for (key, _) in check(&Schema::of::<Config>(), &value).files {
+        if let Some(path) = at_path(&mut value, &key)
+            && let Some(whole) = path.as_str().and_then(|path| std::path::absolute(path).ok())
+        {
+            *path = whole.to_string_lossy().into();
+        }
+    }
+    value
+}
+
+/// A tree of plain values: each component's Serialize is derived.
+fn plain(config: &Config) -> Value {
+    serde_json::to_value(config).expect("configuration values are plain data")
+}
+
+/// What [`resolved`] returns, as TOML.
+pub fn as_toml(value: Value) -> String {
     let table: toml::Table = serde_json::from_value(without_nulls(value)).expect("no nulls are left");
     toml::to_string_pretty(&table).expect("a table of plain values is TOML")
 }
@@ -253,6 +279,7 @@ impl Reference<'_> {
             Shape::Text(Text::Size) => "size".to_owned(),
             Shape::Text(Text::Span) => "span".to_owned(),
             Shape::Text(Text::Secret) => "secret".to_owned(),
+            Shape::Text(Text::FileToRead | Text::PlaceToKeep) => "path".to_owned(),
             Shape::Whole { min, max } if min > 0 && max < i64::MAX => format!("whole number, {min} to {max}"),
             Shape::Whole { min, .. } if min > 0 => format!("whole number, {min} or more"),
             Shape::Whole { .. } => "whole number".to_owned(),

@@ -8,19 +8,12 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
-use super::document::Document;
-use super::expand::Sources;
 use super::load::Sections;
 use super::tree::Config;
 use crate::event::from_utf16;
 use crate::filter::Rules;
 use crate::filter::rules::{Managed, Material, Place, Problem, Text};
 use crate::limits::{RULE_FILE_MAX_BYTES, RULE_FILES_MAX};
-
-/// The keys of a rule that name files.
-const KEYS: [&str; 3] = ["file", "parameters", "query_list"];
 
 /// Reads a file, or every `.json` file of a folder in the order of their names.
 ///
@@ -107,18 +100,6 @@ impl Texts {
     }
 }
 
-/// The files and folders with rules that a configuration names, also one that is wrong: what makes it wrong may be mended
-/// in one of them.
-pub fn named_in(config: &Path) -> Vec<PathBuf> {
-    let folder = config.parent().unwrap_or(Path::new("."));
-    let sources = Sources { env: &|name| std::env::var(name).ok(), folder };
-    let text = std::fs::read_to_string(config).unwrap_or_default();
-    let Ok(document) = Document::parse(&text, &sources) else { return Vec::new() };
-    let rules = document.value.pointer("/filter/rules").and_then(Value::as_array);
-    let named = rules.into_iter().flatten().flat_map(|rule| KEYS.map(|key| rule.get(key)));
-    named.flatten().filter_map(Value::as_str).map(|path| folder.join(path)).collect()
-}
-
 impl Config {
     /// The files and folders in which rules stand.
     pub fn rule_files(&self) -> impl Iterator<Item = &Path> {
@@ -140,19 +121,14 @@ impl Config {
         let read = |path: &Path| texts.get(path);
         Rules::build(&Material { config: &self.filter, outputs: &self.output_names(), read: &read, managed })
     }
-
-    /// Lets relative paths of rule files start at `folder`.
-    pub(super) fn find_rule_files(&mut self, folder: &Path) {
-        let rules = self.filter.rules.iter_mut();
-        rules
-            .flat_map(|rule| [&mut rule.file, &mut rule.parameters, &mut rule.query_list])
-            .flatten()
-            .for_each(|path| *path = folder.join(&*path));
-    }
 }
 
-/// Reports what is wrong with the rules.
+/// Reports what is wrong with the rules. They name outputs, so they are not judged while an output has no sound name.
 pub(super) fn check(config: &Config, sections: &mut Sections<'_>) {
+    let is_named = |n| sections.is_sound(&format!("outputs[{n}].name"));
+    if !(0..config.outputs.len()).all(is_named) {
+        return;
+    }
     for problem in config.rules(&Texts::of(config), &Managed::default()).err().unwrap_or_default() {
         if let Place::Key(key) = problem.place {
             sections.wrong(format!("filter.{key}"), problem.message);

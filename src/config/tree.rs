@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::load::Sections;
 use crate::spool::dead_letter;
-use crate::values::SpanOrZero;
+use crate::values::{PlaceToKeep, SpanOrZero};
 use crate::{access_log, admin, balancer, dedup, filter, forward, ingest, inputs, outputs, spool, telemetry, tunnel};
 
 /// Everything that can be configured. Every key has a default: without a file Gatepost listens on loopback, keeps its
@@ -23,7 +23,8 @@ use crate::{access_log, admin, balancer, dedup, filter, forward, ingest, inputs,
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Folder for everything that Gatepost keeps: spool, positions, dedup journal, dead letters, its own certificate.
-    /// One running gateway per folder. Relative paths start at the working directory. Not changed by a reload.
+    /// One running gateway per folder. Not changed by a reload.
+    #[schemars(with = "PlaceToKeep")]
     pub state_dir: PathBuf,
     /// How long uploads and new tunnels are still taken after readiness has fallen, at SIGTERM and at `POST /drain`, so that
     /// load balancers see it first; meanwhile clients are told to close their connections. Longer than two probes of the
@@ -104,9 +105,7 @@ pub(super) fn read(sections: &mut Sections<'_>) -> Config {
     sections.one("spool", &mut config.spool, spool_problems);
     sections.one("dead_letters", &mut config.dead_letters, dead_letter::Config::problems);
     sections.list("outputs", &mut config.outputs, |output: &Output| output.output.problems());
-    if sections.sound() {
-        compare(&config, sections);
-    }
+    compare(&config, sections);
     config
 }
 
@@ -132,10 +131,15 @@ fn compare(config: &Config, sections: &mut Sections<'_>) {
     }
     let listeners = || config.listeners.iter();
     unique(sections, "listeners", "name", listeners().map(|l| l.name.clone()));
-    unique(sections, "listeners", "listen", listeners().filter(|l| l.listen.port() != 0).map(|l| l.listen.to_string()));
+    let address = |(n, l): (usize, &inputs::Config)| match l.listen.port() {
+        0 => format!("listeners[{n}]"),
+        _ => l.listen.to_string(),
+    };
+    unique(sections, "listeners", "listen", listeners().enumerate().map(address));
     unique(sections, "outputs", "name", config.outputs.iter().map(|o| o.output.name().to_owned()));
     for (n, listener) in listeners().enumerate() {
-        if listener.listen == config.admin.listen && listener.listen.port() != 0 {
+        let is_sound = sections.is_sound("admin.listen");
+        if is_sound && listener.listen == config.admin.listen && listener.listen.port() != 0 {
             sections
                 .wrong(format!("listeners[{n}].listen"), "is the address of the admin plane too; choose another port");
         }
@@ -146,6 +150,9 @@ fn compare(config: &Config, sections: &mut Sections<'_>) {
 
 /// A rule for a group that no client can belong to would wait for ever.
 fn groups_of_rules(config: &Config, sections: &mut Sections<'_>) {
+    if !sections.is_sound("listeners") {
+        return;
+    }
     let groups: Vec<&str> = config.listeners.iter().flat_map(inputs::Config::groups).collect();
     for (n, rule) in config.filter.rules.iter().enumerate() {
         for (m, group) in rule.groups.iter().enumerate().filter(|(_, group)| !groups.contains(&group.as_str())) {
@@ -163,9 +170,11 @@ fn groups_of_rules(config: &Config, sections: &mut Sections<'_>) {
 
 /// Tunnels listen where nothing else does.
 fn tunnel_addresses(config: &Config, sections: &mut Sections<'_>) {
-    let mut taken: Vec<_> =
-        config.listeners.iter().enumerate().map(|(n, l)| (l.listen, format!("listeners[{n}]"))).collect();
-    taken.push((config.admin.listen, "the admin plane".to_owned()));
+    let uploads = config.listeners.iter().enumerate().map(|(n, l)| (l.listen, format!("listeners[{n}]")));
+    let mut taken: Vec<_> = uploads.filter(|(_, name)| sections.is_sound(&format!("{name}.listen"))).collect();
+    if sections.is_sound("admin.listen") {
+        taken.push((config.admin.listen, "the admin plane".to_owned()));
+    }
     for (n, listener) in config.tunnel.listeners.iter().enumerate().filter(|(_, l)| l.listen.port() != 0) {
         if let Some((_, by)) = taken.iter().find(|(address, _)| *address == listener.listen) {
             let message = format!("is the address of {by} too; choose another port");
@@ -176,10 +185,14 @@ fn tunnel_addresses(config: &Config, sections: &mut Sections<'_>) {
 }
 
 fn unique(sections: &mut Sections<'_>, list: &str, key: &str, values: impl Iterator<Item = String>) {
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen: Vec<Option<String>> = Vec::new();
     for (n, value) in values.enumerate() {
-        if let Some(first) = seen.iter().position(|other| *other == value) {
-            sections.wrong(format!("{list}[{n}].{key}"), format!("is taken by {list}[{first}]; choose another"));
+        let path = format!("{list}[{n}].{key}");
+        // What stands in for one that could not be read takes nothing from the others.
+        let is_meant = sections.is_sound(&path) && !sections.has_unknown(&format!("{list}[{n}]"));
+        let value = is_meant.then_some(value);
+        if let Some(first) = seen.iter().position(|other| value.is_some() && *other == value) {
+            sections.wrong(path, format!("is taken by {list}[{first}]; choose another"));
         }
         seen.push(value);
     }

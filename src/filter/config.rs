@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::EventSet;
 use super::dcr::Given;
 use super::xpath;
-use crate::values::Network;
+use crate::values::{FileToRead, Network};
 
 /// Which events are kept, and which outputs get them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -51,13 +51,14 @@ pub struct Rule {
     /// Its name, for metrics and the status page. Needed, except with `file`: data collection rules have names.
     pub name: Option<String>,
     /// A data collection rule in JSON, as Azure exports it: its properties, the whole resource, an ARM template (also one that
-    /// Bicep made), what
-    /// `az monitor data-collection rule show` prints; or a folder, for all of its `.json` files. Relative paths start at the
-    /// folder of the configuration file. Which outputs it feeds, it says itself: see `filter.workspaces`.
+    /// Bicep made), what `az monitor data-collection rule show` prints; or a folder, for all of its `.json` files. Which outputs
+    /// it feeds, it says itself: see `filter.workspaces`.
+    #[schemars(with = "Option<FileToRead>")]
     pub file: Option<PathBuf>,
     /// With `file`, a file with the parameters of the template in it, as `az deployment group create` takes it:
-    /// `{"parameters": {"NAME": {"value": …}}}`. Relative paths start at the folder of the configuration file. In a folder,
+    /// `{"parameters": {"NAME": {"value": …}}}`. In a folder,
     /// `NAME.parameters.json` has those of `NAME.json`. Default: the template's own default values.
+    #[schemars(with = "Option<FileToRead>")]
     pub parameters: Option<PathBuf>,
     /// With `file`, the resource group to which the template in it is deployed, by its id:
     /// `"/subscriptions/…/resourceGroups/…"`. Default: not known; a workspace that the template names by that group goes by its
@@ -69,7 +70,7 @@ pub struct Rule {
     pub queries: Vec<String>,
     /// A file with a structured query: `<QueryList>` with Select and Suppress, alone, in a subscription of a collector
     /// (`<Subscription>`), or in a view that Event Viewer exported (`<ViewerConfig>`).
-    /// Relative paths start at the folder of the configuration file.
+    #[schemars(with = "Option<FileToRead>")]
     pub query_list: Option<PathBuf>,
     /// Names of the outputs that get what it takes. Needed, except with `file`.
     pub outputs: Vec<String>,

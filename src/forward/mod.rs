@@ -299,7 +299,7 @@ impl Forwarder {
 
     fn settle(&self, range: Range<Ordinal>, settlement: Settlement) {
         if let Err(error) = self.cursor().settle(range.clone(), settlement) {
-            tracing::warn!(output = &*self.name, ?range, %error, "a settlement cannot be noted; a restart would repeat it");
+            tracing::warn!(output = &*self.name, first = range.start, end = range.end, %error, "a settlement cannot be noted; a restart would repeat it");
         }
     }
 

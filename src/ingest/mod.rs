@@ -83,7 +83,6 @@ struct Inner {
     admission: Admission,
     turns: Turns,
     parts: Parts,
-    watermark: f64,
     timeless: timeless::Seen,
     troubles: Troubles,
 }
@@ -104,8 +103,8 @@ impl Accept for Ingest {
 }
 
 impl Ingest {
-    /// Ingest over the given parts. Above `watermark` (a share of the spool's limit) uploads are shed.
-    pub fn new(config: Config, watermark: f64, parts: Parts) -> Self {
+    /// Ingest over the given parts. Above the spool's watermark uploads are shed.
+    pub fn new(config: Config, parts: Parts) -> Self {
         let shares = Shares::here();
         let admission = Admission::new(&config, &shares);
         Self {
@@ -114,7 +113,6 @@ impl Ingest {
                 admission,
                 turns: Turns::here(),
                 parts,
-                watermark,
                 timeless: timeless::Seen::default(),
                 troubles: Troubles::default(),
             }),
@@ -129,7 +127,7 @@ impl Ingest {
     /// Looks at what keeps uploads from being kept. Asks the disk.
     pub fn look_for_trouble(&self) {
         let spool = &self.inner.parts.spool;
-        self.inner.troubles.look(&spool.status(), self.inner.watermark, spool.is_in_place());
+        self.inner.troubles.look(&spool.status(), spool.is_in_place());
     }
 
     /// What keeps uploads from being kept, as it was last seen.
@@ -198,7 +196,7 @@ impl Inner {
 
     /// Sheds before any work is done when the spool cannot take more.
     fn check_spool(&self) -> Result<(), Refusal> {
-        if self.parts.spool.status().fullness < self.watermark { Ok(()) } else { Err(Refusal::SpoolFull) }
+        if self.parts.spool.status().above_watermark { Err(Refusal::SpoolFull) } else { Ok(()) }
     }
 
     /// Decodes, filters and makes keys: CPU work, in its client's turn.

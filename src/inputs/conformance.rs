@@ -212,7 +212,7 @@ impl<'s> Bench<'s> {
             dead_letters: Arc::new(Mutex::new(letters.expect("dead letters"))),
             waiting: Arc::new(Waiting::default()),
         };
-        let (ingest, receipts) = (Ingest::new(ingest::Config::default(), 0.8, parts), Arc::default());
+        let (ingest, receipts) = (Ingest::new(ingest::Config::default(), parts), Arc::default());
         let accept = Noted { ingest: ingest.clone(), receipts: Arc::clone(&receipts) };
         let mut config = config_of(specimen);
         change(&mut config);

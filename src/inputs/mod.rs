@@ -34,7 +34,8 @@ pub use http::auth::Peer;
 pub use plane::Uploads;
 pub use routes::{Opened, router};
 
-use crate::net::tls_server;
+use crate::faults::Fault;
+use crate::net::{listen, tls_server};
 use crate::values::Network;
 
 #[expect(unused_imports, reason = "named by the module's documentation")]
@@ -118,6 +119,14 @@ impl Config {
         problems.extend(self.limits.problems());
         problems.extend(self.protocols.problems());
         problems.into_iter().map(keyed).collect()
+    }
+
+    /// Everything that is wrong with the files and the address that it names. Makes nothing.
+    pub fn faults(&self) -> Vec<Fault> {
+        let listen = listen::fault(self.listen).map(|reason| Fault::stops("listen", reason));
+        let tls = self.tls.faults().into_iter().map(|fault| fault.within("tls"));
+        let entra = self.entra.faults().into_iter().map(|fault| fault.within("entra"));
+        listen.into_iter().chain(tls).chain(entra).collect()
     }
 
     /// The agent groups that clients can belong to.

@@ -12,5 +12,6 @@ mod revocation;
 pub mod stream;
 pub mod tls_choice;
 pub mod tls_client;
+mod tls_files;
 pub mod tls_named;
 pub mod tls_server;

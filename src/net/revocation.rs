@@ -10,7 +10,8 @@ use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject as _;
 use x509_parser::prelude::{ASN1Time, CertificateRevocationList, FromDer};
 
-use super::tls_server::{TlsError, read};
+use super::tls_files::read;
+use super::tls_server::TlsError;
 
 /// The number of the extension that makes a list one of changes only.
 const DELTA: &str = "2.5.29.27";

@@ -4,18 +4,13 @@
 //! certificate configured a self-signed one is made once and kept, so that a first start needs no preparation and a
 //! restart changes nothing for clients that pinned it.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,6 +19,9 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use super::own_certificate;
 use super::revocation;
 use super::tls_choice::{Choice, FOR_OLD_WINDOWS, is_rsa};
+use super::tls_files::{certificates, certified_key, out_of_time, private_key};
+use crate::faults::Fault;
+use crate::values::FileToRead;
 
 /// TLS of one listener.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
@@ -36,19 +34,25 @@ pub struct Config {
     pub allow_plain_http: bool,
     /// PEM file with the server's certificate, followed by its intermediates. Default: a self-signed certificate for
     /// this host is made in `state_dir/tls` and kept.
+    #[schemars(with = "Option<FileToRead>")]
     pub certificate: Option<PathBuf>,
     /// PEM file with the private key of `certificate`. The two are given together.
+    #[schemars(with = "Option<FileToRead>")]
     pub key: Option<PathBuf>,
     /// PEM file with a second certificate, whose key is of another kind: ECDSA beside RSA. Each client gets the one that it
     /// can use; Windows Server 2012 R2 and older can use ECDSA only. Default: none.
+    #[schemars(with = "Option<FileToRead>")]
     pub second_certificate: Option<PathBuf>,
     /// PEM file with the private key of `second_certificate`. The two are given together.
+    #[schemars(with = "Option<FileToRead>")]
     pub second_key: Option<PathBuf>,
     /// PEM file with the authorities whose client certificates are accepted. Default: none is asked for.
+    #[schemars(with = "Option<FileToRead>")]
     pub client_ca: Option<PathBuf>,
     /// Files with the revocation lists (CRL) of these authorities, in PEM or DER form. A client certificate is then taken only
     /// if a list of its authority, not past its time, says nothing against it; so a list is needed for each authority between
     /// the client and `client_ca`. A reload reads them again. Default: nothing is compared.
+    #[schemars(with = "Vec<FileToRead>")]
     pub client_crl: Vec<PathBuf>,
     /// Whether a client must show a certificate of `client_ca` to connect at all (`"required"`), or whether `auth`
     /// decides for each request (`"optional"`). Default `"optional"`: the refusal is then a readable 403.
@@ -69,7 +73,50 @@ impl Config {
         halves.into_iter().filter(|(wrong, ..)| *wrong).map(|(_, key, other)| (key, other))
     }
 
-    /// What works and yet keeps some clients out. Reads the certificates and revocation lists that are named.
+    /// Everything that is wrong with the files that it names. Makes nothing.
+    pub fn faults(&self) -> Vec<Fault> {
+        if self.mode == Mode::Off {
+            return Vec::new();
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut errors: Vec<TlsError> = Vec::new();
+        let mut found = Vec::new();
+        for (certificate, key) in self.pairs() {
+            let each = [certificates(certificate).err(), private_key(key).err()];
+            let both = || certified_key(certificate, key, &provider).err();
+            errors.extend(if each.iter().all(Option::is_none) { [both(), None] } else { each }.into_iter().flatten());
+            found.extend(out_of_time(certificate).map(|reason| Fault::fails(self.key_of(certificate), reason)));
+        }
+        let authorities = self.client_ca.as_ref().map(|path| client_verifier(path, self, provider));
+        errors.extend(authorities.and_then(Result::err));
+        let faulty =
+            |error: TlsError| Fault::stops(error.path().map_or("", |path| self.key_of(path)), error.to_string());
+        found.extend(errors.into_iter().map(faulty));
+        found.extend(self.warning().map(|warning| Fault::warns("certificate", warning)));
+        found
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&Path, &Path)> {
+        let pairs = [(&self.certificate, &self.key), (&self.second_certificate, &self.second_key)];
+        pairs.into_iter().filter_map(|(certificate, key)| Some((certificate.as_deref()?, key.as_deref()?)))
+    }
+
+    /// The key that names a file.
+    fn key_of(&self, path: &Path) -> &'static str {
+        let named = [
+            ("certificate", &self.certificate),
+            ("key", &self.key),
+            ("second_certificate", &self.second_certificate),
+            ("second_key", &self.second_key),
+            ("client_ca", &self.client_ca),
+        ];
+        if self.client_crl.iter().any(|list| list == path) {
+            return "client_crl";
+        }
+        named.into_iter().find(|(_, named)| named.as_deref() == Some(path)).map_or("", |(key, _)| key)
+    }
+
+    /// What works and yet keeps some clients out. Reads the certificates that are named.
     pub fn warning(&self) -> Option<String> {
         let named = [&self.certificate, &self.second_certificate].into_iter().flatten();
         let rsa: Vec<bool> = named.filter_map(|path| is_rsa(path)).collect();
@@ -127,6 +174,16 @@ pub enum TlsError {
     Mismatch(String),
 }
 
+impl TlsError {
+    /// The file that it is about.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File { path, .. } | Self::Content { path, .. } => Some(path),
+            Self::Mismatch(_) => None,
+        }
+    }
+}
+
 /// HTTP/2, else HTTP/1.1.
 pub const HTTP: &[&[u8]] = &[b"h2", b"http/1.1"];
 
@@ -177,10 +234,7 @@ fn build(config: &Config, state_dir: &Path) -> Result<ServerConfig, TlsError> {
     if let Some((key, other)) = config.half_given().next() {
         return Err(TlsError::Mismatch(format!("{key} and {other} must be given together")));
     }
-    let mut pairs: Vec<_> = [(&config.certificate, &config.key), (&config.second_certificate, &config.second_key)]
-        .into_iter()
-        .filter_map(|(certificate, key)| Some((certificate.clone()?, key.clone()?)))
-        .collect();
+    let mut pairs: Vec<_> = config.pairs().map(|(certificate, key)| (certificate.to_owned(), key.to_owned())).collect();
     if pairs.is_empty() {
         pairs.push(own_certificate::in_dir(&state_dir.join("tls"))?);
     }
@@ -198,20 +252,10 @@ fn build(config: &Config, state_dir: &Path) -> Result<ServerConfig, TlsError> {
     Ok(builder.with_cert_resolver(Arc::new(Choice::new(keys))))
 }
 
-fn certified_key(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-    let chain = certificates(certificate)?;
-    let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| TlsError::Content {
-        path: key.to_owned(),
-        reason: format!("no private key in PEM form: {error}"),
-    })?;
-    let mismatch = |error: rustls::Error| TlsError::Mismatch(format!("{}: {error}", certificate.display()));
-    CertifiedKey::from_der(chain, private, provider).map_err(mismatch)
-}
-
 fn client_verifier(
     path: &Path,
     config: &Config,
-    provider: Arc<CryptoProvider>,
+    provider: Arc<rustls::crypto::CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let content = |reason: String| TlsError::Content { path: path.to_owned(), reason };
     let mut roots = RootCertStore::empty();
@@ -226,17 +270,4 @@ fn client_verifier(
         ClientCertificates::Required => builder,
     };
     builder.build().map_err(|error| content(error.to_string()))
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let content = |reason: String| TlsError::Content { path: path.to_owned(), reason };
-    let found: Vec<_> = CertificateDer::pem_slice_iter(&read(path)?)
-        .collect::<Result<_, _>>()
-        .map_err(|error| content(format!("not a certificate in PEM form: {error}")))?;
-    if found.is_empty() { Err(content("no certificate in PEM form".to_owned())) } else { Ok(found) }
-}
-
-/// Reads a file that a listener names.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(path).map_err(|source| TlsError::File { path: path.to_owned(), source })
 }

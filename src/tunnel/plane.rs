@@ -315,8 +315,5 @@ fn load_tls(listener: &Listener, state_dir: &Path) -> Result<Option<Arc<ServerTl
     }
     let loaded = ServerTls::load(&listener.tls, state_dir, tls_server::ONLY_HTTP1);
     let wrong = |source| StartError::Tls { name: listener.name.clone(), source };
-    if let Some(warning) = listener.tls.warning() {
-        tracing::warn!(listener = listener.name, "{warning}");
-    }
     loaded.map(|tls| Some(Arc::new(tls))).map_err(wrong)
 }

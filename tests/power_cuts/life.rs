@@ -82,7 +82,7 @@ impl Life {
         let forwarder = Arc::new(forwarder(output, line, spool.clone(), cursor, letters));
         let stop = CancellationToken::new();
         let run = tokio::spawn(Arc::clone(&forwarder).run(stop.clone()));
-        let ingest = Ingest::new(ingest::Config::default(), 0.9, parts);
+        let ingest = Ingest::new(ingest::Config::default(), parts);
         Some(Self { spool, forwarder, ingest, books: Arc::new(bookkeeper), registry, stop, run })
     }
 

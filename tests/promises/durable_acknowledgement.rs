@@ -51,7 +51,7 @@ impl Scene {
             dead_letters: Arc::new(Mutex::new(letters)),
             waiting: Arc::new(Waiting::default()),
         };
-        let ingest = Ingest::new(ingest::Config::default(), 0.8, parts);
+        let ingest = Ingest::new(ingest::Config::default(), parts);
         Self { dir, ingest, spool, faults }
     }
 

@@ -17,6 +17,7 @@ mod tools;
 mod accounted_for;
 mod bounded;
 mod changes_without_restart;
+mod check_opens_what_run_opens;
 mod collector_faults;
 mod counted_twice;
 mod damage;

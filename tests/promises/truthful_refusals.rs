@@ -95,7 +95,7 @@ impl Scene {
             dead_letters: Arc::new(Mutex::new(letters)),
             waiting: Arc::new(Waiting::default()),
         };
-        Self { ingest: Ingest::new(ingest::Config::default(), 0.8, parts), letters_disk, _dir: dir }
+        Self { ingest: Ingest::new(ingest::Config::default(), parts), letters_disk, _dir: dir }
     }
 
     async fn upload(&self, body: &'static str) -> Result<Receipt, Refusal> {

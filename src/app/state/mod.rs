@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use crate::faults;
 use crate::spool::fs::{File as _, FileId};
 
 mod secret;
@@ -39,6 +40,11 @@ impl StateDir {
             bail!("another gateway uses the state directory {}; give each its own state_dir", path.display());
         }
         Ok(Self { folder: Folder { path: path.to_owned() }, dir, lock: file })
+    }
+
+    /// Why it could not be used, whether or not a gateway uses it now. Makes nothing and locks nothing.
+    pub fn fault(path: &Path) -> Option<String> {
+        faults::in_folder(path)
     }
 
     /// Whether a gateway uses this directory now.

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use comfy_table::Table;
 use serde::Serialize;
 
-use super::{Global, print};
+use super::{Global, counted, print};
 use crate::tunnel::Config;
 use crate::tunnel::allow_list::{AllowList, Entry};
 
@@ -95,7 +95,7 @@ fn table(lines: &[Line], without_groups: bool) -> String {
         let groups = if line.groups.is_empty() { nobody.to_owned() } else { line.groups.join(", ") };
         table.add_row([&line.rule, &line.host, &ports.join(", "), &line.via, &groups]);
     }
-    format!("{table}\n{} hosts\n", lines.len())
+    format!("{table}\n{}\n", counted(lines.len(), "host"))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::check::reachable;
 use super::super::send::client::Client;
-use super::super::{Global, print};
+use super::super::{Global, counted, print};
 use crate::clock;
 use crate::tunnel::Reason;
 use crate::tunnel::allow_list::Pattern;
@@ -71,7 +71,7 @@ fn shown(refused: &[RefusedHost], now: u64) -> String {
             ago(now.saturating_sub(host.last_seen)),
         ]);
     }
-    format!("{table}\n{} hosts\n{}", refused.len(), rule(refused))
+    format!("{table}\n{}\n{}", counted(refused.len(), "host"), rule(refused))
 }
 
 fn ago(seconds: u64) -> String {

@@ -13,6 +13,7 @@ use hyper_util::rt::TokioExecutor;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use crate::faults::with_causes;
 use crate::net::tls_named::Named;
 
 /// The largest answer that is read.
@@ -58,6 +59,15 @@ impl Client {
     /// A client that trusts the certificates in this PEM text (authorities, or the very certificate of a self-signed
     /// server); without it, the authorities of the system.
     pub fn new(ca_pem: Option<&[u8]>) -> Result<Self, ClientError> {
+        Self::trusting(ca_pem, false)
+    }
+
+    /// A client that believes the very certificate in this PEM text, under whatever name: that of a gateway on this machine.
+    pub fn pinned(pem: &[u8]) -> Result<Self, ClientError> {
+        Self::trusting(Some(pem), true)
+    }
+
+    fn trusting(ca_pem: Option<&[u8]>, any_name: bool) -> Result<Self, ClientError> {
         let wrong = |e: &dyn std::fmt::Display| ClientError::Certificates(e.to_string());
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -71,6 +81,7 @@ impl Client {
                     return Err(wrong(&"there is no certificate in it"));
                 }
                 let named = Named::new(certificates, provider).map_err(|e| wrong(&e))?;
+                let named = if any_name { named.under_any_name() } else { named };
                 tls.dangerous().with_custom_certificate_verifier(Arc::new(named))
             }
             None => {
@@ -128,7 +139,7 @@ impl Client {
         let request = request.body(Full::new(body)).map_err(|e| SendError::Connect(e.to_string()))?;
         let exchange = async {
             let response = self.inner.request(request).await.map_err(|error| {
-                let text = chain(&error);
+                let text = with_causes(&error);
                 if error.is_connect() { SendError::Connect(text) } else { SendError::NoAnswer(text) }
             })?;
             let status = response.status().as_u16();
@@ -143,16 +154,4 @@ impl Client {
             Err(_) => Err(SendError::NoAnswer(format!("nothing within {} s", timeout.as_secs_f32()))),
         }
     }
-}
-
-/// An error with its causes, which hyper keeps apart.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

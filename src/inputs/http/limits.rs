@@ -71,6 +71,20 @@ impl Config {
         self.max_connections.unwrap_or_else(|| shares.connections(listeners))
     }
 
+    /// Whether both limit connections alike. What limits single requests can be changed while a listener runs.
+    pub fn limits_connections_like(&self, other: &Self) -> bool {
+        let requests_of_other = Self {
+            wire_max: other.wire_max,
+            body_max: other.body_max,
+            memory_max: other.memory_max,
+            body_timeout: other.body_timeout,
+            rate_min: other.rate_min,
+            rate_grace: other.rate_grace,
+            ..self.clone()
+        };
+        requests_of_other == *other
+    }
+
     /// What contradicts itself, with the key and what would be right.
     pub fn problems(&self) -> Vec<String> {
         let need = self.wire_max.as_u64().saturating_add(self.body_max.as_u64());
