@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use crate::spool::fs::{File as _, FileId};
 
+mod safety;
 mod secret;
 
 pub(super) use secret::Secret;
@@ -26,8 +27,12 @@ pub struct StateDir {
 }
 
 impl StateDir {
-    /// Makes the directory if need be and locks it. Fails when another gateway uses it.
+    /// Makes the directory if need be and locks it. Fails when another gateway uses it, or others may.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let problems = Self::problems(path);
+        if !problems.is_empty() {
+            bail!("{}", problems.join("; "));
+        }
         make_private(path)?;
         let opened = |result: io::Result<File>, path: &Path| {
             result.with_context(|| format!("{} cannot be opened", path.display()))
@@ -39,6 +44,11 @@ impl StateDir {
             bail!("another gateway uses the state directory {}; give each its own state_dir", path.display());
         }
         Ok(Self { folder: Folder { path: path.to_owned() }, dir, lock: file })
+    }
+
+    /// Why a gateway would not use this directory: who else may, and what to do about it. None where it is not there yet.
+    pub fn problems(path: &Path) -> Vec<String> {
+        safety::problems(path)
     }
 
     /// Whether a gateway uses this directory now.

@@ -97,7 +97,11 @@ impl Issuer {
     }
     /// The certificates that an assertion with this algorithm is checked with: the client's own, filled up with others' to as
     /// many as any client has. So it takes the same time whether the client is known, and how many it has.
-    pub(super) fn checked_with<'c>(&'c self, client: Option<&'c Known>, algorithm: &str) -> Vec<(&'c Certificate, bool)> {
+    pub(super) fn checked_with<'c>(
+        &'c self,
+        client: Option<&'c Known>,
+        algorithm: &str,
+    ) -> Vec<(&'c Certificate, bool)> {
         let fitting = |known: &'c Known| -> Vec<&'c Certificate> {
             known.certificates.iter().filter(|certificate| certificate.key.takes(algorithm)).collect()
         };
