@@ -31,7 +31,7 @@ deny: ## Licences, bans and sources of all dependencies.
 	scripts/tools.sh deny
 	$(CARGO) deny check licenses bans sources
 
-advisories: ## Known holes of all dependencies, where a database is at hand (ADVISORY_DB); needs no network.
+advisories: ## Known holes of all dependencies, where a copy of the database is at hand (ADVISORY_DB).
 	scripts/advisories.sh
 
 bench: ## Micro-benchmarks, the end-to-end load run, tunnels beside Squid and tinyproxy (docs/performance.md).

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Holds every dependency against RustSec's advisories, without a network: with a copy of the database at ADVISORY_DB, or beside the
+# Holds every dependency against RustSec's advisories, with a copy of the database at ADVISORY_DB, or beside the
 # checkout in shared/data/advisory-db. Where there is none it says so, and that nothing was checked.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,4 +22,6 @@ git -C "$checkout" -c user.name=advisories -c user.email=advisories@localhost co
 sed "s|^\\[advisories\\]|&\ndb-path = \"$work/db\"|" deny.toml >"$work/deny.toml"
 newest=$(grep -rhoE '^date = "[0-9-]+"' "$database/crates" | cut -d '"' -f 2 | sort | tail -1)
 echo "advisories: the newest in $database is of $newest; what was found since is not in it"
-cargo deny --offline check --config "$work/deny.toml" advisories
+# All targets of deny.toml are looked at, not only what this machine builds.
+cargo fetch --quiet --locked
+cargo deny --offline --config "$work/deny.toml" check advisories
