@@ -5,7 +5,7 @@
 
 use super::memory;
 use super::rules;
-use super::state::StateDir;
+use super::state::{self, StateDir};
 use crate::config::Config;
 use crate::faults::Fault;
 use crate::memory::Shares;
@@ -35,10 +35,13 @@ pub fn look(config: &Config, running: Option<&Config>) -> Vec<Fault> {
 
 /// The state directory, and the rules in it.
 fn state(config: &Config) -> Vec<Fault> {
-    if let Some(reason) = StateDir::fault(&config.state_dir) {
-        return vec![Fault::stops("state_dir", reason)];
+    let found = StateDir::faults(&config.state_dir);
+    if found.is_empty() {
+        return rules::faults(config);
     }
-    rules::faults(config)
+    // Root, who looks at the state of a gateway that runs as another user, would not start one on it, but may well check it.
+    let weigh = if state::belongs_to_another_than_root(&config.state_dir) { Fault::warns } else { Fault::stops };
+    found.into_iter().map(|reason| weigh("state_dir", reason)).collect()
 }
 
 /// Whether a key is that of an address that this process listens on already: it may have gone from the machine since.

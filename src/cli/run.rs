@@ -21,15 +21,24 @@ use crate::telemetry;
 
 /// Run the gateway.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Let debuggers look into the process, and the system keep its memory when it ends in a crash. Both show keys, tokens and
+    /// events to whoever may read them.
+    #[arg(long)]
+    debuggable: bool,
+}
 
 /// Runs the command: until SIGTERM, which leaves time to balancers, or SIGINT, which leaves none. A second SIGTERM ends that time,
 /// and the signal after it ends everything at once.
-pub fn run(_: Args, global: &Global) -> anyhow::Result<ExitCode> {
+pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     give_memory_back();
+    let closed = if args.debuggable { Ok(()) } else { close_memory() };
     let loaded = global.load_and_look()?;
     telemetry::init(&loaded.config.telemetry, |level| metrics::LOG_LINES.add(&[level], 1))?;
     loaded.tell(&global.config_name());
+    if let Err(error) = closed {
+        tracing::warn!(%error, "the memory of the process cannot be closed to debuggers and core dumps");
+    }
     raise_descriptors();
     runtime()?.block_on(serve(loaded.config, global.config.clone()))
 }
@@ -57,6 +66,13 @@ fn runtime() -> anyhow::Result<Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.enable_all().max_blocking_threads(cores + 2).build().context("no runtime can be made")
+}
+
+/// No core dump, no debugger of the same user: keys and tokens are in memory.
+fn close_memory() -> rustix::io::Result<()> {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
 }
 
 /// Takes as many file descriptors as the system allows: a tunnel needs two.
@@ -144,4 +160,18 @@ fn announce(gateway: &Gateway, state_dir: &Path, config: Option<&Path>) {
     };
     // A person who has closed the terminal needs no announcement.
     drop(io::stderr().write_all(text.as_bytes()));
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{DumpableBehavior, Resource, dumpable_behavior, getrlimit};
+
+    use super::*;
+
+    #[test]
+    fn the_memory_of_the_process_is_closed_to_debuggers_and_core_dumps() {
+        close_memory().expect("the system can do that");
+        assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
+        assert_eq!(getrlimit(Resource::Core).maximum, Some(0));
+    }
 }

@@ -1,7 +1,9 @@
 //! A turn that somebody has.
 
 use std::cell::{Cell, RefCell};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::fair::Held;
 use super::who::Who;
