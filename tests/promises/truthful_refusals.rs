@@ -58,7 +58,7 @@ async fn a_record_that_cannot_be_set_aside_is_told_as_what_it_is_and_stops_no_ot
     assert!(because["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{because:#}");
     assert!(status["not_ready_because"].as_array().unwrap().contains(&TOLD.into()), "{status:#}");
     assert_eq!(site.metric("gatepost_uploads_shed_total{reason=\"dead_letters_failed\"").await, 3.0);
-    let refused = "gatepost_input_refused_total{input=\"agents\",reason=\"dead_letters_failed\"";
+    let refused = "gatepost_input_refused_total{input=\"uploads\",reason=\"dead_letters_failed\"";
     assert_eq!(site.metric(refused).await, 3.0);
 
     std::fs::remove_file(&folder).unwrap();
