@@ -101,11 +101,11 @@ impl Plane {
     }
 }
 
-const LOCAL: &str = "Host: localhost:9090\r\n";
+const LOCAL: &str = "Host: localhost:8449\r\n";
 
 #[tokio::test]
 async fn livez_is_always_200_and_readyz_tells_why_not() {
-    let plane = plane(Config::default(), "127.0.0.1:9090").await;
+    let plane = plane(Config::default(), "127.0.0.1:8449").await;
     assert_eq!(plane.ask("GET /readyz", "Host: any.name\r\n", "").await.0, 200);
     let latch = plane.readiness.hold("starting");
     plane.readiness.set("spool_full", true);
@@ -120,7 +120,7 @@ async fn livez_is_always_200_and_readyz_tells_why_not() {
 
 #[tokio::test]
 async fn status_and_metrics_answer_with_their_types() {
-    let plane = plane(Config::default(), "127.0.0.1:9090").await;
+    let plane = plane(Config::default(), "127.0.0.1:8449").await;
     let (_, status) = plane.ask("GET /status", LOCAL, "").await;
     assert!(status.ends_with(r#"{"events":7}"#) && status.contains("application/json"), "{status}");
     let (_, page) = plane.ask("GET /metrics", LOCAL, "").await;
@@ -132,11 +132,11 @@ async fn status_and_metrics_answer_with_their_types() {
 #[tokio::test]
 async fn on_loopback_control_works_without_a_token_but_not_for_web_pages() {
     let plane =
-        plane(Config { allowed_hosts: vec!["Gate.example".into()], ..Config::default() }, "127.0.0.1:9090").await;
-    for host in ["localhost", "127.0.0.1:9090", "[::1]:9090", "[::1]", "gate.example:1"] {
+        plane(Config { allowed_hosts: vec!["Gate.example".into()], ..Config::default() }, "127.0.0.1:8449").await;
+    for host in ["localhost", "127.0.0.1:8449", "[::1]:8449", "[::1]", "gate.example:1"] {
         assert_eq!(plane.ask("POST /drain", &format!("Host: {host}\r\n"), "").await.0, 200, "{host}");
     }
-    for host in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:9090", ""] {
+    for host in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:8449", ""] {
         assert_eq!(plane.ask("POST /drain", &format!("Host: {host}\r\n"), "").await.0, 403, "{host}");
     }
     let foreign = format!("{LOCAL}Origin: https://evil.example\r\n");
@@ -149,13 +149,13 @@ async fn on_loopback_control_works_without_a_token_but_not_for_web_pages() {
 
 #[tokio::test]
 async fn beyond_loopback_control_needs_a_token() {
-    let open = plane(Config::default(), "192.0.2.1:9090").await;
+    let open = plane(Config::default(), "192.0.2.1:8449").await;
     assert_eq!(open.ask("POST /drain", LOCAL, "").await.0, 403);
     assert_eq!(open.ask("GET /dead-letters", LOCAL, "").await.0, 403);
     assert_eq!(open.ask("GET /readyz", LOCAL, "").await.0, 200);
 
     let token = Some(Secret::new("0123456789abcdef"));
-    let closed = plane(Config { token, ..Config::default() }, "192.0.2.1:9090").await;
+    let closed = plane(Config { token, ..Config::default() }, "192.0.2.1:8449").await;
     for (header, status) in [
         ("", 401),
         ("Authorization: Bearer wrong\r\n", 401),
@@ -169,7 +169,7 @@ async fn beyond_loopback_control_needs_a_token() {
 #[tokio::test]
 async fn azures_paths_are_answered_and_others_are_not_found() {
     let token = Some(Secret::new("0123456789abcdef"));
-    let plane = plane(Config { token, ..Config::default() }, "127.0.0.1:9090").await;
+    let plane = plane(Config { token, ..Config::default() }, "127.0.0.1:8449").await;
     let list = "GET /subscriptions/s/providers/Microsoft.Insights/dataCollectionRules?api-version=2024-03-11";
     let (status, answer) = plane.ask(list, LOCAL, "").await;
     assert_eq!(status, 401);
@@ -182,7 +182,7 @@ async fn azures_paths_are_answered_and_others_are_not_found() {
 
 #[tokio::test]
 async fn dead_letters_are_chosen_without_guessing() {
-    let plane = plane(Config::default(), "127.0.0.1:9090").await;
+    let plane = plane(Config::default(), "127.0.0.1:8449").await;
     assert_eq!(plane.ask("GET /dead-letters?limit=999999", LOCAL, "").await.0, 200);
     assert_eq!(plane.ask("POST /dead-letters/replay", LOCAL, r#"{"ids":[3]}"#).await.0, 200);
     assert_eq!(plane.ask("POST /dead-letters/purge", LOCAL, r#"{"all":true}"#).await.0, 200);

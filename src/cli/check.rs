@@ -172,9 +172,9 @@ mod tests {
     #[test]
     fn a_listener_on_every_address_is_asked_on_loopback() {
         for (listen, asked) in [
-            ("0.0.0.0:9090", "127.0.0.1:9090"),
-            ("[::]:9090", "[::1]:9090"),
-            ("10.1.2.3:9090", "10.1.2.3:9090"),
+            ("0.0.0.0:8449", "127.0.0.1:8449"),
+            ("[::]:8449", "[::1]:8449"),
+            ("10.1.2.3:8449", "10.1.2.3:8449"),
             ("127.0.0.1:1", "127.0.0.1:1"),
         ] {
             assert_eq!(reachable(listen.parse().expect("an address")).to_string(), asked);
