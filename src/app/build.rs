@@ -113,6 +113,7 @@ fn open(
     if let Some(warning) = super::memory::warning(&config, &Shares::here()) {
         tracing::warn!("{warning}");
     }
+    super::warnings::of(&config).iter().for_each(|warning| tracing::warn!("{warning}"));
     let state = StateDir::open(&config.state_dir)?;
     let kept = state.secret().and_then(|secret| keep(&config, state.folder(), &machine, secret));
     let is_standing_in = kept.is_err();

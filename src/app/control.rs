@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::build::Parts;
-use super::{dead_letters, rules};
+use super::{dead_letters, rules, warnings};
 use crate::access_log::AccessLog;
 use crate::admin::{Control, ControlError, Page, Selection};
 use crate::config::rule_files::Texts;
@@ -121,6 +121,7 @@ async fn apply(parts: &Parts) -> anyhow::Result<String> {
     parts.tunnels.apply(tunnels);
     parts.access_log.change_to(access_log);
     parts.uploads.apply(listeners).await;
+    warnings::of(&wanted).iter().for_each(|warning| tracing::warn!("{warning}"));
     let waits = waits_for_restart(&current, &wanted);
     parts.set_config(wanted);
     parts.rule_texts.store(Arc::new(texts));

@@ -31,6 +31,7 @@ pub mod rules;
 pub mod state;
 mod status;
 mod uploads;
+pub mod warnings;
 
 pub use build::Machine;
 use build::Parts;

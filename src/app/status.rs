@@ -35,6 +35,7 @@ pub(super) fn status(parts: &Parts) -> Value {
         "not_ready_because": parts.readiness.reasons(),
         "state_dir": config.state_dir,
         "config": parts.config_path,
+        "warnings": super::warnings::of(&config),
         "listeners": listeners.iter().map(|(name, address)| json!({"name": name, "address": address})).collect::<Vec<_>>(),
         "tunnels": parts.tunnels.status(),
         "rules": rules(parts),

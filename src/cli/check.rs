@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::send::client::Client;
 use super::{EXIT_CONFIG, Global, print};
-use crate::app::{memory, rules};
+use crate::app::{self, memory, rules};
 use crate::config::{Config, LoadError, reference};
 use crate::filter::Rules;
 use crate::memory::Shares;
@@ -101,7 +101,7 @@ fn warnings(config: &Config) -> Vec<String> {
     let tunnels = config.tunnel.listeners.iter().map(|listener| ("tunnel.listeners", &listener.name, &listener.tls));
     let warned = uploads.chain(tunnels).filter_map(|(section, name, tls)| Some((section, name, tls.warning()?)));
     let warned = warned.map(|(section, name, warning)| format!("{section} {name:?}: {warning}"));
-    warned.chain(memory::warning(config, &Shares::here())).collect()
+    warned.chain(app::warnings::of(config)).chain(memory::warning(config, &Shares::here())).collect()
 }
 
 /// What `/readyz` says, or why it says nothing.

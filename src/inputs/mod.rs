@@ -109,6 +109,11 @@ impl Config {
         problems.into_iter().map(keyed).collect()
     }
 
+    /// What works, and is yet hardly meant.
+    pub fn warnings(&self) -> Vec<String> {
+        self.identity.warning(&self.auth, &self.entra).into_iter().collect()
+    }
+
     /// The agent groups that clients can belong to.
     pub fn groups(&self) -> impl Iterator<Item = &str> {
         self.auth.groups().chain(self.entra.groups())
