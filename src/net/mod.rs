@@ -12,4 +12,5 @@ pub mod stream;
 pub mod tls_choice;
 pub mod tls_client;
 pub mod tls_named;
+pub mod tls_own;
 pub mod tls_server;

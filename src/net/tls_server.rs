@@ -63,6 +63,13 @@ impl Config {
         halves.into_iter().filter(|(wrong, ..)| *wrong).map(|(_, key, other)| (key, other))
     }
 
+    /// The files with the certificates that it shows: those that are named, or the one that is made in the state folder.
+    pub fn certificate_files(&self, state_dir: &Path) -> Vec<PathBuf> {
+        let named: Vec<PathBuf> =
+            [&self.certificate, &self.second_certificate].into_iter().flatten().cloned().collect();
+        if named.is_empty() { vec![own_certificate::path_in(&state_dir.join("tls"))] } else { named }
+    }
+
     /// What works and yet keeps some clients out. Reads the certificates that are named.
     pub fn warning(&self) -> Option<String> {
         let named = [&self.certificate, &self.second_certificate].into_iter().flatten();
