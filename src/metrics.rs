@@ -77,6 +77,10 @@ metrics! {
     CONNECTIONS_OPEN = Gauge "gatepost_connections_open" ["listener"];
     /// Connections refused or cut by the front door, by listener and reason.
     CONNECTIONS_REFUSED = Counter "gatepost_connections_refused_total" ["listener", "reason"];
+    /// Connections of the admin plane open now.
+    ADMIN_CONNECTIONS_OPEN = Gauge "gatepost_admin_connections_open" [];
+    /// Connections of the admin plane refused or cut, by reason; `made_room` are quiet ones that went because others came.
+    ADMIN_CONNECTIONS_REFUSED = Counter "gatepost_admin_connections_refused_total" ["reason"];
     /// Requests answered, by input and status.
     INPUT_REQUESTS = Counter "gatepost_input_requests_total" ["input", "status"];
     /// Seconds from the first byte of a request to its answer, by input.

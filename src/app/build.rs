@@ -15,7 +15,7 @@ use super::rules;
 use super::state::{Folder, Secret, StateDir};
 use super::uploads::{self, Uploads};
 use crate::access_log::AccessLog;
-use crate::admin::{Latch, Readiness};
+use crate::admin::{self, Latch, Readiness};
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::config::rule_files::Texts;
@@ -30,6 +30,7 @@ use crate::ingest::{self, Ingest};
 use crate::inputs::access_log::Requests;
 use crate::memory::Shares;
 use crate::metrics;
+use crate::net::tls_server::ServerTls;
 use crate::spool::Spool;
 use crate::spool::dead_letter::DeadLetters;
 use crate::spool::fs::{Fs, RealFs};
@@ -62,6 +63,7 @@ pub(super) struct Parts {
     pub(super) access_log: AccessLog,
     pub(super) tunnels: Tunnels,
     admin: SocketAddr,
+    pub(super) admin_tls: Option<Arc<ServerTls>>,
     pub(super) started_at: SystemTime,
     pub(super) config_path: Option<PathBuf>,
     config: Arc<ArcSwap<Config>>,
@@ -115,6 +117,7 @@ fn open(
     }
     super::warnings::of(&config).iter().for_each(|warning| tracing::warn!("{warning}"));
     let state = StateDir::open(&config.state_dir)?;
+    let admin_tls = admin::load_tls(&config.admin, state.path()).context("admin plane")?.map(Arc::new);
     let kept = state.secret().and_then(|secret| keep(&config, state.folder(), &machine, secret));
     let is_standing_in = kept.is_err();
     let Kept { secret, clock, spool, dead_letters, dedup, waiting, books, positions } = match kept {
@@ -170,6 +173,7 @@ fn open(
         access_log,
         tunnels,
         admin,
+        admin_tls,
         started_at: SystemTime::now(),
         config_path,
         config: Arc::new(ArcSwap::from_pointee(config)),

@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use super::build::Parts;
 use super::{dead_letters, rules, warnings};
 use crate::access_log::AccessLog;
-use crate::admin::{Control, ControlError, Page, Selection};
+use crate::admin::{self, Control, ControlError, Page, Selection};
 use crate::config::rule_files::Texts;
 use crate::config::{self, Config};
 use crate::metrics;
+use crate::net::tls_server;
 
 /// Hands the controls to the admin plane.
 pub(super) struct Controls(pub(super) Arc<Parts>);
@@ -109,6 +110,7 @@ async fn apply(parts: &Parts) -> anyhow::Result<String> {
     for output in &wanted.outputs {
         crate::outputs::build(&output.output, &shared)?;
     }
+    let admin_tls = admin::load_tls(&wanted.admin, parts.state.path()).context("admin plane")?;
     let access_log = AccessLog::prepare(&wanted.access_log).context("access_log")?;
     let listeners = parts.uploads.prepare(&wanted.listeners)?;
     let tunnels = parts.tunnels.prepare(&wanted.tunnel, &parts.own_addresses(&listeners))?;
@@ -121,6 +123,9 @@ async fn apply(parts: &Parts) -> anyhow::Result<String> {
     parts.tunnels.apply(tunnels);
     parts.access_log.change_to(access_log);
     parts.uploads.apply(listeners).await;
+    if let (Some(running), Some(renewed)) = (&parts.admin_tls, &admin_tls) {
+        running.replace_with(renewed);
+    }
     warnings::of(&wanted).iter().for_each(|warning| tracing::warn!("{warning}"));
     let waits = waits_for_restart(&current, &wanted);
     parts.set_config(wanted);
@@ -137,7 +142,7 @@ fn waits_for_restart(current: &Config, wanted: &Config) -> Vec<&'static str> {
     let differs = [
         ("state_dir", current.state_dir != wanted.state_dir),
         ("telemetry", current.telemetry != wanted.telemetry),
-        ("admin", current.admin != wanted.admin),
+        ("admin", plain(&current.admin) != plain(&wanted.admin)),
         ("ingest", current.ingest != wanted.ingest),
         ("dedup", current.dedup != wanted.dedup),
         ("spool", current.spool != wanted.spool),
@@ -145,6 +150,13 @@ fn waits_for_restart(current: &Config, wanted: &Config) -> Vec<&'static str> {
         ("listeners.limits, as far as they limit connections", limits_differ(current, wanted)),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+}
+
+/// Without what a reload puts in force: certificates.
+fn plain(config: &admin::Config) -> admin::Config {
+    let mut plain = config.clone();
+    plain.tls = tls_server::Config { mode: config.tls.mode, ..tls_server::Config::default() };
+    plain
 }
 
 fn limits_differ(current: &Config, wanted: &Config) -> bool {

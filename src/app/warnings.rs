@@ -10,5 +10,5 @@ pub fn of(config: &Config) -> Vec<String> {
         let name = &listener.name;
         listener.warnings().into_iter().map(move |warning| format!("listeners {name:?}: {warning}"))
     });
-    listeners.collect()
+    listeners.chain(config.admin.warnings()).collect()
 }

@@ -11,6 +11,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{self, Config, LoadError};
 
+mod admin_plane;
 pub mod audit;
 pub mod azure;
 pub mod check;
