@@ -114,6 +114,15 @@ metrics! {
     /// Bytes of uploads being worked on now.
     INGEST_IN_FLIGHT_BYTES = Gauge "gatepost_ingest_in_flight_bytes" [];
 
+    /// Computers that are known to send events, by the group of `hosts.groups` that they are in; `other` are in none.
+    HOSTS_KNOWN = Gauge "gatepost_hosts_known" ["group"];
+    /// Computers that have sent nothing for longer than their group allows, by group.
+    HOSTS_SILENT = Gauge "gatepost_hosts_silent" ["group"];
+    /// Clients of which an upload was refused within the last hour, for what it held.
+    HOSTS_REFUSED = Gauge "gatepost_hosts_refused" [];
+    /// Computers and clients that were forgotten because more sent than `hosts.max`.
+    HOSTS_FORGOTTEN = Counter "gatepost_hosts_forgotten_total" [];
+
     /// Event keys remembered for deduplication.
     DEDUP_KEYS = Gauge "gatepost_dedup_keys" [];
     /// Bytes of memory that the remembered keys take.

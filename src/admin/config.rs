@@ -43,7 +43,7 @@ pub enum Scope {
     /// To what changes something or shows events: reload, drain, the clock, dead letters, refused hosts, rules.
     #[default]
     Changes,
-    /// To `/`, `/status` and `/metrics` as well.
+    /// To `/`, `/status`, `/hosts` and `/metrics` as well.
     Everything,
 }
 

@@ -24,6 +24,7 @@ use crate::dedup::memory::MemoryStore;
 use crate::dedup::store::Store;
 use crate::event::KeyMaker;
 use crate::filter::Rules;
+use crate::hosts::Hosts;
 use crate::ingest::bookkeeper::Bookkeeper;
 use crate::ingest::ledger::Waiting;
 use crate::ingest::{self, Ingest};
@@ -57,6 +58,8 @@ pub(super) struct Parts {
     pub(super) books: Bookkeeper,
     pub(super) rules: Arc<ArcSwap<Rules>>,
     pub(super) ingest: Ingest,
+    /// Who sends.
+    pub(super) hosts: Hosts,
     pub(super) outputs: Outputs,
     pub(super) uploads: Uploads,
     /// Of the uploads; tunnels have their own.
@@ -133,6 +136,8 @@ fn open(
     let rules = rules::build(&config, &texts, &rule_store.snapshot())?;
     let rules = Arc::new(ArcSwap::from_pointee(rules));
     let store: Arc<dyn Store> = dedup.clone();
+    let hosts = Hosts::new(config.hosts.clone(), clock.clone());
+    super::hosts::restore(&hosts, state.path());
     let ingest = Ingest::new(
         config.ingest.clone(),
         config.spool.high_watermark.get(),
@@ -143,6 +148,7 @@ fn open(
             spool: spool.clone(),
             dead_letters: Arc::clone(&dead_letters),
             waiting,
+            hosts: hosts.clone(),
         },
     );
     let outputs = Outputs::new(Common {
@@ -168,6 +174,7 @@ fn open(
         books,
         rules,
         ingest,
+        hosts,
         outputs,
         uploads,
         access_log,

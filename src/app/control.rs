@@ -127,6 +127,7 @@ async fn apply(parts: &Parts) -> anyhow::Result<String> {
         running.replace_with(renewed);
     }
     warnings::of(&wanted).iter().for_each(|warning| tracing::warn!("{warning}"));
+    parts.hosts.configure(&wanted.hosts);
     let waits = waits_for_restart(&current, &wanted);
     parts.set_config(wanted);
     parts.rule_texts.store(Arc::new(texts));

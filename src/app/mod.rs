@@ -20,6 +20,7 @@ pub mod audit;
 mod build;
 mod control;
 mod dead_letters;
+mod hosts;
 mod housekeeping;
 pub mod listeners;
 pub mod memory;
@@ -91,6 +92,7 @@ impl Gateway {
         tasks.spawn(admin::serve(admin_listener, door, stop.clone()));
         tasks.spawn(scrape.upkeep(stop.clone()));
         tasks.spawn(housekeeping::run(Arc::clone(&parts), stop.clone()));
+        tasks.spawn(hosts::run(Arc::clone(&parts), stop.clone()));
         parts.uploads.apply(listeners).await;
         parts.tunnels.apply(tunnels);
         drop(starting);
@@ -142,6 +144,7 @@ impl Gateway {
         step("tasks", async { while self.tasks.join_next().await.is_some() {} }).await;
         self.tasks.shutdown().await;
         housekeeping::checkpoint(&self.parts).await;
+        hosts::keep(&self.parts).await;
         let spool = self.parts.spool.clone();
         step("spool", async { drop(tokio::task::spawn_blocking(move || spool.close()).await) }).await;
     }

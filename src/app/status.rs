@@ -8,8 +8,12 @@ use super::build::Parts;
 use crate::admin::StatusSource;
 use crate::dedup::store::Store as _;
 use crate::filter::rules::Shown;
+use crate::hosts;
 use crate::memory::Shares;
 use crate::spool::Health;
+
+/// Most hosts on the page of everything.
+const HOSTS_SHOWN: usize = 50;
 
 /// Hands the state to the admin plane.
 pub(super) struct Source(pub(super) Arc<Parts>);
@@ -17,6 +21,10 @@ pub(super) struct Source(pub(super) Arc<Parts>);
 impl StatusSource for Source {
     fn status(&self) -> Value {
         status(&self.0)
+    }
+
+    fn hosts(&self, filter: &hosts::Filter) -> Value {
+        json!({ "hosts": self.0.hosts.list(filter) })
     }
 }
 
@@ -39,6 +47,7 @@ pub(super) fn status(parts: &Parts) -> Value {
         "listeners": listeners.iter().map(|(name, address)| json!({"name": name, "address": address})).collect::<Vec<_>>(),
         "tunnels": parts.tunnels.status(),
         "rules": rules(parts),
+        "hosts": senders(parts),
         "without_time": parts.ingest.timeless(),
         "account": {
             "inputs": ledger.tallies,
@@ -101,6 +110,14 @@ fn rules(parts: &Parts) -> Vec<Value> {
         })
     };
     parts.rules.load().list().into_iter().map(brief).collect()
+}
+
+/// How many senders there are, and the first of them: `gatepost hosts seen` tells the rest.
+fn senders(parts: &Parts) -> Value {
+    let hosts::Counts { known, silent, refused, forgotten } = parts.hosts.counts();
+    let first = hosts::Filter { limit: Some(HOSTS_SHOWN), ..hosts::Filter::default() };
+    let first = parts.hosts.list(&first);
+    json!({ "known": known, "silent": silent, "refused": refused, "forgotten": forgotten, "first": first })
 }
 
 fn health(health: &Health) -> Value {

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::dedup::store::{Claim, Store, Verdict};
 use crate::event::{EventKey, KeyMaker, Upload};
 use crate::filter::{Rules, Taken};
+use crate::hosts::{Hosts, Sender};
 use crate::memory::Shares;
 use crate::metrics;
 use crate::spool::dead_letter::{DeadLetters, Letter, Source};
@@ -62,6 +63,8 @@ pub struct Parts {
     pub dead_letters: Arc<Mutex<DeadLetters>>,
     /// Shares of the account that wait for a record.
     pub waiting: Arc<Waiting>,
+    /// Knows who sends.
+    pub hosts: Hosts,
 }
 
 /// Takes uploads and makes them durable. Cheap to clone.
@@ -85,7 +88,14 @@ impl Accept for Ingest {
         let inner = Arc::clone(&self.inner);
         // A task of its own: a client that hangs up in the middle must not leave events that are durable but whose
         // keys were released, or the next try would forward them twice.
-        let work = tokio::spawn(async move { inner.accept(upload).await });
+        let work = tokio::spawn(async move {
+            let sender = Sender::of(&upload);
+            let answer = Arc::clone(&inner).accept(upload, &sender).await;
+            if answer.as_ref().is_err_and(Refusal::is_about_its_content) {
+                inner.parts.hosts.refuse(&sender);
+            }
+            answer
+        });
         Box::pin(async move {
             work.await.unwrap_or_else(|ended| Err(Refusal::SpoolFailed(format!("the upload's task ended: {ended}"))))
         })
@@ -135,7 +145,7 @@ impl Ingest {
 }
 
 impl Inner {
-    async fn accept(self: Arc<Self>, upload: Upload) -> Result<Receipt, Refusal> {
+    async fn accept(self: Arc<Self>, upload: Upload, sender: &Sender) -> Result<Receipt, Refusal> {
         self.check_spool()?;
         let body = upload.body.len();
         // Held until its events are durable: whoever changes the rules can wait for the last upload of the old ones.
@@ -162,6 +172,7 @@ impl Inner {
             count_rules(&sorted);
         }
         self.timeless.note(&sorted);
+        self.parts.hosts.note(sender, std::mem::take(&mut sorted.sightings), total.set_aside);
         Ok(total.receipt())
     }
 
@@ -190,7 +201,8 @@ impl Inner {
                 metrics::UPLOADS_SHED.add(&[admission::SPOOL_FAILED], 1);
                 return Err(Refusal::SpoolFailed("the state was removed under the running gateway".to_owned()));
             }
-            sort::sort(upload, &rules, &self.parts.keys, part_max, now, &patience)
+            let sightings = self.parts.hosts.sightings();
+            sort::sort(upload, &rules, &self.parts.keys, part_max, now, sightings, &patience)
         };
         tokio::task::spawn_blocking(work)
             .await

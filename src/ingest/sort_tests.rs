@@ -32,6 +32,7 @@ fn sorted(records: Vec<Record>, part_max: usize, sets: Vec<Vec<Route>>) -> Sorte
         dropped: BTreeMap::new(),
         taken: Vec::new(),
         timeless: 0,
+        sightings: Sightings::default(),
         parts: cut(records, part_max, &sets),
         sets,
         body: BODY.clone(),
@@ -146,7 +147,8 @@ fn an_upload_is_decoded_filtered_and_cut() {
     };
     let rules = Rules::of_event_set(crate::filter::EventSet::Minimal);
     let sorted =
-        sort(upload, &rules, &KeyMaker::new(&[0; 32]), 1000, SystemTime::now(), &patient()).expect("it is well formed");
+        sort(upload, &rules, &KeyMaker::new(&[0; 32]), 1000, SystemTime::now(), Sightings::default(), &patient())
+            .expect("it is well formed");
     assert_eq!(sorted.dropped, BTreeMap::from([(crate::filter::NOT_IN_EVENT_SET, 1)]));
     assert_eq!((sorted.filtered.received, sorted.filtered.filtered), (1, 1));
     let split = sorted.parts[0].split(&[0, 1]);
@@ -170,8 +172,9 @@ fn who_sent_it_is_kept_where_the_policy_wants_that() {
             presence: Presence::default(),
         };
         let rules = Rules::of_event_set(crate::filter::EventSet::All);
-        let sorted = sort(upload, &rules, &KeyMaker::new(&[0; 32]), 1000, SystemTime::now(), &patient())
-            .expect("the computer is its own");
+        let sorted =
+            sort(upload, &rules, &KeyMaker::new(&[0; 32]), 1000, SystemTime::now(), Sightings::default(), &patient())
+                .expect("the computer is its own");
         let stored = stored::decode(sorted.parts[0].payload(&sorted, &[0]).into()).expect("it was just written");
         assert_eq!(stored.client.as_deref(), kept, "{policy:?}");
     }
@@ -192,7 +195,16 @@ fn an_upload_whose_sender_has_gone_is_not_read_further() {
     };
     let rules = Rules::of_event_set(crate::filter::EventSet::All);
     let sorted = |upload| {
-        sort(upload, &rules, &KeyMaker::new(&[0; 32]), 1000, SystemTime::now(), &Patience::of(&presence)).map(|_| ())
+        sort(
+            upload,
+            &rules,
+            &KeyMaker::new(&[0; 32]),
+            1000,
+            SystemTime::now(),
+            Sightings::default(),
+            &Patience::of(&presence),
+        )
+        .map(|_| ())
     };
     assert_eq!(sorted(upload.clone()), Ok(()));
     drop(waiting);

@@ -35,6 +35,8 @@ fn own_commands(site: &Site) {
     done(&["clock", "show"]);
     done(&["clock", "accept"]);
     done(&["hosts", "observed"]);
+    done(&["hosts", "seen"]);
+    done(&["hosts", "silent"]);
     done(&["dead-letter", "replay", "--all"]);
     done(&["dead-letter", "purge", "--all"]);
 }

@@ -19,3 +19,4 @@ mod raw;
 mod ready;
 mod rules_cli;
 mod send;
+mod senders;

@@ -35,6 +35,9 @@ impl StatusSource for Fake {
     fn status(&self) -> Value {
         json!({ "events": 7 })
     }
+    fn hosts(&self, filter: &crate::hosts::Filter) -> Value {
+        json!({ "silent": filter.silent })
+    }
 }
 
 impl Control for Fake {

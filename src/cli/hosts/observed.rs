@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::admin_plane::{AdminPlane, At};
 use super::super::{Global, print};
+use super::senders::ago;
 use crate::clock;
 use crate::tunnel::Reason;
 use crate::tunnel::allow_list::Pattern;
@@ -59,15 +60,6 @@ fn shown(refused: &[RefusedHost], now: u64) -> String {
         ]);
     }
     format!("{table}\n{} hosts\n{}", refused.len(), rule(refused))
-}
-
-fn ago(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s ago"),
-        120..7_200 => format!("{} min ago", seconds / 60),
-        7_200..172_800 => format!("{} h ago", seconds / 3_600),
-        _ => format!("{} d ago", seconds / 86_400),
-    }
 }
 
 /// The rule that would allow what no rule names; empty when there is nothing.
