@@ -26,6 +26,7 @@ pub mod ingest;
 pub mod balancer;
 pub mod dedup;
 pub mod filter;
+pub mod hosts;
 pub mod outputs;
 pub mod spool;
 

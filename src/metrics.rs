@@ -91,6 +91,10 @@ metrics! {
     CONNECTIONS_OPEN = Gauge "gatepost_connections_open" ["listener"];
     /// Connections refused or cut by the front door, by listener and reason.
     CONNECTIONS_REFUSED = Counter "gatepost_connections_refused_total" ["listener", "reason"];
+    /// Connections of the admin plane open now.
+    ADMIN_CONNECTIONS_OPEN = Gauge "gatepost_admin_connections_open" [];
+    /// Connections of the admin plane refused or cut, by reason; `made_room` are quiet ones that went because others came.
+    ADMIN_CONNECTIONS_REFUSED = Counter "gatepost_admin_connections_refused_total" ["reason"];
     /// Requests answered, by input and status.
     INPUT_REQUESTS = Counter "gatepost_input_requests_total" ["input", "status"];
     /// Requests that were not answered with success, by input and reason; the runbook has every reason.
@@ -126,6 +130,15 @@ metrics! {
         ["reason" = "in_flight_bytes" | "crowded" | "stopping" | "spool_full" | "spool_failed" | "state_removed" | "dead_letters_full" | "dead_letters_failed" | "internal" | "too_slow" | "gone" | "held"];
     /// Bytes of uploads being worked on now.
     INGEST_IN_FLIGHT_BYTES = Gauge "gatepost_ingest_in_flight_bytes" [];
+
+    /// Computers that are known to send events, by the group of `hosts.groups` that they are in; `other` are in none.
+    HOSTS_KNOWN = Gauge "gatepost_hosts_known" ["group"];
+    /// Computers that have sent nothing for longer than their group allows, by group.
+    HOSTS_SILENT = Gauge "gatepost_hosts_silent" ["group"];
+    /// Clients of which an upload was refused within the last hour, for what it held.
+    HOSTS_REFUSED = Gauge "gatepost_hosts_refused" [];
+    /// Computers and clients that were forgotten because more sent than `hosts.max`.
+    HOSTS_FORGOTTEN = Counter "gatepost_hosts_forgotten_total" [];
 
     /// Event keys remembered for deduplication.
     DEDUP_KEYS = Gauge "gatepost_dedup_keys" [];

@@ -17,7 +17,7 @@ use source::Source;
 const LAYERS: [&[&str]; 8] = [
     &["clock", "faults", "limits", "memory", "metrics", "telemetry", "values"],
     &["access_log", "event", "net", "turns"],
-    &["filter", "dedup", "spool", "balancer", "outputs"],
+    &["filter", "dedup", "spool", "balancer", "outputs", "hosts"],
     &["ingest", "forward"],
     &["admin", "tunnel", "inputs"],
     &["config"],

@@ -16,7 +16,7 @@ use super::rule_store::{LiveRules, RuleStore};
 use super::rules;
 use super::state::{Folder, Secret, StateDir};
 use crate::access_log::AccessLog;
-use crate::admin::{Latch, Readiness};
+use crate::admin::{self, Latch, Readiness};
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::config::rule_files::Texts;
@@ -26,12 +26,14 @@ use crate::dedup::store::Store;
 use crate::event::KeyMaker;
 use crate::faults::with_causes;
 use crate::filter::Rules;
+use crate::hosts::Hosts;
 use crate::ingest::bookkeeper::Bookkeeper;
 use crate::ingest::ledger::Waiting;
 use crate::ingest::{self, Ingest};
 use crate::inputs::access_log::Requests;
 use crate::inputs::{Uploads, plane};
 use crate::metrics;
+use crate::net::tls_server::ServerTls;
 use crate::spool::Spool;
 use crate::spool::dead_letter::DeadLetters;
 use crate::spool::fs::{Fs, RealFs};
@@ -59,12 +61,15 @@ pub(super) struct Parts {
     pub(super) books: Bookkeeper,
     pub(super) rules: Arc<ArcSwap<Rules>>,
     pub(super) ingest: Ingest,
+    /// Who sends.
+    pub(super) hosts: Hosts,
     pub(super) outputs: Outputs,
     pub(super) uploads: Uploads,
     /// Of the uploads; tunnels have their own.
     pub(super) access_log: AccessLog,
     pub(super) tunnels: Tunnels,
     admin: SocketAddr,
+    pub(super) admin_tls: Option<Arc<ServerTls>>,
     pub(super) started_at: SystemTime,
     pub(super) config_path: Option<PathBuf>,
     pub(super) in_force: InForce,
@@ -116,6 +121,7 @@ fn open(
     readiness: Readiness,
 ) -> anyhow::Result<Parts> {
     let state = StateDir::open(&config.state_dir)?;
+    let admin_tls = admin::load_tls(&config.admin, state.path()).context("admin plane")?.map(Arc::new);
     let kept = state.secret().and_then(|secret| keep(&config, state.folder(), &machine, secret));
     let is_standing_in = kept.is_err();
     let Kept { secret, clock, spool, dead_letters, dedup, waiting, books, positions } = match kept {
@@ -131,6 +137,8 @@ fn open(
     let rules = rules::build(&config, &texts, &rule_store.snapshot())?;
     let rules = Arc::new(ArcSwap::from_pointee(rules));
     let store: Arc<dyn Store> = dedup.clone();
+    let hosts = Hosts::new(config.hosts.clone(), clock.clone());
+    super::hosts::restore(&hosts, state.path());
     let ingest = Ingest::new(
         config.ingest.clone(),
         ingest::Parts {
@@ -140,6 +148,7 @@ fn open(
             spool: spool.clone(),
             dead_letters: Arc::clone(&dead_letters),
             waiting,
+            hosts: hosts.clone(),
         },
     );
     let outputs = Outputs::new(Common {
@@ -165,11 +174,13 @@ fn open(
         books,
         rules,
         ingest,
+        hosts,
         outputs,
         uploads,
         access_log,
         tunnels,
         admin,
+        admin_tls,
         started_at: SystemTime::now(),
         config_path,
         in_force: InForce::since_start(config),

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::build::Parts;
 use super::{dead_letters, opening, rules, series};
 use crate::access_log::AccessLog;
-use crate::admin::{Control, ControlError, Page, Selection};
+use crate::admin::{self, Control, ControlError, Page, Selection};
 use crate::config;
 use crate::config::rule_files::Texts;
 use crate::faults::with_causes;
@@ -117,6 +117,7 @@ async fn apply(parts: &Parts) -> anyhow::Result<String> {
     };
     let (wanted, texts, rules) =
         tokio::task::spawn_blocking(load).await.context("reading the configuration ended")??;
+    let admin_tls = admin::load_tls(&wanted.admin, &parts.in_force.started().state_dir).context("admin plane")?;
     let access_log = AccessLog::prepare(&wanted.access_log).context("access_log")?;
     let listeners = parts.uploads.prepare(&wanted.listeners)?;
     let tunnels = parts.tunnels.prepare(&wanted.tunnel, &parts.own_addresses(&listeners))?;
@@ -129,6 +130,10 @@ async fn apply(parts: &Parts) -> anyhow::Result<String> {
     parts.tunnels.apply(tunnels);
     parts.access_log.change_to(access_log);
     parts.uploads.apply(listeners, wanted.drain_grace.get());
+    if let (Some(running), Some(renewed)) = (&parts.admin_tls, &admin_tls) {
+        running.replace_with(renewed);
+    }
+    parts.hosts.configure(&wanted.hosts);
     parts.in_force.apply(wanted);
     series::begin(parts);
     parts.rule_texts.store(Arc::new(texts));

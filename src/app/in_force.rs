@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use crate::admin;
 use crate::config::Config;
 use crate::inputs::{self, http::limits};
+use crate::net::tls_server;
 
 /// The configurations of a running gateway.
 pub(super) struct InForce {
@@ -56,7 +58,7 @@ impl InForce {
         let differs = [
             ("state_dir", runs.state_dir != wanted.state_dir),
             ("telemetry", runs.telemetry != wanted.telemetry),
-            ("admin", runs.admin != wanted.admin),
+            ("admin", without_certificates(&runs.admin) != without_certificates(&wanted.admin)),
             ("ingest", runs.ingest != wanted.ingest),
             ("dedup", runs.dedup != wanted.dedup),
             ("spool", runs.spool != wanted.spool),
@@ -65,6 +67,12 @@ impl InForce {
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }
+}
+
+/// Without what a reload puts in force: certificates.
+fn without_certificates(config: &admin::Config) -> admin::Config {
+    let tls = tls_server::Config { mode: config.tls.mode, ..tls_server::Config::default() };
+    admin::Config { tls, ..config.clone() }
 }
 
 #[cfg(test)]

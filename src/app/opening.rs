@@ -6,6 +6,7 @@
 use super::memory;
 use super::rules;
 use super::state::{self, StateDir};
+use super::warnings;
 use crate::config::Config;
 use crate::faults::Fault;
 use crate::memory::Shares;
@@ -24,6 +25,7 @@ pub fn look(config: &Config, running: Option<&Config>) -> Vec<Fault> {
     }
     add("tunnel", config.tunnel.faults());
     add("access_log", config.access_log.faults());
+    add("", warnings::of(config).into_iter().map(|warning| Fault::warns("", warning)).collect());
     if running.is_none() {
         add("admin", config.admin.faults());
         add("", state(config));

@@ -6,12 +6,17 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::build::Parts;
+use super::warnings;
 use crate::admin::StatusSource;
 use crate::dedup::store::Store as _;
 use crate::filter::rules::Shown;
+use crate::hosts;
 use crate::memory::Shares;
 use crate::spool::Health;
 use crate::spool::dead_letter::Totals;
+
+/// Most hosts on the page of everything.
+const HOSTS_SHOWN: usize = 50;
 
 /// Hands the state to the admin plane.
 pub(super) struct Source(pub(super) Arc<Parts>);
@@ -19,6 +24,10 @@ pub(super) struct Source(pub(super) Arc<Parts>);
 impl StatusSource for Source {
     fn status(&self) -> Value {
         status(&self.0)
+    }
+
+    fn hosts(&self, filter: &hosts::Filter) -> Value {
+        json!({ "hosts": self.0.hosts.list(filter) })
     }
 }
 
@@ -35,13 +44,14 @@ pub(super) fn status(parts: &Parts) -> Value {
         "uptime_seconds": parts.uptime().as_secs(),
         "ready": parts.readiness.is_ready(),
         "not_ready_because": parts.readiness.reasons(),
-        "warnings": parts.readiness.warnings(),
+        "warnings": warned(parts),
         "state_dir": runs.state_dir,
         "config": parts.config_path,
         "waits_for_restart": parts.waits_for_restart(),
         "listeners": listeners.iter().map(|(name, address)| json!({"name": name, "address": address})).collect::<Vec<_>>(),
         "tunnels": parts.tunnels.status(),
         "rules": rules(parts),
+        "hosts": senders(parts),
         "without_time": parts.ingest.timeless(),
         "refusing_because": parts.ingest.troubles(),
         "account": {
@@ -93,6 +103,12 @@ pub(super) fn status(parts: &Parts) -> Value {
     })
 }
 
+/// What goes on, and a person should look at: of what happens, and of the configuration.
+fn warned(parts: &Parts) -> Vec<String> {
+    let of_now = parts.readiness.warnings().into_iter().map(str::to_owned);
+    of_now.chain(warnings::of(&parts.in_force.current())).collect()
+}
+
 /// How many dead letters there are, how many of each input were given up for newer ones, and what each output may keep.
 fn letters(parts: &Parts) -> (Totals, BTreeMap<String, u64>, Map<String, Value>) {
     let forwarders = parts.outputs.forwarders();
@@ -115,6 +131,14 @@ fn rules(parts: &Parts) -> Vec<Value> {
         })
     };
     parts.rules.load().list().into_iter().map(brief).collect()
+}
+
+/// How many senders there are, and the first of them: `gatepost hosts seen` tells the rest.
+fn senders(parts: &Parts) -> Value {
+    let hosts::Counts { known, silent, refused, forgotten } = parts.hosts.counts();
+    let first = hosts::Filter { limit: Some(HOSTS_SHOWN), ..hosts::Filter::default() };
+    let first = parts.hosts.list(&first);
+    json!({ "known": known, "silent": silent, "refused": refused, "forgotten": forgotten, "first": first })
 }
 
 fn health(health: &Health) -> Value {

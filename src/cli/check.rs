@@ -2,14 +2,13 @@
 //! take uploads?
 
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::send::client::Client;
+use super::admin_plane::{AdminPlane, At};
 use super::{EXIT_CONFIG, Global, counted, print};
 use crate::app::rules;
 use crate::config::{Config, LoadError, Loaded, Problems, reference};
@@ -20,6 +19,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Check a configuration, print the effective one, or ask the running gateway whether it is ready.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("admin", |arg| arg.requires("ready")))]
 pub struct Args {
     /// Print every effective value, defaults included, secrets as ***
     #[arg(long)]
@@ -30,19 +30,16 @@ pub struct Args {
     /// Ask the running gateway whether it takes uploads; exit code 1, with the reasons, when it does not
     #[arg(long, conflicts_with_all = ["print", "only_text"])]
     ready: bool,
-    /// The running gateway's admin plane [default: what the configuration says]. With it, no configuration is read
-    #[arg(long, requires = "ready", value_name = "URL")]
-    admin: Option<String>,
+    // Where a URL is given, no configuration is read.
+    #[command(flatten)]
+    at: At,
 }
 
 /// Runs the command. Exit code 78 when the configuration is wrong.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     if args.ready {
-        let admin = match args.admin {
-            Some(url) => url,
-            None => format!("http://{}", reachable(global.load()?.admin.listen)),
-        };
-        return ready(&admin, global);
+        let config = if args.at.is_given() { Config::default() } else { global.load()? };
+        return ready(&AdminPlane::at(&args.at, &config)?, global);
     }
     let loaded = match args.only_text {
         true => global.load().map(|config| Loaded { config, faulty: Vec::new(), warnings: Vec::new() }),
@@ -96,14 +93,11 @@ impl Readiness {
     }
 }
 
-fn ready(admin: &str, global: &Global) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let client = Client::new(None)?;
-    let url = format!("{}/readyz", admin.trim_end_matches('/'));
-    let readiness = match runtime.block_on(client.get(&url, READY_TIMEOUT)) {
-        Ok(answer) => serde_json::from_slice(&answer.body)
+fn ready(admin: &AdminPlane, global: &Global) -> anyhow::Result<ExitCode> {
+    let readiness = match admin.look("readyz", READY_TIMEOUT) {
+        (url, Ok(answer)) => serde_json::from_slice(&answer.body)
             .unwrap_or_else(|_| Readiness::unknown(format!("{url} answers {}, but not as a gateway", answer.status))),
-        Err(error) => Readiness::unknown(format!("{url}: {error}")),
+        (url, Err(error)) => Readiness::unknown(format!("{url}: {error:#}")),
     };
     print(&match (global.json, readiness.ready) {
         (true, _) => format!("{}\n", serde_json::to_string(&readiness)?),
@@ -111,16 +105,6 @@ fn ready(admin: &str, global: &Global) -> anyhow::Result<ExitCode> {
         (false, false) => format!("not ready: {}\n", readiness.reasons.join(", ")),
     })?;
     Ok(if readiness.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Where a listener on this address is reached from the same machine.
-pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen.port())
 }
 
 fn summary(config: &Config, rules: &Rules, global: &Global) -> String {
@@ -142,22 +126,5 @@ fn problems(error: &LoadError) -> serde_json::Value {
     match error {
         LoadError::Wrong(problems) => json!({ "ok": false, "file": problems.file, "problems": problems.problems }),
         LoadError::Unreadable { .. } => json!({ "ok": false, "error": error.to_string() }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_listener_on_every_address_is_asked_on_loopback() {
-        for (listen, asked) in [
-            ("0.0.0.0:9090", "127.0.0.1:9090"),
-            ("[::]:9090", "[::1]:9090"),
-            ("10.1.2.3:9090", "10.1.2.3:9090"),
-            ("127.0.0.1:1", "127.0.0.1:1"),
-        ] {
-            assert_eq!(reachable(listen.parse().expect("an address")).to_string(), asked);
-        }
     }
 }

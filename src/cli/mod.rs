@@ -14,6 +14,7 @@ use crate::app::opening;
 use crate::config::{self, Config, LoadError, Loaded};
 use crate::faults::with_causes;
 
+mod admin_plane;
 pub mod audit;
 pub mod azure;
 pub mod check;
@@ -98,7 +99,7 @@ enum Command {
     Demo(demo::Args),
     /// Upload events from .evtx files, NDJSON or XML to a gateway
     Send(send::Args),
-    /// Show what tunnels may reach, explain a decision, or list what was refused
+    /// Show what tunnels may reach, explain a decision, list what was refused, or who sends events and who has gone silent
     Hosts(hosts::Args),
     /// Show which events a query takes, or what it asks
     Xpath(xpath::Args),

@@ -141,6 +141,7 @@ fn announce(gateway: &Gateway, state_dir: &Path, config: Option<&Path>) {
     for (name, address) in gateway.tunnel_addresses() {
         tracing::info!(listener = name, %address, oms_event_id = 101, "tunnels are served");
     }
+    let url = gateway.admin_url();
     tracing::info!(%admin, state_dir = %state_dir.display(), "ready");
     if !io::stderr().is_terminal() {
         return;
@@ -152,7 +153,7 @@ fn announce(gateway: &Gateway, state_dir: &Path, config: Option<&Path>) {
     for (name, address) in gateway.tunnel_addresses() {
         text += &format!("  tunnels ({name})   http://{address}\n");
     }
-    text += &format!("  status            http://{admin}/\n  metrics           http://{admin}/metrics\n");
+    text += &format!("  status            {url}/\n  metrics           {url}/metrics\n");
     text += &format!("  state             {}\n", state_dir.display());
     text += &match config {
         Some(path) => format!("  configuration     {}\n\n", path.display()),

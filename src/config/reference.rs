@@ -295,7 +295,8 @@ impl Reference<'_> {
 struct Example<'a> {
     schema: &'a Schema,
     out: &'a mut String,
-    /// Inside `[[…]]`. There headers are commented out too, because one more table would be one more listener.
+    /// Inside `[[…]]`, or a table that is more than its keys. There headers are commented out too, because one more table
+    /// would be one more listener.
     in_list: bool,
 }
 
@@ -347,10 +348,18 @@ impl Example<'_> {
             self.out.push('\n');
             self.comment(&description(&self.schema.resolve(&field.schema)));
             let outside = self.in_list;
-            self.in_list |= header.starts_with("[[");
+            self.in_list |= header.starts_with("[[") || self.is_more_than_its_keys(&field);
             self.table(&join(path, &field.name), &header, &field.schema);
             self.in_list = outside;
         }
+    }
+
+    /// Whether an empty table means something else than none.
+    fn is_more_than_its_keys(&self, field: &Field) -> bool {
+        let Shape::Table(table) = self.schema.shape(&field.schema) else { return false };
+        let without = |inner: &Field| field.schema.get("default")?.get(&inner.name).cloned();
+        let empty = |inner: &Field| self.schema.resolve(&inner.schema).get("default").cloned();
+        table.fields.iter().any(|inner| without(inner).zip(empty(inner)).is_some_and(|(none, empty)| none != empty))
     }
 
     /// Makes settings comments of comments: a table can be there only once, and its other kinds are to be read.

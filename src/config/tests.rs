@@ -198,9 +198,9 @@ fn a_spool_that_could_not_be_opened_is_found_by_the_check() {
 #[test]
 fn sections_that_do_not_fit_each_other_are_reported() {
     assert_eq!(
-        report("[[listeners]]\nname = 'a'\nlisten = '127.0.0.1:9090'\n"),
+        report("[[listeners]]\nname = 'a'\nlisten = '127.0.0.1:8449'\n"),
         [
-            "gatepost.toml:3:10: listeners[0].listen = '127.0.0.1:9090': is the address of the admin plane too; choose another port"
+            "gatepost.toml:3:10: listeners[0].listen = '127.0.0.1:8449': is the address of the admin plane too; choose another port"
         ]
     );
     assert_eq!(
@@ -226,7 +226,7 @@ fn tunnels_listen_where_nothing_else_does() {
     let text = format!(
         "[[listeners]]\n{}{}{}{}",
         listener("a", "127.0.0.1:8443"),
-        listener("b", "127.0.0.1:9090"),
+        listener("b", "127.0.0.1:8449"),
         listener("c", "127.0.0.1:8080"),
         listener("d", "127.0.0.1:8080"),
     );

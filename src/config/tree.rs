@@ -15,7 +15,9 @@ use serde_json::{Map, Value};
 use super::load::Sections;
 use crate::spool::dead_letter;
 use crate::values::{PlaceToKeep, SpanOrZero};
-use crate::{access_log, admin, balancer, dedup, filter, forward, ingest, inputs, outputs, spool, telemetry, tunnel};
+use crate::{
+    access_log, admin, balancer, dedup, filter, forward, hosts, ingest, inputs, outputs, spool, telemetry, tunnel,
+};
 
 /// Everything that can be configured. Every key has a default: without a file Gatepost listens on loopback, keeps its
 /// state in `./gatepost-state` and writes events to files there.
@@ -49,6 +51,8 @@ pub struct Config {
     pub dedup: dedup::Config,
     /// The durable log between uploads and outputs.
     pub spool: spool::Config,
+    /// Who sends events, and from when on a computer counts as silent.
+    pub hosts: hosts::Config,
     /// What no endpoint takes, kept for a person.
     pub dead_letters: dead_letter::Config,
     /// Where events go. Each output gets every kept event, or what rules of `filter` route to it, and has a read position of
@@ -70,6 +74,7 @@ impl Default for Config {
             filter: filter::Config::default(),
             dedup: dedup::Config::default(),
             spool: spool::Config::default(),
+            hosts: hosts::Config::default(),
             dead_letters: dead_letter::Config::default(),
             outputs: vec![Output::default()],
         }
@@ -103,6 +108,7 @@ pub(super) fn read(sections: &mut Sections<'_>) -> Config {
     sections.one("filter", &mut config.filter, filter::Config::problems);
     sections.one("dedup", &mut config.dedup, none);
     sections.one("spool", &mut config.spool, spool_problems);
+    sections.one("hosts", &mut config.hosts, hosts::Config::problems);
     sections.one("dead_letters", &mut config.dead_letters, dead_letter::Config::problems);
     sections.list("outputs", &mut config.outputs, |output: &Output| output.output.problems());
     compare(&config, sections);

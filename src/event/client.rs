@@ -33,6 +33,8 @@ pub struct Client {
     pub scope: Arc<str>,
     /// The source address; `None` where there is none (files, replays).
     pub address: Option<IpAddr>,
+    /// What it calls itself (`User-Agent`), where it tells: at most 128 printable characters.
+    pub agent: Option<Arc<str>>,
     /// The names in its verified certificate, common name first; empty without one.
     pub identities: Arc<[String]>,
     /// The agent group that its credentials belong to.

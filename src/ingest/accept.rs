@@ -88,6 +88,13 @@ impl From<PutError> for Refusal {
     }
 }
 
+impl Refusal {
+    /// Whether it is what the upload held that was refused: another gateway, or a later time, would not change that.
+    pub fn is_about_its_content(&self) -> bool {
+        matches!(self, Self::Malformed(_) | Self::TooLarge | Self::Foreign(_) | Self::TooSlow { .. })
+    }
+}
+
 /// Takes uploads and makes them durable.
 pub trait Accept: Send + Sync + 'static {
     /// Resolves when the upload's events are durable (or filtered, or duplicates of durable ones), or refuses it whole.

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::dedup::store::{Claim, Store, Verdict};
 use crate::event::{EventKey, KeyMaker, Upload};
 use crate::filter::{Rules, Taken};
+use crate::hosts::{Hosts, Sender};
 use crate::memory::Shares;
 use crate::metrics;
 use crate::spool::dead_letter::DeadLetters;
@@ -70,6 +71,8 @@ pub struct Parts {
     pub dead_letters: Arc<Mutex<DeadLetters>>,
     /// Shares of the account that wait for a record.
     pub waiting: Arc<Waiting>,
+    /// Knows who sends.
+    pub hosts: Hosts,
 }
 
 /// Takes uploads and makes them durable. Cheap to clone.
@@ -94,7 +97,14 @@ impl Accept for Ingest {
         // keys were released, or the next try would forward them twice.
         let work = tokio::spawn({
             let inner = Arc::clone(&inner);
-            async move { inner.told(inner.clone().accept(upload).await) }
+            async move {
+                let sender = Sender::of(&upload);
+                let answer = inner.clone().accept(upload, &sender).await;
+                if answer.as_ref().is_err_and(Refusal::is_about_its_content) {
+                    inner.parts.hosts.refuse(&sender);
+                }
+                inner.told(answer)
+            }
         });
         Box::pin(
             async move { work.await.unwrap_or_else(|ended| inner.told(Err(ended_badly("the upload's task", &ended)))) },
@@ -163,7 +173,7 @@ impl Inner {
         result
     }
 
-    async fn accept(self: Arc<Self>, upload: Upload) -> Result<Receipt, Refusal> {
+    async fn accept(self: Arc<Self>, upload: Upload, sender: &Sender) -> Result<Receipt, Refusal> {
         self.check_spool()?;
         let body = upload.body.len();
         // Held until its events are durable: whoever changes the rules can wait for the last upload of the old ones.
@@ -191,6 +201,7 @@ impl Inner {
             count_rules(&sorted);
         }
         self.timeless.note(&sorted);
+        self.parts.hosts.note(sender, std::mem::take(&mut sorted.sightings), total.set_aside);
         Ok(total.receipt())
     }
 
@@ -213,7 +224,8 @@ impl Inner {
             if !self.parts.spool.is_in_place() {
                 return Err(Refusal::StateRemoved);
             }
-            sort::sort(upload, &rules, &self.parts.keys, self.config.record_max.as_usize(), now, &patience)
+            let sightings = self.parts.hosts.sightings();
+            sort::sort(upload, &rules, &self.parts.keys, self.config.record_max.as_usize(), now, sightings, &patience)
         };
         inner.turns.run(who, bytes, work).await.unwrap_or_else(|ended| {
             Err(match ended {

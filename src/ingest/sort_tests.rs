@@ -13,7 +13,7 @@ fn route(output: &str, stream: Option<&str>) -> Route {
 fn sort_by(rules: &Rules, upload: Upload) -> Result<Sorted, Refusal> {
     let (turn, presence) = (Turn::alone(), upload.presence.clone());
     let patience = Patience::of(&presence, &turn);
-    sort(upload, rules, &KeyMaker::new(&[0; 32]), 1000, SystemTime::now(), &patience)
+    sort(upload, rules, &KeyMaker::new(&[0; 32]), 1000, SystemTime::now(), Sightings::default(), &patience)
 }
 
 /// The two bytes `{}` as an event with a set.
@@ -35,6 +35,7 @@ fn sorted(records: Vec<Record>, part_max: usize, sets: Vec<Vec<Route>>) -> Sorte
         dropped: BTreeMap::new(),
         taken: Vec::new(),
         timeless: 0,
+        sightings: Sightings::default(),
         parts: cut(records, part_max, &sets),
         sets,
         body: BODY.clone(),

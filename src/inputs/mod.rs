@@ -129,6 +129,11 @@ impl Config {
         listen.into_iter().chain(tls).chain(entra).collect()
     }
 
+    /// What works, and is yet hardly meant.
+    pub fn warnings(&self) -> Vec<String> {
+        self.identity.warning(&self.auth, &self.entra).into_iter().collect()
+    }
+
     /// The agent groups that clients can belong to.
     pub fn groups(&self) -> impl Iterator<Item = &str> {
         self.auth.groups().chain(self.entra.groups())

@@ -14,4 +14,5 @@ pub mod tls_choice;
 pub mod tls_client;
 mod tls_files;
 pub mod tls_named;
+pub mod tls_own;
 pub mod tls_server;

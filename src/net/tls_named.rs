@@ -19,7 +19,6 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 pub struct Named {
     certificates: Vec<CertificateDer<'static>>,
     authorities: Arc<WebPkiServerVerifier>,
-    any_name: bool,
 }
 
 impl Named {
@@ -34,13 +33,7 @@ impl Named {
             roots.add(certificate.clone()).map_err(|error| error.to_string())?;
         }
         let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
-        Ok(Self { certificates, authorities: authorities.map_err(|error| error.to_string())?, any_name: false })
-    }
-
-    /// The same, but a certificate that is named is believed under whatever name its server was asked for: for a server of this
-    /// machine whose certificate was read from where the server reads it.
-    pub fn under_any_name(self) -> Self {
-        Self { any_name: true, ..self }
+        Ok(Self { certificates, authorities: authorities.map_err(|error| error.to_string())? })
     }
 }
 
@@ -54,7 +47,6 @@ impl ServerCertVerifier for Named {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         if self.certificates.iter().any(|named| named == shown) {
-            let name = Some(name).filter(|_| !self.any_name);
             return is_right_now(shown, name, now).map(|()| ServerCertVerified::assertion());
         }
         let verdict = self.authorities.verify_server_cert(shown, intermediates, name, ocsp, now);
@@ -88,10 +80,9 @@ impl ServerCertVerifier for Named {
 const AUTHORITY: &str = "the server shows a self-signed certificate (CA:TRUE) that is not in the file of trusted certificates; \
                          put exactly that certificate there, or give the server one that an authority has signed";
 
-/// Whether a certificate is valid now, and for this name if there is one.
-fn is_right_now(shown: &CertificateDer<'_>, name: Option<&ServerName<'_>>, now: UnixTime) -> Result<(), Error> {
-    let parsed = ParsedCertificate::try_from(shown)?;
-    name.map_or(Ok(()), |name| verify_server_name(&parsed, name))?;
+/// Whether a certificate is valid now, and for this name.
+fn is_right_now(shown: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Result<(), Error> {
+    verify_server_name(&ParsedCertificate::try_from(shown)?, name)?;
     let (_, certificate) = X509Certificate::from_der(shown).map_err(|_| CertificateError::BadEncoding)?;
     let (now, validity) = (i64::try_from(now.as_secs()).unwrap_or(i64::MAX), certificate.validity());
     if now < validity.not_before.timestamp() {
@@ -150,19 +141,6 @@ mod tests {
                 assert!(!error.contains("CaUsedAsEndEntity"), "{error}");
             }
         }
-    }
-
-    #[test]
-    fn a_pinned_certificate_needs_its_time_and_no_name() {
-        let (pinned, other) = (self_signed(false), self_signed(false));
-        let verdict = |shown: &CertificateDer<'_>, year: u64| {
-            let named = Named::new(vec![pinned.clone()], provider()).expect("a verifier").under_any_name();
-            let name = ServerName::try_from("192.0.2.1").expect("a name");
-            let now = UnixTime::since_unix_epoch(Duration::from_secs((year - 1970) * 31_557_000 + 86_400 * 100));
-            named.verify_server_cert(shown, &[], &name, &[], now).is_ok()
-        };
-        assert!(verdict(&pinned, 2026));
-        assert!(!verdict(&pinned, 2028) && !verdict(&other, 2026));
     }
 
     #[test]

@@ -116,6 +116,13 @@ impl Config {
         named.into_iter().find(|(_, named)| named.as_deref() == Some(path)).map_or("", |(key, _)| key)
     }
 
+    /// The files with the certificates that it shows: those that are named, or the one that is made in the state folder.
+    pub fn certificate_files(&self, state_dir: &Path) -> Vec<PathBuf> {
+        let named: Vec<PathBuf> =
+            [&self.certificate, &self.second_certificate].into_iter().flatten().cloned().collect();
+        if named.is_empty() { vec![own_certificate::path_in(&state_dir.join("tls"))] } else { named }
+    }
+
     /// What works and yet keeps some clients out. Reads the certificates that are named.
     pub fn warning(&self) -> Option<String> {
         let named = [&self.certificate, &self.second_certificate].into_iter().flatten();

@@ -76,8 +76,8 @@ impl Drop for Prometheus {
 impl Prometheus {
     fn start(folder: &Path, target: u16) -> Self {
         let config = std::fs::read_to_string(of_checkout("deploy/prometheus/prometheus.yml")).expect("it is there");
-        assert!(config.contains("localhost:9090") && config.contains("15s"), "the test adapts target and interval");
-        let config = config.replace("localhost:9090", &format!("127.0.0.1:{target}")).replace("15s", "1s");
+        assert!(config.contains("localhost:8449") && config.contains("15s"), "the test adapts target and interval");
+        let config = config.replace("localhost:8449", &format!("127.0.0.1:{target}")).replace("15s", "1s");
         std::fs::write(folder.join("prometheus.yml"), config).expect("a temporary folder");
         std::fs::copy(of_checkout("deploy/prometheus/alerts.yml"), folder.join("alerts.yml")).expect("it is there");
         let port = free_port();

@@ -10,6 +10,7 @@ use gatepost::dedup::memory::MemoryStore;
 use gatepost::dedup::store::{Claim, Remembered, Store};
 use gatepost::event::{Client, EventKey, KeyMaker, Presence, Syntax, Upload};
 use gatepost::filter::{EventSet, Rules};
+use gatepost::hosts::Hosts;
 use gatepost::ingest::ledger::Waiting;
 use gatepost::ingest::{self, Accept, Ingest, Receipt, Refusal};
 use gatepost::spool::dead_letter::DeadLetters;
@@ -91,6 +92,7 @@ impl Scene {
             rules: Arc::new(ArcSwap::from_pointee(Rules::of_event_set(EventSet::Everything))),
             keys: Arc::new(KeyMaker::new(&[7; 32])),
             dedup,
+            hosts: Hosts::new(gatepost::hosts::Config::default(), spool.clock().clone()),
             spool,
             dead_letters: Arc::new(Mutex::new(letters)),
             waiting: Arc::new(Waiting::default()),

@@ -78,6 +78,7 @@ const CERTIFICATE: &[&str] = &["gatepost_state_damaged_total{part=certificate}"]
 const LETTERS: &[&str] = &["gatepost_dead_letters_lost_total", "gatepost_state_damaged_total{part=dead_letters}"];
 const TOKEN_KEYS: &[&str] = &["gatepost_state_damaged_total{part=token_keys}"];
 const DEDUP: &[&str] = &["gatepost_state_damaged_total{part=dedup}"];
+const HOSTS: &[&str] = &["gatepost_state_damaged_total{part=hosts}"];
 const LEDGER: &[&str] = &["gatepost_state_damaged_total{part=ledger}"];
 
 const POSITION_GONE: &[&str] = &["gatepost_output_positions_lost_total{output=soc,cause=missing}"];
@@ -124,6 +125,9 @@ pub(crate) const TABLE: &[Row] = &[
     row("ledger.json", &[Cut, Flipped], told(LEDGER), "put aside as `ledger.damaged`; the account begins anew"),
     row("ledger.json", &[Older], NOTHING, "gets its checksum"),
     row("ledger.json", &[Alone], ONLY_THIS, "the account goes on"),
+    row("hosts.json", &[Gone], NOTHING, "who sends is learnt anew; who went silent before is not known"),
+    row("hosts.json", &[Cut, Flipped], told(HOSTS), "put aside as `hosts.damaged`; the same"),
+    row("hosts.json", &[Alone], ONLY_THIS, "who was there is waited for again"),
     row(
         "spool/*.seg",
         &[Gone, Cut],

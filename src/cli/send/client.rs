@@ -10,11 +10,13 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use crate::faults::with_causes;
 use crate::net::tls_named::Named;
+use crate::net::tls_own::Own;
 
 /// The largest answer that is read.
 const ANSWER_LIMIT: usize = 4 << 20;
@@ -59,38 +61,29 @@ impl Client {
     /// A client that trusts the certificates in this PEM text (authorities, or the very certificate of a self-signed
     /// server); without it, the authorities of the system.
     pub fn new(ca_pem: Option<&[u8]>) -> Result<Self, ClientError> {
-        Self::trusting(ca_pem, false)
-    }
-
-    /// A client that believes the very certificate in this PEM text, under whatever name: that of a gateway on this machine.
-    pub fn pinned(pem: &[u8]) -> Result<Self, ClientError> {
-        Self::trusting(Some(pem), true)
-    }
-
-    fn trusting(ca_pem: Option<&[u8]>, any_name: bool) -> Result<Self, ClientError> {
-        let wrong = |e: &dyn std::fmt::Display| ClientError::Certificates(e.to_string());
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|e| wrong(&e))?;
-        let tls = match ca_pem {
+        let tls = builder()?;
+        Ok(Self::with(match ca_pem {
             Some(pem) => {
-                let certificates: Vec<_> =
-                    CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|e| wrong(&e))?;
-                if certificates.is_empty() {
-                    return Err(wrong(&"there is no certificate in it"));
-                }
-                let named = Named::new(certificates, provider).map_err(|e| wrong(&e))?;
-                let named = if any_name { named.under_any_name() } else { named };
-                tls.dangerous().with_custom_certificate_verifier(Arc::new(named))
+                let named = Named::new(certificates(pem)?, provider()).map_err(|e| wrong(&e))?;
+                tls.dangerous().with_custom_certificate_verifier(Arc::new(named)).with_no_client_auth()
             }
             None => {
                 let mut roots = rustls::RootCertStore::empty();
                 roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-                tls.with_root_certificates(roots)
+                tls.with_root_certificates(roots).with_no_client_auth()
             }
-        };
-        let tls = tls.with_no_client_auth();
+        }))
+    }
+
+    /// A client of a server whose own certificates are at hand, in these PEM texts: it believes no others, and those under any
+    /// name.
+    pub fn of_own(pems: &[Vec<u8>]) -> Result<Self, ClientError> {
+        let certificates = pems.iter().map(|pem| certificates(pem)).collect::<Result<Vec<_>, _>>()?.concat();
+        let own = Arc::new(Own::new(certificates, provider()));
+        Ok(Self::with(builder()?.dangerous().with_custom_certificate_verifier(own).with_no_client_auth()))
+    }
+
+    fn with(tls: rustls::ClientConfig) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -100,7 +93,7 @@ impl Client {
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        Ok(Self { inner: legacy::Client::builder(TokioExecutor::new()).build(connector) })
+        Self { inner: legacy::Client::builder(TokioExecutor::new()).build(connector) }
     }
 
     /// Posts a body. `timeout` bounds the whole exchange.
@@ -154,4 +147,23 @@ impl Client {
             Err(_) => Err(SendError::NoAnswer(format!("nothing within {} s", timeout.as_secs_f32()))),
         }
     }
+}
+
+fn wrong(error: &dyn std::fmt::Display) -> ClientError {
+    ClientError::Certificates(error.to_string())
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+fn builder() -> Result<rustls::ConfigBuilder<rustls::ClientConfig, rustls::WantsVerifier>, ClientError> {
+    let builder = rustls::ClientConfig::builder_with_provider(provider());
+    builder.with_safe_default_protocol_versions().map_err(|error| wrong(&error))
+}
+
+/// At least one.
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ClientError> {
+    let found: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|e| wrong(&e))?;
+    if found.is_empty() { Err(wrong(&"there is no certificate in it")) } else { Ok(found) }
 }

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::client::Client;
 use super::uploader::Target;
 use super::{Args, Global};
-use crate::cli::check::reachable;
+use crate::cli::admin_plane::reachable;
 use crate::config::Config;
 use crate::inputs;
 use crate::net::tls_server::Mode;
@@ -58,7 +58,7 @@ impl Door {
         let own = || listener.tls.certificate.clone().unwrap_or_else(|| config.state_dir.join("tls/cert.pem"));
         let client = match (ca, is_tls) {
             (Some(ca), _) => Client::new(Some(&read(ca)?))?,
-            (None, true) => Client::pinned(&read(&own())?)?,
+            (None, true) => Client::of_own(&[read(&own())?])?,
             (None, false) => Client::new(None)?,
         };
         Ok(Self { target, client })

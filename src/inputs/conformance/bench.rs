@@ -17,6 +17,7 @@ use crate::cli::simulate::events::Host;
 use crate::dedup::memory::MemoryStore;
 use crate::event::{KeyMaker, Upload};
 use crate::filter::{EventSet, Rules};
+use crate::hosts::Hosts;
 use crate::ingest::ledger::Waiting;
 use crate::ingest::{self, Accept, Ingest, Receipt, Refusal};
 use crate::net::tls_server::Mode;
@@ -87,6 +88,7 @@ impl<'s> Bench<'s> {
             spool: spool.clone(),
             dead_letters: Arc::new(Mutex::new(letters.expect("dead letters"))),
             waiting: Arc::new(Waiting::default()),
+            hosts: Hosts::new(crate::hosts::Config::default(), spool.clock().clone()),
         };
         let (ingest, receipts) = (Ingest::new(ingest::Config::default(), parts), Arc::default());
         let accept = Noted { ingest: ingest.clone(), receipts: Arc::clone(&receipts) };

@@ -16,6 +16,9 @@ use crate::event::{Binding, Client};
 use crate::inputs::entra::{Grant, Issuer};
 use crate::values::Network;
 
+/// Most that is kept of what a client calls itself.
+const AGENT_MAX: usize = 128;
+
 /// Who may use a listener. With nothing configured, only clients of a listener on a loopback address are let in.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -196,7 +199,7 @@ impl Gate {
         let grant = self.issued(headers);
         let client = self.known(peer, headers, grant.as_ref(), network)?;
         let address = Some(peer.address.to_canonical());
-        let client = Client { address, identities: Arc::clone(&peer.certificate), ..client };
+        let client = Client { address, agent: agent(headers), identities: Arc::clone(&peer.certificate), ..client };
         Ok(Admitted { client, grant: grant.and_then(Result::ok) })
     }
 
@@ -300,6 +303,13 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 fn binding(hosts: &[String], resource_ids: &[String]) -> Binding {
     Binding { hosts: hosts.into(), resource_ids: resource_ids.into(), ..Binding::default() }
+}
+
+/// What a client calls itself, as far as it can be shown.
+fn agent(headers: &HeaderMap) -> Option<Arc<str>> {
+    let told = headers.get(header::USER_AGENT)?.as_bytes();
+    let printable = |byte: &u8| if matches!(byte, 0x20..=0x7e) { char::from(*byte) } else { '?' };
+    Some(told.iter().take(AGENT_MAX).map(printable).collect::<String>().into())
 }
 
 /// A client by the kind of what it showed; without a group it is its own scope.
