@@ -14,8 +14,9 @@ COPY --from=build --chown=65532:65532 /out/state /var/lib/gatepost
 USER 65532:65532
 VOLUME /var/lib/gatepost
 # Uploads, tunnels, and the admin plane.
-EXPOSE 8443 8080 9090
+EXPOSE 8443 8080 8449
+# With [admin.tls] override it: check --ready --admin https://127.0.0.1:8449 --admin-ca FILE.
 # Named here, or a configuration file that is broken later (and rightly ignored by the running gateway) would look unhealthy.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["/usr/local/bin/gatepost", "check", "--ready", "--admin", "http://127.0.0.1:9090"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["/usr/local/bin/gatepost", "check", "--ready", "--admin", "http://127.0.0.1:8449"]
 ENTRYPOINT ["/usr/local/bin/gatepost"]
 CMD ["run", "--config", "/etc/gatepost/gatepost.toml"]

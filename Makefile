@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test soak lint deny bench fuzz reference release
+.PHONY: help demo test soak lint deny advisories bench fuzz reference release
 
 help: ## This list.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ lint: ## Formatting and clippy, warnings are errors.
 deny: ## Licences, bans and sources of all dependencies.
 	scripts/tools.sh deny
 	$(CARGO) deny check licenses bans sources
+
+advisories: ## Known holes of all dependencies, where a copy of the database is at hand (ADVISORY_DB).
+	scripts/advisories.sh
 
 bench: ## Micro-benchmarks, the end-to-end load run, tunnels beside Squid and tinyproxy (docs/performance.md).
 	scripts/tools.sh bench

@@ -26,14 +26,17 @@ pub mod ingest;
 pub mod balancer;
 pub mod dedup;
 pub mod filter;
+pub mod hosts;
 pub mod outputs;
 pub mod spool;
 
 pub mod access_log;
 pub mod event;
 pub mod net;
+pub mod turns;
 
 pub mod clock;
+pub mod faults;
 pub mod limits;
 pub mod memory;
 pub mod metrics;

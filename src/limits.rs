@@ -16,14 +16,27 @@ pub const RULE_FILES_MAX: usize = 1_000;
 /// Bytes of a file that a `${file:…}` refers to. Enforced by `config/expand.rs`.
 pub const SECRET_FILE_MAX_BYTES: u64 = 64 << 10;
 
-/// Connections to the admin plane at one time; more wait in the system's queue. Enforced by `admin/serve.rs`.
+/// Connections to the admin plane at one time, beside those of probes. Enforced by `admin/serve/places.rs`.
 pub const ADMIN_CONNECTIONS_MAX: usize = 256;
 
-/// Time a client of the admin plane has to send the head of a request, also on a kept-alive connection. Enforced by
-/// `admin/serve.rs`.
-pub const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections to the admin plane at one time from this machine and from `admin.probes_from`, whatever else is open. Enforced
+/// by `admin/serve/places.rs`.
+pub const ADMIN_PROBE_CONNECTIONS_MAX: usize = 64;
 
-/// Time that an admin connection may be kept alive; a request under way then may still end. Enforced by `admin/serve.rs`.
+/// Connections to the admin plane at one time from one address (IPv6: its /64). Enforced by `admin/serve/places.rs`.
+pub const ADMIN_CONNECTIONS_PER_ADDRESS_MAX: usize = 32;
+
+/// Time a client of the admin plane has for TLS, and then from the start of the connection, or the first byte of a later
+/// request, to the end of a head. Enforced by `admin/serve`.
+pub const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time that the body of a request to the admin plane may take. Enforced by `admin/serve/visit.rs`.
+pub const ADMIN_BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time that an admin connection may be open between two requests. Enforced by `admin/serve`.
+pub const ADMIN_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Time that an admin connection may be kept alive; a request under way then may still end. Enforced by `admin/serve`.
 pub const ADMIN_CONNECTION_MAX_AGE: Duration = Duration::from_secs(600);
 
 /// Bytes of a request body to the admin plane. Enforced by `admin/control.rs`.

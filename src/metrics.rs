@@ -24,6 +24,9 @@ pub struct Metric {
     pub kind: Kind,
     /// The keys of its labels, in the order in which values are given.
     pub labels: &'static [&'static str],
+    /// For each label the values that it has from the start; none for a label whose values come from the configuration, or
+    /// are too many to be there before they are needed.
+    pub values: &'static [&'static [&'static str]],
     /// What it counts, in one sentence.
     pub help: &'static str,
     /// Upper bounds of the buckets of a histogram.
@@ -35,13 +38,15 @@ const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 const TUNNEL_LIVES: &[f64] = &[0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0];
 
 macro_rules! metrics {
-    ($($(#[doc = $help:literal])+ $id:ident = $kind:ident $name:literal [$($label:literal),*] $($buckets:ident)?;)+) => {
+    ($($(#[doc = $help:literal])+ $id:ident = $kind:ident $name:literal
+        [$($label:literal $(= $value:literal $(| $more:literal)*)?),*] $($buckets:ident)?;)+) => {
         $(
             $(#[doc = $help])+
             pub static $id: Metric = Metric {
                 name: $name,
                 kind: Kind::$kind,
                 labels: &[$($label),*],
+                values: &[$(&[$($value $(, $more)*)?]),*],
                 help: concat!($($help),+),
                 buckets: metrics!(@buckets $($buckets)?),
             };
@@ -66,17 +71,30 @@ metrics! {
     CLOCK_JUMPS = Counter "gatepost_clock_jumps_total" [];
     /// Files of the state directory that were found lost or damaged at the start or since, by part. What was done about each
     /// is in the log.
-    STATE_DAMAGED = Counter "gatepost_state_damaged_total" ["part"];
+    STATE_DAMAGED = Counter "gatepost_state_damaged_total" ["part" = "certificate" | "dead_letters" | "dedup" | "ledger" | "position" | "rules" | "secret" | "spool" | "token_keys"];
     /// 1 when a file or directory that the gateway has open was removed or replaced under it, else 0. Uploads are refused
     /// until a restart.
     STATE_REMOVED = Gauge "gatepost_state_removed" [];
+    /// 1 when the last reload of the configuration was applied, or there was none; 0 when it was refused and the old one is
+    /// still in force.
+    CONFIG_LAST_RELOAD_OK = Gauge "gatepost_config_last_reload_successful" [];
+    /// When the configuration that is in force was read, in seconds since 1970.
+    CONFIG_IN_FORCE_SINCE = Gauge "gatepost_config_in_force_timestamp_seconds" [];
+    /// Bytes that are free for Gatepost on the disk of the state directory.
+    STATE_FREE_BYTES = Gauge "gatepost_state_free_bytes" [];
+    /// Lines of the log, by level, for errors and warnings.
+    LOG_LINES = Counter "gatepost_log_lines_total" ["level" = "error" | "warn"];
     /// Configuration reloads, by result.
-    CONFIG_RELOADS = Counter "gatepost_config_reloads_total" ["result"];
+    CONFIG_RELOADS = Counter "gatepost_config_reloads_total" ["result" = "applied" | "refused"];
 
     /// Connections open now, by listener.
     CONNECTIONS_OPEN = Gauge "gatepost_connections_open" ["listener"];
     /// Connections refused or cut by the front door, by listener and reason.
     CONNECTIONS_REFUSED = Counter "gatepost_connections_refused_total" ["listener", "reason"];
+    /// Connections of the admin plane open now.
+    ADMIN_CONNECTIONS_OPEN = Gauge "gatepost_admin_connections_open" [];
+    /// Connections of the admin plane refused or cut, by reason; `made_room` are quiet ones that went because others came.
+    ADMIN_CONNECTIONS_REFUSED = Counter "gatepost_admin_connections_refused_total" ["reason"];
     /// Requests answered, by input and status.
     INPUT_REQUESTS = Counter "gatepost_input_requests_total" ["input", "status"];
     /// Requests that were not answered with success, by input and reason; the runbook has every reason.
@@ -84,14 +102,14 @@ metrics! {
     /// Seconds from the first byte of a request to its answer, by input.
     INPUT_REQUEST_SECONDS = Histogram "gatepost_input_request_seconds" ["input"] SECONDS;
     /// Requests for a token of the local Entra, by input and result.
-    ENTRA_TOKENS = Counter "gatepost_entra_tokens_total" ["input", "result"];
+    ENTRA_TOKENS = Counter "gatepost_entra_tokens_total" ["input", "result" = "issued" | "failed" | "refused"];
     /// Bytes of upload bodies, by input and whether counted on the wire or decompressed.
-    INPUT_BYTES = Counter "gatepost_input_bytes_total" ["input", "counted"];
+    INPUT_BYTES = Counter "gatepost_input_bytes_total" ["input", "counted" = "wire" | "decompressed"];
 
     /// Events in acknowledged uploads, by input: the left side of the account.
     EVENTS_RECEIVED = Counter "gatepost_events_received_total" ["input"];
     /// Events dropped by a rule, by input and reason.
-    EVENTS_FILTERED = Counter "gatepost_events_filtered_total" ["input", "reason"];
+    EVENTS_FILTERED = Counter "gatepost_events_filtered_total" ["input", "reason" = "not_in_event_set" | "not_selected"];
     /// Events that a rule took to an output, before duplicates are removed; an event that several rules take to one output
     /// counts for one of them.
     RULE_EVENTS = Counter "gatepost_rule_events_total" ["rule", "output"];
@@ -101,7 +119,7 @@ metrics! {
     EVENTS_SET_ASIDE = Counter "gatepost_events_set_aside_total" ["input"];
     /// Events that named a computer or resource that is not their sender's, by input and whether their upload was refused or
     /// they were kept and tagged.
-    EVENTS_FOREIGN = Counter "gatepost_events_foreign_total" ["input", "action"];
+    EVENTS_FOREIGN = Counter "gatepost_events_foreign_total" ["input", "action" = "refused" | "tagged"];
     /// Windows events in acknowledged uploads that had no readable time, by input: they are known by their content only, and a
     /// workspace puts the time of arrival in its place. `/status` says who sends them.
     EVENTS_TIMELESS = Counter "gatepost_events_without_time_total" ["input"];
@@ -111,9 +129,19 @@ metrics! {
     /// Events appended to the spool, by input.
     EVENTS_SPOOLED = Counter "gatepost_events_spooled_total" ["input"];
     /// Uploads refused because of load, or because of a trouble of the gateway's own, by reason.
-    UPLOADS_SHED = Counter "gatepost_uploads_shed_total" ["reason"];
+    UPLOADS_SHED = Counter "gatepost_uploads_shed_total"
+        ["reason" = "in_flight_bytes" | "crowded" | "stopping" | "spool_full" | "spool_failed" | "state_removed" | "dead_letters_full" | "dead_letters_failed" | "internal" | "too_slow" | "gone" | "held"];
     /// Bytes of uploads being worked on now.
     INGEST_IN_FLIGHT_BYTES = Gauge "gatepost_ingest_in_flight_bytes" [];
+
+    /// Computers that are known to send events, by the group of `hosts.groups` that they are in; `other` are in none.
+    HOSTS_KNOWN = Gauge "gatepost_hosts_known" ["group"];
+    /// Computers that have sent nothing for longer than their group allows, by group.
+    HOSTS_SILENT = Gauge "gatepost_hosts_silent" ["group"];
+    /// Clients of which an upload was refused within the last hour, for what it held.
+    HOSTS_REFUSED = Gauge "gatepost_hosts_refused" [];
+    /// Computers and clients that were forgotten because more sent than `hosts.max`.
+    HOSTS_FORGOTTEN = Counter "gatepost_hosts_forgotten_total" [];
 
     /// Event keys remembered for deduplication.
     DEDUP_KEYS = Gauge "gatepost_dedup_keys" [];
@@ -131,7 +159,7 @@ metrics! {
     /// Seconds from handing an append to the spool until it was durable.
     SPOOL_APPEND_SECONDS = Histogram "gatepost_spool_append_seconds" [] SECONDS;
     /// Appends that failed, by reason.
-    SPOOL_APPEND_FAILURES = Counter "gatepost_spool_append_failures_total" ["reason"];
+    SPOOL_APPEND_FAILURES = Counter "gatepost_spool_append_failures_total" ["reason" = "spool_full" | "spool_failed" | "too_large" | "stopping"];
     /// Group commits: one write and one fsync each.
     SPOOL_COMMITS = Counter "gatepost_spool_commits_total" [];
     /// Events lost to damage of the spool's files while an output still had to send them: counted once, by whoever finds
@@ -168,7 +196,7 @@ metrics! {
     EVENTS_IN_DOUBT = Gauge "gatepost_events_in_doubt" ["output"];
     /// The same by what left it open: "no_answer", "failed" (408, 5xx), "overloaded" (429, 503: most endpoints took
     /// nothing) or "restart".
-    EVENTS_AMBIGUOUS_BY_REASON = Counter "gatepost_events_ambiguous_by_reason_total" ["output", "reason"];
+    EVENTS_AMBIGUOUS_BY_REASON = Counter "gatepost_events_ambiguous_by_reason_total" ["output", "reason" = "no_answer" | "failed" | "overloaded" | "restart"];
     /// Requests to endpoints, by output, endpoint and outcome.
     FORWARD_REQUESTS = Counter "gatepost_forward_requests_total" ["output", "endpoint", "outcome"];
     /// Requests that an endpoint refused (400, 413) and another endpoint took as they were, by output and the one that refused.
@@ -176,7 +204,7 @@ metrics! {
     /// Seconds from sending a batch to its answer, by output and endpoint.
     FORWARD_REQUEST_SECONDS = Histogram "gatepost_forward_request_seconds" ["output", "endpoint"] SECONDS;
     /// Bytes sent to endpoints, by output and whether counted on the wire or before compression.
-    FORWARD_BYTES = Counter "gatepost_forward_bytes_total" ["output", "counted"];
+    FORWARD_BYTES = Counter "gatepost_forward_bytes_total" ["output", "counted" = "wire" | "plain"];
     /// State of an endpoint: 1 for the one it is in, by output, endpoint and state.
     ENDPOINT_STATE = Gauge "gatepost_endpoint_state" ["output", "endpoint", "state"];
     /// Requests in flight, by output and endpoint.
@@ -218,6 +246,13 @@ metrics! {
     DEAD_LETTERS_BY_REASON = Gauge "gatepost_dead_letters_by_reason" ["source", "reason"];
     /// Dead letters that were found damaged or missing at the start.
     DEAD_LETTERS_LOST = Counter "gatepost_dead_letters_lost_total" [];
+    /// Records of inputs that were not understood and whose dead letters were given up for newer ones, because they
+    /// filled the share of their sender or of all inputs.
+    DEAD_LETTERS_DISPLACED = Counter "gatepost_dead_letters_displaced_total" ["source", "reason" = "not_understood"];
+    /// 1 while an output waits until there is room for its dead letters, else 0.
+    OUTPUT_WAITS_FOR_LETTERS = Gauge "gatepost_output_waits_for_dead_letters" ["output"];
+    /// Bytes of disk that an output's dead letters take, as a share of what they may take: from 1 on it waits.
+    DEAD_LETTERS_SHARE_USED = Gauge "gatepost_dead_letters_share_used" ["output"];
     /// Bytes of disk that dead letters take.
     DEAD_LETTER_BYTES = Gauge "gatepost_dead_letter_bytes" [];
 }
@@ -226,6 +261,16 @@ impl Metric {
     fn key(&self, values: &[&str]) -> Vec<::metrics::Label> {
         debug_assert_eq!(values.len(), self.labels.len(), "{}", self.name);
         self.labels.iter().zip(values).map(|(key, value)| ::metrics::Label::new(*key, (*value).to_owned())).collect()
+    }
+
+    /// Makes a counter or histogram exist with nothing in it, so that its first increase is an increase.
+    pub fn begin(&self, values: &[&str]) {
+        match self.kind {
+            Kind::Counter => ::metrics::counter!(self.name, self.key(values)).increment(0),
+            // It has no value without observations; asking for it makes it known.
+            Kind::Histogram => drop(::metrics::histogram!(self.name, self.key(values))),
+            Kind::Gauge => {}
+        }
     }
 
     /// Adds to a counter.

@@ -41,6 +41,22 @@ pub enum Format {
     Json,
 }
 
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+const RIGHT: &str = "write one of \"off\", \"error\", \"warn\", \"info\", \"debug\" and \"trace\", and parts with levels of \
+                     their own behind it: \"info,gatepost::forward=debug\"";
+
+/// Whether this is a level, or a part with its level.
+fn is_directive(text: &str) -> bool {
+    let level = match text.rsplit_once('=') {
+        // Within `[span{field=value}]` an equals sign is no end.
+        Some((_, level)) if !level.contains(['}', ']']) => level,
+        Some(_) => return false,
+        None => text,
+    };
+    LEVELS.iter().any(|known| level.trim().eq_ignore_ascii_case(known))
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self { level: "info".to_owned(), format: Format::Auto }
@@ -50,13 +66,14 @@ impl Default for Config {
 impl Config {
     /// What is wrong beyond the types of the values: (key, what would be right).
     pub fn problems(&self) -> Vec<(&'static str, String)> {
-        match self.filter() {
-            Ok(_) => Vec::new(),
-            Err(_) => vec![(
-                "level",
-                "is not a filter; write a level such as \"info\", or \"info,gatepost::forward=debug\"".to_owned(),
-            )],
-        }
+        // To the parser a word that is no level is the name of a part: with `inof` nothing would ever be written.
+        let wrong = self.level.split(',').find(|directive| !is_directive(directive));
+        let told = match wrong {
+            Some(directive) => format!("holds {:?}, which is no level; {RIGHT}", directive.trim()),
+            None if self.filter().is_err() => format!("is not a filter; {RIGHT}"),
+            None => return Vec::new(),
+        };
+        vec![("level", told)]
     }
 
     fn filter(&self) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
@@ -75,18 +92,36 @@ pub enum InitError {
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// Sets up the log of this process. Call once, before anything runs.
-pub fn init(config: &Config) -> Result<(), InitError> {
+/// Sets up the log of this process. Call once, before anything runs. `count` is told the level of each line, such as
+/// `"error"`.
+pub fn init(config: &Config, count: fn(&'static str)) -> Result<(), InitError> {
+    use tracing_subscriber::layer::SubscriberExt;
     use tracing_subscriber::util::SubscriberInitExt;
 
     let lines = tracing_subscriber::fmt().with_env_filter(config.filter()?).with_writer(std::io::stderr);
     let terminal = std::io::stderr().is_terminal();
+    let counter = Counter { count };
     match config.format {
-        Format::Human => lines.with_ansi(terminal).finish().try_init()?,
-        Format::Auto if terminal => lines.finish().try_init()?,
-        Format::Auto | Format::Json => lines.json().flatten_event(true).finish().try_init()?,
+        Format::Human => lines.with_ansi(terminal).finish().with(counter).try_init()?,
+        Format::Auto if terminal => lines.finish().with(counter).try_init()?,
+        Format::Auto | Format::Json => lines.json().flatten_event(true).finish().with(counter).try_init()?,
     }
     Ok(())
+}
+
+/// Counts the lines that are written: a log that nobody reads still raises an alarm.
+struct Counter {
+    count: fn(&'static str),
+}
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Counter {
+    fn on_event(&self, event: &tracing::Event<'_>, _context: tracing_subscriber::layer::Context<'_, S>) {
+        match *event.metadata().level() {
+            tracing::Level::ERROR => (self.count)("error"),
+            tracing::Level::WARN => (self.count)("warn"),
+            _ => {}
+        }
+    }
 }
 
 /// Kinds of lines that are remembered at a time.
@@ -170,6 +205,12 @@ mod tests {
         assert!(Config::default().problems().is_empty());
         assert!(config("info,gatepost::forward=debug").problems().is_empty());
         assert!(config("off").problems().is_empty());
-        assert_eq!(config("gatepost=loud").problems()[0].0, "level");
+        for level in ["inof", "gatepost=loud", "info,gatepost::forward", "", "info,", "2", "info;debug"] {
+            let found = config(level).problems();
+            assert!(found.len() == 1 && found[0].1.contains("\"warn\""), "{level}: {found:?}");
+        }
+        for level in ["INFO", "warn,gatepost::net=trace", "off,gatepost=info", "info,gatepost[span]=debug"] {
+            assert_eq!(config(level).problems(), [], "{level}");
+        }
     }
 }

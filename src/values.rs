@@ -380,6 +380,38 @@ impl JsonSchema for Secret {
     }
 }
 
+/// In the schema of a configuration: the path of a file, or of a folder with files, that is read when the configuration comes
+/// into force. Write it as `#[schemars(with = "Option<FileToRead>")]` at the field. Relative ones start at the folder of the
+/// configuration, and another content asks for a reload.
+#[derive(Debug)]
+pub struct FileToRead;
+
+/// In the schema of a configuration: the path of what Gatepost keeps itself, or reads again and again as it runs. Relative ones
+/// start at the folder of the configuration.
+#[derive(Debug)]
+pub struct PlaceToKeep;
+
+macro_rules! path_schema {
+    ($type:ty, $name:literal) => {
+        impl JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                $name.into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "format": $name })
+            }
+        }
+    };
+}
+
+path_schema!(FileToRead, "file-to-read");
+path_schema!(PlaceToKeep, "place-to-keep");
+
 #[cfg(test)]
 mod tests {
     use super::*;

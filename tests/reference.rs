@@ -5,6 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use gatepost::config::reference;
+use gatepost::event::{MAX_EVENTS, MAX_JSON_DEPTH, MAX_RECORD_BYTES};
+use gatepost::inputs::entra::request::FORMS_MAX;
+use gatepost::limits::{
+    AZURE_BODY_MAX_BYTES, AZURE_PAGE_MAX, DCR_ASSOCIATIONS_MAX, DCR_FINDINGS_MAX, DCR_RULES_MAX,
+    DCR_TEMPLATE_GROWTH_MAX_BYTES, DCR_TEXT_MAX_BYTES,
+};
 use gatepost::tunnel::Reason;
 
 #[path = "state_table/table.rs"]
@@ -100,6 +106,33 @@ fn the_threat_model_names_tests_that_exist() {
         }
     }
     assert!(named > 30, "only {named} are named");
+}
+
+/// A number as the documents write it.
+fn number(number: usize) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).map(|group| std::str::from_utf8(group).expect("digits")).collect();
+    groups.into_iter().rev().collect::<Vec<_>>().join(",")
+}
+
+#[test]
+fn the_threat_model_names_the_limits_that_are_in_force() {
+    let model = fs::read_to_string(of_checkout("docs/threat-model.md")).expect("it is there");
+    let mib = |bytes: usize| format!("{} MiB", bytes >> 20);
+    let (rules, page) = (number(DCR_RULES_MAX), number(AZURE_PAGE_MAX));
+    let told = [
+        format!("{} levels; {} an event; {} events;", MAX_JSON_DEPTH, mib(MAX_RECORD_BYTES), number(MAX_EVENTS)),
+        format!("{} a file, {rules} rules, ", mib(DCR_TEXT_MAX_BYTES)),
+        format!("grow to {} in all", mib(DCR_TEMPLATE_GROWTH_MAX_BYTES)),
+        format!("{} findings are told", number(DCR_FINDINGS_MAX)),
+        format!("{} a body, {rules} rules, {} associations", mib(AZURE_BODY_MAX_BYTES), number(DCR_ASSOCIATIONS_MAX)),
+        format!("associations, pages of {page}"),
+        format!("forms have {} of their own", mib(usize::try_from(FORMS_MAX).expect("it is small"))),
+    ];
+    for told in told {
+        assert!(model.contains(&told), "docs/threat-model.md does not say {told:?}");
+    }
 }
 
 fn read_all(folder: &Path, into: &mut String) {

@@ -15,9 +15,9 @@ use source::Source;
 
 /// A module imports only from rows below its own, and never from another module of its own row.
 const LAYERS: [&[&str]; 8] = [
-    &["clock", "limits", "memory", "metrics", "telemetry", "values"],
-    &["access_log", "event", "net"],
-    &["filter", "dedup", "spool", "balancer", "outputs"],
+    &["clock", "faults", "limits", "memory", "metrics", "telemetry", "values"],
+    &["access_log", "event", "net", "turns"],
+    &["filter", "dedup", "spool", "balancer", "outputs", "hosts"],
     &["ingest", "forward"],
     &["admin", "tunnel", "inputs"],
     &["config"],
@@ -113,6 +113,60 @@ fn metrics_are_named_in_one_place() {
     check(problems);
 }
 
+/// Else a relative one would start at the working directory, and a renewed file would not be noticed.
+#[test]
+fn paths_of_the_configuration_say_what_they_are_of() {
+    let mut problems = Vec::new();
+    for source in Source::all("src").iter().filter(|source| source.text.contains("JsonSchema)]")) {
+        let lines: Vec<&str> = source.text.lines().map(str::trim).collect();
+        for (n, line) in lines.iter().enumerate() {
+            let is_path = [": PathBuf,", ": Option<PathBuf>,", ": Vec<PathBuf>,"].iter().any(|end| line.ends_with(end));
+            // Errors and the like name the file that they are about.
+            let is_key = is_path && !line.starts_with("path:");
+            let is_told = lines[n.saturating_sub(3)..n]
+                .iter()
+                .any(|line| line.contains("FileToRead") || line.contains("PlaceToKeep"));
+            if is_key && !is_told {
+                problems.push(source.at(n + 1, "say `#[schemars(with = \"Option<FileToRead>\")]`, or PlaceToKeep"));
+            }
+        }
+    }
+    check(problems);
+}
+
+#[test]
+fn log_lines_for_operators_hold_no_debug_text() {
+    let mut problems = Vec::new();
+    for source in Source::all("src") {
+        let tokens: Vec<&str> = source.tokens.iter().map(|token| token.text.as_str()).collect();
+        for at in 0..tokens.len() {
+            if let ["tracing", ":", ":", "error" | "warn" | "info", "!", "(", ..] = &tokens[at..]
+                && shows_debug_text(&tokens[at + 5..])
+            {
+                let line = source.tokens[at].line;
+                problems.push(source.at(line, "`?` and `{:?}` are for us: give it fields of their own, or Display"));
+            }
+        }
+    }
+    check(problems);
+}
+
+/// Whether the arguments that begin here are formatted for debugging: `?field`, `field = ?value`, `{value:?}`.
+fn shows_debug_text(tokens: &[&str]) -> bool {
+    let mut depth = 0;
+    for (n, token) in tokens.iter().enumerate() {
+        depth += i32::from(*token == "(") - i32::from(*token == ")");
+        let is_field = n > 0 && *token == "?" && matches!(tokens[n - 1], "(" | "," | "=");
+        if is_field || token.starts_with('"') && (token.contains(":?}") || token.contains(":#?}")) {
+            return true;
+        }
+        if depth == 0 {
+            return false;
+        }
+    }
+    false
+}
+
 #[test]
 fn dashboards_and_alerts_name_metrics_that_exist() {
     let names = metric_names();
@@ -167,6 +221,17 @@ pub(in crate::filter) fn g() {}
     let allowed = |from, to: &str| climb(from, to, 1).is_none();
     assert!(allowed("filter", "filter") && allowed("filter", "event") && allowed("cli", "limits"));
     assert!(!allowed("filter", "spool") && !allowed("event", "ingest") && !allowed("filter", "nowhere"));
+    for (text, shows) in [
+        ("(?range, \"x\")", true),
+        ("(a = 1, b = ?c, \"x\")", true),
+        ("(\"x {c:?}\")", true),
+        ("(a = b(c)?, \"x\") ?c", false),
+        ("(%a, \"x {c}\")", false),
+    ] {
+        let source = Source::parse(PathBuf::from("src/app.rs"), format!("g{text}"));
+        let tokens: Vec<&str> = source.tokens.iter().map(|token| token.text.as_str()).collect();
+        assert_eq!(shows_debug_text(&tokens[1..]), shows, "{text}");
+    }
     assert!(names_path(concat!("cd /wo", "rk/main"), MACHINE_PATHS[0]));
     assert!(!names_path(concat!("https://host/a/wo", "rk/b"), MACHINE_PATHS[0]));
 }

@@ -6,6 +6,7 @@ use gatepost::inputs::data_collector::Columns;
 use gatepost::inputs::data_collector::rewrite::{How, rewrite};
 use gatepost::inputs::data_collector::signature::{shown, unix_seconds};
 use gatepost::inputs::http::body::Memory;
+use gatepost::turns::Who;
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
 
@@ -18,7 +19,7 @@ fuzz_target!(|input: (&str, Vec<String>, Option<&str>, bool, &[u8])| {
     let columns = suffixes.then(|| Columns::new(&columns));
     let arrival = Timestamp::from_ticks(0);
     let how = How { columns: columns.as_ref(), time_field, resource_id: Some(header), arrival };
-    if let Ok(rows) = rewrite(body, &how, LIMIT, &mut Memory::new(4 * LIMIT).share()) {
+    if let Ok(rows) = rewrite(body, &how, LIMIT, &mut Memory::new(4 * LIMIT).share(&Who::default())) {
         assert!(rows.text.len() as u64 <= LIMIT);
         assert!(serde_json::from_slice::<Vec<&RawValue>>(&rows.text).is_ok());
     }

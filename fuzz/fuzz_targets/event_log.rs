@@ -7,6 +7,7 @@ use gatepost::event::{Presence, Syntax};
 use gatepost::event::from_evtx::{Found, Log, MAGIC, xml};
 use gatepost::inputs::http::body::Memory;
 use gatepost::inputs::http::readable::read;
+use gatepost::turns::{Turn, Who};
 use libfuzzer_sys::fuzz_target;
 
 const LIMIT: u64 = 1 << 20;
@@ -21,7 +22,7 @@ fuzz_target!(|input: &[u8]| {
         assert_eq!(read, Ok(()));
     }
     let memory = Memory::new(128 << 20);
-    if let Ok(readable) = read(log.into(), Syntax::Sniff, LIMIT, &mut memory.share(), &Presence::default()) {
+    if let Ok(readable) = read(log.into(), Syntax::Sniff, LIMIT, &mut memory.share(&Who::default()), &Turn::alone(), &Presence::default()) {
         assert!(readable.body.len() as u64 <= LIMIT);
         assert!(readable.damaged.iter().all(|damaged| damaged.span.end <= readable.body.len()));
     }

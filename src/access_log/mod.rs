@@ -20,7 +20,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::faults::{self, Fault};
 use crate::metrics;
+use crate::values::PlaceToKeep;
 use writer::{Target, Writer};
 
 /// Lines that may wait to be written.
@@ -36,6 +38,7 @@ pub struct Config {
     /// Whether lines are written. Default true.
     pub enabled: bool,
     /// The file that lines are appended to; opened anew on a reload, so that it can be rotated. Default: standard error.
+    #[schemars(with = "Option<PlaceToKeep>")]
     pub file: Option<PathBuf>,
     /// How lines are written. Default `"json"`.
     pub format: Format,
@@ -44,6 +47,14 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self { enabled: true, file: None, format: Format::Json }
+    }
+}
+
+impl Config {
+    /// Why its file cannot be written; makes none.
+    pub fn faults(&self) -> Vec<Fault> {
+        let file = self.file.as_deref().filter(|_| self.enabled);
+        file.and_then(faults::in_appended_file).map(|reason| Fault::stops("file", reason)).into_iter().collect()
     }
 }
 

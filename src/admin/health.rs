@@ -24,6 +24,8 @@ pub struct Readiness(Arc<Mutex<Objections>>);
 struct Objections {
     latches: BTreeMap<String, usize>,
     conditions: BTreeSet<&'static str>,
+    /// No objections: what a person should know although uploads are welcome.
+    warnings: BTreeSet<&'static str>,
 }
 
 impl Default for Readiness {
@@ -56,6 +58,21 @@ impl Readiness {
                 objections.conditions.remove(reason);
             }
         });
+    }
+
+    /// Switches the warning of this name on or off. It stands beside the answer and does not change it.
+    pub fn warn(&self, warning: &'static str, holds: bool) {
+        let warnings = &mut self.lock().warnings;
+        if holds {
+            warnings.insert(warning);
+        } else {
+            warnings.remove(warning);
+        }
+    }
+
+    /// Every warning, in a stable order.
+    pub fn warnings(&self) -> Vec<&'static str> {
+        self.lock().warnings.iter().copied().collect()
     }
 
     /// Every objection, each once, in a stable order; empty when ready.
@@ -128,7 +145,12 @@ async fn ready(State(readiness): State<Readiness>) -> Response {
     let reasons = readiness.reasons();
     let ready = reasons.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "ready": ready, "reasons": reasons }))).into_response()
+    let mut said = json!({ "ready": ready, "reasons": reasons });
+    let warnings = readiness.warnings();
+    if !warnings.is_empty() {
+        said["warnings"] = json!(warnings);
+    }
+    (status, Json(said)).into_response()
 }
 
 #[cfg(test)]
@@ -148,5 +170,10 @@ mod tests {
         assert_eq!(readiness.reasons(), ["starting"]);
         drop(second);
         assert!(readiness.is_ready());
+        readiness.warn("a warning", true);
+        assert!(readiness.is_ready());
+        assert_eq!(readiness.warnings(), ["a warning"]);
+        readiness.warn("a warning", false);
+        assert!(readiness.warnings().is_empty());
     }
 }

@@ -1,12 +1,15 @@
-//! The admin plane: health, readiness, metrics, status, control. Plain HTTP/1.1, on loopback by default.
+//! The admin plane: health, readiness, metrics, status, control. HTTP/1.1, in TLS where that is configured, on loopback by
+//! default.
 //!
-//! Reading health and metrics needs nothing, so that load balancers and Prometheus just work. Everything that changes
-//! something or shows events goes through [`guard`]: a token when one is configured, nothing at all beyond loopback
-//! without one, and only under a name of our own, so that a web page in an operator's browser cannot reach it.
+//! Health needs nothing and comes through whatever others do ([`serve`]), so that load balancers just work; nor do metrics and
+//! status, unless the configuration says so. Everything that changes something or shows events goes through [`guard`]: a token
+//! when one is configured, nothing at all beyond loopback without one, and only under a name of our own, so that a web page in
+//! an operator's browser cannot reach it.
 //!
 //! The plane knows nothing of what it shows: `app` hands down a [`StatusSource`], a [`Control`] and an [`azure::RuleBook`].
 
 pub mod azure;
+mod config;
 mod control;
 mod guard;
 mod health;
@@ -17,57 +20,15 @@ mod status;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use axum::{Router, middleware};
 
+pub use config::{Config, Scope};
 pub use control::{Control, ControlError, Page, Selection};
-pub use guard::Guard;
+pub use guard::{Arrival, Guard};
 pub use health::{Latch, Readiness};
 pub use scrape::{InstallError, Scrape};
-pub use serve::{bind, serve};
+pub use serve::{Door, bind, load_tls, serve};
 pub use status::StatusSource;
-
-use crate::values::Secret;
-
-/// Settings of the admin plane.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// Address and port. The default is reachable from this machine only. `/livez`, `/readyz`, `/metrics` and `/status`
-    /// answer everybody who reaches it.
-    pub listen: SocketAddr,
-    /// Bearer token for reload, drain, dead letters and rules. Without one they work only while `listen` is a loopback address.
-    pub token: Option<Secret>,
-    /// Host names, without port, under which reload, drain, dead letters and rules may be called, beside `localhost`,
-    /// `127.0.0.1` and `[::1]`. Other names are refused, so that a web page cannot make an operator's browser call them.
-    pub allowed_hosts: Vec<String>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9090)), token: None, allowed_hosts: Vec::new() }
-    }
-}
-
-impl Config {
-    /// What is wrong beyond the types of the values: (key, what would be right).
-    pub fn problems(&self) -> Vec<(String, String)> {
-        let mut problems = Vec::new();
-        if let Some(token) = &self.token
-            && token.reveal().len() < 16
-        {
-            problems.push(("token".to_owned(), "is too short; `gatepost token` makes a good one".to_owned()));
-        }
-        for (n, host) in self.allowed_hosts.iter().enumerate() {
-            if host.is_empty() || host.contains(['/', ' ', '*']) || (host.contains(':') && !host.starts_with('[')) {
-                let message = "is not a host name; write the name alone, such as \"gatepost.example.com\"";
-                problems.push((format!("allowed_hosts[{n}]"), message.to_owned()));
-            }
-        }
-        problems
-    }
-}
 
 /// What the admin plane shows and moves; made by `app`.
 #[derive(Clone)]
@@ -87,11 +48,13 @@ pub struct Parts {
 /// Every route. `bound` is the address that the listener really has: it decides what needs a token.
 pub fn router(config: &Config, bound: SocketAddr, parts: Parts) -> Router {
     let guard = Guard::new(config, bound);
+    let look = scrape::routes(parts.scrape)
+        .merge(status::routes(parts.status))
+        .route_layer(middleware::from_fn_with_state(guard.clone(), guard::check_look));
     azure::routes(parts.rules, guard.clone())
         .merge(control::routes(parts.control, guard))
         .merge(health::routes(parts.readiness))
-        .merge(scrape::routes(parts.scrape))
-        .merge(status::routes(parts.status))
+        .merge(look)
 }
 
 #[cfg(test)]

@@ -2,17 +2,21 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::header;
 use serde_json::Value;
 
+use crate::hosts::Filter;
+
 /// Where the status comes from.
 pub trait StatusSource: Send + Sync + 'static {
     /// The status now, without secrets. Must not block.
     fn status(&self) -> Value;
+    /// Who sends events: the silent first, then the busiest.
+    fn hosts(&self, filter: &Filter) -> Value;
 }
 
 const PAGE: &str = include_str!("status.html");
@@ -21,11 +25,15 @@ const PAGE: &str = include_str!("status.html");
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'";
 
 pub(super) fn routes(source: Arc<dyn StatusSource>) -> Router {
-    Router::new().route("/", get(page)).route("/status", get(status)).with_state(source)
+    Router::new().route("/", get(page)).route("/status", get(status)).route("/hosts", get(hosts)).with_state(source)
 }
 
 async fn page() -> impl IntoResponse {
     ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(PAGE))
+}
+
+async fn hosts(State(source): State<Arc<dyn StatusSource>>, Query(filter): Query<Filter>) -> Json<Value> {
+    Json(source.hosts(&filter))
 }
 
 async fn status(State(source): State<Arc<dyn StatusSource>>) -> Json<Value> {

@@ -18,6 +18,7 @@ use crate::event::Timestamp;
 use crate::ingest::ledger::{Ledger, Note, Tally};
 use crate::spool::cursor::registry::Registry;
 use crate::spool::cursor::{Cursor, Loss};
+use crate::spool::dead_letter;
 use crate::spool::fs::{Fs, RealFs};
 use crate::spool::inspect::Inspection;
 use crate::spool::{HeadItem, Item, Ordinal};
@@ -51,6 +52,8 @@ pub struct InputAccount {
     /// Its numbers.
     #[serde(flatten)]
     pub tally: Tally,
+    /// Of those set aside, how many were given up since for newer ones: their dead letters are gone, their number is not.
+    pub displaced: u64,
 }
 
 /// One output's side.
@@ -115,8 +118,14 @@ pub fn audit(config: &Config) -> anyhow::Result<Report> {
     let outputs: Vec<OutputAccount> = cursors.iter().map(account).collect();
     differences.extend(missing_positions(state_dir, &fs, &outputs, is_configured)?);
     let notes = outputs.iter().filter_map(lost_position).collect();
-    let inputs =
-        ledger.tallies.iter().map(|(name, tally)| InputAccount { name: name.clone(), tally: *tally }).collect();
+    let displaced = dead_letter::displaced(&fs, &state_dir.join("dead-letters"));
+    let displaced_of = |name: &String| displaced.get(name).copied().unwrap_or(0);
+    let input = |(name, tally): (&String, &Tally)| InputAccount {
+        name: name.clone(),
+        tally: *tally,
+        displaced: displaced_of(name),
+    };
+    let inputs = ledger.tallies.iter().map(input).collect();
     Ok(Report { inputs, outputs, spooled: end, began, damaged: log.lost(), uncounted, differences, notes })
 }
 

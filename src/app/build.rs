@@ -9,13 +9,14 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
+use super::in_force::InForce;
 use super::outputs::{Common, Outputs};
 use super::positions::Positions;
 use super::rule_store::{LiveRules, RuleStore};
 use super::rules;
 use super::state::{Folder, Secret, StateDir};
 use crate::access_log::AccessLog;
-use crate::admin::{Latch, Readiness};
+use crate::admin::{self, Latch, Readiness};
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::config::rule_files::Texts;
@@ -23,14 +24,16 @@ use crate::dedup::journal::Journal;
 use crate::dedup::memory::MemoryStore;
 use crate::dedup::store::Store;
 use crate::event::KeyMaker;
+use crate::faults::with_causes;
 use crate::filter::Rules;
+use crate::hosts::Hosts;
 use crate::ingest::bookkeeper::Bookkeeper;
 use crate::ingest::ledger::Waiting;
 use crate::ingest::{self, Ingest};
 use crate::inputs::access_log::Requests;
 use crate::inputs::{Uploads, plane};
-use crate::memory::Shares;
 use crate::metrics;
+use crate::net::tls_server::ServerTls;
 use crate::spool::Spool;
 use crate::spool::dead_letter::DeadLetters;
 use crate::spool::fs::{Fs, RealFs};
@@ -46,7 +49,8 @@ const NO_RULES: &str = "a rule cannot be read";
 
 /// Every part of a running gateway.
 pub(super) struct Parts {
-    pub(super) state: StateDir,
+    /// Locked for as long as the parts live.
+    _state: StateDir,
     pub(super) clock: Clock,
     /// What keeps events could not be opened, and others stand in for it: no upload is taken and nothing is forwarded.
     pub(super) is_standing_in: bool,
@@ -57,15 +61,18 @@ pub(super) struct Parts {
     pub(super) books: Bookkeeper,
     pub(super) rules: Arc<ArcSwap<Rules>>,
     pub(super) ingest: Ingest,
+    /// Who sends.
+    pub(super) hosts: Hosts,
     pub(super) outputs: Outputs,
     pub(super) uploads: Uploads,
     /// Of the uploads; tunnels have their own.
     pub(super) access_log: AccessLog,
     pub(super) tunnels: Tunnels,
     admin: SocketAddr,
+    pub(super) admin_tls: Option<Arc<ServerTls>>,
     pub(super) started_at: SystemTime,
     pub(super) config_path: Option<PathBuf>,
-    config: Arc<ArcSwap<Config>>,
+    pub(super) in_force: InForce,
     /// The files with rules as they were when the configuration came into force.
     pub(super) rule_texts: Arc<ArcSwap<Texts>>,
     pub(super) rule_store: Arc<RuleStore>,
@@ -113,10 +120,8 @@ fn open(
     admin: SocketAddr,
     readiness: Readiness,
 ) -> anyhow::Result<Parts> {
-    if let Some(warning) = super::memory::warning(&config, &Shares::here()) {
-        tracing::warn!("{warning}");
-    }
     let state = StateDir::open(&config.state_dir)?;
+    let admin_tls = admin::load_tls(&config.admin, state.path()).context("admin plane")?.map(Arc::new);
     let kept = state.secret().and_then(|secret| keep(&config, state.folder(), &machine, secret));
     let is_standing_in = kept.is_err();
     let Kept { secret, clock, spool, dead_letters, dedup, waiting, books, positions } = match kept {
@@ -132,9 +137,10 @@ fn open(
     let rules = rules::build(&config, &texts, &rule_store.snapshot())?;
     let rules = Arc::new(ArcSwap::from_pointee(rules));
     let store: Arc<dyn Store> = dedup.clone();
+    let hosts = Hosts::new(config.hosts.clone(), clock.clone());
+    super::hosts::restore(&hosts, state.path());
     let ingest = Ingest::new(
         config.ingest.clone(),
-        config.spool.high_watermark.get(),
         ingest::Parts {
             rules: Arc::clone(&rules),
             keys: Arc::new(KeyMaker::new(&secret)),
@@ -142,6 +148,7 @@ fn open(
             spool: spool.clone(),
             dead_letters: Arc::clone(&dead_letters),
             waiting,
+            hosts: hosts.clone(),
         },
     );
     let outputs = Outputs::new(Common {
@@ -157,7 +164,7 @@ fn open(
     let uploads = Uploads::new(state.path().to_owned(), Arc::new(ingest.clone()), requests);
     let tunnels = Tunnels::new(&config.tunnel, state.path().to_owned())?;
     Ok(Parts {
-        state,
+        _state: state,
         clock,
         is_standing_in,
         readiness,
@@ -167,14 +174,16 @@ fn open(
         books,
         rules,
         ingest,
+        hosts,
         outputs,
         uploads,
         access_log,
         tunnels,
         admin,
+        admin_tls,
         started_at: SystemTime::now(),
         config_path,
-        config: Arc::new(ArcSwap::from_pointee(config)),
+        in_force: InForce::since_start(config),
         rule_texts: Arc::new(ArcSwap::from_pointee(texts)),
         rule_store: Arc::new(rule_store),
         reloading: tokio::sync::Mutex::default(),
@@ -214,7 +223,9 @@ fn keep(config: &Config, state: &Folder, machine: &Machine, secret: Secret) -> a
     let spool_dir = state.dir("spool")?;
     let (spool, recovered) = Spool::open_with(&config.spool, &spool_dir, Arc::clone(fs), clock.clone())
         .with_context(|| format!("the spool in {} cannot be opened", spool_dir.display()))?;
-    tracing::info!(?recovered, "spool opened");
+    let damaged = recovered.damaged.len();
+    let (segments, first, end, torn_bytes) = (recovered.segments, recovered.first, recovered.end, recovered.torn_bytes);
+    tracing::info!(segments, first, end, torn_bytes, damaged, "spool opened");
     for (file, reason) in &recovered.set_aside {
         tracing::error!(file, reason, "a file of the spool cannot be used and is put aside as *.damaged");
     }
@@ -231,7 +242,7 @@ fn keep(config: &Config, state: &Folder, machine: &Machine, secret: Secret) -> a
 
 /// Letters that cannot be opened keep nothing else from its work: what would become one waits.
 fn open_letters(config: &Config, dir: &Path, fs: &Arc<dyn Fs>) -> DeadLetters {
-    let letters = match DeadLetters::open(Arc::clone(fs), dir, config.dead_letters.max_size.as_u64()) {
+    let letters = match DeadLetters::open_with(Arc::clone(fs), dir, config.dead_letters.room()) {
         Ok(letters) => letters,
         Err(error) => {
             tracing::error!(folder = %dir.display(), %error, "the dead letters cannot be opened: what is refused waits until they can");
@@ -251,7 +262,7 @@ fn open_letters(config: &Config, dir: &Path, fs: &Arc<dyn Fs>) -> DeadLetters {
 /// is kept: uploads are refused, no output runs, and what could not be opened is left as it is.
 fn stand_in(config: &Config, state: &StateDir, machine: &Machine, why: &anyhow::Error) -> anyhow::Result<Kept> {
     tracing::error!(
-        error = format!("{why:#}"),
+        error = with_causes(why.as_ref()),
         "the state cannot be used: no upload is taken and nothing is forwarded until it is mended and the gateway restarted; tunnels are served"
     );
     metrics::STATE_DAMAGED.add(&["spool"], 1);
@@ -259,20 +270,15 @@ fn stand_in(config: &Config, state: &StateDir, machine: &Machine, why: &anyhow::
 }
 
 impl Parts {
-    /// The configuration that is in force.
-    pub(super) fn config(&self) -> Arc<Config> {
-        self.config.load_full()
-    }
-
-    /// Puts another configuration in force.
-    pub(super) fn set_config(&self, config: Config) {
-        self.config.store(Arc::new(config));
+    /// The sections that differ from what runs, until a restart.
+    pub(super) fn waits_for_restart(&self) -> Vec<&'static str> {
+        self.in_force.waits_for_restart(&self.uploads.limits_since_open())
     }
 
     /// The rules that are kept over the admin plane, with what puts a change of them in force.
     pub(super) fn live_rules(&self) -> LiveRules {
         let activate = rules::Activation {
-            config: Arc::clone(&self.config),
+            config: self.in_force.cell(),
             texts: Arc::clone(&self.rule_texts),
             rules: Arc::clone(&self.rules),
         };

@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::build::Parts;
-use super::{dead_letters, rules};
+use super::{dead_letters, opening, rules, series};
 use crate::access_log::AccessLog;
-use crate::admin::{Control, ControlError, Page, Selection};
+use crate::admin::{self, Control, ControlError, Page, Selection};
+use crate::config;
 use crate::config::rule_files::Texts;
-use crate::config::{self, Config};
+use crate::faults::with_causes;
 use crate::metrics;
 
 /// Hands the controls to the admin plane.
@@ -21,7 +22,7 @@ pub(super) struct Controls(pub(super) Arc<Parts>);
 impl Control for Controls {
     fn reload(&self) -> BoxFuture<'_, Result<Value, ControlError>> {
         Box::pin(async {
-            let changed = reload(&self.0).await.map_err(|error| ControlError::Refused(format!("{error:#}")))?;
+            let changed = reload(&self.0).await.map_err(|error| ControlError::Refused(with_causes(error.as_ref())))?;
             Ok(json!({ "reloaded": true, "note": changed }))
         })
     }
@@ -45,7 +46,8 @@ impl Control for Controls {
             let clock = self.0.clock.clone();
             let work = move || -> std::io::Result<_> {
                 let standing = clock.accept();
-                tracing::warn!(?standing, "what the wall clock shows was accepted");
+                let (seconds, jumps) = (standing.accepted_seconds, standing.jumps);
+                tracing::warn!(accepted_seconds = seconds, jumps, "what the wall clock shows was accepted");
                 clock.keep().map(|()| standing)
             };
             let kept = tokio::task::spawn_blocking(work).await;
@@ -86,10 +88,13 @@ async fn apply_alone(parts: &Parts) -> anyhow::Result<String> {
     let result = apply(parts).await;
     let label = if result.is_ok() { "applied" } else { "refused" };
     metrics::CONFIG_RELOADS.add(&[label], 1);
+    if result.is_err() {
+        metrics::CONFIG_LAST_RELOAD_OK.set(&[], 0.0);
+    }
     match &result {
         Ok(note) => tracing::info!(note, "configuration reloaded"),
         Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "configuration refused; the old one stays in force")
+            tracing::error!(error = with_causes(error.as_ref()), "configuration refused; the old one stays in force")
         }
     }
     result
@@ -98,22 +103,21 @@ async fn apply_alone(parts: &Parts) -> anyhow::Result<String> {
 async fn apply(parts: &Parts) -> anyhow::Result<String> {
     let path = parts.config_path.clone().context("the gateway runs without a configuration file")?;
     anyhow::ensure!(!parts.is_standing_in, "the state cannot be used: mend it as the log says, and restart");
-    let current = parts.config();
     // Until the new configuration is in force, no change of rules may be judged by the old one.
     let _unchanged = parts.rule_store.hold().await;
     let kept = parts.rule_store.snapshot();
+    let running = parts.in_force.current();
     let load = move || -> anyhow::Result<_> {
-        let wanted = config::load(&path)?;
+        let loaded = config::load_and_look(&path, &|wanted| opening::look(wanted, Some(&running)))?;
+        loaded.tell(&path.display().to_string());
+        let wanted = loaded.config;
         let texts = Texts::of(&wanted);
         let rules = rules::build(&wanted, &texts, &kept)?;
         Ok((wanted, texts, rules))
     };
     let (wanted, texts, rules) =
         tokio::task::spawn_blocking(load).await.context("reading the configuration ended")??;
-    let shared = crate::outputs::Shared::new(parts.state.path());
-    for output in &wanted.outputs {
-        crate::outputs::build(&output.output, &shared)?;
-    }
+    let admin_tls = admin::load_tls(&wanted.admin, &parts.in_force.started().state_dir).context("admin plane")?;
     let access_log = AccessLog::prepare(&wanted.access_log).context("access_log")?;
     let listeners = parts.uploads.prepare(&wanted.listeners)?;
     let tunnels = parts.tunnels.prepare(&wanted.tunnel, &parts.own_addresses(&listeners))?;
@@ -126,34 +130,17 @@ async fn apply(parts: &Parts) -> anyhow::Result<String> {
     parts.tunnels.apply(tunnels);
     parts.access_log.change_to(access_log);
     parts.uploads.apply(listeners, wanted.drain_grace.get());
-    let waits = waits_for_restart(&current, &wanted);
-    parts.set_config(wanted);
+    if let (Some(running), Some(renewed)) = (&parts.admin_tls, &admin_tls) {
+        running.replace_with(renewed);
+    }
+    parts.hosts.configure(&wanted.hosts);
+    parts.in_force.apply(wanted);
+    series::begin(parts);
     parts.rule_texts.store(Arc::new(texts));
+    let waits = parts.waits_for_restart();
     Ok(if waits.is_empty() {
         "everything is in force".to_owned()
     } else {
         format!("in force, except what waits for a restart: {}", waits.join(", "))
     })
-}
-
-/// The sections that are read only at the start and differ.
-fn waits_for_restart(current: &Config, wanted: &Config) -> Vec<&'static str> {
-    let differs = [
-        ("state_dir", current.state_dir != wanted.state_dir),
-        ("telemetry", current.telemetry != wanted.telemetry),
-        ("admin", current.admin != wanted.admin),
-        ("ingest", current.ingest != wanted.ingest),
-        ("dedup", current.dedup != wanted.dedup),
-        ("spool", current.spool != wanted.spool),
-        ("dead_letters", current.dead_letters != wanted.dead_letters),
-        ("listeners.limits, as far as they limit connections", limits_differ(current, wanted)),
-    ];
-    differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
-}
-
-fn limits_differ(current: &Config, wanted: &Config) -> bool {
-    let stays = |listener: &crate::inputs::Config| {
-        current.listeners.iter().find(|other| other.name == listener.name && other.listen == listener.listen)
-    };
-    wanted.listeners.iter().any(|listener| stays(listener).is_some_and(|other| other.limits != listener.limits))
 }

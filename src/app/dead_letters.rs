@@ -14,10 +14,7 @@ use serde_json::{Value, json};
 
 use super::build::Parts;
 use crate::admin::{self, ControlError, Selection};
-use crate::event::Format;
-use crate::event::stored::{self, Routing, StoredRoute, StoredUpload};
-use crate::ingest::ledger::{Note, Tally};
-use crate::spool::Entry;
+use crate::ingest;
 use crate::spool::dead_letter::{Filter, Letter, Page, Source};
 
 /// Letters that are read, sent again and removed together: removing writes whole files anew.
@@ -64,15 +61,7 @@ pub(super) async fn purge(parts: &Arc<Parts>, selection: Selection) -> Result<Va
             return parts.dead_letters().remove(&selection.ids).map_err(failed);
         }
         let filter = filter_of(parts, selection);
-        let mut ids = Vec::new();
-        loop {
-            let page = Page { after: ids.last().copied().unwrap_or(0), limit: PAGE };
-            let letters = parts.dead_letters().list(&filter, page).map_err(failed)?;
-            if letters.is_empty() {
-                return parts.dead_letters().remove(&ids).map_err(failed);
-            }
-            ids.extend(letters.iter().map(|letter| letter.id));
-        }
+        parts.dead_letters().purge(&filter).map_err(failed)
     };
     Ok(json!({ "purged": off_the_runtime(parts, purge).await? }))
 }
@@ -124,40 +113,22 @@ fn unsendable(parts: &Parts, letter: &Letter) -> Option<String> {
 
 /// Appends the events of these letters, then removes the letters of those that are durable. How many went.
 async fn replay_page(parts: &Arc<Parts>, letters: Vec<Letter>) -> Result<usize, ControlError> {
-    let appends = letters.into_iter().map(|letter| async move { append(parts, &letter).await.map(|()| letter.id) });
+    let appends = letters
+        .into_iter()
+        .map(|letter| async move { ingest::replay(&parts.spool, &letter).await.map(|()| letter.id) });
     let results: Vec<_> = futures_util::stream::iter(appends).buffered(AT_A_TIME).collect().await;
     let mut durable = Vec::new();
     let mut failure = Ok(());
     for result in results {
         match result {
             Ok(id) => durable.push(id),
-            Err(error) => failure = Err(error),
+            Err(error) => failure = Err(failed(error)),
         }
     }
     // Also after a failure: what went must not go twice.
     let count = durable.len();
     off_the_runtime(parts, move |parts| parts.dead_letters().remove(&durable).map_err(failed)).await?;
     failure.map(|()| count)
-}
-
-/// Sends a letter's event again: past dedup, which remembers it, and to the one output that refused it. The event is durable
-/// in the spool when this returns.
-async fn append(parts: &Parts, letter: &Letter) -> Result<(), ControlError> {
-    let format = if letter.format == Format::Xml as u8 { Format::Xml } else { Format::Json };
-    let route = StoredRoute { output: letter.source.name(), stream: Some(&letter.stream) };
-    let payload = stored::encode(&StoredUpload {
-        stream: &letter.stream,
-        input: "replay",
-        client: letter.client.as_deref(),
-        first_seen_ms: letter.first_seen_ms,
-        tries: letter.tries,
-        routing: Routing { sets: &[vec![route]], of_events: &[1] },
-        events: &[(format, &letter.raw)],
-    });
-    let note = Note::of("replay", Tally { received: 1, spooled: 1, ..Tally::default() }).encode();
-    let entry = Entry { items: 1, note, index: Vec::new(), payload };
-    parts.spool.append(parts.spool.pack(entry)).await.map_err(failed)?;
-    Ok(())
 }
 
 fn these(parts: &Parts, ids: &[u64]) -> Result<Vec<Letter>, ControlError> {
@@ -187,6 +158,7 @@ fn failed(error: impl std::fmt::Display) -> ControlError {
 pub fn shown(letter: &Letter) -> Value {
     let mut value = serde_json::to_value(letter).unwrap_or_default();
     if let Some(map) = value.as_object_mut() {
+        map.insert("tries".to_owned(), Value::from(letter.tries));
         match std::str::from_utf8(&letter.raw) {
             Ok(text) => map.insert("raw".to_owned(), Value::from(text)),
             Err(_) => map.insert("raw_base64".to_owned(), Value::from(STANDARD.encode(&letter.raw))),

@@ -100,7 +100,7 @@ fn show(parts: &Parts, seen: &mut Seen) {
     metrics::SPOOL_EVENTS.set(&[], (spool.end - spool.first) as f64);
     metrics::SPOOL_COMMITS.add(&[], spool.commits - seen.commits);
     seen.commits = spool.commits;
-    parts.readiness.set("the spool is at its watermark", spool.fullness >= parts.config().spool.high_watermark.get());
+    parts.readiness.set("the spool is at its watermark", spool.above_watermark);
     let is_removed = matches!(spool.health, Health::Removed { .. });
     metrics::STATE_REMOVED.set(&[], f64::from(u8::from(is_removed)));
     parts.readiness.set("the state was removed or replaced under the gateway", is_removed);
@@ -109,6 +109,9 @@ fn show(parts: &Parts, seen: &mut Seen) {
     // Who is only starting is about to be ready.
     parts.uploads.set_ready(parts.readiness.reasons().iter().all(|reason| reason == super::STARTING));
     parts.judge();
+    if let Ok(disk) = rustix::fs::statvfs(&parts.in_force.started().state_dir) {
+        metrics::STATE_FREE_BYTES.set(&[], disk.f_bavail.saturating_mul(disk.f_frsize) as f64);
+    }
 
     show_clock(parts.clock.standing(), seen);
 
@@ -118,15 +121,7 @@ fn show(parts: &Parts, seen: &mut Seen) {
     metrics::DEDUP_EVICTED.add(&[], remembered.evicted - seen.evicted);
     seen.evicted = remembered.evicted;
 
-    let (dead, waiting) = {
-        let letters = parts.dead_letters();
-        (letters.totals(), letters.waiting().clone())
-    };
-    for ((source, reason), count) in &waiting {
-        metrics::DEAD_LETTERS_BY_REASON.set(&[source, reason], *count as f64);
-    }
-    metrics::DEAD_LETTERS.set(&[], dead.count as f64);
-    metrics::DEAD_LETTER_BYTES.set(&[], dead.bytes as f64);
+    show_letters(parts);
 
     for forwarder in parts.outputs.forwarders() {
         let name = forwarder.name();
@@ -145,6 +140,33 @@ fn show(parts: &Parts, seen: &mut Seen) {
         }
     }
     metrics::READY.set(&[], f64::from(u8::from(parts.readiness.is_ready())));
+}
+
+/// An output without room for its dead letters waits alone: that is told, and keeps the gateway from being ready only when no
+/// output can go on. Another gateway may have room.
+fn show_letters(parts: &Parts) {
+    let forwarders = parts.outputs.forwarders();
+    let (dead, waiting, used) = {
+        let letters = parts.dead_letters();
+        let used = |name: &str| letters.kept_of(name) as f64 / letters.share_of(name).max(1) as f64;
+        let used: Vec<f64> = forwarders.iter().map(|forwarder| used(forwarder.name())).collect();
+        (letters.totals(), letters.waiting().clone(), used)
+    };
+    for ((source, reason), count) in &waiting {
+        metrics::DEAD_LETTERS_BY_REASON.set(&[source, reason], *count as f64);
+    }
+    metrics::DEAD_LETTERS.set(&[], dead.count as f64);
+    metrics::DEAD_LETTER_BYTES.set(&[], dead.bytes as f64);
+    let mut unburied = 0;
+    for (forwarder, used) in forwarders.iter().zip(used) {
+        let waits = forwarder.unburied().is_some();
+        unburied += usize::from(waits);
+        metrics::OUTPUT_WAITS_FOR_LETTERS.set(&[forwarder.name()], f64::from(u8::from(waits)));
+        metrics::DEAD_LETTERS_SHARE_USED.set(&[forwarder.name()], used);
+    }
+    let all = unburied > 0 && unburied == forwarders.len();
+    parts.readiness.set("no output can keep its dead letters", all);
+    parts.readiness.warn("an output cannot keep its dead letters", unburied > 0 && !all);
 }
 
 /// What only uploads can find out; what is wrong with the spool is seen above.
@@ -191,8 +213,11 @@ fn warn_of_stall(forwarder: &Forwarder, stalled: Duration) {
             output,
             pending,
             usable_endpoints = usable,
-            ?last_error,
-            ?stalled,
+            stalled_seconds = stalled.as_secs(),
+            endpoint = last_error.as_ref().map(|error| error.endpoint.as_str()),
+            outcome = last_error.as_ref().map(|error| error.outcome),
+            detail = last_error.as_ref().map(|error| error.detail.as_str()),
+            advice = last_error.as_ref().and_then(|error| error.advice.as_deref()),
             "an output makes no progress"
         );
     }

@@ -11,7 +11,7 @@ impl Parts {
     pub(super) fn begin_to_leave(&self, reason: &'static str) -> Instant {
         self.readiness.set(reason, true);
         self.uploads.leave();
-        let grace = self.config().drain_grace.get();
+        let grace = self.in_force.current().drain_grace.get();
         let until = *self.taken_until.get_or_init(|| Instant::now() + grace);
         let seconds = until.saturating_duration_since(Instant::now()).as_secs_f64();
         tracing::info!(reason, seconds, "not ready any more; uploads and new tunnels are still taken for so long");

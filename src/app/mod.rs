@@ -21,16 +21,21 @@ pub mod audit;
 mod build;
 mod control;
 mod dead_letters;
+mod hosts;
 mod housekeeping;
+mod in_force;
 mod leave;
 pub mod memory;
+pub mod opening;
 mod outputs;
 mod positions;
 pub mod reload;
 mod rule_store;
 pub mod rules;
+mod series;
 pub mod state;
 mod status;
+pub mod warnings;
 
 pub use build::Machine;
 use build::Parts;
@@ -65,11 +70,11 @@ impl Gateway {
         scrape: Scrape,
     ) -> anyhow::Result<Self> {
         // A port that is taken must be found before the spool is touched.
-        let admin_listener = admin::bind(config.admin.listen).await?;
+        let admin_listener = admin::bind(config.admin.listen)?;
         let admin = admin_listener.local_addr()?;
         let (parts, starting) = build::parts(config, config_path, machine, admin).await?;
         let parts = Arc::new(parts);
-        let config = parts.config();
+        let config = parts.in_force.current();
         let listeners = parts.uploads.prepare(&config.listeners)?;
         let tunnels = parts.tunnels.prepare(&config.tunnel, &parts.own_addresses(&listeners))?;
         let outputs = parts.outputs_of(&config);
@@ -78,6 +83,7 @@ impl Gateway {
         // Before the first upload: a repetition of what is lost would else be taken for a duplicate.
         housekeeping::checkpoint(&parts).await;
         parts.judge();
+        series::begin(&parts);
 
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -88,9 +94,12 @@ impl Gateway {
             control: Arc::new(control::Controls(Arc::clone(&parts))),
             rules: Arc::new(parts.live_rules()),
         };
-        tasks.spawn(admin::serve(admin_listener, admin::router(&config.admin, admin, plane), stop.clone()));
+        let router = admin::router(&config.admin, admin, plane);
+        let door = admin::Door::new(&config.admin, parts.admin_tls.clone(), router);
+        tasks.spawn(admin::serve(admin_listener, door, stop.clone()));
         tasks.spawn(scrape.upkeep(stop.clone()));
         tasks.spawn(housekeeping::run(Arc::clone(&parts), stop.clone()));
+        tasks.spawn(hosts::run(Arc::clone(&parts), stop.clone()));
         parts.uploads.apply(listeners, config.drain_grace.get());
         parts.tunnels.apply(tunnels);
         drop(starting);
@@ -100,6 +109,12 @@ impl Gateway {
     /// Where the admin plane listens.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// The URL of the admin plane, without a slash at the end.
+    pub fn admin_url(&self) -> String {
+        let scheme = if self.parts.admin_tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.admin)
     }
 
     /// Where uploads are taken: each listener's name and address.
@@ -143,6 +158,7 @@ impl Gateway {
         step("tasks", async { while self.tasks.join_next().await.is_some() {} }).await;
         self.tasks.shutdown().await;
         housekeeping::checkpoint(&self.parts).await;
+        hosts::keep(&self.parts).await;
         let spool = self.parts.spool.clone();
         step("spool", async { drop(tokio::task::spawn_blocking(move || spool.close()).await) }).await;
     }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::positions::Positions;
 use crate::balancer::{Backoff, Balancer, EventRates, RetryBudget, Spec};
 use crate::config;
+use crate::faults::with_causes;
 use crate::forward::batch::Identity;
 use crate::forward::{self, Forwarder};
 use crate::memory::Shares;
@@ -48,6 +49,8 @@ pub(super) struct Outputs {
 
 struct Running {
     section: config::Output,
+    /// What the files held that the section names, when it was started.
+    files: u64,
     forwarder: Arc<Forwarder>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -58,29 +61,37 @@ impl Outputs {
         Self { common, running: Mutex::default(), needs: Mutex::default(), configured: AtomicU64::new(1) }
     }
 
-    /// Makes sure that every output of the configuration runs: starts new ones, restarts those that changed (at their old
-    /// position), leaves the rest alone. Those that are gone go on until [`Outputs::end_others`]. An output that cannot start
+    /// Makes sure that every output of the configuration runs: starts new ones, restarts those that changed, or whose files did (at
+    /// their old position), leaves the rest alone. Those that are gone go on until [`Outputs::end_others`]. An output that cannot start
     /// fails the whole, and everything is as before. Not to be called twice at a time.
     pub(super) async fn apply(&self, sections: &[config::Output]) -> anyhow::Result<()> {
         self.configured.store(sections.len() as u64, Ordering::Relaxed);
         let before: Vec<config::Output> = self.running().values().map(|running| running.section.clone()).collect();
-        let changes = |of: &config::Output| sections.iter().any(|s| s.output.name() == of.output.name() && s != of);
+        let changed: Vec<String> =
+            self.running().values().filter(|of| of.changes(sections)).map(Running::name).collect();
         let (left_behind, others): (Vec<config::Output>, Vec<config::Output>) =
             sections.iter().cloned().partition(|section| self.is_left_behind(section.output.name()));
         let needed: Vec<String> = self.needs().keys().cloned().collect();
-        self.end(|of| changes(of)).await;
+        self.end(|of| changed.iter().any(|name| name == of.output.name())).await;
         let result = self.start_missing(&others).and_then(|()| self.start_each(&left_behind));
         if result.is_err() {
             self.end(|of| !before.contains(of)).await;
             // An output that the refused configuration had alone must not hold the spool.
             self.needs().retain(|name, _| needed.contains(name));
             if let Err(error) = self.start_missing(&before) {
-                tracing::error!(error = format!("{error:#}"), "an output does not run until the next reload");
+                tracing::error!(error = with_causes(error.as_ref()), "an output does not run until the next reload");
             }
         } else {
+            self.share_letters(sections);
             self.common.positions.are_known();
         }
         result
+    }
+
+    /// Each output has its share of the dead letters.
+    fn share_letters(&self, sections: &[config::Output]) {
+        let names = sections.iter().map(|section| section.output.name().to_owned());
+        self.common.dead_letters.lock().unwrap_or_else(PoisonError::into_inner).share_among(names);
     }
 
     /// Whether an output is configured and could not be started: it is tried again, and stops no reload.
@@ -92,6 +103,7 @@ impl Outputs {
     /// alone, and what it has not sent is kept.
     pub(super) fn begin(&self, sections: &[config::Output]) -> anyhow::Result<()> {
         self.configured.store(sections.len() as u64, Ordering::Relaxed);
+        self.share_letters(sections);
         self.common.positions.expect(sections);
         self.start_each(sections)?;
         self.common.positions.are_known();
@@ -104,7 +116,7 @@ impl Outputs {
             match self.start_missing(std::slice::from_ref(section)) {
                 Err(error) if error.downcast_ref::<CursorError>().is_some() => {
                     tracing::error!(
-                        error = format!("{error:#}"),
+                        error = with_causes(error.as_ref()),
                         "an output does not run; the spool keeps its events. Mend its position, or move the file away, and reload"
                     );
                     metrics::STATE_DAMAGED.add(&["position"], 1);
@@ -152,6 +164,7 @@ impl Outputs {
     fn start(&self, section: &config::Output) -> anyhow::Result<Running> {
         let common = &self.common;
         let name = section.output.name();
+        let files = config::files::content(section);
         let output = crate::outputs::build(&section.output, &common.shared)?;
         let specs = output.endpoints().iter().map(|endpoint| spec(endpoint, &common.rates)).collect();
         let cursor = common.positions.of(name)?;
@@ -178,7 +191,7 @@ impl Outputs {
             tokio::spawn(Arc::clone(&forwarder).run(stop.clone())),
             tokio::spawn(Arc::clone(&forwarder).probe(stop.clone())),
         ];
-        Ok(Running { section: section.clone(), forwarder, stop, tasks })
+        Ok(Running { section: section.clone(), files, forwarder, stop, tasks })
     }
 
     /// Stops all of them; resolves when their last requests have their answers.
@@ -234,6 +247,16 @@ impl Outputs {
 }
 
 impl Running {
+    fn name(&self) -> String {
+        self.section.output.name().to_owned()
+    }
+
+    /// Whether these sections have it, but differently.
+    fn changes(&self, sections: &[config::Output]) -> bool {
+        let same = sections.iter().find(|section| section.output.name() == self.section.output.name());
+        same.is_some_and(|section| *section != self.section || config::files::content(section) != self.files)
+    }
+
     /// Ends its tasks and closes its books; its name and how old its position is now.
     async fn end(self) -> Option<(String, u64)> {
         self.stop.cancel();

@@ -1,9 +1,9 @@
-//! When to load the configuration again: on SIGHUP, and when the file, or a file with rules that it names, has changed.
+//! When to load the configuration again: on SIGHUP, and when the file, or a file that it names to be read with it, has changed:
+//! rules, certificates, authorities, secrets.
 //!
 //! Folders are watched, not files: editors replace files by renaming, and Kubernetes swaps a link beside them. What
 //! a folder reports is only a reason to look. A reload is asked for when the content differs from what was seen last
-//! and nothing moved for [`QUIET`], so that a half-written file is not read. SIGHUP always asks, since other files that the
-//! configuration refers to, such as certificates, may have changed.
+//! and nothing moved for [`QUIET`], so that a half-written file is not read. SIGHUP always asks.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::rule_files;
+use crate::config::files;
 use crate::limits::CONFIG_FILE_MAX_BYTES;
 
 /// How long the folder must be still before the file is looked at.
@@ -33,8 +33,18 @@ const LOOK_ANYWAY: Duration = Duration::from_secs(15);
 pub enum Cause {
     /// SIGHUP.
     Signal,
-    /// The file, or one with rules that it names, holds something else than before.
+    /// The file, or one that it names, holds something else than before.
     FileChanged,
+}
+
+impl Cause {
+    /// In words, for the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Signal => "SIGHUP",
+            Self::FileChanged => "a file has changed",
+        }
+    }
 }
 
 /// Why changes cannot be watched.
@@ -72,7 +82,7 @@ pub fn watch(file: Option<&Path>, stop: CancellationToken) -> Result<mpsc::Recei
             Folders::of(file, stirred).map_err(|error| WatchError::Folder { path: file.to_owned(), error })?;
         let seen = fingerprint(file);
         let look = move || {
-            folders.watch_those_of_rules();
+            folders.watch_those_of_named_files();
             fingerprint(&folders.file)
         };
         tokio::spawn(async move {
@@ -89,7 +99,7 @@ struct Folders {
 }
 
 impl Folders {
-    /// Watches the folder of the file, and those of the rules that it names.
+    /// Watches the folder of the file, and those of the files that it names.
     fn of(file: &Path, stirred: mpsc::Sender<()>) -> notify::Result<Self> {
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // Reading is no change, and we read the file ourselves. A full channel means that a look is due anyway.
@@ -100,18 +110,18 @@ impl Folders {
         let folder = parent(file);
         watcher.watch(folder, notify::RecursiveMode::NonRecursive)?;
         let mut folders = Self { file: file.to_owned(), watcher };
-        folders.watch_those_of_rules();
+        folders.watch_those_of_named_files();
         Ok(folders)
     }
 
-    /// The configuration may name other rules than before, and a folder may have been made anew, so all are watched again. One
+    /// The configuration may name other files than before, and a folder may have been made anew, so all are watched again. One
     /// that is not there will be looked for later.
-    fn watch_those_of_rules(&mut self) {
+    fn watch_those_of_named_files(&mut self) {
         let folder = |path: PathBuf| if path.is_dir() { path } else { parent(&path).to_owned() };
-        let folders: BTreeSet<PathBuf> = rule_files::named_in(&self.file).into_iter().map(folder).collect();
+        let folders: BTreeSet<PathBuf> = files::named_in(&self.file).into_iter().map(folder).collect();
         for folder in folders.iter().filter(|folder| **folder != *parent(&self.file)) {
             if let Err(error) = self.watcher.watch(folder, notify::RecursiveMode::NonRecursive) {
-                tracing::debug!(folder = %folder.display(), %error, "this folder of rules is only looked at now and then");
+                tracing::debug!(folder = %folder.display(), %error, "this folder is only looked at now and then");
             }
         }
     }
@@ -150,7 +160,7 @@ fn request(ask: &mpsc::Sender<Cause>, cause: Cause) {
     ask.try_send(cause).ok();
 }
 
-/// What the file and its rules hold, as a number; none when it cannot be read.
+/// What the file and those that it names hold, as a number; none when it cannot be read.
 fn fingerprint(file: &Path) -> Option<u64> {
     use std::io::Read as _;
 
@@ -158,12 +168,7 @@ fn fingerprint(file: &Path) -> Option<u64> {
     std::fs::File::open(file).ok()?.take(CONFIG_FILE_MAX_BYTES + 1).read_to_end(&mut content).ok()?;
     let mut hasher = DefaultHasher::new();
     content.hash(&mut hasher);
-    for path in rule_files::named_in(file) {
-        match rule_files::read(&path) {
-            Ok(texts) => texts.iter().for_each(|text| (&text.path, &text.text).hash(&mut hasher)),
-            Err(error) => error.to_string().hash(&mut hasher),
-        }
-    }
+    files::fingerprint(&files::named_in(file)).hash(&mut hasher);
     Some(hasher.finish())
 }
 
@@ -237,6 +242,22 @@ mod tests {
         until_file_changed(&mut asked).await;
         stop.cancel();
         while asked.recv().await.is_some() {}
+    }
+
+    #[tokio::test]
+    async fn a_renewed_certificate_asks() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let (file, certificates) = (dir.path().join("gatepost.toml"), dir.path().join("tls"));
+        std::fs::create_dir(&certificates).expect("a folder");
+        std::fs::write(certificates.join("ca.pem"), "old").expect("write");
+        let output = "[[outputs]]\nkind = \"http\"\nname = \"siem\"\nca_file = \"tls/ca.pem\"\n";
+        std::fs::write(&file, output).expect("write");
+        let stop = CancellationToken::new();
+        let mut asked = watch(Some(&file), stop.clone()).expect("watch");
+        std::fs::write(certificates.join("new"), "new").expect("write");
+        std::fs::rename(certificates.join("new"), certificates.join("ca.pem")).expect("rename");
+        until_file_changed(&mut asked).await;
+        stop.cancel();
     }
 
     /// Hangups that another test sends reach every test of this process.

@@ -11,6 +11,7 @@ use super::rule_store::{Activate, Commit, RuleStore, Snapshot};
 use super::state::StateDir;
 use crate::config::Config;
 use crate::config::rule_files::Texts;
+use crate::faults::{Fault, with_causes};
 use crate::filter::Rules;
 use crate::filter::dcr::{Finding, Severity};
 use crate::filter::rules::{Managed, Place, Problem};
@@ -34,6 +35,28 @@ pub fn look(config: &Config) -> anyhow::Result<Rules> {
     let folder = config.state_dir.join(FOLDER);
     let kept = if folder.is_dir() { RuleStore::look(Arc::new(RealFs), folder)? } else { Snapshot::default() };
     config.rules(&Texts::of(config), &managed(&kept)).map_err(|problems| told(&problems))
+}
+
+/// What keeps the rules that came over the admin plane from being used with this configuration. Makes nothing.
+pub(super) fn faults(config: &Config) -> Vec<Fault> {
+    let folder = config.state_dir.join(FOLDER);
+    if !folder.is_dir() {
+        return Vec::new();
+    }
+    let kept = match RuleStore::look(Arc::new(RealFs), folder) {
+        Ok(kept) => kept,
+        Err(error) => {
+            return vec![Fault::fails(
+                "",
+                format!("{}; uploads are refused until the rules are whole again", with_causes(error.as_ref())),
+            )];
+        }
+    };
+    let problems = config.rules(&Texts::of(config), &managed(&kept)).err().unwrap_or_default();
+    // What is wrong with those of the configuration is told at their keys.
+    let of_kept: Vec<Problem> =
+        problems.into_iter().filter(|problem| matches!(problem.place, Place::Resource { .. })).collect();
+    if of_kept.is_empty() { Vec::new() } else { vec![Fault::stops("", told(&of_kept).to_string())] }
 }
 
 /// Deletes a rule that is kept over the admin plane, with its associations, while no gateway runs. Whether there was one.

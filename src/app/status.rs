@@ -1,15 +1,22 @@
 //! The state of everything as JSON: what `/status` shows.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::build::Parts;
+use super::warnings;
 use crate::admin::StatusSource;
 use crate::dedup::store::Store as _;
 use crate::filter::rules::Shown;
+use crate::hosts;
 use crate::memory::Shares;
 use crate::spool::Health;
+use crate::spool::dead_letter::Totals;
+
+/// Most hosts on the page of everything.
+const HOSTS_SHOWN: usize = 50;
 
 /// Hands the state to the admin plane.
 pub(super) struct Source(pub(super) Arc<Parts>);
@@ -18,14 +25,18 @@ impl StatusSource for Source {
     fn status(&self) -> Value {
         status(&self.0)
     }
+
+    fn hosts(&self, filter: &hosts::Filter) -> Value {
+        json!({ "hosts": self.0.hosts.list(filter) })
+    }
 }
 
 /// The state at this moment. Numbers of the account are those since the spool began; the rest since this start.
 pub(super) fn status(parts: &Parts) -> Value {
-    let config = parts.config();
+    let runs = parts.in_force.started();
     let spool = parts.spool.status();
     let remembered = parts.dedup.remembered();
-    let dead = parts.dead_letters().totals();
+    let (dead, displaced, shares) = letters(parts);
     let ledger = parts.books.ledger();
     let listeners = parts.uploads.addresses();
     json!({
@@ -33,11 +44,14 @@ pub(super) fn status(parts: &Parts) -> Value {
         "uptime_seconds": parts.uptime().as_secs(),
         "ready": parts.readiness.is_ready(),
         "not_ready_because": parts.readiness.reasons(),
-        "state_dir": config.state_dir,
+        "warnings": warned(parts),
+        "state_dir": runs.state_dir,
         "config": parts.config_path,
+        "waits_for_restart": parts.waits_for_restart(),
         "listeners": listeners.iter().map(|(name, address)| json!({"name": name, "address": address})).collect::<Vec<_>>(),
         "tunnels": parts.tunnels.status(),
         "rules": rules(parts),
+        "hosts": senders(parts),
         "without_time": parts.ingest.timeless(),
         "refusing_because": parts.ingest.troubles(),
         "account": {
@@ -58,12 +72,12 @@ pub(super) fn status(parts: &Parts) -> Value {
         "clock": parts.clock.standing(),
         "memory_limit_bytes": Shares::here().limit(),
         "dedup": {
-            "enabled": config.dedup.enabled,
+            "enabled": runs.dedup.enabled,
             "keys": remembered.keys,
             "memory_bytes": remembered.bytes,
             "evicted": remembered.evicted,
         },
-        "dead_letters": { "count": dead.count, "bytes": dead.bytes },
+        "dead_letters": { "count": dead.count, "bytes": dead.bytes, "displaced": displaced, "outputs": shares },
         "outputs": parts.outputs.forwarders().iter().map(|forwarder| {
             let totals = forwarder.totals();
             json!({
@@ -80,12 +94,28 @@ pub(super) fn status(parts: &Parts) -> Value {
                 "in_doubt": forwarder.in_doubt(),
                 "position_lost": forwarder.position_lost(),
                 "last_error": forwarder.last_error(),
+                "unburied": forwarder.unburied(),
                 "without_shape": forwarder.shapeless(),
                 "details": forwarder.output_status(),
                 "endpoints": forwarder.balancer().snapshot(),
             })
         }).collect::<Vec<_>>(),
     })
+}
+
+/// What goes on, and a person should look at: of what happens, and of the configuration.
+fn warned(parts: &Parts) -> Vec<String> {
+    let of_now = parts.readiness.warnings().into_iter().map(str::to_owned);
+    of_now.chain(warnings::of(&parts.in_force.current())).collect()
+}
+
+/// How many dead letters there are, how many of each input were given up for newer ones, and what each output may keep.
+fn letters(parts: &Parts) -> (Totals, BTreeMap<String, u64>, Map<String, Value>) {
+    let forwarders = parts.outputs.forwarders();
+    let letters = parts.dead_letters();
+    let share = |name: &str| json!({ "bytes": letters.kept_of(name), "share_bytes": letters.share_of(name) });
+    let shares = forwarders.iter().map(|forwarder| (forwarder.name().to_owned(), share(forwarder.name()))).collect();
+    (letters.totals(), letters.displaced().clone(), shares)
 }
 
 /// The rules, in brief: `gatepost rules show` tells the rest.
@@ -101,6 +131,14 @@ fn rules(parts: &Parts) -> Vec<Value> {
         })
     };
     parts.rules.load().list().into_iter().map(brief).collect()
+}
+
+/// How many senders there are, and the first of them: `gatepost hosts seen` tells the rest.
+fn senders(parts: &Parts) -> Value {
+    let hosts::Counts { known, silent, refused, forgotten } = parts.hosts.counts();
+    let first = hosts::Filter { limit: Some(HOSTS_SHOWN), ..hosts::Filter::default() };
+    let first = parts.hosts.list(&first);
+    json!({ "known": known, "silent": silent, "refused": refused, "forgotten": forgotten, "first": first })
 }
 
 fn health(health: &Health) -> Value {

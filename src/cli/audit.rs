@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use comfy_table::Table;
 
-use super::{Global, print};
+use super::{Global, counted, print};
 use crate::app::audit::{Report, audit};
 
 /// Recompute the account of events from what is on disk.
@@ -36,7 +36,7 @@ pub(super) fn shown(report: &Report) -> String {
         outputs.add_row(std::iter::once(name).chain(numbers.map(|n| n.to_string())));
     }
     let verdict = if report.differences.is_empty() {
-        format!("everything adds up: {} events spooled\n", report.spooled)
+        format!("everything adds up: {} spooled\n", counted(report.spooled, "event"))
     } else {
         report.differences.iter().map(|difference| format!("DIFFERENCE: {difference}\n")).collect()
     };
@@ -46,6 +46,12 @@ pub(super) fn shown(report: &Report) -> String {
 /// What a reader of the numbers has to know.
 fn remarks(report: &Report) -> String {
     let mut remarks: String = report.notes.iter().map(|note| format!("note: {note}\n")).collect();
+    for input in report.inputs.iter().filter(|input| input.displaced > 0) {
+        let (name, displaced) = (&input.name, input.displaced);
+        remarks += &format!(
+            "note: input {name}: of the records set aside, {displaced} are no longer kept: they were given up for newer ones of their sender\n"
+        );
+    }
     if report.began > 0 {
         remarks += &format!("the ledger was lost once: the inputs' numbers begin with event {}\n", report.began);
     }

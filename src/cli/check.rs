@@ -2,106 +2,82 @@
 //! take uploads?
 
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::send::client::Client;
-use super::{EXIT_CONFIG, Global, print};
-use crate::app::{memory, rules};
-use crate::config::{Config, LoadError, reference};
+use super::admin_plane::{AdminPlane, At};
+use super::{EXIT_CONFIG, Global, counted, print};
+use crate::app::rules;
+use crate::config::{Config, LoadError, Loaded, Problems, reference};
 use crate::filter::Rules;
-use crate::memory::Shares;
-use crate::outputs::{self, BuildError, Shared};
 
 /// Shorter than the deadlines that health checks usually have.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Check a configuration, print the effective one, or ask the running gateway whether it is ready.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("admin", |arg| arg.requires("ready")))]
 pub struct Args {
     /// Print every effective value, defaults included, secrets as ***
     #[arg(long)]
     print: bool,
+    /// Judge the text alone, and not the files, folders and addresses that it names: for a configuration of another machine
+    #[arg(long)]
+    only_text: bool,
     /// Ask the running gateway whether it takes uploads; exit code 1, with the reasons, when it does not
-    #[arg(long, conflicts_with = "print")]
+    #[arg(long, conflicts_with_all = ["print", "only_text"])]
     ready: bool,
-    /// The running gateway's admin plane [default: what the configuration says]. With it, no configuration is read
-    #[arg(long, requires = "ready", value_name = "URL")]
-    admin: Option<String>,
+    // Where a URL is given, no configuration is read.
+    #[command(flatten)]
+    at: At,
 }
 
 /// Runs the command. Exit code 78 when the configuration is wrong.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     if args.ready {
-        let admin = match args.admin {
-            Some(url) => url,
-            None => format!("http://{}", reachable(global.load()?.admin.listen)),
-        };
-        return ready(&admin, global);
+        let config = if args.at.is_given() { Config::default() } else { global.load()? };
+        return ready(&AdminPlane::at(&args.at, &config)?, global);
     }
-    let config = match global.load() {
-        Ok(config) => config,
+    let loaded = match args.only_text {
+        true => global.load().map(|config| Loaded { config, faulty: Vec::new(), warnings: Vec::new() }),
+        false => global.load_and_look(),
+    };
+    let Loaded { config, faulty, warnings } = match loaded {
+        Ok(loaded) => loaded,
         Err(error) if global.json => {
             print(&format!("{}\n", problems(&error)))?;
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
         Err(error) => return Err(error.into()),
     };
-    // What is kept over the admin plane is no part of the file, but has to fit it.
-    let rules = match rules::look(&config) {
-        Ok(rules) => rules,
-        Err(error) if global.json => {
-            print(&format!("{}\n", json!({ "ok": false, "error": format!("{error:#}") })))?;
-            return Ok(ExitCode::from(EXIT_CONFIG));
-        }
-        Err(error) => {
-            writeln!(std::io::stderr(), "gatepost: {error:#}").ok();
-            return Ok(ExitCode::from(EXIT_CONFIG));
-        }
-    };
-    if let Err(error) = files(&config) {
-        let error = error.to_string();
+    if !faulty.is_empty() {
+        let wrong = LoadError::Wrong(Problems { file: global.config_name(), problems: faulty });
+        let text = if global.json { problems(&wrong).to_string() } else { wrong.to_string() };
         if global.json {
-            print(&format!("{}\n", json!({ "ok": false, "error": error })))?;
+            print(&format!("{text}\n"))?
         } else {
-            writeln!(std::io::stderr(), "gatepost: {error}").ok();
+            writeln!(std::io::stderr(), "{text}")?
         }
         return Ok(ExitCode::from(EXIT_CONFIG));
     }
-    let warnings = warnings(&config);
+    let warnings: Vec<String> = warnings.iter().map(|warning| format!("{}:{warning}", global.config_name())).collect();
     if !global.json {
         for warning in &warnings {
             writeln!(std::io::stderr(), "gatepost: warning: {warning}").ok();
         }
     }
     let text = match (args.print, global.json) {
-        (true, true) => format!("{}\n", serde_json::to_string_pretty(&config)?),
-        (true, false) => reference::effective(&config),
+        (true, true) => format!("{}\n", serde_json::to_string_pretty(&reference::resolved(&config))?),
+        (true, false) => reference::as_toml(reference::resolved(&config)),
         (false, true) if warnings.is_empty() => format!("{}\n", json!({ "ok": true })),
         (false, true) => format!("{}\n", json!({ "ok": true, "warnings": warnings })),
-        (false, false) => summary(&config, &rules, global),
+        (false, false) => summary(&config, &rules::look(&config)?, global),
     };
     print(&text)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Whether the files that outputs name (authorities, certificates, keys) can be used.
-fn files(config: &Config) -> Result<(), BuildError> {
-    let shared = Shared::new(&config.state_dir);
-    config.outputs.iter().try_for_each(|output| outputs::build(&output.output, &shared).map(drop))
-}
-
-/// What works, and yet keeps clients out or does not fit into memory.
-fn warnings(config: &Config) -> Vec<String> {
-    let uploads = config.listeners.iter().map(|listener| ("listeners", &listener.name, &listener.tls));
-    let tunnels = config.tunnel.listeners.iter().map(|listener| ("tunnel.listeners", &listener.name, &listener.tls));
-    let warned = uploads.chain(tunnels).filter_map(|(section, name, tls)| Some((section, name, tls.warning()?)));
-    let warned = warned.map(|(section, name, warning)| format!("{section} {name:?}: {warning}"));
-    warned.chain(memory::warning(config, &Shares::here())).collect()
 }
 
 /// What `/readyz` says, or why it says nothing.
@@ -117,14 +93,11 @@ impl Readiness {
     }
 }
 
-fn ready(admin: &str, global: &Global) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let client = Client::new(None)?;
-    let url = format!("{}/readyz", admin.trim_end_matches('/'));
-    let readiness = match runtime.block_on(client.get(&url, READY_TIMEOUT)) {
-        Ok(answer) => serde_json::from_slice(&answer.body)
+fn ready(admin: &AdminPlane, global: &Global) -> anyhow::Result<ExitCode> {
+    let readiness = match admin.look("readyz", READY_TIMEOUT) {
+        (url, Ok(answer)) => serde_json::from_slice(&answer.body)
             .unwrap_or_else(|_| Readiness::unknown(format!("{url} answers {}, but not as a gateway", answer.status))),
-        Err(error) => Readiness::unknown(format!("{url}: {error}")),
+        (url, Err(error)) => Readiness::unknown(format!("{url}: {error:#}")),
     };
     print(&match (global.json, readiness.ready) {
         (true, _) => format!("{}\n", serde_json::to_string(&readiness)?),
@@ -134,27 +107,18 @@ fn ready(admin: &str, global: &Global) -> anyhow::Result<ExitCode> {
     Ok(if readiness.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Where a listener on this address is reached from the same machine.
-pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen.port())
-}
-
 fn summary(config: &Config, rules: &Rules, global: &Global) -> String {
-    let file = global.config.as_ref().map_or("defaults (no file given)".to_owned(), |file| file.display().to_string());
+    let file = global.config_name();
+    let state = std::path::absolute(&config.state_dir).unwrap_or_else(|_| config.state_dir.clone());
     let (listeners, outputs) = (config.listeners.len(), config.outputs.len());
     let warnings = match rules.warnings().count() {
         0 => String::new(),
-        n => format!(" with {n} warnings, see gatepost rules check"),
+        n => format!(" with {}, see gatepost rules check", counted(n, "warning")),
     };
     format!(
         "{file}: right (listeners: {listeners}, outputs: {outputs}, rules: {}{warnings}, state in {})\n",
         rules.count(),
-        config.state_dir.display()
+        state.display()
     )
 }
 
@@ -162,22 +126,5 @@ fn problems(error: &LoadError) -> serde_json::Value {
     match error {
         LoadError::Wrong(problems) => json!({ "ok": false, "file": problems.file, "problems": problems.problems }),
         LoadError::Unreadable { .. } => json!({ "ok": false, "error": error.to_string() }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_listener_on_every_address_is_asked_on_loopback() {
-        for (listen, asked) in [
-            ("0.0.0.0:9090", "127.0.0.1:9090"),
-            ("[::]:9090", "[::1]:9090"),
-            ("10.1.2.3:9090", "10.1.2.3:9090"),
-            ("127.0.0.1:1", "127.0.0.1:1"),
-        ] {
-            assert_eq!(reachable(listen.parse().expect("an address")).to_string(), asked);
-        }
     }
 }

@@ -3,16 +3,13 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use bytes::Bytes;
 use clap::Subcommand;
-use serde_json::Value;
 
-use super::check::reachable;
-use super::send::client::{Answer, Client};
+use super::admin_plane::AdminPlane;
 use super::{Global, print};
 use crate::clock::Standing;
-use crate::config::Config;
 
 /// Looking at a clock takes no longer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,33 +31,14 @@ enum Command {
 
 /// Runs the command. `show` exits with 1 while a jump is held.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let config = global.load()?;
+    let admin = AdminPlane::of(&global.load()?)?;
     let said = match args.command {
-        Command::Show => ask(&config, "status")?,
-        Command::Accept => ask(&config, "clock/accept")?,
+        Command::Show => admin.get("status", TIMEOUT)?,
+        Command::Accept => admin.post("clock/accept", Bytes::new(), TIMEOUT)?,
     };
     let standing: Standing = serde_json::from_value(said["clock"].clone()).context("the gateway tells of no clock")?;
     print(&if global.json { format!("{}\n", said["clock"]) } else { shown(&standing) })?;
     Ok(if standing.held { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-fn ask(config: &Config, what: &str) -> anyhow::Result<Value> {
-    let url = format!("http://{}/{what}", reachable(config.admin.listen));
-    let bearer = config.admin.token.as_ref().map(|token| format!("Bearer {}", token.reveal()));
-    let headers: Vec<(&str, &str)> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let client = Client::new(None)?;
-    let answer: Answer = runtime.block_on(async {
-        match what {
-            "status" => client.get_with(&url, &headers, TIMEOUT).await,
-            _ => client.post(&url, &headers, Bytes::new(), TIMEOUT).await,
-        }
-    })?;
-    let said = String::from_utf8_lossy(&answer.body);
-    if answer.status != 200 {
-        bail!("{url} answers {}: {}", answer.status, said.trim());
-    }
-    serde_json::from_str(&said).with_context(|| format!("{url} does not answer as a gateway"))
 }
 
 fn shown(standing: &Standing) -> String {

@@ -8,9 +8,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use indicatif::HumanCount;
 
-use crate::config::{self, Config, LoadError};
+use crate::app::opening;
+use crate::config::{self, Config, LoadError, Loaded};
+use crate::faults::with_causes;
 
+mod admin_plane;
 pub mod audit;
 pub mod azure;
 pub mod check;
@@ -68,6 +72,21 @@ impl Global {
     pub fn load(&self) -> Result<Config, LoadError> {
         self.config.as_deref().map_or_else(|| Ok(Config::default()), config::load)
     }
+
+    /// The same, with a look at everything that a gateway opens: what keeps it from starting is found at once, and told with its
+    /// line.
+    pub fn load_and_look(&self) -> Result<Loaded, LoadError> {
+        let look = |config: &Config| opening::look(config, None);
+        match &self.config {
+            Some(file) => config::load_and_look(file, &look),
+            None => config::defaults_and_look(&look),
+        }
+    }
+
+    /// How the configuration is called in messages.
+    pub fn config_name(&self) -> String {
+        self.config.as_ref().map_or_else(|| config::DEFAULTS.to_owned(), |file| file.display().to_string())
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -80,7 +99,7 @@ enum Command {
     Demo(demo::Args),
     /// Upload events from .evtx files, NDJSON or XML to a gateway
     Send(send::Args),
-    /// Show what tunnels may reach, explain a decision, or list what was refused
+    /// Show what tunnels may reach, explain a decision, list what was refused, or who sends events and who has gone silent
     Hosts(hosts::Args),
     /// Show which events a query takes, or what it asks
     Xpath(xpath::Args),
@@ -160,7 +179,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
 fn complaint(error: &anyhow::Error) -> String {
     match error.downcast_ref::<LoadError>() {
         Some(problems) => problems.to_string(),
-        None => format!("gatepost: {error:#}"),
+        None => format!("gatepost: {}", with_causes(error.as_ref())),
     }
 }
 
@@ -171,6 +190,12 @@ fn print(text: &str) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
+}
+
+/// A number with what it counts: `1 problem`, `2 problems`.
+fn counted(count: impl TryInto<u64>, noun: &str) -> String {
+    let count = count.try_into().unwrap_or(u64::MAX);
+    if count == 1 { format!("1 {noun}") } else { format!("{} {noun}s", HumanCount(count)) }
 }
 
 fn command() -> clap::Command {
@@ -184,6 +209,11 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn one_is_one_and_the_rest_are_many() {
+        assert_eq!([0_u64, 1, 2_000].map(|n| counted(n, "problem")), ["0 problems", "1 problem", "2,000 problems"]);
     }
 
     #[test]

@@ -16,20 +16,31 @@ use crate::admin::Scrape;
 use crate::app::{Gateway, reload};
 use crate::config::Config;
 use crate::memory::Shares;
+use crate::metrics;
 use crate::telemetry;
 
 /// Run the gateway.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Let debuggers look into the process, and the system keep its memory when it ends in a crash. Both show keys, tokens and
+    /// events to whoever may read them.
+    #[arg(long)]
+    debuggable: bool,
+}
 
 /// Runs the command: until SIGTERM, which leaves time to balancers, or SIGINT, which leaves none. A second SIGTERM ends that time,
 /// and the signal after it ends everything at once.
-pub fn run(_: Args, global: &Global) -> anyhow::Result<ExitCode> {
+pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     give_memory_back();
-    let config = global.load()?;
-    telemetry::init(&config.telemetry)?;
+    let closed = if args.debuggable { Ok(()) } else { close_memory() };
+    let loaded = global.load_and_look()?;
+    telemetry::init(&loaded.config.telemetry, |level| metrics::LOG_LINES.add(&[level], 1))?;
+    loaded.tell(&global.config_name());
+    if let Err(error) = closed {
+        tracing::warn!(%error, "the memory of the process cannot be closed to debuggers and core dumps");
+    }
     raise_descriptors();
-    runtime()?.block_on(serve(config, global.config.clone()))
+    runtime()?.block_on(serve(loaded.config, global.config.clone()))
 }
 
 /// Where memory is scarce, begins again with an allocator that gives freed memory back at once. By itself it keeps it for a
@@ -55,6 +66,13 @@ fn runtime() -> anyhow::Result<Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.enable_all().max_blocking_threads(cores + 2).build().context("no runtime can be made")
+}
+
+/// No core dump, no debugger of the same user: keys and tokens are in memory.
+fn close_memory() -> rustix::io::Result<()> {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
 }
 
 /// Takes as many file descriptors as the system allows: a tunnel needs two.
@@ -83,7 +101,7 @@ async fn serve(config: Config, path: Option<PathBuf>) -> anyhow::Result<ExitCode
             // A person waits.
             _ = interrupt.recv() => break false,
             Some(cause) = reloads.recv() => {
-                tracing::info!(?cause, "reading the configuration again");
+                tracing::info!(cause = cause.as_str(), "reading the configuration again");
                 // The answer is in the log and in a metric; there is nobody here to tell.
                 drop(gateway.reload().await);
             }
@@ -123,6 +141,7 @@ fn announce(gateway: &Gateway, state_dir: &Path, config: Option<&Path>) {
     for (name, address) in gateway.tunnel_addresses() {
         tracing::info!(listener = name, %address, oms_event_id = 101, "tunnels are served");
     }
+    let url = gateway.admin_url();
     tracing::info!(%admin, state_dir = %state_dir.display(), "ready");
     if !io::stderr().is_terminal() {
         return;
@@ -134,7 +153,7 @@ fn announce(gateway: &Gateway, state_dir: &Path, config: Option<&Path>) {
     for (name, address) in gateway.tunnel_addresses() {
         text += &format!("  tunnels ({name})   http://{address}\n");
     }
-    text += &format!("  status            http://{admin}/\n  metrics           http://{admin}/metrics\n");
+    text += &format!("  status            {url}/\n  metrics           {url}/metrics\n");
     text += &format!("  state             {}\n", state_dir.display());
     text += &match config {
         Some(path) => format!("  configuration     {}\n\n", path.display()),
@@ -142,4 +161,18 @@ fn announce(gateway: &Gateway, state_dir: &Path, config: Option<&Path>) {
     };
     // A person who has closed the terminal needs no announcement.
     drop(io::stderr().write_all(text.as_bytes()));
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{DumpableBehavior, Resource, dumpable_behavior, getrlimit};
+
+    use super::*;
+
+    #[test]
+    fn the_memory_of_the_process_is_closed_to_debuggers_and_core_dumps() {
+        close_memory().expect("the system can do that");
+        assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
+        assert_eq!(getrlimit(Resource::Core).maximum, Some(0));
+    }
 }

@@ -1,10 +1,11 @@
 //! `gatepost xpath`: tries a query on events, or explains it.
 //!
 //! A query comes in any of the forms in which people have it: a bare XPath, `Channel!XPath` of a data collection rule, or a
-//! structured `QueryList`, as text or in a file. The events are read as `gatepost send` reads them.
+//! structured `QueryList`, alone or in a subscription or a view; as text or in a file. The events are read as `gatepost send` reads them.
 
-use std::io;
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
@@ -12,21 +13,19 @@ use anyhow::{Context as _, anyhow};
 use super::event_files::{self, now, time};
 use super::send::reader::Form;
 use super::{Global, print};
+use crate::config::rule_files;
 use crate::event::document::Document;
 use crate::event::{Event, Timestamp};
 use crate::filter::xpath::ast::Expr;
-use crate::filter::xpath::{Program, QueryError, QueryList, View, channel_query, lint, xpath};
+use crate::filter::xpath::{Program, QueryError, QueryList, View, channel_query, lint, told_channel, xpath};
 
 /// Bytes that are gathered before they are printed.
 const PRINTED_AT_ONCE: usize = 64 << 10;
 
-/// A `QueryList` of Windows' own tools has some KiB.
-const QUERY_MAX: u64 = 4 << 20;
-
 /// Show which events a query takes, or what it asks.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// An XPath, `Channel!XPath`, or a QueryList in XML; `@FILE` reads it from a file
+    /// An XPath, `Channel!XPath`, or a QueryList in XML, also within a subscription or a view; `@FILE` reads it from a file
     pub query: String,
     /// .evtx files, folders with .evtx files, texts of NDJSON or event XML; `-` is standard input
     #[arg(required_unless_present = "explain")]
@@ -52,6 +51,10 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         print(&text)?;
         return Ok(ExitCode::SUCCESS);
     }
+    for warning in asked.warnings() {
+        // Nothing can be done about a closed terminal.
+        writeln!(io::stderr(), "gatepost: warning: {warning}").ok();
+    }
     let form = if global.json { Form::Json } else { Form::Xml };
     let mut search = Search::new(asked, args.now.unwrap_or_else(now), !args.count);
     let damage = event_files::for_each(&args.paths, form, |_, event| Ok(search.look_at(event)?))?;
@@ -66,10 +69,8 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
 
 fn query_text(query: &str) -> anyhow::Result<String> {
     let Some(path) = query.strip_prefix('@') else { return Ok(query.to_owned()) };
-    let size = std::fs::metadata(path).with_context(|| path.to_owned())?.len();
-    anyhow::ensure!(size <= QUERY_MAX, "{path}: this is no query, it has {size} bytes");
-    let text = std::fs::read_to_string(path).with_context(|| path.to_owned())?;
-    Ok(text.trim_start_matches('\u{feff}').trim().to_owned())
+    let text = rule_files::read_text(Path::new(path)).with_context(|| path.to_owned())?;
+    Ok(text.trim().to_owned())
 }
 
 /// What was asked for: queries of which one has to take an event.
@@ -100,21 +101,24 @@ impl Part {
     fn takes(&self, view: &mut View<'_>) -> bool {
         let channel = view.event.fields.channel.as_deref();
         let in_channel = |wanted: &str| channel.is_some_and(|channel| channel.eq_ignore_ascii_case(wanted));
-        self.channel.as_deref().is_none_or(in_channel) && self.program.matches(view)
+        self.channel.as_deref().and_then(told_channel).is_none_or(in_channel) && self.program.matches(view)
     }
 
     fn explain(&self, what: &str, lines: &mut Vec<String>) {
         let channel = self.channel.as_ref().map_or_else(String::new, |channel| format!(" in the channel {channel}"));
         lines.push(format!("{what}{channel}: {}", self.expr));
         lines.extend(self.program.explain().into_iter().map(|line| format!("  {line}")));
-        let warnings = lint(self.channel.as_deref(), &self.expr);
-        lines.extend(warnings.into_iter().map(|warning| format!("  warning: {}", warning.message)));
+        lines.extend(self.warnings().map(|warning| format!("  warning: {warning}")));
+    }
+
+    fn warnings(&self) -> impl Iterator<Item = String> + use<> {
+        lint(self.channel.as_deref(), &self.expr).into_iter().map(|warning| warning.message)
     }
 }
 
 impl Asked {
     fn read(text: &str) -> Result<Self, QueryError> {
-        if text.trim_start().starts_with('<') {
+        if QueryList::is_meant(text) {
             let list = QueryList::parse(text)?;
             let part = |selector: crate::filter::xpath::Selector| Part::new(selector.channel, selector.expr);
             let queries = list.queries.into_iter().map(|query| Query {
@@ -138,6 +142,12 @@ impl Asked {
         self.queries.iter().any(|query| {
             query.selects.iter().any(|part| part.takes(view)) && !query.suppresses.iter().any(|part| part.takes(view))
         })
+    }
+
+    /// What Windows or Azure would say about it, and what can never match or always does; each once.
+    fn warnings(&self) -> impl Iterator<Item = String> {
+        let parts = self.queries.iter().flat_map(|query| query.selects.iter().chain(&query.suppresses));
+        parts.flat_map(Part::warnings).collect::<BTreeSet<_>>().into_iter()
     }
 
     fn explain(&self) -> Vec<String> {

@@ -35,6 +35,27 @@ fn every_form_of_a_query_is_taken() {
 }
 
 #[test]
+fn forwarded_events_are_those_of_every_channel_and_that_is_said() {
+    for query in [
+        "ForwardedEvents!*[System[EventID=4624]]",
+        "<QueryList><Query Path='forwardedevents'><Select>*[System[EventID=4624]]</Select></Query></QueryList>",
+    ] {
+        let told: Vec<String> = asked(query).warnings().collect();
+        assert!(told.len() == 1 && told[0].contains("events of every channel"), "{told:?}");
+        assert_eq!(takes(asked(query), &[LOGON, START, SYSTEM]), [true, false, true], "{query}");
+    }
+}
+
+#[test]
+fn a_query_is_read_from_a_file_in_utf_16() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("query.xml");
+    let utf16: Vec<u8> = "\u{feff}Security!*\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(&path, utf16).expect("written");
+    assert_eq!(query_text(&format!("@{}", path.display())).expect("a text"), "Security!*");
+}
+
+#[test]
 fn a_mistake_is_told_of_the_form_that_was_meant() {
     for (query, offset) in [("*[System[EventID!=]]", 18), ("Security!*[System[", 18)] {
         let error = Asked::read(query).expect_err(query);

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::document::{Finding, join};
+use super::mend::{Mend, stand_in};
 use super::schema::{Schema, Shape, Table, Text, Variant};
 use crate::values::{ByteSize, Span};
 
@@ -17,8 +18,12 @@ pub(super) struct Found {
     pub(super) findings: Vec<Finding>,
     /// Paths that hold secrets.
     pub(super) secret: HashSet<String>,
-    /// The secrets themselves, to be kept out of messages.
-    pub(super) hidden: Vec<String>,
+    /// The secrets themselves with their paths, to be kept out of messages.
+    pub(super) hidden: Vec<(String, String)>,
+    /// Paths of values that are paths of files, and of which kind.
+    pub(super) files: Vec<(String, Text)>,
+    /// What stands in for values that could not be read, by path.
+    pub(super) unread: Vec<(String, Mend)>,
 }
 
 /// Checks a whole document.
@@ -35,13 +40,21 @@ struct Walk<'s> {
 
 impl Walk<'_> {
     fn wrong(&mut self, path: &str, message: impl Into<String>) {
-        self.found.findings.push(Finding { path: path.to_owned(), message: message.into(), show: true });
+        self.found.findings.push(Finding::shown(path, message));
     }
 
     fn value(&mut self, path: &str, value: &Value, schema: &Value) {
         if value.is_null() {
-            return;
+            return self.found.unread.push((path.to_owned(), stand_in(self.schema, schema)));
         }
+        let before = self.found.findings.len();
+        self.value_of(path, value, schema);
+        for finding in self.found.findings[before..].iter_mut().filter(|finding| finding.path == path) {
+            finding.mend = stand_in(self.schema, schema);
+        }
+    }
+
+    fn value_of(&mut self, path: &str, value: &Value, schema: &Value) {
         match self.schema.shape(schema) {
             Shape::Table(table) => match value.as_object() {
                 Some(map) => self.table(path, map, &table),
@@ -82,7 +95,8 @@ impl Walk<'_> {
         }
         for field in table.fields.iter().filter(|field| field.required && !map.contains_key(&field.name)) {
             let message = format!("is missing; it must be {}", self.wanted(&field.schema));
-            self.found.findings.push(Finding { path: join(path, &field.name), message, show: false });
+            let mend = stand_in(self.schema, &field.schema);
+            self.found.findings.push(Finding { mend, ..Finding::hidden(join(path, &field.name), message) });
         }
     }
 
@@ -93,7 +107,7 @@ impl Walk<'_> {
             None => format!("{UNKNOWN}; known are {}", known.join(", ")),
         };
         // The value is not shown: it may be a secret under a mistyped name.
-        self.found.findings.push(Finding { path, message, show: false });
+        self.found.findings.push(Finding { mend: Mend::LeaveOut, ..Finding::hidden(path, message) });
     }
 
     fn tagged(&mut self, path: &str, map: &Map<String, Value>, tag: &str, variants: &[Variant]) {
@@ -102,7 +116,7 @@ impl Walk<'_> {
         match map.get(tag) {
             None => {
                 let message = format!("is missing; it must be {}", one_of(&names));
-                self.found.findings.push(Finding { path: inner, message, show: false });
+                self.found.findings.push(Finding::hidden(inner, message));
             }
             Some(given) => match variants.iter().find(|variant| given.as_str() == Some(&variant.name)) {
                 Some(variant) => self.value(path, &Value::Object(map.clone()), &variant.schema),
@@ -128,16 +142,21 @@ impl Walk<'_> {
         self.found.findings.extend(best.findings);
         self.found.secret.extend(best.secret);
         self.found.hidden.extend(best.hidden);
+        self.found.files.extend(best.files);
+        self.found.unread.extend(best.unread);
     }
 
     fn text(&mut self, path: &str, value: &Value, kind: Text) {
         if kind == Text::Secret {
             self.found.secret.insert(path.to_owned());
-            self.found.hidden.extend(value.as_str().map(str::to_owned));
+            self.found.hidden.extend(value.as_str().map(|text| (path.to_owned(), text.to_owned())));
+        }
+        if matches!(kind, Text::FileToRead | Text::PlaceToKeep) && value.is_string() {
+            self.found.files.push((path.to_owned(), kind));
         }
         let right = match (value.as_str(), kind) {
             (None, _) => false,
-            (Some(_), Text::Plain | Text::Secret) => true,
+            (Some(_), Text::Plain | Text::Secret | Text::FileToRead | Text::PlaceToKeep) => true,
             (Some(text), Text::Size) => text.parse::<ByteSize>().is_ok(),
             (Some(text), Text::Span) => text.parse::<Span>().is_ok(),
         };
@@ -187,6 +206,7 @@ impl Walk<'_> {
 fn wanted_text(kind: Text) -> &'static str {
     match kind {
         Text::Plain => "text in quotes",
+        Text::FileToRead | Text::PlaceToKeep => "a path in quotes",
         Text::Size => "a size; write a whole number and a unit in quotes, such as \"64 MiB\"",
         Text::Span => {
             "a span of time; write a whole number above 0 and a unit in quotes, such as \"500 ms\", \"30 s\" or \"24 h\""

@@ -6,12 +6,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
 
-use super::expand::{Sources, expand};
+use super::expand::{Sources, expand, files_in};
+use super::mend::Mend;
 use super::problem::Problem;
+use super::redact::{redacted, without_credentials};
 
 /// A finding about a dotted path, not yet tied to a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +23,20 @@ pub(super) struct Finding {
     pub(super) message: String,
     /// Whether the value as written helps to understand the message (and may be shown).
     pub(super) show: bool,
+    /// What becomes of the value while the rest of its section is judged.
+    pub(super) mend: Mend,
+}
+
+impl Finding {
+    /// With the value as written.
+    pub(super) fn shown(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into(), show: true, mend: Mend::Nothing }
+    }
+
+    /// Without the value.
+    pub(super) fn hidden(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { show: false, ..Self::shown(path, message) }
+    }
 }
 
 struct Place {
@@ -36,8 +53,10 @@ pub(super) struct Document<'t> {
     places: HashMap<String, Place>,
     /// Paths whose value must not be shown.
     pub(super) secret: HashSet<String>,
-    /// Texts that must not be shown wherever they turn up.
-    pub(super) hidden: Vec<String>,
+    /// Texts that must not be shown, with the paths at which they stand.
+    pub(super) hidden: Vec<(String, String)>,
+    /// The files that `${file:…}` names.
+    pub(super) files: Vec<PathBuf>,
     /// What was found while reading: missing variables, numbers out of range.
     pub(super) findings: Vec<Finding>,
 }
@@ -64,6 +83,7 @@ impl<'t> Document<'t> {
             places: HashMap::new(),
             secret: HashSet::new(),
             hidden: Vec::new(),
+            files: Vec::new(),
             findings: Vec::new(),
         };
         document.value = document.table("", table.get_ref(), sources);
@@ -109,24 +129,25 @@ impl<'t> Document<'t> {
             DeValue::Datetime(_) => Err("is a date, which no key takes; write text in quotes".to_owned()),
         };
         converted.unwrap_or_else(|message| {
-            self.findings.push(Finding { path: path.to_owned(), message, show: true });
+            self.findings.push(Finding { mend: Mend::LeaveOut, ..Finding::shown(path, message) });
             Value::Null
         })
     }
 
     fn text(&mut self, path: &str, text: &str, sources: &Sources<'_>) -> Value {
+        self.files.extend(files_in(text, sources));
         match expand(text, sources) {
             Ok(expanded) => {
                 // The text as written shows only the reference; what was put in stays hidden.
                 if !expanded.inserted.is_empty() {
-                    self.hidden.extend(expanded.inserted);
-                    self.hidden.push(expanded.text.clone());
+                    self.hidden.extend(expanded.inserted.into_iter().map(|text| (path.to_owned(), text)));
+                    self.hidden.push((path.to_owned(), expanded.text.clone()));
                 }
                 Value::String(expanded.text)
             }
             Err(message) => {
                 // Not shown: around the reference there may be the rest of a secret.
-                self.findings.push(Finding { path: path.to_owned(), message, show: false });
+                self.findings.push(Finding { mend: Mend::LeaveOut, ..Finding::hidden(path, message) });
                 Value::Null
             }
         }
@@ -145,10 +166,11 @@ impl<'t> Document<'t> {
             if self.secret.contains(&finding.path) {
                 return Some("***".to_owned());
             }
-            (!written.contains('\n') && written.len() <= 120).then(|| written.to_owned())
+            (!written.contains('\n') && written.len() <= 120).then(|| without_credentials(written))
         });
         let (line, column) = position(self.text, at);
-        Problem { line, column, key: finding.path, value, message: self.redact(finding.message) }
+        let message = redacted(finding.message, &finding.path, &self.hidden);
+        Problem { line, column, key: finding.path, value, message }
     }
 
     fn place(&self, path: &str) -> (Option<&Place>, bool) {
@@ -163,12 +185,6 @@ impl<'t> Document<'t> {
             }
         }
         (None, false)
-    }
-
-    fn redact(&self, message: String) -> String {
-        // Very short texts are left alone: hiding every "a" would hide the message, and nobody's secret is that short.
-        let hidden = self.hidden.iter().filter(|text| text.len() >= 3);
-        hidden.fold(message, |message, text| message.replace(text.as_str(), "***"))
     }
 }
 

@@ -3,7 +3,7 @@
 //! `$${` stands for a plain `${`. What a source holds is not expanded again. One line feed at the end of a file is cut,
 //! because editors add one. Relative paths start at the folder of the configuration file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::limits::SECRET_FILE_MAX_BYTES;
 
@@ -44,6 +44,13 @@ pub(super) fn expand(text: &str, sources: &Sources<'_>) -> Result<Expanded, Stri
     }
     out.text.push_str(rest);
     Ok(out)
+}
+
+/// The files that a text names, whether they are there or not.
+pub(super) fn files_in(text: &str, sources: &Sources<'_>) -> Vec<PathBuf> {
+    let references = text.match_indices("${file:").filter(|(at, _)| !text[..*at].ends_with('$'));
+    let paths = references.filter_map(|(at, mark)| text[at + mark.len()..].split_once('}'));
+    paths.map(|(path, _)| sources.folder.join(path)).collect()
 }
 
 fn look_up(reference: &str, sources: &Sources<'_>) -> Result<String, String> {

@@ -7,7 +7,9 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
+use super::check::check;
 use super::document::join;
+use super::mend::at_path;
 use super::schema::{Field, Schema, Shape, Text, Variant, description};
 use super::tree::Config;
 use crate::metrics;
@@ -26,7 +28,10 @@ Unknown keys are refused. `gatepost check` reports every mistake at once; `gatep
 - A **size** is a whole number and a unit: `\"64 MiB\"`, `\"10 GiB\"`, `\"1 MB\"`.
 - A **span** of time is a whole number above 0 and a unit: `\"500 ms\"`, `\"30 s\"`, `\"5 min\"`, `\"24 h\"`, `\"30 d\"`.
 - In any text `${env:NAME}` stands for an environment variable and `${file:/path}` for the content of a file, without its
-  last line feed; relative paths start at the folder of the configuration file. `$${` stands for a plain `${`.
+  last line feed. `$${` stands for a plain `${`.
+- A relative **path** starts at the folder of the configuration file, wherever it stands. `gatepost check --print` shows what it
+  comes to. Files that are read (certificates, authorities, rules, `${file:…}`) are watched: another content is put in force like a
+  changed configuration, and what cannot be used leaves the old one in force.
 - A **secret** is never shown again: not by `check`, not in logs, not on the status page.
 ";
 
@@ -70,7 +75,12 @@ pub fn metrics() -> String {
             metrics::Kind::Gauge => "gauge",
             metrics::Kind::Histogram => "histogram",
         };
-        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let values = |values: &[&str]| match values {
+            [] => String::new(),
+            values => format!(" ({})", values.join(", ")),
+        };
+        let labels = metric.labels.iter().zip(metric.values);
+        let labels: Vec<String> = labels.map(|(label, of)| format!("`{label}`{}", values(of))).collect();
         put(
             &mut out,
             format_args!("| `{}` | {kind} | {} | {} |\n", metric.name, labels.join(", "), metric.help.trim()),
@@ -81,8 +91,29 @@ pub fn metrics() -> String {
 
 /// The effective configuration as TOML, secrets as `***`.
 pub fn effective(config: &Config) -> String {
-    // A tree of plain values: each component's Serialize is derived.
-    let value = serde_json::to_value(config).expect("configuration values are plain data");
+    as_toml(plain(config))
+}
+
+/// The same with whole paths, as JSON: where each path leads for a process of this working directory.
+pub fn resolved(config: &Config) -> Value {
+    let mut value = plain(config);
+    for (key, _) in check(&Schema::of::<Config>(), &value).files {
+        if let Some(path) = at_path(&mut value, &key)
+            && let Some(whole) = path.as_str().and_then(|path| std::path::absolute(path).ok())
+        {
+            *path = whole.to_string_lossy().into();
+        }
+    }
+    value
+}
+
+/// A tree of plain values: each component's Serialize is derived.
+fn plain(config: &Config) -> Value {
+    serde_json::to_value(config).expect("configuration values are plain data")
+}
+
+/// What [`resolved`] returns, as TOML.
+pub fn as_toml(value: Value) -> String {
     let table: toml::Table = serde_json::from_value(without_nulls(value)).expect("no nulls are left");
     toml::to_string_pretty(&table).expect("a table of plain values is TOML")
 }
@@ -248,6 +279,7 @@ impl Reference<'_> {
             Shape::Text(Text::Size) => "size".to_owned(),
             Shape::Text(Text::Span) => "span".to_owned(),
             Shape::Text(Text::Secret) => "secret".to_owned(),
+            Shape::Text(Text::FileToRead | Text::PlaceToKeep) => "path".to_owned(),
             Shape::Whole { min, max } if min > 0 && max < i64::MAX => format!("whole number, {min} to {max}"),
             Shape::Whole { min, .. } if min > 0 => format!("whole number, {min} or more"),
             Shape::Whole { .. } => "whole number".to_owned(),
@@ -263,7 +295,8 @@ impl Reference<'_> {
 struct Example<'a> {
     schema: &'a Schema,
     out: &'a mut String,
-    /// Inside `[[…]]`. There headers are commented out too, because one more table would be one more listener.
+    /// Inside `[[…]]`, or a table that is more than its keys. There headers are commented out too, because one more table
+    /// would be one more listener.
     in_list: bool,
 }
 
@@ -315,10 +348,18 @@ impl Example<'_> {
             self.out.push('\n');
             self.comment(&description(&self.schema.resolve(&field.schema)));
             let outside = self.in_list;
-            self.in_list |= header.starts_with("[[");
+            self.in_list |= header.starts_with("[[") || self.is_more_than_its_keys(&field);
             self.table(&join(path, &field.name), &header, &field.schema);
             self.in_list = outside;
         }
+    }
+
+    /// Whether an empty table means something else than none.
+    fn is_more_than_its_keys(&self, field: &Field) -> bool {
+        let Shape::Table(table) = self.schema.shape(&field.schema) else { return false };
+        let without = |inner: &Field| field.schema.get("default")?.get(&inner.name).cloned();
+        let empty = |inner: &Field| self.schema.resolve(&inner.schema).get("default").cloned();
+        table.fields.iter().any(|inner| without(inner).zip(empty(inner)).is_some_and(|(none, empty)| none != empty))
     }
 
     /// Makes settings comments of comments: a table can be there only once, and its other kinds are to be read.

@@ -8,12 +8,9 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
-use super::document::Document;
-use super::expand::Sources;
 use super::load::Sections;
 use super::tree::Config;
+use crate::event::from_utf16;
 use crate::filter::Rules;
 use crate::filter::rules::{Managed, Material, Place, Problem, Text};
 use crate::limits::{RULE_FILE_MAX_BYTES, RULE_FILES_MAX};
@@ -24,18 +21,32 @@ use crate::limits::{RULE_FILE_MAX_BYTES, RULE_FILES_MAX};
 ///
 /// When something cannot be read, is too large, or is no text; when a folder holds no such file, or too many.
 pub fn read(path: &Path) -> io::Result<Vec<Text>> {
+    read_those(path, &["json"])
+}
+
+/// Reads a file, or every file of a folder that has one of these extensions, in the order of their names.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_those(path: &Path, extensions: &[&str]) -> io::Result<Vec<Text>> {
     if !path.is_dir() {
         return Ok(vec![read_file(path)?]);
     }
+    let is_wanted = |file: &Path| {
+        let extension = file.extension().unwrap_or_default();
+        extensions.iter().any(|wanted| extension.eq_ignore_ascii_case(wanted))
+    };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path)? {
         let file = entry?.path();
-        if file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
+        if is_wanted(&file) {
             files.push(file);
         }
     }
     if files.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "the folder holds no .json file"));
+        let text = format!("the folder holds no .{} file", extensions.join(" or ."));
+        return Err(io::Error::new(io::ErrorKind::NotFound, text));
     }
     if files.len() > RULE_FILES_MAX {
         let text = format!("the folder holds {} files; {RULE_FILES_MAX} are the limit", files.len());
@@ -47,14 +58,24 @@ pub fn read(path: &Path) -> io::Result<Vec<Text>> {
 }
 
 fn read_file(path: &Path) -> io::Result<Text> {
-    let mut text = String::new();
-    File::open(path)?.take(RULE_FILE_MAX_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > RULE_FILE_MAX_BYTES {
+    let text = read_text(path)?;
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Text { path: path.display().to_string(), stem, text })
+}
+
+/// The text of one file with a rule, a query or parameters, in UTF-8 or in UTF-16.
+///
+/// # Errors
+///
+/// When it cannot be read, is too large, or is no text.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    let mut file = Vec::new();
+    File::open(path)?.take(RULE_FILE_MAX_BYTES + 1).read_to_end(&mut file)?;
+    if file.len() as u64 > RULE_FILE_MAX_BYTES {
         let text = format!("it is larger than {RULE_FILE_MAX_BYTES} bytes");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
     }
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Text { path: path.display().to_string(), stem, text })
+    from_utf16::text_of(file)
 }
 
 /// The files with rules that a configuration names, as they were read.
@@ -79,22 +100,11 @@ impl Texts {
     }
 }
 
-/// The files and folders with rules that a configuration names, also one that is wrong: what makes it wrong may be mended
-/// in one of them.
-pub fn named_in(config: &Path) -> Vec<PathBuf> {
-    let folder = config.parent().unwrap_or(Path::new("."));
-    let sources = Sources { env: &|name| std::env::var(name).ok(), folder };
-    let text = std::fs::read_to_string(config).unwrap_or_default();
-    let Ok(document) = Document::parse(&text, &sources) else { return Vec::new() };
-    let rules = document.value.pointer("/filter/rules").and_then(Value::as_array);
-    let named = rules.into_iter().flatten().flat_map(|rule| [rule.get("file"), rule.get("query_list")]);
-    named.flatten().filter_map(Value::as_str).map(|path| folder.join(path)).collect()
-}
-
 impl Config {
     /// The files and folders in which rules stand.
     pub fn rule_files(&self) -> impl Iterator<Item = &Path> {
-        self.filter.rules.iter().flat_map(|rule| rule.file.iter().chain(&rule.query_list)).map(PathBuf::as_path)
+        let rules = self.filter.rules.iter();
+        rules.flat_map(|rule| [&rule.file, &rule.parameters, &rule.query_list]).flatten().map(PathBuf::as_path)
     }
 
     /// The names of the outputs.
@@ -111,18 +121,14 @@ impl Config {
         let read = |path: &Path| texts.get(path);
         Rules::build(&Material { config: &self.filter, outputs: &self.output_names(), read: &read, managed })
     }
-
-    /// Lets relative paths of rule files start at `folder`.
-    pub(super) fn find_rule_files(&mut self, folder: &Path) {
-        let rules = self.filter.rules.iter_mut();
-        rules
-            .flat_map(|rule| rule.file.iter_mut().chain(&mut rule.query_list))
-            .for_each(|path| *path = folder.join(&*path));
-    }
 }
 
-/// Reports what is wrong with the rules.
+/// Reports what is wrong with the rules. They name outputs, so they are not judged while an output has no sound name.
 pub(super) fn check(config: &Config, sections: &mut Sections<'_>) {
+    let is_named = |n| sections.is_sound(&format!("outputs[{n}].name"));
+    if !(0..config.outputs.len()).all(is_named) {
+        return;
+    }
     for problem in config.rules(&Texts::of(config), &Managed::default()).err().unwrap_or_default() {
         if let Place::Key(key) = problem.place {
             sections.wrong(format!("filter.{key}"), problem.message);

@@ -38,6 +38,10 @@ pub(super) enum Text {
     Size,
     Span,
     Secret,
+    /// Of a file that is read with the configuration.
+    FileToRead,
+    /// Of what the gateway keeps.
+    PlaceToKeep,
 }
 
 pub(super) struct Table {
@@ -179,6 +183,8 @@ fn text(schema: &Map<String, Value>) -> Text {
         Some("size") => Text::Size,
         Some("span") => Text::Span,
         Some("secret") => Text::Secret,
+        Some("file-to-read") => Text::FileToRead,
+        Some("place-to-keep") => Text::PlaceToKeep,
         _ => Text::Plain,
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::blame::blame;
+use super::blame::judge;
 use super::check::{check, nearest};
 use super::document::Document;
 use super::expand::Sources;
@@ -160,7 +160,7 @@ fn all_mistakes_of_one_table_are_found_at_once() {
 #[test]
 fn what_only_the_type_can_judge_is_found_and_located() {
     let value = serde_json::json!({ "name": "x", "listen": "here", "networks": ["10.0.0.0/8", "everywhere"] });
-    let blamed = blame::<Sample>(&value);
+    let blamed = judge::<Sample>(&value).blamed;
     let paths: Vec<&str> = blamed.iter().map(|(path, _)| path.as_str()).collect();
     assert_eq!(paths, ["listen", "networks[1]"]);
     assert_eq!(blamed[1].1, "is not a network; write one such as 10.0.0.0/8");
@@ -172,16 +172,17 @@ fn mistakes_in_different_sections_are_reported_together_in_the_order_of_the_file
     assert_eq!(
         report(text),
         [
-            "gatepost.toml:2:10: admin.listen = 'nowhere': invalid socket address syntax",
+            "gatepost.toml:2:10: admin.listen = 'nowhere': is no address with a port; write one such as \"127.0.0.1:8443\", \"0.0.0.0:8443\" or \"[::]:8443\"",
             "gatepost.toml:3:1: admin.tokn: is not known here; did you mean \"token\"?",
+            "gatepost.toml:6:9: telemetry.level = 'gatepost=loud': holds \"gatepost=loud\", which is no level; write one of \"off\", \"error\", \"warn\", \"info\", \"debug\" and \"trace\", and parts with levels of their own behind it: \"info,gatepost::forward=debug\"",
             "gatepost.toml:7:10: telemetry.format = 'jsn': must be one of \"auto\", \"human\", \"json\"; did you mean \"json\"?",
         ]
     );
     assert_eq!(
         report("[admin]\nlisten = 'nowhere'\n[telemetry]\nlevel = 'gatepost=loud'\n"),
         [
-            "gatepost.toml:2:10: admin.listen = 'nowhere': invalid socket address syntax",
-            "gatepost.toml:4:9: telemetry.level = 'gatepost=loud': is not a filter; write a level such as \"info\", or \"info,gatepost::forward=debug\"",
+            "gatepost.toml:2:10: admin.listen = 'nowhere': is no address with a port; write one such as \"127.0.0.1:8443\", \"0.0.0.0:8443\" or \"[::]:8443\"",
+            "gatepost.toml:4:9: telemetry.level = 'gatepost=loud': holds \"gatepost=loud\", which is no level; write one of \"off\", \"error\", \"warn\", \"info\", \"debug\" and \"trace\", and parts with levels of their own behind it: \"info,gatepost::forward=debug\"",
         ]
     );
 }
@@ -197,9 +198,9 @@ fn a_spool_that_could_not_be_opened_is_found_by_the_check() {
 #[test]
 fn sections_that_do_not_fit_each_other_are_reported() {
     assert_eq!(
-        report("[[listeners]]\nname = 'a'\nlisten = '127.0.0.1:9090'\n"),
+        report("[[listeners]]\nname = 'a'\nlisten = '127.0.0.1:8449'\n"),
         [
-            "gatepost.toml:3:10: listeners[0].listen = '127.0.0.1:9090': is the address of the admin plane too; choose another port"
+            "gatepost.toml:3:10: listeners[0].listen = '127.0.0.1:8449': is the address of the admin plane too; choose another port"
         ]
     );
     assert_eq!(
@@ -225,7 +226,7 @@ fn tunnels_listen_where_nothing_else_does() {
     let text = format!(
         "[[listeners]]\n{}{}{}{}",
         listener("a", "127.0.0.1:8443"),
-        listener("b", "127.0.0.1:9090"),
+        listener("b", "127.0.0.1:8449"),
         listener("c", "127.0.0.1:8080"),
         listener("d", "127.0.0.1:8080"),
     );
@@ -314,4 +315,64 @@ fn a_key_that_nobody_knows_hides_no_other_mistake() {
     let text = text.replace("hosts", "[[tunnel.groups]]\nname = \"g\"\nnetworks = [\"10.0.0.0/33\"]\n#");
     let found = super::load::parse("test", &text, std::path::Path::new("."), &|_| None).expect_err("it is wrong");
     assert!(found.problems.iter().any(|problem| problem.key == "tunnel.groups[0].networks[0]"), "{found}");
+}
+
+#[test]
+fn one_mistake_hides_no_other_of_its_section() {
+    let text = "[telemetry]\nlevel = 'inof'\nformat = 5\n[tunnel]\nvia = 'relay'\n\
+                [[tunnel.listeners]]\nlisten = ':8080'\n[[tunnel.listeners]]\nname = 'b'\nlisten = 'gate:8081'\n\
+                [[tunnel.allow]]\nname = 'a'\nhosts = ['*.com', 'x y']\n[[tunnel.allow]]\nname = 'b'\nhosts = ['*.net']\nplain_http = 'yes'\n\
+                [[tunnel.groups]]\nname = 'g'\nnetworks = ['10.0.0.0/33', '10.0.0.0/8', 'everywhere']\n\
+                [[outputs]]\nkind = 'http'\nname = 'two words'\ntimeout = '3'\nendpoints = [{ url = 'ftp://a', weight = 0 }, { url = 'https://b', max_in_flight = 'x' }]\n\
+                [[outputs]]\nname = 'files'\n[[outputs]]\nkind = 'file'\nname = 'x'\n[[outputs]]\nkind = 'file'\nname = 'x'\n\
+                [[listeners]]\nlisten = '0.0.0.0:8443'\nlimits = { max_connections = 0, wire_max = 5 }\n";
+    let found = parse("test", text, Path::new("."), &env).expect_err("it is wrong");
+    let mut keys: Vec<&str> = found.problems.iter().map(|problem| problem.key.as_str()).collect();
+    keys.sort_unstable();
+    let expected = [
+        "listeners[0].auth",
+        "listeners[0].limits.max_connections",
+        "listeners[0].limits.wire_max",
+        "outputs[0].endpoints[0].url",
+        "outputs[0].endpoints[0].weight",
+        "outputs[0].endpoints[1].max_in_flight",
+        "outputs[0].name",
+        "outputs[0].timeout",
+        "outputs[1].kind",
+        "outputs[3].name",
+        "telemetry.format",
+        "telemetry.level",
+        "tunnel.allow[0].hosts[0]",
+        "tunnel.allow[0].hosts[1]",
+        "tunnel.allow[1].hosts[0]",
+        "tunnel.allow[1].plain_http",
+        "tunnel.groups[0].networks[0]",
+        "tunnel.groups[0].networks[2]",
+        "tunnel.listeners[0].listen",
+        "tunnel.listeners[1].listen",
+        "tunnel.via",
+    ];
+    assert_eq!(keys, expected, "{found}");
+}
+
+#[test]
+fn a_word_of_a_message_that_is_a_secret_elsewhere_stays() {
+    let text = "[admin]\ntoken = 'short'\nallowed_hosts = ['a/b']\n";
+    let found = report(text).join("\n");
+    assert!(found.contains("token = ***: is too short") && found.contains("is not a host name"), "{found}");
+}
+
+#[test]
+fn every_path_starts_at_the_folder_of_the_configuration() {
+    let text = "access_log = { file = 'a.log' }\n[[listeners]]\ntls = { certificate = 'c.pem', key = '/abs/k.pem' }\n\
+                [[outputs]]\nkind = 'file'\nname = 'x'\ndirectory = 'out'\n[[outputs]]\nkind = 'http'\nname = 'h'\nca_file = 'ca.pem'\n\
+                endpoints = [{ url = 'https://a' }]\n";
+    let config = parse("test", text, Path::new("/etc/gatepost"), &env).expect("a good file");
+    let printed = reference::effective(&config);
+    for path in ["gatepost-state", "a.log", "c.pem", "out", "ca.pem"] {
+        let whole = Path::new("/etc/gatepost").join(path);
+        let found = printed.lines().any(|line| line.contains("/etc/gatepost") && line.contains(path));
+        assert!(found, "{} in {printed}", whole.display());
+    }
+    assert!(printed.contains("\"/abs/k.pem\""), "{printed}");
 }

@@ -14,8 +14,10 @@ use serde_json::{Map, Value};
 
 use super::load::Sections;
 use crate::spool::dead_letter;
-use crate::values::SpanOrZero;
-use crate::{access_log, admin, balancer, dedup, filter, forward, ingest, inputs, outputs, spool, telemetry, tunnel};
+use crate::values::{PlaceToKeep, SpanOrZero};
+use crate::{
+    access_log, admin, balancer, dedup, filter, forward, hosts, ingest, inputs, outputs, spool, telemetry, tunnel,
+};
 
 /// Everything that can be configured. Every key has a default: without a file Gatepost listens on loopback, keeps its
 /// state in `./gatepost-state` and writes events to files there.
@@ -23,7 +25,8 @@ use crate::{access_log, admin, balancer, dedup, filter, forward, ingest, inputs,
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Folder for everything that Gatepost keeps: spool, positions, dedup journal, dead letters, its own certificate.
-    /// One running gateway per folder. Relative paths start at the working directory. Not changed by a reload.
+    /// One running gateway per folder. Not changed by a reload.
+    #[schemars(with = "PlaceToKeep")]
     pub state_dir: PathBuf,
     /// How long uploads and new tunnels are still taken after readiness has fallen, at SIGTERM and at `POST /drain`, so that
     /// load balancers see it first; meanwhile clients are told to close their connections. Longer than two probes of the
@@ -48,6 +51,8 @@ pub struct Config {
     pub dedup: dedup::Config,
     /// The durable log between uploads and outputs.
     pub spool: spool::Config,
+    /// Who sends events, and from when on a computer counts as silent.
+    pub hosts: hosts::Config,
     /// What no endpoint takes, kept for a person.
     pub dead_letters: dead_letter::Config,
     /// Where events go. Each output gets every kept event, or what rules of `filter` route to it, and has a read position of
@@ -69,6 +74,7 @@ impl Default for Config {
             filter: filter::Config::default(),
             dedup: dedup::Config::default(),
             spool: spool::Config::default(),
+            hosts: hosts::Config::default(),
             dead_letters: dead_letter::Config::default(),
             outputs: vec![Output::default()],
         }
@@ -102,11 +108,10 @@ pub(super) fn read(sections: &mut Sections<'_>) -> Config {
     sections.one("filter", &mut config.filter, filter::Config::problems);
     sections.one("dedup", &mut config.dedup, none);
     sections.one("spool", &mut config.spool, spool_problems);
-    sections.one("dead_letters", &mut config.dead_letters, none);
+    sections.one("hosts", &mut config.hosts, hosts::Config::problems);
+    sections.one("dead_letters", &mut config.dead_letters, dead_letter::Config::problems);
     sections.list("outputs", &mut config.outputs, |output: &Output| output.output.problems());
-    if sections.sound() {
-        compare(&config, sections);
-    }
+    compare(&config, sections);
     config
 }
 
@@ -132,10 +137,15 @@ fn compare(config: &Config, sections: &mut Sections<'_>) {
     }
     let listeners = || config.listeners.iter();
     unique(sections, "listeners", "name", listeners().map(|l| l.name.clone()));
-    unique(sections, "listeners", "listen", listeners().filter(|l| l.listen.port() != 0).map(|l| l.listen.to_string()));
+    let address = |(n, l): (usize, &inputs::Config)| match l.listen.port() {
+        0 => format!("listeners[{n}]"),
+        _ => l.listen.to_string(),
+    };
+    unique(sections, "listeners", "listen", listeners().enumerate().map(address));
     unique(sections, "outputs", "name", config.outputs.iter().map(|o| o.output.name().to_owned()));
     for (n, listener) in listeners().enumerate() {
-        if listener.listen == config.admin.listen && listener.listen.port() != 0 {
+        let is_sound = sections.is_sound("admin.listen");
+        if is_sound && listener.listen == config.admin.listen && listener.listen.port() != 0 {
             sections
                 .wrong(format!("listeners[{n}].listen"), "is the address of the admin plane too; choose another port");
         }
@@ -146,6 +156,9 @@ fn compare(config: &Config, sections: &mut Sections<'_>) {
 
 /// A rule for a group that no client can belong to would wait for ever.
 fn groups_of_rules(config: &Config, sections: &mut Sections<'_>) {
+    if !sections.is_sound("listeners") {
+        return;
+    }
     let groups: Vec<&str> = config.listeners.iter().flat_map(inputs::Config::groups).collect();
     for (n, rule) in config.filter.rules.iter().enumerate() {
         for (m, group) in rule.groups.iter().enumerate().filter(|(_, group)| !groups.contains(&group.as_str())) {
@@ -163,9 +176,11 @@ fn groups_of_rules(config: &Config, sections: &mut Sections<'_>) {
 
 /// Tunnels listen where nothing else does.
 fn tunnel_addresses(config: &Config, sections: &mut Sections<'_>) {
-    let mut taken: Vec<_> =
-        config.listeners.iter().enumerate().map(|(n, l)| (l.listen, format!("listeners[{n}]"))).collect();
-    taken.push((config.admin.listen, "the admin plane".to_owned()));
+    let uploads = config.listeners.iter().enumerate().map(|(n, l)| (l.listen, format!("listeners[{n}]")));
+    let mut taken: Vec<_> = uploads.filter(|(_, name)| sections.is_sound(&format!("{name}.listen"))).collect();
+    if sections.is_sound("admin.listen") {
+        taken.push((config.admin.listen, "the admin plane".to_owned()));
+    }
     for (n, listener) in config.tunnel.listeners.iter().enumerate().filter(|(_, l)| l.listen.port() != 0) {
         if let Some((_, by)) = taken.iter().find(|(address, _)| *address == listener.listen) {
             let message = format!("is the address of {by} too; choose another port");
@@ -176,10 +191,14 @@ fn tunnel_addresses(config: &Config, sections: &mut Sections<'_>) {
 }
 
 fn unique(sections: &mut Sections<'_>, list: &str, key: &str, values: impl Iterator<Item = String>) {
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen: Vec<Option<String>> = Vec::new();
     for (n, value) in values.enumerate() {
-        if let Some(first) = seen.iter().position(|other| *other == value) {
-            sections.wrong(format!("{list}[{n}].{key}"), format!("is taken by {list}[{first}]; choose another"));
+        let path = format!("{list}[{n}].{key}");
+        // What stands in for one that could not be read takes nothing from the others.
+        let is_meant = sections.is_sound(&path) && !sections.has_unknown(&format!("{list}[{n}]"));
+        let value = is_meant.then_some(value);
+        if let Some(first) = seen.iter().position(|other| value.is_some() && *other == value) {
+            sections.wrong(path, format!("is taken by {list}[{first}]; choose another"));
         }
         seen.push(value);
     }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer as _, Serialize};
 use serde_json::value::RawValue;
 
 use super::computers::Computers;
-use super::names::{fits, host_fits, short_name_fits};
+use super::names::{fits, host_fits, is_named, short_name_fits};
 use super::{Event, Format};
 
 /// The column that ties a row to an Azure resource.
@@ -36,6 +36,8 @@ pub struct Client {
     pub upload_mark: Option<[u8; 32]>,
     /// The source address; `None` where there is none (files, replays).
     pub address: Option<IpAddr>,
+    /// What it calls itself (`User-Agent`), where it tells: at most 128 printable characters.
+    pub agent: Option<Arc<str>>,
     /// The names in its verified certificate, common name first; empty without one.
     pub identities: Arc<[String]>,
     /// The agent group that its credentials belong to.
@@ -62,8 +64,11 @@ pub enum IdentityPolicy {
 /// The computers and resources that a client speaks for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Binding {
-    /// Names of computers, short or in full, with `*` for any part.
+    /// Names of computers, short or in full, with `*` for any part: what a configuration says.
     pub hosts: Arc<[String]>,
+    /// Names of computers that stand for themselves, whatever is in them: what a certificate says. Who asks an authority for
+    /// the name `*` must not get every computer.
+    pub names: Arc<[String]>,
     /// Azure resource ids, with `*` for any part.
     pub resource_ids: Arc<[String]>,
 }
@@ -95,7 +100,7 @@ impl fmt::Display for Foreign {
 impl Binding {
     /// Whether the client is bound to nothing at all.
     pub fn is_empty(&self) -> bool {
-        self.hosts.is_empty() && self.resource_ids.is_empty()
+        self.hosts.is_empty() && self.names.is_empty() && self.resource_ids.is_empty()
     }
 
     /// What an event names beyond this binding.
@@ -118,6 +123,7 @@ impl Binding {
     /// A short name in an event is that of a host that is listed in full, too: agents differ in what they send.
     fn has_host(&self, computer: &str) -> bool {
         self.hosts.iter().any(|host| host_fits(host, computer) || short_name_fits(host, computer))
+            || self.names.iter().any(|name| is_named(name, computer))
     }
 
     fn has_resource(&self, id: &str) -> bool {

@@ -3,7 +3,12 @@ use crate::event::{Syntax, decode};
 
 fn binding(hosts: &[&str], resource_ids: &[&str]) -> Binding {
     let own = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
-    Binding { hosts: own(hosts), resource_ids: own(resource_ids) }
+    Binding { hosts: own(hosts), resource_ids: own(resource_ids), ..Binding::default() }
+}
+
+/// The binding that the names in a certificate make.
+fn certified(names: &[&str]) -> Binding {
+    Binding { names: names.iter().map(|text| (*text).to_owned()).collect(), ..Binding::default() }
 }
 
 fn foreign(binding: &Binding, row: &str) -> Option<Foreign> {
@@ -28,6 +33,36 @@ fn a_computer_fits_by_its_short_or_full_name_and_by_wildcards() {
     }
     assert!(foreign(&Binding::default(), &computer("a")).is_some(), "an empty list fits nothing");
     assert_eq!(foreign(&bound, r#"{"EventID":1}"#), None, "what names nobody says nothing wrong");
+}
+
+#[test]
+fn a_name_in_a_certificate_is_no_pattern() {
+    for (name, own, others) in [
+        ("*", "*", &["DC01", "dc01.plant.example", "a"][..]),
+        ("*.plant.example", "*.plant.example", &["dc01.plant.example", "dc01"]),
+        ("web*", "web*", &["web01", "web", "web01.plant.example"]),
+        ("web01", "WEB01", &["web01.plant.example", "web02"]),
+        ("web01.plant.example", "WEB01.Plant.example", &["web01.other.example", "web0", "plant"]),
+        ("web01.plant.example", "web01", &["web01.plant", "web01.plant.example.evil"]),
+    ] {
+        let bound = certified(&[name]);
+        assert_eq!(foreign(&bound, &computer(own)), None, "{name} is {own}");
+        for other in others {
+            let named = Some(Foreign::Computer((*other).to_owned()));
+            assert_eq!(foreign(&bound, &computer(other)), named, "{name} is not {other}");
+        }
+    }
+}
+
+#[test]
+fn a_name_without_a_dot_in_hosts_stands_for_that_computer_in_every_domain() {
+    let bound = binding(&["web01"], &[]);
+    for name in ["web01", "WEB01.plant.example", "web01.other.example"] {
+        assert_eq!(foreign(&bound, &computer(name)), None, "{name}");
+    }
+    let full = binding(&["web01.plant.example"], &[]);
+    let other = Some(Foreign::Computer("web01.other.example".to_owned()));
+    assert_eq!(foreign(&full, &computer("web01.other.example")), other, "a full name says the domain");
 }
 
 #[test]
@@ -95,6 +130,8 @@ fn every_computer_that_a_record_names_must_fit() {
         ("event", "\\ufeff"),
         ("any", "\\u00a0"),
         ("System", "\u{feff}\u{2003}"),
+        ("EventXml", "\u{a0}"),
+        ("EventXml", "\\u2028\\uFEFF\u{3000}"),
         ("log", "\\r\\n<?xml version='1.0'?>"),
     ] {
         for xml in [quoted.to_owned(), quoted.replace('<', "\\u003c"), quoted.replace('<', "\\u003C")] {

@@ -3,6 +3,8 @@
 //! A surrogate without its other half, and half a character at the end, become bytes that are no UTF-8: the record that
 //! holds them is set aside with that reason, and the others are read.
 
+use std::io;
+
 /// Which byte of a unit comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
@@ -22,6 +24,29 @@ pub fn order(text: &[u8]) -> Option<Order> {
         [0, 1..=0x7F, 0, 1..=0x7F, ..] => Some(Order::Big),
         _ => None,
     }
+}
+
+/// A file's text, whether it is written in UTF-8 or in UTF-16, without its byte order mark.
+///
+/// # Errors
+///
+/// When it is written in neither.
+pub fn text_of(file: Vec<u8>) -> io::Result<String> {
+    let utf8 = match order(&file) {
+        None => file,
+        Some(order) => {
+            let (mut transcoder, mut utf8) = (Transcoder::new(order), Vec::with_capacity(file.len()));
+            transcoder.push(&file, &mut utf8);
+            transcoder.finish(&mut utf8);
+            utf8
+        }
+    };
+    let mut text = String::from_utf8(utf8)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is neither UTF-8 nor UTF-16; save it as UTF-8"))?;
+    if text.starts_with('\u{feff}') {
+        text.remove(0);
+    }
+    Ok(text)
 }
 
 /// Makes UTF-8 of a text that may come in pieces.
@@ -140,6 +165,18 @@ mod tests {
         ] {
             assert_eq!(order(text), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_file_in_utf_16_or_utf_8_is_a_text_without_its_mark() {
+        let little = [&b"\xFF\xFE"[..], &bytes("{\"ä\"}".encode_utf16(), Order::Little)].concat();
+        let big = [&b"\xFE\xFF"[..], &bytes("{\"ä\"}".encode_utf16(), Order::Big)].concat();
+        for file in [little, big, "\u{feff}{\"ä\"}".into(), "{\"ä\"}".into()] {
+            assert_eq!(text_of(file).expect("a text"), "{\"ä\"}");
+        }
+        let refused = text_of(b"{\"\xE4\"}".to_vec()).expect_err("Windows-1252");
+        assert!(refused.to_string().contains("save it as UTF-8"), "{refused}");
+        assert!(text_of(b"\xFF\xFE{\0\"\0\x00\xD8".to_vec()).is_err(), "half of a character");
     }
 
     #[test]

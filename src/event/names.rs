@@ -19,6 +19,13 @@ pub fn short_name_fits(pattern: &str, computer: &str) -> bool {
     !computer.contains('.') && label.bytes().any(|byte| byte != b'*') && fits(label, computer)
 }
 
+/// Whether a computer, which may tell only its short name, has this name. Nothing in the name stands for anything else, and a
+/// name without a dot is that of no computer in a domain.
+pub fn is_named(name: &str, computer: &str) -> bool {
+    let is_short = !computer.contains('.');
+    computer.eq_ignore_ascii_case(name) || (is_short && computer.eq_ignore_ascii_case(first_label(name)))
+}
+
 /// Whether a text is what a pattern says, without regard to ASCII letter case; `*` stands for any part. Linear in the
 /// product of both lengths at worst, and both are short.
 pub fn fits(pattern: &str, text: &str) -> bool {

@@ -25,17 +25,43 @@ pub(super) fn may_begin(escaped: &[u8]) -> bool {
 
 /// What follows the first `<` of a text in JSON, if only white space and byte order marks stand before it.
 fn opening(mut escaped: &[u8]) -> Option<&[u8]> {
-    const BLANK: [&[u8]; 10] =
-        [b" ", b"\\n", b"\\r", b"\\t", b"\xEF\xBB\xBF", b"\xC2\xA0", b"\\ufeff", b"\\uFEFF", b"\\u00a0", b"\\u00A0"];
-    while let Some(rest) = BLANK.iter().find_map(|blank| escaped.strip_prefix(*blank)) {
-        escaped = rest;
+    loop {
+        match first_character(escaped)? {
+            ('<', rest) => return Some(rest),
+            (blank, rest) if is_blank(blank) => escaped = rest,
+            _ => return None,
+        }
     }
-    [&b"<"[..], b"\\u003c", b"\\u003C"].iter().find_map(|open| escaped.strip_prefix(*open))
+}
+
+/// The first character of a text in JSON, and what follows it.
+fn first_character(escaped: &[u8]) -> Option<(char, &[u8])> {
+    let [b'\\', kind, rest @ ..] = escaped else {
+        let head = &escaped[..escaped.len().min(char::MAX.len_utf8())];
+        let character = head.utf8_chunks().next()?.valid().chars().next()?;
+        return Some((character, &escaped[character.len_utf8()..]));
+    };
+    match kind {
+        b'n' => Some(('\n', rest)),
+        b'r' => Some(('\r', rest)),
+        b't' => Some(('\t', rest)),
+        b'f' => Some(('\u{c}', rest)),
+        b'u' => {
+            let digits = std::str::from_utf8(rest.get(..4)?).ok()?;
+            Some((char::from_u32(u32::from_str_radix(digits, 16).ok()?)?, &rest[4..]))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a character may stand before XML.
+fn is_blank(character: char) -> bool {
+    character.is_whitespace() || character == '\u{feff}'
 }
 
 /// The text without what may stand before XML: white space of any kind and byte order marks.
 pub(super) fn trimmed(text: &str) -> &str {
-    text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
+    text.trim_start_matches(is_blank)
 }
 
 /// The fields of the event that a text is, and where in the text it stands.

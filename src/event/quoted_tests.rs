@@ -25,6 +25,16 @@ fn a_record_that_tells_no_event_is_the_one_that_it_quotes() {
 }
 
 #[test]
+fn white_space_of_any_kind_may_stand_before_a_quoted_event() {
+    for before in ["\u{a0}", "\\u00A0", "\u{feff}", "\\uFEFF", "\u{2003}\\u2028", "\\f\u{85}\u{3000} \\t"] {
+        assert!(fields(&format!(r#"{{"EventXml":"{before}{XML}"}}"#)).quoted.is_some(), "{before:?}");
+    }
+    for before in ["x", "\\\"", "\\u0041", "\u{200b}", "\\ud83d\\ude00"] {
+        assert!(fields(&format!(r#"{{"EventXml":"{before}{XML}"}}"#)).quoted.is_none(), "{before:?}");
+    }
+}
+
+#[test]
 fn a_record_that_tells_an_event_is_not_the_one_that_it_quotes() {
     for record in [
         format!(r#"{{"Computer":"a","EventID":1,"Channel":"x","_raw":"{XML}"}}"#),

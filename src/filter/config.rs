@@ -6,8 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::EventSet;
+use super::dcr::Given;
 use super::xpath;
-use crate::values::Network;
+use crate::values::{FileToRead, Network};
 
 /// Which events are kept, and which outputs get them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -49,16 +50,27 @@ pub struct Workspace {
 pub struct Rule {
     /// Its name, for metrics and the status page. Needed, except with `file`: data collection rules have names.
     pub name: Option<String>,
-    /// A data collection rule in JSON, as Azure exports it: its properties, the whole resource, an ARM template, what
-    /// `az monitor data-collection rule show` prints; or a folder, for all of its `.json` files. Relative paths start at the
-    /// folder of the configuration file. Which outputs it feeds, it says itself: see `filter.workspaces`.
+    /// A data collection rule in JSON, as Azure exports it: its properties, the whole resource, an ARM template (also one that
+    /// Bicep made), what `az monitor data-collection rule show` prints; or a folder, for all of its `.json` files. Which outputs
+    /// it feeds, it says itself: see `filter.workspaces`.
+    #[schemars(with = "Option<FileToRead>")]
     pub file: Option<PathBuf>,
+    /// With `file`, a file with the parameters of the template in it, as `az deployment group create` takes it:
+    /// `{"parameters": {"NAME": {"value": …}}}`. In a folder,
+    /// `NAME.parameters.json` has those of `NAME.json`. Default: the template's own default values.
+    #[schemars(with = "Option<FileToRead>")]
+    pub parameters: Option<PathBuf>,
+    /// With `file`, the resource group to which the template in it is deployed, by its id:
+    /// `"/subscriptions/…/resourceGroups/…"`. Default: not known; a workspace that the template names by that group goes by its
+    /// name alone.
+    pub resource_group: Option<String>,
     /// One of the sets of the Security events connector, in the queries that Sentinel makes for it.
     pub event_set: Option<EventSet>,
     /// Queries as data collection rules have them: `"Security!*[System[EventID=4688]]"`. What any of them selects is taken.
     pub queries: Vec<String>,
-    /// A file with a structured query, as Event Viewer and subscriptions have it: `<QueryList>` with Select and Suppress.
-    /// Relative paths start at the folder of the configuration file.
+    /// A file with a structured query: `<QueryList>` with Select and Suppress, alone, in a subscription of a collector
+    /// (`<Subscription>`), or in a view that Event Viewer exported (`<ViewerConfig>`).
+    #[schemars(with = "Option<FileToRead>")]
     pub query_list: Option<PathBuf>,
     /// Names of the outputs that get what it takes. Needed, except with `file`.
     pub outputs: Vec<String>,
@@ -119,6 +131,15 @@ impl Rule {
             1 => {}
             0 => wrong("", "must say what it takes: one of file, event_set, queries and query_list"),
             _ => wrong("", "must have only one of file, event_set, queries and query_list; write several rules"),
+        }
+        let given = [("parameters", self.parameters.is_some()), ("resource_group", self.resource_group.is_some())];
+        if self.file.is_none() {
+            for (key, _) in given.iter().filter(|(_, given)| *given) {
+                wrong(key, "goes with file, which names the template that it is for");
+            }
+        }
+        if let Some(Err(message)) = self.resource_group.as_deref().map(|id| Given::default().set_group(id)) {
+            wrong("resource_group", &message);
         }
         if self.file.is_some() {
             if self.name.is_some() {

@@ -122,7 +122,7 @@ impl Forwarder {
     fn settle_forwarded(&self, batch: &Batch) {
         if let Err(error) = self.cursor().settle_batch(&batch.runs(), Settlement::Forwarded) {
             let range = batch.range();
-            tracing::warn!(output = &*self.name, ?range, %error, "a settlement cannot be noted; a restart would repeat it");
+            tracing::warn!(output = &*self.name, first = range.start, end = range.end, %error, "a settlement cannot be noted; a restart would repeat it");
         }
     }
 

@@ -36,9 +36,11 @@ mod position;
 mod refusals;
 mod settle;
 mod shapeless;
+mod unburied;
 
 pub use config::Config;
 pub use shapeless::Shapeless;
+pub use unburied::Unburied;
 
 use batch::{Batch, Identity};
 use builder::{Builder, Built, Stuck};
@@ -97,6 +99,8 @@ pub struct Forwarder {
     last_error: Mutex<Option<LastError>>,
     /// Records whose shape the output did not know.
     shapeless: shapeless::Seen,
+    /// Whether events wait until they can be kept as dead letters.
+    unburied: unburied::Waits,
     /// Whether endpoints reject everything.
     suspicion: Mutex<refusals::Suspicion>,
     /// What each endpoint refused last that another one took.
@@ -141,6 +145,7 @@ impl Forwarder {
             on_the_way: Mutex::default(),
             last_error: Mutex::default(),
             shapeless: shapeless::Seen::default(),
+            unburied: unburied::Waits::default(),
             suspicion: Mutex::default(),
             contradicted: Mutex::default(),
             progress: Mutex::new((0, Instant::now())),
@@ -294,7 +299,7 @@ impl Forwarder {
 
     fn settle(&self, range: Range<Ordinal>, settlement: Settlement) {
         if let Err(error) = self.cursor().settle(range.clone(), settlement) {
-            tracing::warn!(output = &*self.name, ?range, %error, "a settlement cannot be noted; a restart would repeat it");
+            tracing::warn!(output = &*self.name, first = range.start, end = range.end, %error, "a settlement cannot be noted; a restart would repeat it");
         }
     }
 
@@ -367,6 +372,11 @@ impl Forwarder {
     /// What its destination took since the start of records whose shape it did not know.
     pub fn shapeless(&self) -> Option<Shapeless> {
         self.shapeless.get()
+    }
+
+    /// Why it waits, when events cannot be kept as dead letters: it goes on when they can.
+    pub fn unburied(&self) -> Option<Unburied> {
+        self.unburied.get()
     }
 
     /// Its balancer, to look at.

@@ -21,6 +21,8 @@ const REJECTED: &str = "rejected";
 const DETAIL_MAX: usize = 400;
 /// How long to wait before what could not be kept is tried again.
 const KEEP_AGAIN: Duration = Duration::from_secs(5);
+/// Letters that are kept together: of more, the first are kept although there is no room for all.
+const TOGETHER: usize = 500;
 
 /// Why an event alone in its request was not taken.
 pub(super) struct Refused {
@@ -136,22 +138,30 @@ impl Forwarder {
             let (ordinal, events) = (first.event.ordinal, dead.len());
             tracing::warn!(output = &*self.name, events, ordinal, reason, status, detail, "kept as dead letters");
         }
-        let letters: Vec<Letter> = dead.iter().map(|dead| self.letter(dead)).collect();
-        loop {
-            let store = Arc::clone(&self.dead_letters);
-            let letters = letters.clone();
-            let kept =
-                tokio::task::spawn_blocking(move || store.lock().unwrap_or_else(PoisonError::into_inner).put(letters))
-                    .await;
-            match kept {
-                Ok(Ok(_)) => break,
-                Ok(Err(error)) => {
-                    tracing::error!(output = &*self.name, %error, "dead letters cannot be kept; their events wait");
-                }
-                Err(ended) => {
-                    tracing::error!(output = &*self.name, %ended, "keeping dead letters ended; their events wait")
-                }
+        let mut dead = dead;
+        while !dead.is_empty() {
+            let behind = dead.split_off(dead.len().min(TOGETHER));
+            if !self.keep_some(std::mem::replace(&mut dead, behind), stop).await {
+                return false;
             }
+        }
+        true
+    }
+
+    /// As often as it takes: what cannot be kept waits, and this output with it.
+    async fn keep_some(self: &Arc<Self>, dead: Vec<Dead>, stop: &CancellationToken) -> bool {
+        let letters: Vec<Letter> = dead.iter().map(|dead| self.letter(dead)).collect();
+        let mut waiting = None;
+        loop {
+            let (store, letters) = (Arc::clone(&self.dead_letters), letters.clone());
+            let put = move || store.lock().unwrap_or_else(PoisonError::into_inner).put(letters);
+            let why = match tokio::task::spawn_blocking(put).await {
+                Ok(Ok(_)) => break,
+                Ok(Err(error)) => error.to_string(),
+                Err(ended) => format!("keeping them ended: {ended}"),
+            };
+            let waiting = waiting.get_or_insert_with(|| self.unburied.wait(&self.name));
+            waiting.because(why, self.spool.clock().shown_now_ms());
             if stop.is_cancelled() {
                 return false;
             }

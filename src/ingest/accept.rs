@@ -82,9 +82,16 @@ pub enum Refusal {
 impl From<PutError> for Refusal {
     fn from(error: PutError) -> Self {
         match error {
-            PutError::Full => Self::DeadLettersFull,
+            PutError::Full | PutError::ShareFull { .. } => Self::DeadLettersFull,
             PutError::Io(_) | PutError::ReadOnly => Self::DeadLettersFailed(error.to_string()),
         }
+    }
+}
+
+impl Refusal {
+    /// Whether it is what the upload held that was refused: another gateway, or a later time, would not change that.
+    pub fn is_about_its_content(&self) -> bool {
+        matches!(self, Self::Malformed(_) | Self::TooLarge | Self::Foreign(_) | Self::TooSlow { .. })
     }
 }
 

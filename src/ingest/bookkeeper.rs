@@ -86,7 +86,8 @@ impl Bookkeeper {
             journal::Entry::Seen(keys) => dedup.load(window.believed_s(unix_s), &keys),
             journal::Entry::Forgotten(keys) => drop(dedup.forget(&keys)),
         })?;
-        tracing::info!(?loaded, "dedup journal read");
+        let journal::Loaded { keys, corrupt, torn_bytes } = loaded;
+        tracing::info!(keys, corrupt, torn_bytes, "dedup journal read");
         metrics::STATE_DAMAGED.add(&["dedup"], loaded.corrupt);
         if loaded.corrupt > 0 {
             tracing::error!(

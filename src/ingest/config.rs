@@ -15,8 +15,9 @@ const RECORD_MIN: usize = 256;
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Most bytes of memory that uploads take beside their bodies while they are worked on: what is made of them for the
-    /// spool, and their records. One upload may always enter, however large. At the limit uploads wait for `wait_max`, then
-    /// are answered 429 with Retry-After. Default an eighth of what this process may use, at most 64 MiB.
+    /// spool, and their records. One upload may always enter, however large, but a quarter is only for small ones. At the limit
+    /// uploads wait for `wait_max`, clients in turn, then are answered 429 with Retry-After. Default an eighth of what this
+    /// process may use, at most 64 MiB.
     pub in_flight_max: Option<ByteSize>,
     /// How long an upload waits for room before it is shed.
     pub wait_max: Span,

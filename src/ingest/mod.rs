@@ -11,22 +11,23 @@
 //!
 //! It knows no protocol and no output.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::future::{BoxFuture, join_all};
-use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use crate::dedup::store::{Claim, Store, Verdict};
 use crate::event::{EventKey, KeyMaker, Upload};
 use crate::filter::{Rules, Taken};
+use crate::hosts::{Hosts, Sender};
 use crate::memory::Shares;
 use crate::metrics;
-use crate::spool::dead_letter::{DeadLetters, Letter, Source};
+use crate::spool::dead_letter::DeadLetters;
 use crate::spool::{AppendError, Entry, Spool};
+use crate::turns::{Ended, Turn, Turns, Who};
 
 pub mod accept;
 pub mod admission;
@@ -36,13 +37,17 @@ mod identity;
 pub mod ledger;
 mod lost;
 mod patience;
+mod replay;
 mod reserve;
+mod room;
+mod set_aside;
 mod sort;
 mod timeless;
 mod trouble;
 
 pub use accept::{Accept, Receipt, Refusal};
 pub use config::Config;
+pub use replay::replay;
 pub use timeless::Timeless;
 pub use trouble::{Lasting, Trouble};
 
@@ -66,6 +71,8 @@ pub struct Parts {
     pub dead_letters: Arc<Mutex<DeadLetters>>,
     /// Shares of the account that wait for a record.
     pub waiting: Arc<Waiting>,
+    /// Knows who sends.
+    pub hosts: Hosts,
 }
 
 /// Takes uploads and makes them durable. Cheap to clone.
@@ -77,10 +84,8 @@ pub struct Ingest {
 struct Inner {
     config: Config,
     admission: Admission,
-    /// One permit for each core, as far as memory goes.
-    sorting: Semaphore,
+    turns: Turns,
     parts: Parts,
-    watermark: f64,
     timeless: timeless::Seen,
     troubles: Troubles,
 }
@@ -92,7 +97,14 @@ impl Accept for Ingest {
         // keys were released, or the next try would forward them twice.
         let work = tokio::spawn({
             let inner = Arc::clone(&inner);
-            async move { inner.told(inner.clone().accept(upload).await) }
+            async move {
+                let sender = Sender::of(&upload);
+                let answer = inner.clone().accept(upload, &sender).await;
+                if answer.as_ref().is_err_and(Refusal::is_about_its_content) {
+                    inner.parts.hosts.refuse(&sender);
+                }
+                inner.told(answer)
+            }
         });
         Box::pin(
             async move { work.await.unwrap_or_else(|ended| inner.told(Err(ended_badly("the upload's task", &ended)))) },
@@ -101,19 +113,16 @@ impl Accept for Ingest {
 }
 
 impl Ingest {
-    /// Ingest over the given parts. Above `watermark` (a share of the spool's limit) uploads are shed.
-    pub fn new(config: Config, watermark: f64, parts: Parts) -> Self {
+    /// Ingest over the given parts. Above the spool's watermark uploads are shed.
+    pub fn new(config: Config, parts: Parts) -> Self {
         let shares = Shares::here();
         let admission = Admission::new(&config, &shares);
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let sorting = Semaphore::new(cores.min(shares.turns()));
         Self {
             inner: Arc::new(Inner {
                 config,
                 admission,
-                sorting,
+                turns: Turns::here(),
                 parts,
-                watermark,
                 timeless: timeless::Seen::default(),
                 troubles: Troubles::default(),
             }),
@@ -128,7 +137,7 @@ impl Ingest {
     /// Looks at what keeps uploads from being kept. Asks the disk.
     pub fn look_for_trouble(&self) {
         let spool = &self.inner.parts.spool;
-        self.inner.troubles.look(&spool.status(), self.inner.watermark, spool.is_in_place());
+        self.inner.troubles.look(&spool.status(), spool.is_in_place());
     }
 
     /// What keeps uploads from being kept, as it was last seen.
@@ -164,20 +173,21 @@ impl Inner {
         result
     }
 
-    async fn accept(self: Arc<Self>, upload: Upload) -> Result<Receipt, Refusal> {
+    async fn accept(self: Arc<Self>, upload: Upload, sender: &Sender) -> Result<Receipt, Refusal> {
         self.check_spool()?;
         let body = upload.body.len();
         // Held until its events are durable: whoever changes the rules can wait for the last upload of the old ones.
         let rules = self.parts.rules.load_full();
-        let mut admitted = self.admission.admit(self.config.estimate(body)).await?;
-        let mut sorted = Arc::clone(&self).sort(upload.clone(), Arc::clone(&rules)).await?;
+        let who = Who::new(&upload.client.name, upload.client.address);
+        let mut admitted = self.admission.admit(&who, self.config.estimate(body)).await?;
+        let mut sorted = Arc::clone(&self).sort(&who, upload.clone(), Arc::clone(&rules)).await?;
         let takes = self.config.work(body).saturating_add(sorted.memory());
         if !self.admission.resize(&mut admitted, takes) {
             // Many small records. It begins again with what it needs, and holds nothing until it has that: uploads that waited
             // for each other's room would all be shed.
             drop((sorted, admitted));
-            admitted = self.admission.admit(takes).await?;
-            sorted = Arc::clone(&self).sort(upload, Arc::clone(&rules)).await?;
+            admitted = self.admission.admit(&who, takes).await?;
+            sorted = Arc::clone(&self).sort(&who, upload, Arc::clone(&rules)).await?;
         }
         let _admitted = admitted;
 
@@ -191,32 +201,38 @@ impl Inner {
             count_rules(&sorted);
         }
         self.timeless.note(&sorted);
+        self.parts.hosts.note(sender, std::mem::take(&mut sorted.sightings), total.set_aside);
         Ok(total.receipt())
     }
 
     /// Sheds before any work is done when the spool cannot take more.
     fn check_spool(&self) -> Result<(), Refusal> {
-        if self.parts.spool.status().fullness < self.watermark { Ok(()) } else { Err(Refusal::SpoolFull) }
+        if self.parts.spool.status().above_watermark { Err(Refusal::SpoolFull) } else { Ok(()) }
     }
 
-    /// Decodes, filters and makes keys: CPU work, off the async runtime.
-    async fn sort(self: Arc<Self>, upload: Upload, rules: Arc<Rules>) -> Result<Sorted, Refusal> {
+    /// Decodes, filters and makes keys: CPU work, in its client's turn.
+    async fn sort(self: Arc<Self>, who: &Who, upload: Upload, rules: Arc<Rules>) -> Result<Sorted, Refusal> {
         let inner = Arc::clone(&self);
-        // More at a time would be no faster and take more memory: a record takes most while it is decoded.
-        let _turn = inner.sorting.acquire().await.expect("this semaphore is never closed");
-        let patience = Patience::of(&upload.presence);
-        patience.go_on()?;
         // A filter by age must not drop everything because the wall clock jumped.
         let now = self.parts.spool.clock().shown_now();
-        let part_max = self.config.record_max.as_usize();
-        let work = move || {
+        let bytes = upload.body.len() as u64;
+        let work = move |turn: &Turn| {
+            let presence = upload.presence.clone();
+            let patience = Patience::of(&presence, turn);
+            patience.go_on()?;
             // Of duplicates nothing is appended; they must not be answered from a state that is gone either.
             if !self.parts.spool.is_in_place() {
                 return Err(Refusal::StateRemoved);
             }
-            sort::sort(upload, &rules, &self.parts.keys, part_max, now, &patience)
+            let sightings = self.parts.hosts.sightings();
+            sort::sort(upload, &rules, &self.parts.keys, self.config.record_max.as_usize(), now, sightings, &patience)
         };
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(|ended| Err(ended_badly("decoding", &ended)))
+        inner.turns.run(who, bytes, work).await.unwrap_or_else(|ended| {
+            Err(match ended {
+                Ended::Crowded => inner.admission.crowded(),
+                Ended::Panicked => Refusal::Internal(format!("decoding: {ended}")),
+            })
+        })
     }
 
     /// Makes one part of an upload durable. Events that another upload is making durable right now are waited for; if
@@ -310,17 +326,6 @@ impl Inner {
         }
     }
 
-    /// Keeps the records that cannot be understood, durably.
-    async fn set_aside(&self, sorted: &Sorted, part: &Part, new: &[usize]) -> Result<(), Refusal> {
-        let letters = part.letters(sorted, new, self.parts.spool.clock().shown_now_ms());
-        let store = Arc::clone(&self.parts.dead_letters);
-        tokio::task::spawn_blocking(move || store.lock().unwrap_or_else(PoisonError::into_inner).put(letters))
-            .await
-            .map_err(|ended| ended_badly("setting aside", &ended))??;
-        self.troubles.over(&[Trouble::DEAD_LETTERS_FULL, Trouble::DEAD_LETTERS_FAILED]);
-        Ok(())
-    }
-
     fn refusal(&self, error: &AppendError) -> Refusal {
         let (reason, refusal) = match error {
             AppendError::Full => (admission::SPOOL_FULL, Refusal::SpoolFull),
@@ -360,23 +365,5 @@ fn count_rules(sorted: &Sorted) {
     }
     for Taken { rule, output, events } in &sorted.taken {
         metrics::RULE_EVENTS.add(&[rule, output], *events);
-    }
-}
-
-fn letter(sorted: &Sorted, reason: String, raw: &[u8], now_ms: u64) -> Letter {
-    Letter {
-        id: 0,
-        first_seen_ms: now_ms,
-        last_seen_ms: now_ms,
-        tries: 1,
-        answer: None,
-        client: None,
-        source: Source::Input { name: sorted.input.to_string() },
-        reason,
-        status: None,
-        detail: format!("sent by {}", sorted.client),
-        format: 0,
-        stream: sorted.stream.to_string(),
-        raw: raw.to_vec(),
     }
 }

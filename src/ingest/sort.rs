@@ -16,6 +16,7 @@ use super::patience::Patience;
 use crate::event::stored::{self, MAX_ROUTES, MAX_SETS, Routing, StoredRoute, StoredUpload};
 use crate::event::{EventKey, Format, IdentityPolicy, KeyMaker, Timestamp, Upload, key};
 use crate::filter::{Decision, Outcome, Route, RouteSet, Rules, Taken};
+use crate::hosts::Sightings;
 use crate::spool::dead_letter::Letter;
 
 /// An upload after decoding and filtering.
@@ -33,6 +34,8 @@ pub(super) struct Sorted {
     pub(super) taken: Vec<Taken>,
     /// How many are Windows events without a readable time.
     pub(super) timeless: u64,
+    /// Whose they are.
+    pub(super) sightings: Sightings,
     pub(super) parts: Vec<Part>,
     /// The route sets 1, 2, …
     sets: Vec<Vec<Route>>,
@@ -83,7 +86,8 @@ pub(super) fn sort(
     keys: &KeyMaker,
     part_max: usize,
     now: SystemTime,
-    patience: &Patience,
+    mut sightings: Sightings,
+    patience: &Patience<'_>,
 ) -> Result<Sorted, Refusal> {
     let decoded = upload.decode(|| patience.go_on())?;
     let Upload { input, client, stream, body, .. } = &upload;
@@ -101,6 +105,7 @@ pub(super) fn sort(
         if at % ASKED_EVERY == 0 {
             patience.go_on()?;
         }
+        sightings.see(&event.fields);
         timeless += u64::from(event.fields.time.is_none() && event.fields.is_windows_event());
         match session.decide(event) {
             Decision::Drop(reason) => *dropped.entry(reason).or_insert(0) += 1,
@@ -128,6 +133,7 @@ pub(super) fn sort(
         dropped,
         taken,
         timeless,
+        sightings,
         parts: cut(records, part_max, &sets),
         sets,
         body,
@@ -244,7 +250,7 @@ impl Part {
             Kind::Unreadable(reason) => Some((reason.clone(), &sorted.body[self.records[at].span.clone()])),
             Kind::Event(..) => None,
         });
-        unreadable.map(|(reason, raw)| super::letter(sorted, reason, raw, now_ms)).collect()
+        unreadable.map(|(reason, raw)| super::set_aside::letter(sorted, reason, raw, now_ms)).collect()
     }
 }
 

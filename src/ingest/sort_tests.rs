@@ -2,6 +2,7 @@ use std::sync::LazyLock;
 
 use super::*;
 use crate::event::{Client, Presence, Syntax};
+use crate::turns::Turn;
 
 static BODY: LazyLock<Bytes> = LazyLock::new(|| Bytes::from_static(b"{}<Event/>[1]"));
 
@@ -9,8 +10,10 @@ fn route(output: &str, stream: Option<&str>) -> Route {
     Route { output: output.into(), stream: stream.map(Arc::from) }
 }
 
-fn patient() -> Patience {
-    Patience::of(&Presence::default())
+fn sort_by(rules: &Rules, upload: Upload) -> Result<Sorted, Refusal> {
+    let (turn, presence) = (Turn::alone(), upload.presence.clone());
+    let patience = Patience::of(&presence, &turn);
+    sort(upload, rules, &KeyMaker::new(&[0; 32]), 1000, SystemTime::now(), Sightings::default(), &patience)
 }
 
 /// The two bytes `{}` as an event with a set.
@@ -32,6 +35,7 @@ fn sorted(records: Vec<Record>, part_max: usize, sets: Vec<Vec<Route>>) -> Sorte
         dropped: BTreeMap::new(),
         taken: Vec::new(),
         timeless: 0,
+        sightings: Sightings::default(),
         parts: cut(records, part_max, &sets),
         sets,
         body: BODY.clone(),
@@ -145,8 +149,7 @@ fn an_upload_is_decoded_filtered_and_cut() {
         presence: Presence::default(),
     };
     let rules = Rules::of_event_set(crate::filter::EventSet::Minimal);
-    let sorted =
-        sort(upload, &rules, &KeyMaker::new(&[0; 32]), 1000, SystemTime::now(), &patient()).expect("it is well formed");
+    let sorted = sort_by(&rules, upload).expect("it is well formed");
     assert_eq!(sorted.dropped, BTreeMap::from([(crate::filter::NOT_IN_EVENT_SET, 1)]));
     assert_eq!((sorted.filtered.received, sorted.filtered.filtered), (1, 1));
     let split = sorted.parts[0].split(&[0, 1]);
@@ -170,8 +173,7 @@ fn who_sent_it_is_kept_where_the_policy_wants_that() {
             presence: Presence::default(),
         };
         let rules = Rules::of_event_set(crate::filter::EventSet::All);
-        let sorted = sort(upload, &rules, &KeyMaker::new(&[0; 32]), 1000, SystemTime::now(), &patient())
-            .expect("the computer is its own");
+        let sorted = sort_by(&rules, upload).expect("the computer is its own");
         let stored = stored::decode(sorted.parts[0].payload(&sorted, &[0]).into()).expect("it was just written");
         assert_eq!(stored.client.as_deref(), kept, "{policy:?}");
     }
@@ -188,12 +190,10 @@ fn an_upload_whose_sender_has_gone_is_not_read_further() {
         syntax: Syntax::Sniff,
         body: Bytes::from("{}\n".repeat(10)),
         damaged: Vec::new(),
-        presence: presence.clone(),
+        presence,
     };
     let rules = Rules::of_event_set(crate::filter::EventSet::All);
-    let sorted = |upload| {
-        sort(upload, &rules, &KeyMaker::new(&[0; 32]), 1000, SystemTime::now(), &Patience::of(&presence)).map(|_| ())
-    };
+    let sorted = |upload| sort_by(&rules, upload).map(|_| ());
     assert_eq!(sorted(upload.clone()), Ok(()));
     drop(waiting);
     assert_eq!(sorted(upload), Err(Refusal::Gone));

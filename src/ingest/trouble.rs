@@ -109,8 +109,8 @@ impl Troubles {
     }
 
     /// Looks at the facts, and ends what nobody has met for a while.
-    pub(super) fn look(&self, spool: &Status, watermark: f64, is_in_place: bool) {
-        let facts = facts(spool, watermark, is_in_place);
+    pub(super) fn look(&self, spool: &Status, is_in_place: bool) {
+        let facts = facts(spool, is_in_place);
         {
             let mut known = self.known();
             for (trouble, detail) in &facts {
@@ -164,9 +164,9 @@ impl Troubles {
 }
 
 /// What can be seen of the spool, with what the system says.
-fn facts(spool: &Status, watermark: f64, is_in_place: bool) -> Vec<(&'static Trouble, String)> {
+fn facts(spool: &Status, is_in_place: bool) -> Vec<(&'static Trouble, String)> {
     let mut facts = Vec::new();
-    if spool.fullness >= watermark {
+    if spool.above_watermark {
         let (percent, limit) = ((spool.fullness * 100.0).round(), spool.limit);
         facts.push((Trouble::SPOOL_FULL, format!("{percent} % of {limit} bytes are taken")));
     } else if matches!(spool.health, Health::Full { .. }) {
@@ -212,7 +212,7 @@ mod tests {
             bytes: 0,
             limit: 100,
             fullness,
-            above_watermark: false,
+            above_watermark: fullness >= 0.8,
             health,
             segments: 1,
             spares: 0,
@@ -240,10 +240,10 @@ mod tests {
         tokio::time::advance(LASTS / 2).await;
         full();
         tokio::time::advance(LASTS / 2).await;
-        troubles.look(&healthy, 0.8, true);
+        troubles.look(&healthy, true);
         assert_eq!(reasons(&troubles), ["dead_letters_full"], "it was met since");
         tokio::time::advance(LASTS / 2).await;
-        troubles.look(&healthy, 0.8, true);
+        troubles.look(&healthy, true);
         assert_eq!(reasons(&troubles), [""; 0]);
     }
 
@@ -259,11 +259,11 @@ mod tests {
             (0.1, Health::Ok, false, vec!["state_removed"]),
             (0.1, Health::Ok, true, vec![]),
         ] {
-            troubles.look(&spool(fullness, health), 0.8, in_place);
+            troubles.look(&spool(fullness, health), in_place);
             assert_eq!(reasons(&troubles), expected);
         }
         troubles.note(&Refusal::SpoolFull);
-        troubles.look(&spool(0.9, Health::Ok), 0.8, true);
+        troubles.look(&spool(0.9, Health::Ok), true);
         troubles.over(&[Trouble::INTERNAL, Trouble::DEAD_LETTERS_FULL]);
         assert_eq!(reasons(&troubles), ["spool_full"]);
     }

@@ -7,7 +7,7 @@ use super::{entra, http::auth};
 use crate::event::IdentityPolicy;
 
 /// Whose events a client may send. A client is bound to computers by the `hosts` of its token, its certificate or its entra
-/// client; a certificate without `hosts` by its own names.
+/// client; a certificate without `hosts` by its own names, which are taken to the letter.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -18,6 +18,27 @@ pub struct Config {
 }
 
 impl Config {
+    /// What is configured of clients and yet does nothing. `others` are the bound clients of protocols.
+    pub(super) fn warning(&self, auth: &auth::Config, entra: &entra::Config, others: &[String]) -> Option<String> {
+        let bound = |hosts: &[String], resource_ids: &[String]| !(hosts.is_empty() && resource_ids.is_empty());
+        let tokens = auth.tokens.iter().filter(|token| bound(&token.hosts, &token.resource_ids));
+        let certificates = auth.client_certificates.iter().filter(|named| bound(&named.hosts, &named.resource_ids));
+        let clients = entra.clients.iter().filter(|client| bound(&client.hosts, &client.resource_ids));
+        let names = tokens.map(|token| &token.name).chain(certificates.map(|certificate| &certificate.name));
+        let names: Vec<String> = names
+            .chain(clients.map(|client| client.name.as_ref().unwrap_or(&client.id)))
+            .chain(others)
+            .map(|name| format!("{name:?}"))
+            .collect();
+        (self.policy == IdentityPolicy::Off && !names.is_empty()).then(|| {
+            format!(
+                "hosts and resource_ids of {} do nothing while identity.policy is \"off\": any client may send events of any \
+                 computer; set identity.policy to \"enforce\", or to \"tag\" to see first what would be refused",
+                names.join(", ")
+            )
+        })
+    }
+
     /// What cannot work, with the key and what would be right.
     pub(super) fn problems(&self, auth: &auth::Config, entra: &entra::Config, client_ca: bool) -> Vec<String> {
         let bound = client_ca
@@ -29,5 +50,32 @@ impl Config {
         let message = "identity.policy is \"enforce\" and no client is bound to computers, so every upload would be refused; \
                        add hosts to auth.tokens or entra.clients, or set tls.client_ca";
         vec![message.to_owned()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::inputs;
+
+    fn warnings(text: &str) -> Vec<String> {
+        toml::from_str::<inputs::Config>(text).expect("it can be read").warnings()
+    }
+
+    #[test]
+    fn hosts_that_do_nothing_are_told_with_whose_they_are() {
+        let token = |rest: &str| format!("auth.tokens = [{{ name = \"plant\", sha256 = \"00\"{rest} }}]");
+        let workspace =
+            "data_collector = { enabled = true, workspaces = [{ id = \"x\", keys = [], hosts = [\"web01\"] }] }";
+        let certificate = "auth.client_certificates = [{ name = \"web\", hosts = [\"web01\"] }]";
+        for bound in [&token(", hosts = [\"web01\"]"), &token(", resource_ids = [\"/x\"]"), certificate, workspace] {
+            let found = warnings(bound);
+            assert!(found.len() == 1 && found[0].contains("do nothing while identity.policy"), "{bound}: {found:?}");
+            for policy in ["tag", "enforce"] {
+                let found = warnings(&format!("{bound}\nidentity.policy = \"{policy}\""));
+                assert_eq!(found, Vec::<String>::new(), "{bound} {policy}");
+            }
+        }
+        assert_eq!(warnings(&token("")), Vec::<String>::new());
+        assert!(warnings(certificate)[0].contains("\"web\""));
     }
 }

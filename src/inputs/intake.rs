@@ -8,12 +8,11 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, header};
-use tokio::sync::Semaphore;
 
 use super::access_log::Record;
 use super::entra::Grant;
 use super::http::body::{Memory, Share, collect};
-use super::http::decompress::{DecompressError, Encoding, decompress};
+use super::http::decompress::{self, DecompressError, Encoding};
 use super::http::limits;
 use super::http::readable::{self, ReadError, Readable};
 use super::protocol::{Content, Destination, Head};
@@ -21,20 +20,19 @@ use super::reason::{Failure, Reason};
 use crate::event::foreign::Foreign;
 use crate::event::{Presence, Syntax};
 use crate::metrics;
+use crate::turns::{Ended, Turn, Turns, Who};
 use crate::values::ByteSize;
 
 /// What the bodies of a listener share.
 pub(super) struct Room {
     pub(super) limits: limits::Config,
     pub(super) memory: Memory,
-    /// One permit for each core: reading event logs is work.
-    reading: Semaphore,
+    turns: Turns,
 }
 
 impl Room {
     pub(super) fn new(limits: limits::Config, memory: Memory) -> Self {
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Self { limits, memory, reading: Semaphore::new(cores) }
+        Self { limits, memory, turns: Turns::here() }
     }
 }
 
@@ -42,6 +40,8 @@ impl Room {
 pub struct Intake<'a> {
     head: &'a Head<'a>,
     room: &'a Room,
+    /// Whose turn and share it is.
+    who: Who,
     destination: &'a Destination,
     grant: Option<&'a Grant>,
     body: &'a mut Body,
@@ -57,6 +57,7 @@ pub struct Intake<'a> {
 pub(super) struct Parts<'a> {
     pub(super) head: &'a Head<'a>,
     pub(super) room: &'a Room,
+    pub(super) who: Who,
     pub(super) destination: &'a Destination,
     pub(super) grant: Option<&'a Grant>,
     pub(super) body: &'a mut Body,
@@ -67,9 +68,9 @@ pub(super) struct Parts<'a> {
 
 impl<'a> Intake<'a> {
     pub(super) fn new(parts: Parts<'a>) -> Self {
-        let Parts { head, room, destination, grant, body, whole, record, presence } = parts;
-        let (share, wire_max) = (room.memory.share(), room.limits.wire_max.as_u64());
-        Self { head, room, destination, grant, body, whole, record, presence, share, wire_max }
+        let Parts { head, room, who, destination, grant, body, whole, record, presence } = parts;
+        let (share, wire_max) = (room.memory.share(&who), room.limits.wire_max.as_u64());
+        Self { head, room, who, destination, grant, body, whole, record, presence, share, wire_max }
     }
 
     /// Its share of the memory, for as long as what was read is needed.
@@ -134,38 +135,33 @@ impl<'a> Intake<'a> {
         Ok(body)
     }
 
-    async fn decompress(&mut self, encoding: Encoding, wire: Bytes) -> Result<Bytes, Failure> {
+    async fn decompress(&mut self, encoding: Encoding, wire: Bytes) -> Result<Bytes, DecompressError> {
         let body_max = self.body_max();
         if encoding == Encoding::Identity {
             // It has its memory already, and nothing comes out of it that needs more.
             self.share.shrink_to(wire.len() as u64);
-            return Ok(decompress(encoding, wire, body_max, &mut self.share)?);
+            let too_large = wire.len() as u64 > body_max;
+            return if too_large { Err(DecompressError::TooLarge { limit: body_max }) } else { Ok(wire) };
         }
         let limit = body_max.min(self.share.most().saturating_sub(wire.len() as u64));
-        let unpack = move |share: &mut Share| {
-            let body = decompress(encoding, wire, limit, share)?;
-            share.shrink_to(body.len() as u64);
-            Ok::<_, DecompressError>(body)
-        };
-        Ok(self.work(unpack).await??)
+        let share = self.take_share();
+        let (turns, packed) = (&self.room.turns, (encoding, wire));
+        let (body, share) = decompress::in_turn(turns, &self.who, packed, limit, share, &self.presence).await?;
+        self.share = share;
+        Ok(body)
     }
 
-    /// A body as text in UTF-8: that of UTF-16 and of event logs too; as many at a time as there are cores.
+    /// A body as text in UTF-8: that of UTF-16 and of event logs too, in its client's turn.
     ///
     /// # Errors
     ///
     /// When it is not what it begins as, is too large as text, or takes too long.
-    pub async fn readable(&mut self, body: Bytes, syntax: Syntax) -> Result<Readable, Failure> {
-        if !readable::is_packed(&body) {
-            return Ok(Readable { body, damaged: Vec::new() });
-        }
-        let _turn = self.room.reading.acquire().await.map_err(|_| Ended::Cancelled)?;
-        let (limit, presence) = (self.body_max(), self.presence.clone());
-        match self.work(move |share| readable::read(body, syntax, limit, share, &presence)).await {
-            // Event logs are read by a library that has met such ones: what stops it is in the upload.
-            Err(Ended::Panicked) => Err(ReadError::Damaged("it cannot be read".to_owned()).into()),
-            read => Ok(read??),
-        }
+    pub async fn readable(&mut self, body: Bytes, syntax: Syntax) -> Result<Readable, ReadError> {
+        let (limit, share, presence) = (self.body_max(), self.take_share(), self.presence.clone());
+        let reading = readable::in_turn(&self.room.turns, &self.who, body, syntax, limit, share, presence);
+        let (readable, share) = reading.await?;
+        self.share = share;
+        Ok(readable)
     }
 
     /// The whole way of a body that is nothing but events: decompressed, readable, and not known to be something else.
@@ -189,47 +185,37 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// Does work of the processor off the async runtime, with the share of the memory in its hands: what it makes must be
-    /// counted there before it is made.
+    /// Does work of the processor on the body, in its client's turn and off the async runtime, with the share of the memory in
+    /// its hands: what it makes must be counted there before it is made.
     ///
     /// # Errors
     ///
-    /// When the work panicked or could not be done. Whatever stopped it, the share is given back.
+    /// When the work panicked or its turn did not come. Whatever stopped it, the share is given back.
     pub async fn work<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&mut Share) -> T + Send + 'static,
     ) -> Result<T, Ended> {
-        let mut share = std::mem::replace(&mut self.share, self.room.memory.share());
-        let done = tokio::task::spawn_blocking(move || {
+        let mut share = self.take_share();
+        let work = move |_: &Turn| {
             let made = work(&mut share);
             (made, share)
-        });
-        match done.await {
-            Ok((made, share)) => {
-                self.share = share;
-                Ok(made)
-            }
-            Err(ended) if ended.is_panic() => Err(Ended::Panicked),
-            Err(_) => Err(Ended::Cancelled),
-        }
+        };
+        let (made, share) = self.room.turns.run(&self.who, self.record.bytes, work).await?;
+        self.share = share;
+        Ok(made)
     }
-}
 
-/// Why work was not done to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Ended {
-    /// It met something that nobody thought of.
-    #[error("the work panicked")]
-    Panicked,
-    /// The gateway stops.
-    #[error("the work was not done")]
-    Cancelled,
+    fn take_share(&mut self) -> Share {
+        std::mem::replace(&mut self.share, self.room.memory.share(&self.who))
+    }
 }
 
 impl From<Ended> for Failure {
     fn from(ended: Ended) -> Self {
-        let reason = if ended == Ended::Panicked { Reason::INTERNAL } else { Reason::STOPPING };
-        Self::new(reason, reason.text)
+        match ended {
+            Ended::Panicked => Self::new(Reason::INTERNAL, Reason::INTERNAL.text),
+            Ended::Crowded => Self::new(Reason::IN_FLIGHT_BYTES, format!("the gateway is busy: {ended}")),
+        }
     }
 }
 
@@ -256,6 +242,7 @@ mod tests {
         let mut intake = Intake::new(Parts {
             head: &head,
             room: &room,
+            who: Who::default(),
             destination: &destination,
             grant: None,
             body: &mut body,
@@ -263,12 +250,12 @@ mod tests {
             record: &mut record,
             presence,
         });
-        let ended = intake.work(|share| {
+        let ended = intake.work(|share| -> () {
             share.grow_to(1 << 20).expect("all of it");
             panic!("nobody thought of this")
         });
-        let failure = Failure::from(ended.await.map(|()| ()).expect_err("it panics"));
+        let failure = Failure::from(ended.await.expect_err("it panics"));
         assert_eq!((failure.reason, failure.status().as_u16()), (Reason::INTERNAL, 503));
-        assert_eq!(room.memory.share().grow_to(1 << 20), Ok(()));
+        assert_eq!(room.memory.share(&Who::default()).grow_to(1 << 20), Ok(()));
     }
 }

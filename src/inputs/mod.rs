@@ -35,7 +35,8 @@ pub use http::auth::Peer;
 pub use plane::Uploads;
 pub use routes::{Opened, router};
 
-use crate::net::tls_server;
+use crate::faults::Fault;
+use crate::net::{listen, tls_server};
 use crate::values::Network;
 
 #[expect(unused_imports, reason = "named by the module's documentation")]
@@ -116,10 +117,24 @@ impl Config {
         let brings = self.protocols.bring_credentials();
         problems.extend(self.auth.problems(self.is_for_this_host() || brings, client_ca, self.entra.issues()));
         problems.extend(self.entra.problems());
-        problems.extend(self.identity.problems(&self.auth, &self.entra, client_ca || self.protocols.bind_clients()));
+        let bound = client_ca || !self.protocols.bound_clients().is_empty();
+        problems.extend(self.identity.problems(&self.auth, &self.entra, bound));
         problems.extend(self.limits.problems());
         problems.extend(self.protocols.problems());
         problems.into_iter().map(keyed).collect()
+    }
+
+    /// Everything that is wrong with the files and the address that it names. Makes nothing.
+    pub fn faults(&self) -> Vec<Fault> {
+        let listen = listen::fault(self.listen).map(|reason| Fault::stops("listen", reason));
+        let tls = self.tls.faults().into_iter().map(|fault| fault.within("tls"));
+        let entra = self.entra.faults().into_iter().map(|fault| fault.within("entra"));
+        listen.into_iter().chain(tls).chain(entra).collect()
+    }
+
+    /// What works, and is yet hardly meant.
+    pub fn warnings(&self) -> Vec<String> {
+        self.identity.warning(&self.auth, &self.entra, &self.protocols.bound_clients()).into_iter().collect()
     }
 
     /// The agent groups that clients can belong to.

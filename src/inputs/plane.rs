@@ -23,6 +23,7 @@ use tower::ServiceExt as _;
 use super::access_log::Requests;
 use super::entra::Issuer;
 use super::http::body::Memory;
+use super::http::limits;
 use super::serve::{self, BindError, Listener, Stages};
 use super::{Config, Opened, router};
 use crate::ingest::Accept;
@@ -46,6 +47,8 @@ pub struct Uploads {
 
 struct Running {
     config: Config,
+    /// What its connections are limited by until it is opened anew.
+    bound: limits::Config,
     address: SocketAddr,
     tls: Option<Arc<ServerTls>>,
     balancers: Arc<ArcSwap<Vec<Network>>>,
@@ -175,7 +178,8 @@ impl Uploads {
                 tracing::error!(listener = name, %ended, "a listener ended badly");
             }
         });
-        Running { config, address, tls, balancers, router, opened, stages }
+        let bound = config.limits.clone();
+        Running { config, bound, address, tls, balancers, router, opened, stages }
     }
 
     /// Whether balancers are told to send nobody here. As long as they are, clients are told with each answer to connect anew:
@@ -199,6 +203,11 @@ impl Uploads {
     /// Each listener's name and address.
     pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
         self.running().iter().map(|(name, running)| (name.clone(), running.address)).collect()
+    }
+
+    /// The limits that each listener was opened with: those of connections hold until a restart.
+    pub fn limits_since_open(&self) -> Vec<(String, limits::Config)> {
+        self.running().iter().map(|(name, running)| (name.clone(), running.bound.clone())).collect()
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {

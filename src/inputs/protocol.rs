@@ -164,9 +164,9 @@ pub trait Settings {
         false
     }
 
-    /// Whether a client of its own is bound to computers or resources: see `identity.policy`.
-    fn binds_clients(&self) -> bool {
-        false
+    /// The clients of its own that are bound to computers or resources: see `identity.policy`.
+    fn bound_clients(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// The agent groups that clients of its own can belong to.

@@ -196,7 +196,9 @@ impl From<DecompressError> for Failure {
             DecompressError::Unsupported(_) => Reason::ENCODING,
             DecompressError::TooLarge { .. } => Reason::BODY_TOO_LARGE,
             DecompressError::Damaged(_) => Reason::UNREADABLE,
+            DecompressError::Gone => Reason::GONE,
             DecompressError::NoMemory(_) => Reason::BODY_MEMORY,
+            DecompressError::Failed => Reason::INTERNAL,
         };
         Self::new(reason, error.to_string())
     }

@@ -65,9 +65,10 @@ impl Protocols {
         self.each().into_iter().any(|settings| settings.is_enabled() && settings.brings_credentials())
     }
 
-    /// Whether any of them binds clients to computers or resources.
-    pub fn bind_clients(&self) -> bool {
-        self.each().into_iter().any(|settings| settings.is_enabled() && settings.binds_clients())
+    /// The clients of theirs that are bound to computers or resources.
+    pub fn bound_clients(&self) -> Vec<String> {
+        let enabled = self.each().into_iter().filter(|settings| settings.is_enabled());
+        enabled.flat_map(Settings::bound_clients).collect()
     }
 
     /// The agent groups that clients of theirs can belong to.

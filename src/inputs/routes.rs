@@ -27,6 +27,7 @@ use super::{Config, target};
 use crate::event::{Client, Presence, Upload};
 use crate::ingest::accept::{Accept, Receipt, Refusal};
 use crate::metrics;
+use crate::turns::Who;
 use crate::values::ByteSize;
 
 /// How long the rest of a refused body is read and thrown away before the answer, over HTTP/2.
@@ -41,6 +42,8 @@ struct Door {
     /// The limits of a request for a token.
     token_limits: limits::Config,
     room: Room,
+    /// For the forms of requests for tokens: whoever may send those, uploads lose nothing by it.
+    forms: Memory,
     accept: Arc<dyn Accept>,
 }
 
@@ -104,6 +107,7 @@ pub fn router(config: &Config, accept: Arc<dyn Accept>, opened: Opened, bodies: 
         protocols,
         token_limits: limits::Config { wire_max: ByteSize::bytes(entra::request::BODY_MAX), ..config.limits.clone() },
         room: Room::new(config.limits.clone(), memory),
+        forms: Memory::new(entra::request::FORMS_MAX),
         accept,
         config: config.clone(),
     };
@@ -186,6 +190,8 @@ impl Door {
         record: &mut Record,
     ) -> Result<Response<Body>, Failure> {
         let Admitted { client, grant } = ask.admit(head).await?;
+        let address = client.address.or(Some(head.peer.address.to_canonical()));
+        let client = Client { address, ..client };
         record.identity = Some(Arc::clone(&client.name));
         let (method, methods) = (head.parts.method.as_str(), ask.methods());
         if !methods.split(", ").any(|allowed| allowed == method) {
@@ -202,6 +208,7 @@ impl Door {
         let mut intake = Intake::new(intake::Parts {
             head,
             room: &self.room,
+            who: Who::new(&client.name, client.address),
             destination: &destination,
             grant: grant.as_ref(),
             body,
@@ -258,7 +265,7 @@ impl Door {
         if parts.method != asked.method() {
             return Err(Failure::method(if asked.method() == Method::POST { "POST" } else { "GET" }));
         }
-        let mut share = self.room.memory.share();
+        let mut share = self.forms.share(&Who::at(peer.address));
         let form = collect(body, content_length(&parts.headers), &self.token_limits, &mut share).await?;
         *whole = true;
         Ok(issuer.answer(asked, parts, form, peer.address.to_canonical()).await)

@@ -47,3 +47,23 @@ async fn a_client_that_goes_away_is_known_to_have_gone() {
     assert!(answering.await.is_err());
     assert!(upload.presence.has_gone());
 }
+
+#[tokio::test]
+async fn a_form_for_a_token_takes_nothing_of_the_memory_of_uploads_and_waits_for_none_of_it() {
+    let (shown, _uploads) = channel(1);
+    let folder = tempfile::tempdir().expect("a folder");
+    let issuer = Issuer::open(&entra::Config::default(), "uploads", folder.path(), None).expect("it opens");
+    let bodies = Memory::new(4096);
+    let mut all = bodies.share(&Who::default());
+    all.grow_to(4096).expect("nobody else has any");
+    let opened = Opened { issuer: Some(Arc::new(issuer)), ..Opened::default() };
+    let router = router(&Config::default(), Arc::new(Endless(shown)), opened, &bodies);
+    let ask = |path: &str| {
+        let mut request = post(Body::from("x".repeat(3_000)));
+        *request.uri_mut() = path.parse().expect("a path");
+        request.headers_mut().insert(header::HOST, HeaderValue::from_static("gate"));
+        router.clone().oneshot(request)
+    };
+    let answer = ask("/tenant.example/oauth2/v2.0/token").await.expect("an answer");
+    assert_eq!(answer.status(), http::StatusCode::BAD_REQUEST, "the form was read, and says nothing");
+}

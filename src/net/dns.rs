@@ -123,6 +123,12 @@ impl Resolver {
         Self::with_hosts(config, hosts)
     }
 
+    /// Why there would be nobody to ask; asks nobody.
+    pub fn fault(config: &Config) -> Option<ResolverError> {
+        let is_systems = config.servers.is_empty();
+        is_systems.then(system_conf::read_system_conf)?.err().map(unusable)
+    }
+
     /// A resolver that knows the hosts file and asks nobody: for gateways that leave all names to an upstream proxy, on
     /// machines without DNS.
     pub fn without_servers(config: &Config) -> Result<Self, ResolverError> {

@@ -34,6 +34,7 @@ use tower::util::BoxCloneSyncService;
 
 use super::http_proxy::{self, Proxy};
 use super::tls_client::{Trust, TrustError, client_config};
+use crate::faults::with_causes;
 
 /// Most bytes kept of an answer's body; the rest is not read. Enough for any error text.
 pub const ANSWER_BYTES_MAX: usize = 64 << 10;
@@ -167,7 +168,7 @@ impl HttpClient {
         };
         match timeout_at(deadline, self.client.request(request)).await {
             Ok(Ok(response)) => Ok(read(response, deadline).await),
-            Ok(Err(error)) => Err(failure(chain(&error))),
+            Ok(Err(error)) => Err(failure(with_causes(&error))),
             Err(_) => Err(failure(format!("nothing came within {within:?}"))),
         }
     }
@@ -237,21 +238,6 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let sent = headers.get(DATE).and_then(|value| value.to_str().ok()).and_then(date);
     let wait = date(text)? - sent.unwrap_or_else(|| now.into());
     Some(Duration::try_from(wait).unwrap_or(Duration::ZERO).min(RETRY_AFTER_MAX))
-}
-
-/// An error with all its causes: hyper's own texts say only "client error (Connect)".
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.ends_with(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

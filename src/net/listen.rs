@@ -20,6 +20,26 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
+/// Why nobody could listen there. An address that is in use is none of it: whoever uses it may be the gateway that this is asked
+/// beside. Nothing is listened on.
+pub fn fault(address: SocketAddr) -> Option<String> {
+    let tried = || -> io::Result<()> {
+        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())
+    };
+    match tried() {
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => Some(format!(
+            "is no address of this machine; write one of its own, or \"0.0.0.0:{}\" for all of them",
+            address.port()
+        )),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(format!(
+            "cannot be had by this user ({error}); choose a port above 1023, or give the process CAP_NET_BIND_SERVICE"
+        )),
+        _ => None,
+    }
+}
+
 /// Counts connections, in all and from each address. The limits are given with each question, so that they can change
 /// while connections are open.
 #[derive(Debug, Clone, Default)]
@@ -112,6 +132,15 @@ mod tests {
         drop(two);
         assert!(admission.admit_from(address("2001:db8::3"), 2).is_some());
         assert_eq!(admission.addresses(), 2);
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_none_and_one_in_use_is_no_fault() {
+        let fault = |address: &str| fault(address.parse().expect("an address"));
+        assert!(fault("192.0.2.1:0").is_some_and(|reason| reason.contains("0.0.0.0:0")));
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+        assert_eq!(fault(&taken.local_addr().expect("an address").to_string()), None);
+        assert_eq!(fault("127.0.0.1:0"), None);
     }
 
     #[test]

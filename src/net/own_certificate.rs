@@ -23,7 +23,7 @@ const NAME: &str = "Gatepost (self-signed)";
 
 /// The paths of the certificate and its key in `dir`; makes them when they are not there, or not as they were made.
 pub(super) fn in_dir(dir: &Path) -> Result<(PathBuf, PathBuf), TlsError> {
-    let paths = (dir.join("cert.pem"), dir.join("key.pem"));
+    let paths = (path_in(dir), dir.join("key.pem"));
     let (certificate, key) = &paths;
     if certificate.exists() || key.exists() {
         match check(certificate, key) {
@@ -33,6 +33,11 @@ pub(super) fn in_dir(dir: &Path) -> Result<(PathBuf, PathBuf), TlsError> {
     }
     make(certificate, key)?;
     Ok(paths)
+}
+
+/// Where the certificate is, or will be made.
+pub(super) fn path_in(dir: &Path) -> PathBuf {
+    dir.join("cert.pem")
 }
 
 /// Whether certificate and key are as they were made, or what is wrong.

@@ -13,7 +13,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{Error, PeerIncompatible, SignatureAlgorithm};
+use rustls::{CertificateError, Error, PeerIncompatible, SignatureAlgorithm};
 use x509_parser::oid_registry::OID_PKCS1_RSAENCRYPTION;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -57,6 +57,12 @@ pub enum HandshakeFault {
     NoCommonCipher,
     /// It offers no TLS 1.2.
     OldVersion,
+    /// Its certificate, or that of an authority on the way, has been revoked.
+    ClientRevoked,
+    /// The revocation list that would tell is past its time.
+    RevocationListExpired,
+    /// No revocation list tells.
+    RevocationListMissing,
     /// Anything else: it does not trust us, it went away, it speaks no TLS.
     Other,
 }
@@ -76,6 +82,18 @@ impl HandshakeFault {
                 // TLS 1.2 brought it, and it is looked for first.
                 | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
             )) => Self::OldVersion,
+            Some(Error::InvalidCertificate(error)) => Self::of_certificate(error),
+            _ => Self::Other,
+        }
+    }
+
+    fn of_certificate(error: &CertificateError) -> Self {
+        match error {
+            CertificateError::Revoked => Self::ClientRevoked,
+            CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. } => {
+                Self::RevocationListExpired
+            }
+            CertificateError::UnknownRevocationStatus => Self::RevocationListMissing,
             _ => Self::Other,
         }
     }
@@ -85,6 +103,9 @@ impl HandshakeFault {
         match self {
             Self::NoCommonCipher => "tls_no_common_cipher",
             Self::OldVersion => "tls_old_version",
+            Self::ClientRevoked => "tls_client_revoked",
+            Self::RevocationListExpired => "tls_client_crl_expired",
+            Self::RevocationListMissing => "tls_client_crl_missing",
             Self::Other => "tls_error",
         }
     }
@@ -95,6 +116,17 @@ impl HandshakeFault {
             Self::NoCommonCipher => Some(FOR_OLD_WINDOWS),
             Self::OldVersion => Some(
                 "the client offers TLS 1.1 or older: switch TLS 1.2 on there (docs/clients.md tells how on old Windows)",
+            ),
+            Self::ClientRevoked => Some(
+                "the client's certificate is on the revocation list of its authority: if the client is to connect, give it \
+                 another certificate",
+            ),
+            Self::RevocationListExpired => Some(
+                "a list in tls.client_crl is past its time: put the authority's current list in its place and reload",
+            ),
+            Self::RevocationListMissing => Some(
+                "no list in tls.client_crl is of the authority that signed the client's certificate: add one for each \
+                 authority between the client and tls.client_ca, and reload",
             ),
             Self::Other => None,
         }

@@ -4,25 +4,24 @@
 //! certificate configured a self-signed one is made once and kept, so that a first start needs no preparation and a
 //! restart changes nothing for clients that pinned it.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::own_certificate;
+use super::revocation;
 use super::tls_choice::{Choice, FOR_OLD_WINDOWS, is_rsa};
+use super::tls_files::{certificates, certified_key, out_of_time, private_key};
+use crate::faults::Fault;
+use crate::values::FileToRead;
 
 /// TLS of one listener.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
@@ -35,16 +34,26 @@ pub struct Config {
     pub allow_plain_http: bool,
     /// PEM file with the server's certificate, followed by its intermediates. Default: a self-signed certificate for
     /// this host is made in `state_dir/tls` and kept.
+    #[schemars(with = "Option<FileToRead>")]
     pub certificate: Option<PathBuf>,
     /// PEM file with the private key of `certificate`. The two are given together.
+    #[schemars(with = "Option<FileToRead>")]
     pub key: Option<PathBuf>,
     /// PEM file with a second certificate, whose key is of another kind: ECDSA beside RSA. Each client gets the one that it
     /// can use; Windows Server 2012 R2 and older can use ECDSA only. Default: none.
+    #[schemars(with = "Option<FileToRead>")]
     pub second_certificate: Option<PathBuf>,
     /// PEM file with the private key of `second_certificate`. The two are given together.
+    #[schemars(with = "Option<FileToRead>")]
     pub second_key: Option<PathBuf>,
     /// PEM file with the authorities whose client certificates are accepted. Default: none is asked for.
+    #[schemars(with = "Option<FileToRead>")]
     pub client_ca: Option<PathBuf>,
+    /// Files with the revocation lists (CRL) of these authorities, in PEM or DER form. A client certificate is then taken only
+    /// if a list of its authority, not past its time, says nothing against it; so a list is needed for each authority between
+    /// the client and `client_ca`. A reload reads them again. Default: nothing is compared.
+    #[schemars(with = "Vec<FileToRead>")]
+    pub client_crl: Vec<PathBuf>,
     /// Whether a client must show a certificate of `client_ca` to connect at all (`"required"`), or whether `auth`
     /// decides for each request (`"optional"`). Default `"optional"`: the refusal is then a readable 403.
     pub client_certificates: ClientCertificates,
@@ -59,8 +68,59 @@ impl Config {
             (certificate != key, "tls.certificate", "tls.key"),
             (second != second_key, "tls.second_certificate", "tls.second_key"),
             (second && !certificate, "tls.second_certificate", "tls.certificate"),
+            (!self.client_crl.is_empty() && self.client_ca.is_none(), "tls.client_crl", "tls.client_ca"),
         ];
         halves.into_iter().filter(|(wrong, ..)| *wrong).map(|(_, key, other)| (key, other))
+    }
+
+    /// Everything that is wrong with the files that it names. Makes nothing.
+    pub fn faults(&self) -> Vec<Fault> {
+        if self.mode == Mode::Off {
+            return Vec::new();
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut errors: Vec<TlsError> = Vec::new();
+        let mut found = Vec::new();
+        for (certificate, key) in self.pairs() {
+            let each = [certificates(certificate).err(), private_key(key).err()];
+            let both = || certified_key(certificate, key, &provider).err();
+            errors.extend(if each.iter().all(Option::is_none) { [both(), None] } else { each }.into_iter().flatten());
+            found.extend(out_of_time(certificate).map(|reason| Fault::fails(self.key_of(certificate), reason)));
+        }
+        let authorities = self.client_ca.as_ref().map(|path| client_verifier(path, self, provider));
+        errors.extend(authorities.and_then(Result::err));
+        let faulty =
+            |error: TlsError| Fault::stops(error.path().map_or("", |path| self.key_of(path)), error.to_string());
+        found.extend(errors.into_iter().map(faulty));
+        found.extend(self.warning().map(|warning| Fault::warns("certificate", warning)));
+        found
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&Path, &Path)> {
+        let pairs = [(&self.certificate, &self.key), (&self.second_certificate, &self.second_key)];
+        pairs.into_iter().filter_map(|(certificate, key)| Some((certificate.as_deref()?, key.as_deref()?)))
+    }
+
+    /// The key that names a file.
+    fn key_of(&self, path: &Path) -> &'static str {
+        let named = [
+            ("certificate", &self.certificate),
+            ("key", &self.key),
+            ("second_certificate", &self.second_certificate),
+            ("second_key", &self.second_key),
+            ("client_ca", &self.client_ca),
+        ];
+        if self.client_crl.iter().any(|list| list == path) {
+            return "client_crl";
+        }
+        named.into_iter().find(|(_, named)| named.as_deref() == Some(path)).map_or("", |(key, _)| key)
+    }
+
+    /// The files with the certificates that it shows: those that are named, or the one that is made in the state folder.
+    pub fn certificate_files(&self, state_dir: &Path) -> Vec<PathBuf> {
+        let named: Vec<PathBuf> =
+            [&self.certificate, &self.second_certificate].into_iter().flatten().cloned().collect();
+        if named.is_empty() { vec![own_certificate::path_in(&state_dir.join("tls"))] } else { named }
     }
 
     /// What works and yet keeps some clients out. Reads the certificates that are named.
@@ -68,7 +128,10 @@ impl Config {
         let named = [&self.certificate, &self.second_certificate].into_iter().flatten();
         let rsa: Vec<bool> = named.filter_map(|path| is_rsa(path)).collect();
         let only_rsa = self.mode == Mode::On && !rsa.is_empty() && rsa.iter().all(|is_rsa| *is_rsa);
-        only_rsa.then(|| format!("the certificate has an RSA key; {FOR_OLD_WINDOWS}"))
+        let of_keys = only_rsa.then(|| format!("the certificate has an RSA key; {FOR_OLD_WINDOWS}"));
+        let of_lists = if self.mode == Mode::On { revocation::warning(&self.client_crl) } else { None };
+        let told: Vec<String> = [of_keys, of_lists].into_iter().flatten().collect();
+        (!told.is_empty()).then(|| told.join("; "))
     }
 }
 
@@ -116,6 +179,16 @@ pub enum TlsError {
     /// Certificate, key and authorities do not fit together.
     #[error("TLS: {0}")]
     Mismatch(String),
+}
+
+impl TlsError {
+    /// The file that it is about.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File { path, .. } | Self::Content { path, .. } => Some(path),
+            Self::Mismatch(_) => None,
+        }
+    }
 }
 
 /// HTTP/2, else HTTP/1.1.
@@ -168,10 +241,7 @@ fn build(config: &Config, state_dir: &Path) -> Result<ServerConfig, TlsError> {
     if let Some((key, other)) = config.half_given().next() {
         return Err(TlsError::Mismatch(format!("{key} and {other} must be given together")));
     }
-    let mut pairs: Vec<_> = [(&config.certificate, &config.key), (&config.second_certificate, &config.second_key)]
-        .into_iter()
-        .filter_map(|(certificate, key)| Some((certificate.clone()?, key.clone()?)))
-        .collect();
+    let mut pairs: Vec<_> = config.pairs().map(|(certificate, key)| (certificate.to_owned(), key.to_owned())).collect();
     if pairs.is_empty() {
         pairs.push(own_certificate::in_dir(&state_dir.join("tls"))?);
     }
@@ -184,24 +254,14 @@ fn build(config: &Config, state_dir: &Path) -> Result<ServerConfig, TlsError> {
     let keys = keys.collect::<Result<_, _>>()?;
     let builder = match &config.client_ca {
         None => builder.with_no_client_auth(),
-        Some(path) => builder.with_client_cert_verifier(client_verifier(path, config.client_certificates, provider)?),
+        Some(path) => builder.with_client_cert_verifier(client_verifier(path, config, provider)?),
     };
     Ok(builder.with_cert_resolver(Arc::new(Choice::new(keys))))
 }
 
-fn certified_key(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-    let chain = certificates(certificate)?;
-    let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| TlsError::Content {
-        path: key.to_owned(),
-        reason: format!("no private key in PEM form: {error}"),
-    })?;
-    let mismatch = |error: rustls::Error| TlsError::Mismatch(format!("{}: {error}", certificate.display()));
-    CertifiedKey::from_der(chain, private, provider).map_err(mismatch)
-}
-
 fn client_verifier(
     path: &Path,
-    need: ClientCertificates,
+    config: &Config,
     provider: Arc<rustls::crypto::CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let content = |reason: String| TlsError::Content { path: path.to_owned(), reason };
@@ -209,22 +269,12 @@ fn client_verifier(
     for certificate in certificates(path)? {
         roots.add(certificate).map_err(|error| content(error.to_string()))?;
     }
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-    let builder = match need {
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .with_crls(revocation::lists(&config.client_crl)?)
+        .enforce_revocation_expiration();
+    let builder = match config.client_certificates {
         ClientCertificates::Optional => builder.allow_unauthenticated(),
         ClientCertificates::Required => builder,
     };
     builder.build().map_err(|error| content(error.to_string()))
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let content = |reason: String| TlsError::Content { path: path.to_owned(), reason };
-    let found: Vec<_> = CertificateDer::pem_slice_iter(&read(path)?)
-        .collect::<Result<_, _>>()
-        .map_err(|error| content(format!("not a certificate in PEM form: {error}")))?;
-    if found.is_empty() { Err(content("no certificate in PEM form".to_owned())) } else { Ok(found) }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(path).map_err(|source| TlsError::File { path: path.to_owned(), source })
 }

@@ -7,8 +7,10 @@
 //! What they share: [`row`] turns an event into a row, [`body`] rows into a body, [`sender`] posts it, [`outcome`] says
 //! what the answer means. All pass one suite, `conformance`.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use crate::faults::{self, Fault};
 use crate::net::tls_client::TrustError;
 
 mod body;
@@ -61,6 +63,31 @@ pub enum BuildError {
         /// What is wrong with them.
         source: TrustError,
     },
+}
+
+impl BuildError {
+    /// What it says of the output's keys.
+    fn fault(self) -> Fault {
+        match self {
+            Self::Invalid { key, message, .. } => Fault::stops(key, message),
+            Self::Identity { source, .. } => Fault::stops(format!("identity.{}", source.key), source.message),
+            Self::Trust { source, .. } => Fault::stops("ca_file", source.to_string()),
+        }
+    }
+}
+
+/// Everything that is wrong with the files that an output names, for a gateway that keeps its state in `state_dir`. Makes nothing.
+pub fn faults(config: &Config, state_dir: &Path) -> Vec<Fault> {
+    match config {
+        // What cannot be built at all was told as a problem.
+        config if !config.problems().is_empty() => Vec::new(),
+        Config::Workspace(config) => workspace::faults(config).into_iter().map(BuildError::fault).collect(),
+        Config::Http(_) => build(config, &Shared::new(state_dir)).err().map(BuildError::fault).into_iter().collect(),
+        Config::File(config) => {
+            let reason = faults::in_folder(&config.directory(state_dir));
+            reason.map(|reason| Fault::stops("directory", reason)).into_iter().collect()
+        }
+    }
 }
 
 /// The output that `config` describes, with what it shares with others.

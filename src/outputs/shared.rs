@@ -19,7 +19,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// For outputs whose relative directories are below `state_dir`.
+    /// For outputs of a gateway that keeps its state in `state_dir`.
     pub fn new(state_dir: &Path) -> Self {
         Self { state_dir: state_dir.to_owned(), tokens: Kept::default(), quotas: Kept::default() }
     }
@@ -52,7 +52,8 @@ pub(super) struct TokenHolder {
     pub(super) identity: Identity,
     pub(super) scope: String,
     pub(super) proxy: Option<http_proxy::Config>,
-    pub(super) ca_file: Option<PathBuf>,
+    /// What the file of trusted authorities holds: a renewed one is another way.
+    pub(super) authorities: Option<Vec<u8>>,
 }
 
 /// Values by key, for as long as somebody holds them. There are a few.

@@ -20,7 +20,7 @@ use super::clients::{Clients, Passwords};
 use super::config::{Config, Listener};
 use super::dial::{Dialer, DialerError};
 use super::refused::RefusedHost;
-use super::serve::{Door, Policy, Rules, Shared};
+use super::serve::{Door, Policy, Rules, Shared, begin_series};
 use crate::metrics;
 use crate::net::listen;
 use crate::net::stream::watch_peer;
@@ -166,6 +166,7 @@ impl Tunnels {
             let bandwidth = self.shared.throttle(config.limits.bandwidth.map(ByteSize::as_u64));
             let rules = Arc::new(Rules::new(&config, Arc::clone(dialer), bandwidth));
             for (listener, socket, tls) in listeners {
+                begin_series(&listener.name);
                 let clients = Clients::new(&config, &listener, &self.passwords);
                 let label = listener.name.as_str().into();
                 let policy = Policy { label, listener, tls, clients, rules: Arc::clone(&rules) };
@@ -314,8 +315,5 @@ fn load_tls(listener: &Listener, state_dir: &Path) -> Result<Option<Arc<ServerTl
     }
     let loaded = ServerTls::load(&listener.tls, state_dir, tls_server::ONLY_HTTP1);
     let wrong = |source| StartError::Tls { name: listener.name.clone(), source };
-    if let Some(warning) = listener.tls.warning() {
-        tracing::warn!(listener = listener.name, "{warning}");
-    }
     loaded.map(|tls| Some(Arc::new(tls))).map_err(wrong)
 }

@@ -53,6 +53,9 @@ reasons! {
     TLS_HANDSHAKE "proxy_tls" 0 402 "the TLS handshake with this proxy failed";
     TLS_NO_COMMON_CIPHER "tls_no_common_cipher" 0 402 "nothing that the client offers for TLS goes with this proxy's certificate";
     TLS_OLD_VERSION "tls_old_version" 0 402 "the client offers no TLS 1.2 to this proxy";
+    TLS_CLIENT_REVOKED "tls_client_revoked" 0 402 "the client's certificate has been revoked";
+    TLS_CLIENT_CRL_EXPIRED "tls_client_crl_expired" 0 402 "the revocation list for the client's certificate is past its time";
+    TLS_CLIENT_CRL_MISSING "tls_client_crl_missing" 0 402 "no revocation list tells about the client's certificate";
 
     // The client.
     CLIENT "client_not_allowed" 403 105 "this address may not use this proxy";
@@ -98,6 +101,24 @@ reasons! {
     ECH "encrypted_hello" 0 105 "the ClientHello is encrypted (ECH)";
     SUBJECT "client_subject" 0 105 "the subject of the client certificate is not on the list";
     SUBJECT_HIDDEN "client_subject_hidden" 0 105 "TLS 1.3 hides the client certificate that this rule asks for";
+}
+
+impl Reason {
+    /// Whether only a tunnel that stood can have it.
+    pub fn only_ends(self) -> bool {
+        matches!(
+            self,
+            Self::CLOSED
+                | Self::CLIENT_RESET
+                | Self::DESTINATION_RESET
+                | Self::IDLE
+                | Self::HALF_CLOSED
+                | Self::STALLED
+                | Self::LIFETIME
+                | Self::STOPPED
+                | Self::FORWARDED
+        )
+    }
 }
 
 #[cfg(test)]

@@ -96,11 +96,11 @@ fn what_it_mounts_is_there() {
 fn its_gateway_configuration_is_right_and_its_health_check_finds_the_admin_plane() {
     let config = of_checkout("deploy/compose/gatepost.toml");
     let mut check = Command::new(env!("CARGO_BIN_EXE_gatepost"));
-    check.args(["check", "--print", "--json", "--config"]).arg(&config);
+    check.args(["check", "--only-text", "--print", "--json", "--config"]).arg(&config);
     let without = run(check.env_remove("GATEPOST_TOKEN_SHA256"), b"");
     assert!(!without.status.success(), "a gateway without its token does not start");
     let printed: Value = serde_json::from_str(&run_well(check.env("GATEPOST_TOKEN_SHA256", HASH))).expect("JSON");
-    assert_eq!(printed["admin"]["listen"], "0.0.0.0:9090", "the port that the image's health check asks");
+    assert_eq!(printed["admin"]["listen"], "0.0.0.0:8449", "the port that the image's health check asks");
     assert_eq!(printed["state_dir"], "/var/lib/gatepost", "the image's volume");
     let subnet = &of_file(FILE)["networks"]["default"]["ipam"]["config"][0]["subnet"];
     assert_eq!(printed["listeners"][0]["proxy_protocol_from"], serde_json::json!([subnet]), "where the balancer is");
@@ -138,7 +138,7 @@ fn its_prometheus_scrapes_both_gateways_and_else_is_the_one_of_deploy() {
     run_well(promtool.args(["check", "config"]).arg(folder.path().join("prometheus.yml")));
     let (mut here, mut there) = (of_file("deploy/compose/prometheus.yml"), of_file("deploy/prometheus/prometheus.yml"));
     let targets = |config: &mut Value| config["scrape_configs"][0]["static_configs"][0]["targets"].take();
-    assert_eq!(targets(&mut here), serde_json::json!(["gateway1:9090", "gateway2:9090"]));
+    assert_eq!(targets(&mut here), serde_json::json!(["gateway1:8449", "gateway2:8449"]));
     targets(&mut there);
     assert_eq!(here, there);
 }

@@ -96,13 +96,13 @@ fn what_it_runs_is_what_the_binary_takes() {
     assert_eq!(command[0], "/usr/local/bin/gatepost", "there is no shell, and no curl");
     // Nobody listens on this port, so the answer must be: not ready, in so many words.
     let port = crate::support::free_port().to_string();
-    let args = command[1..].iter().map(|arg| arg.replace("9090", &port));
+    let args = command[1..].iter().map(|arg| arg.replace("8449", &port));
     let checked = Command::new(env!("CARGO_BIN_EXE_gatepost")).args(args).arg("--json").output().expect("it is there");
     assert_eq!(checked.status.code(), Some(1), "{}", both(&checked));
     let said: Value = serde_json::from_slice(&checked.stdout).expect("JSON");
     assert_eq!(said["ready"], false);
     let exposed = arguments(&stage, "EXPOSE")[0];
-    assert!(exposed.contains("9090"), "the port that it asks");
+    assert!(exposed.contains("8449"), "the port that it asks");
     let tunnels = gatepost::tunnel::config::Listener::default().listen.port().to_string();
     assert!(exposed.contains(&tunnels), "{exposed}: not the port of tunnels, {tunnels}");
 }

@@ -154,7 +154,7 @@ async fn a_damaged_position_sends_again_and_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_output_holds_each_event_once_after_many_kills() {
-    let output = "[[outputs]]\nkind = \"file\"\nname = \"files\"\ndirectory = \"out\"\nrotate_at = \"64 KiB\"\nforward = { linger = \"5 ms\" }\n";
+    let output = "[[outputs]]\nkind = \"file\"\nname = \"files\"\ndirectory = \"state/out\"\nrotate_at = \"64 KiB\"\nforward = { linger = \"5 ms\" }\n";
     let site = Site::new(output, SPOOL);
     let mut rng = fastrand::Rng::with_seed(7);
     let mut running = site.start().await;

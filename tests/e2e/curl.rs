@@ -15,7 +15,7 @@ use crate::support::PATIENCE;
 use crate::tools::{both, curl, of_checkout, run};
 
 /// The ports of uploads and the admin plane where a configuration names none.
-const PORTS: [u16; 2] = [8443, 9090];
+const PORTS: [u16; 2] = [8443, 8449];
 
 /// What starts a gateway; that of a transcript that does not start one itself.
 const RUN: &str = "gatepost run";
@@ -113,7 +113,7 @@ impl Gateway {
             .expect("the binary is there");
         let gateway = Self(child);
         let until = Instant::now() + PATIENCE;
-        while !curl(&["http://127.0.0.1:9090/readyz"], b"").is_ok_and(|answer| answer.status == 200) {
+        while !curl(&["http://127.0.0.1:8449/readyz"], b"").is_ok_and(|answer| answer.status == 200) {
             let log = || std::fs::read_to_string(&log).unwrap_or_default();
             assert!(Instant::now() < until, "the gateway does not get ready: {}", log());
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;

@@ -9,6 +9,7 @@ mod tools;
 #[path = "../../src/net/http1_guard/vectors.rs"]
 mod vectors;
 
+mod admin_plane;
 mod bad_input;
 mod client_certificates;
 mod curl;
@@ -19,3 +20,4 @@ mod raw;
 mod ready;
 mod rules_cli;
 mod send;
+mod senders;

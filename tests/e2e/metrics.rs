@@ -76,8 +76,8 @@ impl Drop for Prometheus {
 impl Prometheus {
     fn start(folder: &Path, target: u16) -> Self {
         let config = std::fs::read_to_string(of_checkout("deploy/prometheus/prometheus.yml")).expect("it is there");
-        assert!(config.contains("localhost:9090") && config.contains("15s"), "the test adapts target and interval");
-        let config = config.replace("localhost:9090", &format!("127.0.0.1:{target}")).replace("15s", "1s");
+        assert!(config.contains("localhost:8449") && config.contains("15s"), "the test adapts target and interval");
+        let config = config.replace("localhost:8449", &format!("127.0.0.1:{target}")).replace("15s", "1s");
         std::fs::write(folder.join("prometheus.yml"), config).expect("a temporary folder");
         std::fs::copy(of_checkout("deploy/prometheus/alerts.yml"), folder.join("alerts.yml")).expect("it is there");
         let port = free_port();
@@ -140,6 +140,56 @@ async fn a_real_prometheus_knows_the_account() {
     ask(right, 0.0).await;
     ask("min(gatepost_ready)", 1.0).await;
     ask("count(ALERTS{alertname=\"GatepostDown\"}) or vector(0)", 0.0).await;
+}
+
+/// Every query of the dashboards, as Grafana would send it.
+fn dashboard_queries() -> Vec<String> {
+    fn collect(value: &Value, into: &mut Vec<String>) {
+        match value {
+            Value::Object(map) => {
+                into.extend(map.get("expr").and_then(Value::as_str).map(str::to_owned));
+                map.values().for_each(|value| collect(value, into));
+            }
+            Value::Array(values) => values.iter().for_each(|value| collect(value, into)),
+            _ => {}
+        }
+    }
+    let text = std::fs::read_to_string(of_checkout("dashboards/overview.json")).expect("it is there");
+    let mut queries = Vec::new();
+    collect(&serde_json::from_str(&text).expect("JSON"), &mut queries);
+    let fill = |query: String| query.replace("$__rate_interval", "1m").replace("$instance", ".+");
+    queries.into_iter().map(fill).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_healthy_gateway_leaves_no_panel_of_the_dashboard_empty() {
+    /// What is there only when rules, a tunnel or a workspace are used.
+    const OF_OTHER_USES: [&str; 8] = [
+        "gatepost_rule_events_total",
+        "gatepost_tunnel_bytes_total",
+        "gatepost_tunnel_dial_seconds",
+        "gatepost_tunnels_ended_total",
+        "gatepost_tunnels_open",
+        "gatepost_token_requests_total",
+        "gatepost_connections_refused_total",
+        "gatepost_events_dead_lettered_total",
+    ];
+    let tunnels = format!("[[tunnel.listeners]]\nname = \"proxy\"\nlisten = \"127.0.0.1:{}\"\n", free_port());
+    let collector = Collector::start(Memory::Identities).await.unwrap();
+    let site = Site::new(&workspace("workspace", &[&collector]), &tunnels);
+    let _running = site.start().await;
+    let prometheus = Prometheus::start(&site.dir, site.admin);
+    traffic(&site, &collector).await;
+    prometheus.until("sum(gatepost_events_forwarded_total{output=\"workspace\"})", 60.0, &site.dir).await;
+    let mut empty = dashboard_queries();
+    assert!(empty.len() > 50);
+    empty.retain(|query| !OF_OTHER_USES.iter().any(|metric| query.contains(metric)));
+    let until = Instant::now() + PATIENCE;
+    while !empty.is_empty() {
+        assert!(Instant::now() < until, "no data for {empty:#?}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        empty.retain(|query| prometheus.ask(query).is_none());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -189,3 +189,31 @@ async fn texts_on_standard_input_are_sent_once_whatever_their_shape() {
     site.assert_audit_balances();
     assert_eq!(delivered(&site).len(), 802);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn send_finds_the_gateway_of_its_configuration_and_says_that_it_waits() {
+    // A certificate for another name, as a gateway behind a name of its own has.
+    let site = Site::new("", "");
+    let made = rcgen::generate_simple_self_signed(["gate.plant.example".to_owned()]).expect("a certificate");
+    std::fs::write(site.dir.join("own.pem"), made.cert.pem()).expect("written");
+    std::fs::write(site.dir.join("own.key"), made.signing_key.serialize_pem()).expect("written");
+    let tls = "name = \"uploads\"\ntls = { certificate = \"own.pem\", key = \"own.key\" }\n";
+    site.configure(&site.config().replacen("name = \"uploads\"\n", tls, 1));
+    let event = "{\"Computer\":\"a\",\"Channel\":\"Security\",\"EventID\":1,\"EventRecordID\":1,\"TimeCreated\":\"2026-01-02T03:04:05Z\"}\n";
+    std::fs::write(site.dir.join("event.ndjson"), event).expect("written");
+
+    let nobody = site.gatepost(&["send", "event.ndjson", "--give-up-after", "2 s"]);
+    let said = both(&nobody);
+    assert!(!nobody.status.success() && said.contains("gatepost: 0 of 1 file sent; waiting for https://"), "{said}");
+    assert!(
+        said.contains(&format!("127.0.0.1:{}", site.uploads)),
+        "the listener of the configuration is meant: {said}"
+    );
+
+    let running = site.start().await;
+    let sent = site.gatepost(&["send", "event.ndjson"]);
+    assert!(sent.status.success(), "{}", both(&sent));
+    site.until_drained().await;
+    assert_eq!(delivered(&site).len(), 1);
+    assert!(running.stop().success());
+}

@@ -13,6 +13,7 @@ use gatepost::event::{Client, KeyMaker, Presence, Syntax, Upload};
 use gatepost::filter::{EventSet, Rules};
 use gatepost::forward::batch::Identity;
 use gatepost::forward::{self, Forwarder};
+use gatepost::hosts::Hosts;
 use gatepost::ingest::bookkeeper::Bookkeeper;
 use gatepost::ingest::ledger::Waiting;
 use gatepost::ingest::{self, Accept, Ingest};
@@ -70,6 +71,7 @@ impl Life {
             spool: spool.clone(),
             dead_letters: Arc::clone(&letters),
             waiting,
+            hosts: Hosts::new(gatepost::hosts::Config::default(), spool.clock().clone()),
         };
         let (mut registry, _) = Registry::open(Arc::clone(&fs), state);
         let status = spool.status();
@@ -82,7 +84,7 @@ impl Life {
         let forwarder = Arc::new(forwarder(output, line, spool.clone(), cursor, letters));
         let stop = CancellationToken::new();
         let run = tokio::spawn(Arc::clone(&forwarder).run(stop.clone()));
-        let ingest = Ingest::new(ingest::Config::default(), 0.9, parts);
+        let ingest = Ingest::new(ingest::Config::default(), parts);
         Some(Self { spool, forwarder, ingest, books: Arc::new(bookkeeper), registry, stop, run })
     }
 

@@ -223,3 +223,87 @@ async fn another_certificate_is_used_from_the_next_connection_on() {
     assert_eq!(old.post(&url, &[], body().into(), PATIENCE).await.unwrap().status, 200, "an open connection lives on");
     assert_eq!(site.metric("gatepost_config_reloads_total{result=\"applied\"}").await, 1.0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewed_authority_of_an_output_is_believed_without_a_restart_and_a_bad_one_is_not_taken() {
+    let next = Site::new("", SPOOL);
+    let next_running = next.start().await;
+    let output = format!(
+        "[[outputs]]\nkind = \"http\"\nname = \"next\"\nca_file = \"ca.pem\"\nformat = \"ndjson\"\nendpoints = [{{ url = \"{}\" }}]\n\
+         forward = {{ linger = \"5 ms\" }}\n",
+        next.url("/v1/events")
+    );
+    let site = Site::new(&output, SPOOL);
+    let authority = site.dir.join("ca.pem");
+    let other = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap().cert.pem();
+    std::fs::write(&authority, &other).unwrap();
+    let running = site.start().await;
+    let mut host = Host::new("TRUST.plant.example", 83);
+    let body = lines(&host.by_ref().take(5).collect::<Vec<_>>(), Shape::Row);
+    assert_eq!(site.client().post(&site.url("/v1/events"), &[], body.into(), PATIENCE).await.unwrap().status, 200);
+    let last_error = async || site.status().await["outputs"][0]["last_error"].to_string();
+    until(&site, "the next gateway is not believed", async || last_error().await.contains("certificate")).await;
+
+    std::fs::write(&authority, "no certificate").unwrap();
+    until(&site, "the bad file is refused", async || {
+        site.metric("gatepost_config_reloads_total{result=\"refused\"}").await >= 1.0
+    })
+    .await;
+    assert!(site.log().contains("outputs[0].ca_file"), "{}", site.log());
+    assert_eq!(site.status().await["outputs"][0]["pending"], 5, "the old file is in force");
+
+    std::fs::copy(next.state().join("tls/cert.pem"), &authority).unwrap();
+    site.until_drained().await;
+    until(&next, "all of them have come", async || next.status().await["account"]["total"]["received"] == 5).await;
+    assert!(running.stop().success() && next_running.stop().success());
+    site.assert_audit_balances();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewed_certificate_of_a_listener_is_used_without_a_word_of_the_configuration_changed() {
+    let collector = Collector::start(Memory::Identities).await.unwrap();
+    let site = Site::new(&workspace("workspace", &[&collector]), SPOOL);
+    let renew = || {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        std::fs::write(site.dir.join("own.key"), made.signing_key.serialize_pem()).unwrap();
+        std::fs::write(site.dir.join("own.pem"), made.cert.pem()).unwrap();
+        Client::new(Some(made.cert.pem().as_bytes())).unwrap()
+    };
+    let old = renew();
+    let tls = "tls = { certificate = \"own.pem\", key = \"own.key\" }\n[[outputs]]";
+    site.configure(&site.config().replacen("[[outputs]]", tls, 1));
+    let running = site.start().await;
+    let mut host = Host::new("RENEWED.plant.example", 82);
+    let mut post = async |client: &Client| {
+        let body = lines(&host.by_ref().take(5).collect::<Vec<_>>(), Shape::Row);
+        client.post(&site.url("/v1/events"), &[], body.into(), PATIENCE).await.is_ok_and(|answer| answer.status == 200)
+    };
+    assert!(post(&old).await);
+    let new = renew();
+    let deadline = Instant::now() + PATIENCE;
+    while !post(&new).await {
+        assert!(Instant::now() < deadline, "the renewed certificate is not used:\n{}", site.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(running.stop().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_restart_is_told_by_each_reload_until_the_restart() {
+    let scene = Scene::new().await;
+    scene.site.configure(&scene.config_with("[spool]\n", "[spool]\nhigh_watermark = 0.5\n"));
+    let reload = async || {
+        let url = format!("http://127.0.0.1:{}/reload", scene.site.admin);
+        let answer = Client::new(None).unwrap().post(&url, &[], Bytes::new(), PATIENCE).await.unwrap();
+        let answer: Value = serde_json::from_slice(&answer.body).unwrap();
+        answer["note"].as_str().unwrap_or_default().to_owned()
+    };
+    for _ in 0..3 {
+        let note = reload().await;
+        assert!(note.contains("waits for a restart: spool"), "{note}");
+    }
+    assert_eq!(scene.site.status().await["waits_for_restart"], serde_json::json!(["spool"]));
+    scene.site.configure(scene.site.config());
+    assert_eq!(reload().await, "everything is in force");
+    scene.end().await;
+}

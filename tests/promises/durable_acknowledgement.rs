@@ -12,6 +12,7 @@ use gatepost::cli::simulate::events::{Host, Shape};
 use gatepost::dedup::memory::MemoryStore;
 use gatepost::event::{Client, KeyMaker, Presence, Syntax, Upload, stored};
 use gatepost::filter::Rules;
+use gatepost::hosts::Hosts;
 use gatepost::ingest::ledger::Waiting;
 use gatepost::ingest::{self, Accept, Ingest, Receipt, Refusal};
 use gatepost::spool::dead_letter::DeadLetters;
@@ -50,8 +51,9 @@ impl Scene {
             spool: spool.clone(),
             dead_letters: Arc::new(Mutex::new(letters)),
             waiting: Arc::new(Waiting::default()),
+            hosts: Hosts::new(gatepost::hosts::Config::default(), spool.clock().clone()),
         };
-        let ingest = Ingest::new(ingest::Config::default(), 0.8, parts);
+        let ingest = Ingest::new(ingest::Config::default(), parts);
         Self { dir, ingest, spool, faults }
     }
 

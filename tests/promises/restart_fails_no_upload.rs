@@ -289,3 +289,23 @@ async fn a_second_signal_and_a_person_at_the_terminal_need_not_wait_for_the_grac
         tokio::time::sleep(LOOK).await;
     }
 }
+
+#[tokio::test]
+async fn a_listener_that_moves_with_a_reload_answers_on_the_connections_that_it_has() {
+    let collector = Collector::start(Memory::Identities).await.unwrap();
+    let site = site(&collector, "", "10 min");
+    let running = site.start().await;
+    let mut agent = Agent::new(1, site.uploads);
+    let mut kept = None;
+    let (_, body) = agent.next();
+    agent.upload(&mut kept, &body).await.unwrap();
+
+    let config = std::fs::read_to_string(site.config_path()).unwrap();
+    let (old, new) = (format!("127.0.0.1:{}", site.uploads), format!("127.0.0.1:{}", free_port()));
+    site.configure(&config.replace(&old, &new));
+    until(&site, "the old address is free", async || TcpStream::connect(&old).await.is_err()).await;
+    let (_, body) = agent.next();
+    agent.upload(&mut kept, &body).await.unwrap();
+    assert!(kept.is_none(), "and its client is told to connect anew");
+    running.kill();
+}

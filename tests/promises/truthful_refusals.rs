@@ -10,6 +10,7 @@ use gatepost::dedup::memory::MemoryStore;
 use gatepost::dedup::store::{Claim, Remembered, Store};
 use gatepost::event::{Client, EventKey, KeyMaker, Presence, Syntax, Upload};
 use gatepost::filter::{EventSet, Rules};
+use gatepost::hosts::Hosts;
 use gatepost::ingest::ledger::Waiting;
 use gatepost::ingest::{self, Accept, Ingest, Receipt, Refusal};
 use gatepost::spool::dead_letter::DeadLetters;
@@ -58,7 +59,7 @@ async fn a_record_that_cannot_be_set_aside_is_told_as_what_it_is_and_stops_no_ot
     assert!(because["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{because:#}");
     assert!(status["not_ready_because"].as_array().unwrap().contains(&TOLD.into()), "{status:#}");
     assert_eq!(site.metric("gatepost_uploads_shed_total{reason=\"dead_letters_failed\"").await, 3.0);
-    let refused = "gatepost_input_refused_total{input=\"agents\",reason=\"dead_letters_failed\"";
+    let refused = "gatepost_input_refused_total{input=\"uploads\",reason=\"dead_letters_failed\"";
     assert_eq!(site.metric(refused).await, 3.0);
 
     std::fs::remove_file(&folder).unwrap();
@@ -91,11 +92,12 @@ impl Scene {
             rules: Arc::new(ArcSwap::from_pointee(Rules::of_event_set(EventSet::Everything))),
             keys: Arc::new(KeyMaker::new(&[7; 32])),
             dedup,
+            hosts: Hosts::new(gatepost::hosts::Config::default(), spool.clock().clone()),
             spool,
             dead_letters: Arc::new(Mutex::new(letters)),
             waiting: Arc::new(Waiting::default()),
         };
-        Self { ingest: Ingest::new(ingest::Config::default(), 0.8, parts), letters_disk, _dir: dir }
+        Self { ingest: Ingest::new(ingest::Config::default(), parts), letters_disk, _dir: dir }
     }
 
     async fn upload(&self, body: &'static str) -> Result<Receipt, Refusal> {

@@ -78,6 +78,7 @@ const CERTIFICATE: &[&str] = &["gatepost_state_damaged_total{part=certificate}"]
 const LETTERS: &[&str] = &["gatepost_dead_letters_lost_total", "gatepost_state_damaged_total{part=dead_letters}"];
 const TOKEN_KEYS: &[&str] = &["gatepost_state_damaged_total{part=token_keys}"];
 const DEDUP: &[&str] = &["gatepost_state_damaged_total{part=dedup}"];
+const HOSTS: &[&str] = &["gatepost_state_damaged_total{part=hosts}"];
 const LEDGER: &[&str] = &["gatepost_state_damaged_total{part=ledger}"];
 
 const POSITION_GONE: &[&str] = &["gatepost_output_positions_lost_total{output=soc,cause=missing}"];
@@ -124,6 +125,9 @@ pub(crate) const TABLE: &[Row] = &[
     row("ledger.json", &[Cut, Flipped], told(LEDGER), "put aside as `ledger.damaged`; the account begins anew"),
     row("ledger.json", &[Older], NOTHING, "gets its checksum"),
     row("ledger.json", &[Alone], ONLY_THIS, "the account goes on"),
+    row("hosts.json", &[Gone], NOTHING, "who sends is learnt anew; who went silent before is not known"),
+    row("hosts.json", &[Cut, Flipped], told(HOSTS), "put aside as `hosts.damaged`; the same"),
+    row("hosts.json", &[Alone], ONLY_THIS, "who was there is waited for again"),
     row(
         "spool/*.seg",
         &[Gone, Cut],
@@ -181,7 +185,12 @@ pub(crate) const TABLE: &[Row] = &[
     ),
     row("dead-letters/*.ndjson", &[Older], NOTHING, "read; new letters get a checksum"),
     row("dead-letters/*.ndjson", &[Alone], ONLY_THIS, "the letters are there"),
-    row("dead-letters.kept", &[Gone, Cut, Flipped], NOTHING, "how many letters there are, counted anew"),
+    row(
+        "dead-letters.kept",
+        &[Gone, Cut, Flipped],
+        NOTHING,
+        "how many letters there are, counted anew; how many were displaced begins at 0",
+    ),
     row("rules/*.json", &[Gone, Cut, Flipped], told(RULES), "made anew from `rules-copy/`"),
     row("rules/*.json", &[Older], NOTHING, "get their checksums and copies"),
     row("rules/*.json", &[Alone], ONLY_THIS, "the rules are in force"),

@@ -21,13 +21,12 @@ use std::time::SystemTime;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
-use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 pub use error::Refusal;
 pub use rules::{Answer, Edit, Entry, Meaning, Plan, RuleBook, Shelf, Write, key};
 
-use super::guard::Guard;
+use super::guard::{self, Guard};
 use crate::event::Timestamp;
 use crate::limits::AZURE_BODY_MAX_BYTES;
 use query::Query;
@@ -37,7 +36,6 @@ use target::{Target, Thing};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-ms-correlation-request-id");
 const CLIENT_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 type Shared = (Arc<dyn RuleBook>, Guard);
 
@@ -49,7 +47,7 @@ pub fn routes(book: Arc<dyn RuleBook>, guard: Guard) -> Router {
 async fn serve(State((book, guard)): State<Shared>, request: Request) -> Response {
     let Some(target) = Target::of_path(request.uri().path()) else { return StatusCode::NOT_FOUND.into_response() };
     let ids = Ids::of(request.headers());
-    let answer = match guard.admit(request.headers()) {
+    let answer = match guard.admit(&request) {
         Ok(()) => Box::pin(answer(book.as_ref(), target, request)).await,
         Err((status, message)) => {
             let code = if status == StatusCode::UNAUTHORIZED { "AuthenticationFailed" } else { "AuthorizationFailed" };
@@ -73,6 +71,7 @@ fn shown(answer: Answer) -> Response {
 
 async fn answer(book: &dyn RuleBook, target: Result<Target, Refusal>, request: Request) -> Result<Answer, Refusal> {
     let target = target?;
+    let address = address(&request);
     let (head, body) = request.into_parts();
     let query = Query::parse(head.uri.query().unwrap_or_default())?;
     let presumed = Presumed::of(&head.headers);
@@ -84,7 +83,7 @@ async fn answer(book: &dyn RuleBook, target: Result<Target, Refusal>, request: R
             return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message));
         }
         (Thing::Rules | Thing::RuleAssociations(_) | Thing::Associations, &Method::GET) => {
-            return list::list(&book.shelf(), &target, &query, &address(&head));
+            return list::list(&book.shelf(), &target, &query, &address);
         }
         (Thing::Rule(_), &Method::GET) => return rule::get(&book.shelf(), &id),
         (Thing::Association(_), &Method::GET) => return association::get(&book.shelf(), &id),
@@ -116,13 +115,10 @@ async fn collect(headers: &HeaderMap, body: axum::body::Body) -> Result<bytes::B
     axum::body::to_bytes(body, AZURE_BODY_MAX_BYTES).await.map_err(|_| too_large())
 }
 
-/// What the client asked for, without its query. The guard knows its Host; a proxy that ends TLS tells so.
-fn address(head: &Parts) -> String {
-    let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let proxied =
-        head.headers.get(FORWARDED_PROTO).is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
-    let scheme = if proxied { "https" } else { "http" };
-    format!("{scheme}://{host}{}", head.uri.path())
+/// What the client asked for, without its query. The guard knows its Host.
+fn address(request: &Request) -> String {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    format!("{}://{host}{}", guard::scheme(request), request.uri().path())
 }
 
 fn now() -> Timestamp {

@@ -4,8 +4,8 @@ use super::error::Refusal;
 use super::target::decode;
 
 /// The versions that are known. They differ in what a rule may hold, and rules of all of them are taken.
-const VERSIONS: [&str; 6] =
-    ["2019-11-01-preview", "2021-04-01", "2021-09-01-preview", "2022-06-01", "2023-03-11", "2024-03-11"];
+const VERSIONS: [&str; 7] =
+    ["2019-11-01-preview", "2021-04-01", "2021-09-01-preview", "2022-06-01", "2023-03-11", "2024-03-11", "2025-05-11"];
 
 /// A query that is understood.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::admin::azure::{Entry, Shelf, Write, key};
+use crate::faults::with_causes;
 use crate::limits::AZURE_BODY_MAX_BYTES;
 use crate::spool::fs::{Access, Fs};
 use crate::spool::sealed::{self, Seal};
@@ -127,11 +128,11 @@ impl Disk {
             }
             (Ok(file), _) => file,
             (Err(error), Ok(copy)) => {
-                found.from_copy.insert(name.to_owned(), format!("{error:#}"));
+                found.from_copy.insert(name.to_owned(), with_causes(error.as_ref()));
                 copy
             }
             (Err(error), Err(_)) => {
-                found.damaged.insert(name.to_owned(), format!("{error:#}"));
+                found.damaged.insert(name.to_owned(), with_causes(error.as_ref()));
                 return;
             }
         };

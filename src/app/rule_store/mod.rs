@@ -19,6 +19,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 pub(super) use snapshot::{Activate, Commit, Snapshot};
 
 use crate::admin::azure::{Answer, Edit, Meaning, Refusal, RuleBook, Shelf, Write, key};
+use crate::faults::with_causes;
 use crate::limits::{DCR_ASSOCIATIONS_MAX, DCR_RULES_MAX};
 use crate::metrics;
 use crate::spool::fs::Fs;
@@ -41,7 +42,7 @@ impl RuleStore {
     pub(super) fn open(fs: Arc<dyn Fs>, dir: PathBuf) -> Self {
         let disk = Disk::new(fs, dir);
         let found =
-            disk.tidy().and_then(|()| disk.load()).unwrap_or_else(|error| Found::nothing(&format!("{error:#}")));
+            disk.tidy().and_then(|()| disk.load()).unwrap_or_else(|error| Found::nothing(&with_causes(error.as_ref())));
         disk.repair(&found);
         for (file, reason) in &found.from_copy {
             tracing::error!(file, reason, "a rule was damaged or lost, and was made anew from its copy");

@@ -9,10 +9,13 @@ use anyhow::{Context, bail};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use crate::faults;
 use crate::spool::fs::{File as _, FileId};
 
+mod safety;
 mod secret;
 
+pub(super) use safety::belongs_to_another_than_root;
 pub(super) use secret::Secret;
 
 const LOCK: &str = "lock";
@@ -26,8 +29,12 @@ pub struct StateDir {
 }
 
 impl StateDir {
-    /// Makes the directory if need be and locks it. Fails when another gateway uses it.
+    /// Makes the directory if need be and locks it. Fails when another gateway uses it, or others may.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let problems = safety::problems(path);
+        if !problems.is_empty() {
+            bail!("{}", problems.join("; "));
+        }
         make_private(path)?;
         let opened = |result: io::Result<File>, path: &Path| {
             result.with_context(|| format!("{} cannot be opened", path.display()))
@@ -39,6 +46,11 @@ impl StateDir {
             bail!("another gateway uses the state directory {}; give each its own state_dir", path.display());
         }
         Ok(Self { folder: Folder { path: path.to_owned() }, dir, lock: file })
+    }
+
+    /// Why it could not be used, whether or not a gateway uses it now. Makes nothing and locks nothing.
+    pub fn faults(path: &Path) -> Vec<String> {
+        faults::in_folder(path).into_iter().chain(safety::problems(path)).collect()
     }
 
     /// Whether a gateway uses this directory now.

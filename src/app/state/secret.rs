@@ -71,8 +71,8 @@ pub(super) fn open(dir: &Path, is_used: bool) -> anyhow::Result<Secret> {
             return make(dir);
         }
     };
-    if matches!(copy, Found::Damaged(_)) {
-        tracing::warn!(?copy, "the copy of secret.key is made anew");
+    if let Found::Damaged(reason) = &copy {
+        tracing::warn!(reason, "the copy of secret.key is damaged, and made anew");
     }
     for (name, found) in [(FILE, file), (COPY, copy)] {
         if found != Found::Whole(secret)

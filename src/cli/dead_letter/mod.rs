@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use comfy_table::Table;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::send::client::Client;
+use super::admin_plane::AdminPlane;
 use super::{Global, print};
 use crate::app::state::StateDir;
 use crate::clock;
@@ -199,13 +199,11 @@ fn shown(letter: &Letter) -> String {
 fn purge(config: &Config, selection: &Selection) -> anyhow::Result<String> {
     let _lock = StateDir::open(&config.state_dir)?;
     let mut letters = DeadLetters::open(fs(), &dir(config), u64::MAX)?;
-    let ids = if selection.ids.is_empty() {
-        let everything = Page { after: 0, limit: usize::MAX };
-        letters.list(&selection.filters.filter(), everything)?.iter().map(|letter| letter.id).collect()
+    let purged = if selection.ids.is_empty() {
+        letters.purge(&selection.filters.filter())?
     } else {
-        selection.ids.clone()
+        letters.remove(&selection.ids)?
     };
-    let purged = letters.remove(&ids)?;
     Ok(format!("{purged} purged\n"))
 }
 
@@ -223,17 +221,7 @@ fn ask(config: &Config, what: &str, selection: &Selection) -> anyhow::Result<Str
         "since_ms": since_ms,
         "before_ms": before_ms,
     });
-    let url = format!("http://{}/dead-letters/{what}", config.admin.listen);
-    let bearer = config.admin.token.as_ref().map(|token| format!("Bearer {}", token.reveal()));
-    let mut headers = vec![("content-type", "application/json")];
-    headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let client = Client::new(None)?;
-    let answer = runtime.block_on(client.post(&url, &headers, body.to_string().into(), REPLAY_MAX))?;
-    let said = String::from_utf8_lossy(&answer.body);
-    if answer.status != 200 {
-        bail!("the gateway refuses ({}): {said}", answer.status);
-    }
-    let said: Value = serde_json::from_slice(&answer.body).with_context(|| format!("the gateway said: {said}"))?;
+    let path = format!("dead-letters/{what}");
+    let said = AdminPlane::of(config)?.post(&path, body.to_string().into(), REPLAY_MAX)?;
     Ok(format!("{said}\n"))
 }

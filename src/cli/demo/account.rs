@@ -32,7 +32,7 @@ pub struct Books {
     pub dead_lettered: u64,
     /// Still to be forwarded.
     pub pending: u64,
-    /// Sent again after an ambiguous answer.
+    /// Sent again after an ambiguous answer, in batches.
     pub ambiguous: u64,
 }
 
@@ -206,7 +206,24 @@ impl Account {
             format!("The account does not balance:\n  {}", self.problems.join("\n  "))
         };
         _ = writeln!(text, "{verdict} ({:.1} s)", self.seconds);
+        text.push_str(&self.recognised());
         text
+    }
+
+    /// What "exactly once" owes to collectors that know a request again.
+    fn recognised(&self) -> String {
+        let repeats: u64 = self.collectors.iter().map(|part| part.repeats).sum();
+        let times = match repeats {
+            0 => return String::new(),
+            1 => "Once a batch was sent twice".to_owned(),
+            n => format!("{} times a batch was sent twice", HumanCount(n)),
+        };
+        format!(
+            "{times}, because the answer to the first was lost or told nothing. The demo's collectors knew it again by its request \
+             id.\nAzure would not have, and would hold its events twice: such events are counted in {}, and\nevent_key_column finds \
+             them there (docs/azure.md).\n",
+            metrics::EVENTS_AMBIGUOUS.name
+        )
     }
 
     fn collector_table(&self) -> Table {

@@ -1,5 +1,7 @@
 //! The gateway of the demo: the real one, in this process, configured as anybody would in a file.
 
+use std::path::Path;
+
 use futures_util::future::BoxFuture;
 
 use super::{Plan, UnderTest};
@@ -9,7 +11,7 @@ use crate::config;
 
 /// Starts it as the demo wants it.
 pub(super) async fn start(plan: Plan) -> anyhow::Result<Box<dyn UnderTest>> {
-    let config = config::parse("demo.toml", &configuration(&plan), &plan.state_dir, &|_| None)?;
+    let config = config::parse("demo.toml", &configuration(&plan), Path::new("."), &|_| None)?;
     let gateway = Gateway::start(config, None, Scrape::install()?).await?;
     let ca = std::fs::read(plan.state_dir.join("tls/cert.pem"))?;
     Ok(Box::new(Demo { gateway, ca }))

@@ -180,3 +180,16 @@ fn books_are_read_from_the_metrics_page() {
                 gatepost_events_received_total_other 9\ngatepost_events_pending{output=\"o\"} 2.0\n";
     assert_eq!(Books::read(page), Books { received: 7, pending: 2, ..Books::default() });
 }
+
+#[test]
+fn what_the_collectors_recognised_is_told_and_that_azure_would_not_have() {
+    let mut account = Account::new(&Written::new(), &Held::default(), Tally::default(), Books::default());
+    assert!(!account.describe().contains("Azure"), "nothing was sent twice");
+    for (repeats, told) in [(1, "Once a batch was sent twice"), (12, "12 times a batch was sent twice")] {
+        let (requests, refused, holds) = (20, 0, 0);
+        account.collectors =
+            vec![super::account::CollectorPart { name: "a", behaviour: "", requests, refused, repeats, holds }];
+        let text = account.describe();
+        assert!(text.contains(told) && text.contains("Azure would not have"), "{text}");
+    }
+}

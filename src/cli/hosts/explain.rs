@@ -235,7 +235,7 @@ mod tests {
         plain_http = true
         [[tunnel.allow]]
         name = "own"
-        hosts = ["*.example.com", "127.0.0.1:9090", "10.1.2.3", "10.9.9.9"]
+        hosts = ["*.example.com", "127.0.0.1:8449", "10.1.2.3", "10.9.9.9"]
         addresses = ["10.1.0.0/16", "127.0.0.0/8"]
         [[tunnel.groups]]
         name = "plant"
@@ -270,7 +270,7 @@ mod tests {
             ("10.1.2.3", None, Some("own"), None),
             ("10.1.2.4", None, None, Some("host_not_allowed")),
             ("10.9.9.9", None, Some("own"), Some("address_forbidden")),
-            ("127.0.0.1:9090", None, Some("own"), Some("own_address")),
+            ("127.0.0.1:8449", None, Some("own"), Some("own_address")),
         ] {
             let decision = decide(CONFIG, target, client);
             assert_eq!((decision.rule.as_deref(), decision.reason), (rule, reason), "{target}: {decision:?}");

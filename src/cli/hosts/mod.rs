@@ -1,21 +1,23 @@
-//! `gatepost hosts`: what tunnels may reach, by this configuration and by what the running gateway has refused.
+//! `gatepost hosts`: what tunnels may reach, by this configuration and by what the running gateway has refused; and who sends
+//! events to it.
 //!
 //! Listing and explaining need the configuration only: no gateway, no DNS, no connection, so that a change can be judged
 //! before it is made.
 
 mod explain;
 mod observed;
+mod senders;
 
 use std::process::ExitCode;
 
 use comfy_table::Table;
 use serde::Serialize;
 
-use super::{Global, print};
+use super::{Global, counted, print};
 use crate::tunnel::Config;
 use crate::tunnel::allow_list::{AllowList, Entry};
 
-/// Show what tunnels may reach, explain a decision, or list what was refused.
+/// Show what tunnels may reach, explain a decision, list what was refused, or who sends events and who has gone silent.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -28,6 +30,10 @@ enum Command {
     Explain(explain::Args),
     /// List hosts that the running gateway has refused, ready to paste as a rule
     Observed(observed::Args),
+    /// List who sends events to the running gateway: the silent first, then the busiest
+    Seen(senders::Args),
+    /// List computers that should have sent events by now. Exit code 1 when there are any
+    Silent(senders::Args),
 }
 
 /// Runs the command.
@@ -45,6 +51,8 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         }
         Some(Command::Explain(args)) => explain::run(&args, global),
         Some(Command::Observed(args)) => observed::run(&args, global),
+        Some(Command::Seen(args)) => senders::seen(&args, global),
+        Some(Command::Silent(args)) => senders::silent(&args, global),
     }
 }
 
@@ -95,7 +103,7 @@ fn table(lines: &[Line], without_groups: bool) -> String {
         let groups = if line.groups.is_empty() { nobody.to_owned() } else { line.groups.join(", ") };
         table.add_row([&line.rule, &line.host, &ports.join(", "), &line.via, &groups]);
     }
-    format!("{table}\n{} hosts\n", lines.len())
+    format!("{table}\n{}\n", counted(lines.len(), "host"))
 }
 
 #[cfg(test)]

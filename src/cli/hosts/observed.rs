@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use comfy_table::Table;
 use serde::{Deserialize, Serialize};
 
-use super::super::check::reachable;
-use super::super::send::client::Client;
-use super::super::{Global, print};
+use super::super::admin_plane::{AdminPlane, At};
+use super::super::{Global, counted, print};
+use super::senders::ago;
 use crate::clock;
 use crate::tunnel::Reason;
 use crate::tunnel::allow_list::Pattern;
@@ -25,9 +25,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// List hosts that the running gateway has refused.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The running gateway's admin plane [default: what the configuration says]
-    #[arg(long, value_name = "URL")]
-    admin: Option<String>,
+    #[command(flatten)]
+    at: At,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -37,19 +36,8 @@ struct Answer {
 
 /// Runs the command.
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let config = global.load()?;
-    let admin = args.admin.clone().unwrap_or_else(|| format!("http://{}", reachable(config.admin.listen)));
-    let url = format!("{}/tunnel/refused", admin.trim_end_matches('/'));
-    let bearer = config.admin.token.as_ref().map(|token| format!("Bearer {}", token.reveal()));
-    let headers: Vec<(&str, &str)> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let client = Client::new(None)?;
-    let answer = runtime.block_on(client.get_with(&url, &headers, TIMEOUT))?;
-    let said = String::from_utf8_lossy(&answer.body);
-    if answer.status != 200 {
-        bail!("{url} answers {}: {}", answer.status, said.trim());
-    }
-    let answer: Answer = serde_json::from_str(&said).with_context(|| format!("{url} does not answer as a gateway"))?;
+    let said = AdminPlane::at(&args.at, &global.load()?)?.get("tunnel/refused", TIMEOUT)?;
+    let answer: Answer = serde_json::from_value(said).context("the gateway does not tell what it refused")?;
     let now = clock::wall_s();
     print(&if global.json { format!("{}\n", serde_json::to_string(&answer)?) } else { shown(&answer.refused, now) })?;
     Ok(ExitCode::SUCCESS)
@@ -71,16 +59,7 @@ fn shown(refused: &[RefusedHost], now: u64) -> String {
             ago(now.saturating_sub(host.last_seen)),
         ]);
     }
-    format!("{table}\n{} hosts\n{}", refused.len(), rule(refused))
-}
-
-fn ago(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s ago"),
-        120..7_200 => format!("{} min ago", seconds / 60),
-        7_200..172_800 => format!("{} h ago", seconds / 3_600),
-        _ => format!("{} d ago", seconds / 86_400),
-    }
+    format!("{table}\n{}\n{}", counted(refused.len(), "host"), rule(refused))
 }
 
 /// The rule that would allow what no rule names; empty when there is nothing.

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::{Context as _, anyhow};
 use serde::Serialize;
 
 use super::super::{Global, print};
 use crate::app::rules;
 use crate::config::{LoadError, Problem, rule_files};
-use crate::filter::dcr::{self, Severity};
-use crate::filter::rules::Text;
+use crate::filter::dcr::{self, Given, Severity};
+use crate::filter::rules::{Text, paired};
 use crate::filter::xpath::{self, QueryList};
 
 /// Check the rules of the configuration, or files with data collection rules or structured queries.
@@ -18,6 +19,30 @@ pub(super) struct Args {
     /// Files or folders with data collection rules (.json) or structured queries (.xml). Without any: all rules of the
     /// configuration and the state folder
     files: Vec<PathBuf>,
+    /// What was given to a template among the files: a file of parameters, or NAME=VALUE. Of a folder, NAME.parameters.json
+    /// has the parameters of NAME.json
+    #[arg(long, value_name = "FILE|NAME=VALUE", requires = "files")]
+    parameters: Vec<String>,
+    /// The resource group to which a template among the files is deployed: /subscriptions/…/resourceGroups/…
+    #[arg(long, value_name = "ID", requires = "files")]
+    resource_group: Option<String>,
+}
+
+impl Args {
+    fn given(&self) -> anyhow::Result<Given> {
+        let mut given = Given::default();
+        for parameter in &self.parameters {
+            let path =
+                parameter.strip_prefix('@').or_else(|| Some(parameter.as_str()).filter(|text| !text.contains('=')));
+            let added = match path {
+                Some(path) => given.add_file(&rule_files::read_text(Path::new(path)).with_context(|| path.to_owned())?),
+                None => given.add_pair(parameter),
+            };
+            added.map_err(|message| anyhow!("{} {message}", path.unwrap_or("--parameters")))?;
+        }
+        self.resource_group.iter().try_for_each(|id| given.set_group(id)).map_err(|message| anyhow!(message))?;
+        Ok(given)
+    }
 }
 
 /// Something to say, and where.
@@ -29,7 +54,8 @@ struct Said {
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let (said, rules) = if args.files.is_empty() { of_configuration(global)? } else { of_files(&args.files) };
+    let (said, rules) =
+        if args.files.is_empty() { of_configuration(global)? } else { of_files(&args.files, &args.given()?) };
     let wrong = said.iter().any(|said| said.severity == Severity::Error);
     let text = if global.json {
         format!("{}\n", serde_json::to_string_pretty(&said)?)
@@ -68,27 +94,31 @@ fn of_configuration(global: &Global) -> anyhow::Result<(Vec<Said>, usize)> {
     Ok((warnings.collect(), rules.count()))
 }
 
-fn of_files(files: &[PathBuf]) -> (Vec<Said>, usize) {
+fn of_files(files: &[PathBuf], given: &Given) -> (Vec<Said>, usize) {
     let mut said = Vec::new();
     let mut rules = 0;
     for path in files {
-        match rule_files::read(path) {
-            Err(error) => {
-                let place = path.display().to_string();
-                said.push(Said { place, severity: Severity::Error, message: format!("cannot be read: {error}") });
+        match rule_files::read_those(path, &["json", "xml"]) {
+            Err(error) => said.push(wrong(path, format!("cannot be read: {error}"))),
+            Ok(texts) => {
+                let templates = paired(texts, given, |message| said.push(wrong(path, message)));
+                rules += templates.iter().map(|(text, given)| of_text(text, given, &mut said)).sum::<usize>();
             }
-            Ok(texts) => rules += texts.iter().map(|text| of_text(path, text, &mut said)).sum::<usize>(),
         }
     }
     (said, rules)
 }
 
+fn wrong(path: &Path, message: String) -> Said {
+    Said { place: path.display().to_string(), severity: Severity::Error, message }
+}
+
 /// Adds what is to be said about one file; returns how many rules are in it.
-fn of_text(path: &Path, text: &Text, said: &mut Vec<Said>) -> usize {
-    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("xml")) {
+fn of_text(text: &Text, given: &Given, said: &mut Vec<Said>) -> usize {
+    if QueryList::is_meant(&text.text) {
         return of_query_list(text, said);
     }
-    let (rules, findings) = dcr::read(&text.text, &text.stem);
+    let (rules, findings) = dcr::read(&text.text, &text.stem, given);
     said.extend(findings.into_iter().map(|finding| Said {
         place: format!("{}: {}", text.path, finding.target),
         severity: finding.severity,
@@ -115,5 +145,40 @@ fn of_query_list(text: &Text, said: &mut Vec<Said>) -> usize {
             }
             1
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &str) -> (usize, Vec<Said>) {
+        let mut said = Vec::new();
+        let text = Text { path: "x.txt".to_owned(), stem: "x".to_owned(), text: text.to_owned() };
+        (of_text(&text, &Given::default(), &mut said), said)
+    }
+
+    #[test]
+    fn a_structured_query_is_known_by_its_text_and_forwarded_events_are_warned_of() {
+        let list = "<QueryList><Query Path='ForwardedEvents'><Select>*</Select></Query></QueryList>";
+        let subscription = format!("<Subscription><Query><![CDATA[{list}]]></Query></Subscription>");
+        for text in [list, &subscription] {
+            let (rules, said) = said(text);
+            assert_eq!((rules, said.len()), (1, 1), "{said:?}");
+            assert!(said[0].severity == Severity::Warning && said[0].message.contains("every channel"), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_of_subscriptions_in_utf_16_is_checked() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let list = "\u{feff}<QueryList><Query><Select>*[</Select></Query></QueryList>";
+        for (name, to_bytes) in [("le.xml", u16::to_le_bytes as fn(u16) -> [u8; 2]), ("be.xml", u16::to_be_bytes)] {
+            let bytes: Vec<u8> = list.encode_utf16().flat_map(to_bytes).collect();
+            std::fs::write(folder.path().join(name), bytes).expect("written");
+        }
+        let (said, _) = of_files(&[folder.path().to_owned()], &Given::default());
+        assert_eq!(said.len(), 2);
+        assert!(said.iter().all(|said| said.message.contains("in Select 1 of Query 1")), "{said:?}");
     }
 }

@@ -16,14 +16,16 @@ use super::test::Sender;
 use crate::app::rules;
 use crate::config::{self, rule_files};
 use crate::event::{Client, Event, Timestamp};
-use crate::filter::rules::{Managed, Material, Problem};
-use crate::filter::{self, Decision, RouteSet, Rules, dcr};
+use crate::filter::dcr::{self, Given};
+use crate::filter::rules::{Managed, Material, Problem, paired};
+use crate::filter::xpath::QueryList;
+use crate::filter::{self, Decision, RouteSet, Rules};
 
 /// Say what a change of rules would add and remove, in events and bytes a day.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The rules as they are: a configuration (.toml), a data collection rule (.json) or a folder of them, a structured
-    /// query (.xml)
+    /// query (.xml). For a template that needs parameters, a configuration that names both
     old: PathBuf,
     /// The rules as they would be
     new: PathBuf,
@@ -106,7 +108,7 @@ fn side(path: &Path) -> anyhow::Result<Side> {
 
 /// Rules of a file, without a configuration: every workspace that it names counts as an output of that name.
 fn of_file(path: &Path) -> anyhow::Result<Side> {
-    let structured = path.extension() == Some(OsStr::new("xml"));
+    let structured = path.is_file() && QueryList::is_meant(&rule_files::read_text(path)?);
     let (outputs, rule) = if structured {
         let rule = filter::Rule {
             name: Some("query list".to_owned()),
@@ -129,8 +131,9 @@ fn of_file(path: &Path) -> anyhow::Result<Side> {
 
 fn workspaces(path: &Path) -> anyhow::Result<Vec<String>> {
     let mut names = BTreeSet::new();
-    for text in rule_files::read(path)? {
-        let (rules, _) = dcr::read(&text.text, &text.stem);
+    // What is wrong is told when the rules are made.
+    for (text, given) in paired(rule_files::read(path)?, &Given::default(), drop) {
+        let (rules, _) = dcr::read(&text.text, &text.stem, &given);
         for destination in rules.iter().flat_map(|rule| &rule.destinations) {
             let workspace = destination.workspace_resource_id.as_deref().and_then(|id| id.rsplit('/').next());
             names.insert(workspace.unwrap_or(&destination.name).to_ascii_lowercase());

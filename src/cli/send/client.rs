@@ -10,10 +10,13 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use crate::faults::with_causes;
 use crate::net::tls_named::Named;
+use crate::net::tls_own::Own;
 
 /// The largest answer that is read.
 const ANSWER_LIMIT: usize = 4 << 20;
@@ -58,28 +61,29 @@ impl Client {
     /// A client that trusts the certificates in this PEM text (authorities, or the very certificate of a self-signed
     /// server); without it, the authorities of the system.
     pub fn new(ca_pem: Option<&[u8]>) -> Result<Self, ClientError> {
-        let wrong = |e: &dyn std::fmt::Display| ClientError::Certificates(e.to_string());
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|e| wrong(&e))?;
-        let tls = match ca_pem {
+        let tls = builder()?;
+        Ok(Self::with(match ca_pem {
             Some(pem) => {
-                let certificates: Vec<_> =
-                    CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|e| wrong(&e))?;
-                if certificates.is_empty() {
-                    return Err(wrong(&"there is no certificate in it"));
-                }
-                let named = Named::new(certificates, provider).map_err(|e| wrong(&e))?;
-                tls.dangerous().with_custom_certificate_verifier(Arc::new(named))
+                let named = Named::new(certificates(pem)?, provider()).map_err(|e| wrong(&e))?;
+                tls.dangerous().with_custom_certificate_verifier(Arc::new(named)).with_no_client_auth()
             }
             None => {
                 let mut roots = rustls::RootCertStore::empty();
                 roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-                tls.with_root_certificates(roots)
+                tls.with_root_certificates(roots).with_no_client_auth()
             }
-        };
-        let tls = tls.with_no_client_auth();
+        }))
+    }
+
+    /// A client of a server whose own certificates are at hand, in these PEM texts: it believes no others, and those under any
+    /// name.
+    pub fn of_own(pems: &[Vec<u8>]) -> Result<Self, ClientError> {
+        let certificates = pems.iter().map(|pem| certificates(pem)).collect::<Result<Vec<_>, _>>()?.concat();
+        let own = Arc::new(Own::new(certificates, provider()));
+        Ok(Self::with(builder()?.dangerous().with_custom_certificate_verifier(own).with_no_client_auth()))
+    }
+
+    fn with(tls: rustls::ClientConfig) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -89,7 +93,7 @@ impl Client {
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        Ok(Self { inner: legacy::Client::builder(TokioExecutor::new()).build(connector) })
+        Self { inner: legacy::Client::builder(TokioExecutor::new()).build(connector) }
     }
 
     /// Posts a body. `timeout` bounds the whole exchange.
@@ -128,7 +132,7 @@ impl Client {
         let request = request.body(Full::new(body)).map_err(|e| SendError::Connect(e.to_string()))?;
         let exchange = async {
             let response = self.inner.request(request).await.map_err(|error| {
-                let text = chain(&error);
+                let text = with_causes(&error);
                 if error.is_connect() { SendError::Connect(text) } else { SendError::NoAnswer(text) }
             })?;
             let status = response.status().as_u16();
@@ -145,14 +149,21 @@ impl Client {
     }
 }
 
-/// An error with its causes, which hyper keeps apart.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+fn wrong(error: &dyn std::fmt::Display) -> ClientError {
+    ClientError::Certificates(error.to_string())
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+fn builder() -> Result<rustls::ConfigBuilder<rustls::ClientConfig, rustls::WantsVerifier>, ClientError> {
+    let builder = rustls::ClientConfig::builder_with_provider(provider());
+    builder.with_safe_default_protocol_versions().map_err(|error| wrong(&error))
+}
+
+/// At least one.
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ClientError> {
+    let found: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|e| wrong(&e))?;
+    if found.is_empty() { Err(wrong(&"there is no certificate in it")) } else { Ok(found) }
 }

@@ -5,34 +5,34 @@
 //! says so: success means that everything that was there has arrived.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::HumanDuration;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::Global;
+use super::{Global, counted};
 use crate::values::{Secret, Span};
-use client::Client;
+use door::Door;
+use progress::Progress;
 use reader::{Form, Piece, Source};
 use resume::{Finished, Stamp};
-use uploader::{Patience, Tally, Target, UploadError, Uploader};
+use uploader::{Patience, Tally, UploadError, Uploader};
 
 pub mod client;
+mod door;
+mod progress;
 pub mod reader;
 pub mod resume;
 pub mod uploader;
 
 #[cfg(test)]
 mod tests;
-
-/// The certificate that `gatepost run` makes for itself when it has no configuration.
-const DEFAULT_CA: &str = "gatepost-state/tls/cert.pem";
 
 /// Requests under way at once.
 const IN_FLIGHT: usize = 4;
@@ -50,14 +50,15 @@ pub struct Args {
     /// standard input
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
-    /// Where to: without a path the plain door /v1/events, or the full URL of a Logs Ingestion stream
-    #[arg(long, default_value = "https://127.0.0.1:8443", value_name = "URL")]
-    pub to: String,
+    /// Where to: without a path the plain door /v1/events, or the full URL of a Logs Ingestion stream [default: the first
+    /// listener of the configuration file, else https://127.0.0.1:8443]
+    #[arg(long, value_name = "URL")]
+    pub to: Option<String>,
     /// Bearer token
     #[arg(long, env = "GATEPOST_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub token: Option<String>,
-    /// PEM file with the authority, or the self-signed certificate, of the gateway [default:
-    /// gatepost-state/tls/cert.pem if it is there, else the system's authorities]
+    /// PEM file with the authority, or the self-signed certificate, of the gateway [default: that
+    /// of the configuration's listener; without a file gatepost-state/tls/cert.pem if it is there, else the system's authorities]
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
     /// How to write the events of .evtx files [default: xml, or json for a Logs Ingestion stream]
@@ -115,16 +116,16 @@ impl Summary {
 /// Runs the command: exit status 0 when everything that was there was understood and acknowledged.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let summary = runtime.block_on(send(&args))?;
+    let summary = runtime.block_on(send(&args, global))?;
     let text = if global.json { serde_json::to_string_pretty(&summary)? + "\n" } else { describe(&summary) };
     super::print(&text)?;
     Ok(if summary.complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Does what the arguments say. Errors before anything was sent are errors; later ones stand in the summary.
-pub async fn send(args: &Args) -> anyhow::Result<Summary> {
+pub async fn send(args: &Args, global: &Global) -> anyhow::Result<Summary> {
     let begin = Instant::now();
-    let target = Target::parse(&args.to)?;
+    let Door { target, client } = Door::find(args, global)?;
     let form = match args.form {
         Some(Form::Xml) if target.takes_only_json() => {
             bail!("a Logs Ingestion stream takes JSON; use --as json or --as row, or the plain door /v1/events")
@@ -133,7 +134,6 @@ pub async fn send(args: &Args) -> anyhow::Result<Summary> {
         None if target.takes_only_json() => Form::Json,
         None => Form::Xml,
     };
-    let client = Client::new(authority(args)?.as_deref())?;
     let mut finished = match &args.resume {
         Some(path) => Some(Finished::open(path).with_context(|| format!("resume file {}", path.display()))?),
         None => None,
@@ -147,11 +147,12 @@ pub async fn send(args: &Args) -> anyhow::Result<Summary> {
     });
     // Stamped before reading: a file that grows meanwhile is read again next time.
     let stamps = sources.iter().map(stamp).collect();
-    let bar = progress_bar(sources.len());
+    let progress = Arc::new(Progress::of(sources.len()));
     let patience = Patience { give_up_after: args.give_up_after.get(), ..Patience::default() };
     let token = args.token.as_ref().map(Secret::new);
-    let trouble = bar.clone();
-    let on_trouble = Arc::new(move |text: &str| trouble.set_message(format!("waiting: {text}")));
+    let trouble = Arc::clone(&progress);
+    let url = target.url().to_owned();
+    let on_trouble = Arc::new(move |text: &str| trouble.tell_trouble(format!("waiting for {url}: {text}")));
     let uploader = Uploader::new(client, target, token.as_ref(), patience, fastrand::Rng::new(), on_trouble);
     let names = sources.iter().map(Source::to_string).collect();
     let (pieces, found) = mpsc::channel(IN_FLIGHT);
@@ -159,24 +160,15 @@ pub async fn send(args: &Args) -> anyhow::Result<Summary> {
     let reading = std::thread::Builder::new()
         .name("reader".to_owned())
         .spawn(move || reader::read(&sources, form, batch, &pieces))?;
-    let mut run = Run { summary, names, stamps, open: BTreeMap::new(), bar, stopped: None };
+    let mut run = Run { summary, names, stamps, open: BTreeMap::new(), progress, stopped: None };
     run.drive(found, &Arc::new(uploader), finished.as_mut()).await?;
     if tokio::task::spawn_blocking(move || reading.join()).await?.is_err() {
         bail!("the reader failed; this is a bug of gatepost, please report it with the file");
     }
-    run.bar.finish_and_clear();
+    run.progress.end();
     run.summary.stopped = run.stopped.map(|error| error.to_string());
     run.summary.seconds = begin.elapsed().as_secs_f64();
     Ok(run.summary)
-}
-
-fn authority(args: &Args) -> anyhow::Result<Option<Vec<u8>>> {
-    let path = match &args.ca {
-        Some(path) => path.as_path(),
-        None if Path::new(DEFAULT_CA).exists() => Path::new(DEFAULT_CA),
-        None => return Ok(None),
-    };
-    Ok(Some(std::fs::read(path).with_context(|| format!("certificate {}", path.display()))?))
 }
 
 fn stamp(source: &Source) -> Option<Stamp> {
@@ -190,18 +182,13 @@ fn known(source: &Source, finished: Option<&Finished>) -> bool {
     finished.is_some_and(|finished| stamp(source).is_some_and(|stamp| finished.contains(&stamp)))
 }
 
-fn progress_bar(sources: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} files  {elapsed}  {wide_msg}");
-    ProgressBar::new(sources as u64).with_style(style.expect("the template is valid"))
-}
-
 /// One run: which sources are open, and what was found so far.
 struct Run {
     summary: Summary,
     names: Vec<String>,
     stamps: Vec<Option<Stamp>>,
     open: BTreeMap<usize, Open>,
-    bar: ProgressBar,
+    progress: Arc<Progress>,
     stopped: Option<UploadError>,
 }
 
@@ -240,8 +227,8 @@ impl Run {
                 else => return Ok(()),
             };
             self.close(source, finished.as_deref_mut())?;
-            let count = HumanCount(self.summary.uploads.acknowledged);
-            self.bar.set_message(format!("{count} events acknowledged"));
+            let count = counted(self.summary.uploads.acknowledged, "event");
+            self.progress.tell(format!("{count} acknowledged"));
         }
     }
 
@@ -293,7 +280,7 @@ impl Run {
         if self.open.get(&source).is_some_and(|open| open.read && open.in_flight == 0) {
             let damaged = self.open.remove(&source).is_some_and(|open| open.damaged);
             self.summary.files += 1;
-            self.bar.inc(1);
+            self.progress.finished_one();
             let finished = finished.filter(|_| !damaged);
             if let (Some(finished), Some(stamp)) = (finished, self.stamps[source].take()) {
                 finished.add(stamp).context("the resume file cannot be written")?;
@@ -317,9 +304,10 @@ fn describe(summary: &Summary) -> String {
         line(format_args!("damaged: {} more", damaged - damage.len() as u64));
     }
     let skipped = if *skipped > 0 { format!(" ({skipped} skipped: sent before)") } else { String::new() };
-    line(format_args!("read          {} records of {files} files{skipped}, {damaged} damaged", HumanCount(*records)));
+    let (read, of) = (counted(*records, "record"), counted(*files, "file"));
+    line(format_args!("read          {read} of {of}{skipped}, {damaged} damaged"));
     let took = HumanDuration(std::time::Duration::from_secs_f64(*seconds));
-    line(format_args!("acknowledged  {} records in {took}", HumanCount(uploads.acknowledged)));
+    line(format_args!("acknowledged  {} in {took}", counted(uploads.acknowledged, "record")));
     if let Some(r) = &uploads.receipts {
         line(format_args!(
             "receipts      {} spooled, {} duplicate, {} filtered, {} set aside",

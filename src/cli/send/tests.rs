@@ -10,6 +10,7 @@ use clap::Parser as _;
 use super::client::{Client, SendError};
 use super::uploader::{Patience, Tally, Target, UploadError, Uploader};
 use super::{Args, Summary, describe, send};
+use crate::cli::Global;
 use crate::cli::simulate::collector::{Behaviour, Collector, Fault, Memory};
 use crate::cli::simulate::events::{Host, Shape};
 use crate::cli::simulate::evtx;
@@ -187,7 +188,7 @@ struct Line {
 
 async fn run(line: &[&str]) -> Summary {
     let line = Line::parse_from(["send"].iter().chain(line));
-    send(&line.args).await.expect("a run")
+    send(&line.args, &Global::default()).await.expect("a run")
 }
 
 #[tokio::test]

@@ -33,6 +33,9 @@ const USER_DATA: [&str; 2] = ["UserData", "user_data"];
 /// Names under which agents keep the whole event as XML beside its fields.
 const RAW_EVENT: [&str; 6] = ["/RawXml", "/EventXml", "/RawEventData", "/xml", "/event/original", "/event.original"];
 
+/// The element of `EventData` that holds bytes, in hexadecimal.
+const BINARY: &str = "Binary";
+
 /// What Winlogbeat puts before each name when it writes dotted keys.
 const DOTTED_DATA: &str = "winlog.event_data.";
 
@@ -109,15 +112,21 @@ impl Document {
     fn section(&mut self, name: &str, value: &Json<'_>) {
         match &value.kind {
             Kind::String(text) if is_xml(text) => self.xml_section(name, text),
-            Kind::String(text) if text.trim_ascii_start().starts_with('{') => match Json::read_unknown(text) {
-                Some(inner) => self.section(name, &inner),
-                None => self.element(name, value),
-            },
+            Kind::String(text) if quoted::trimmed(text).starts_with('{') => {
+                match Json::read_unknown(quoted::trimmed(text)) {
+                    Some(inner) => self.section(name, &inner),
+                    None => self.element(name, value),
+                }
+            }
             Kind::Object(members) if name == "EventData" => {
                 self.open(name);
                 self.attributes_of(members);
-                for (name, value) in members.iter().filter(|(name, _)| !is_attributes(name)) {
-                    self.datum(name, value);
+                match listed_pairs(members) {
+                    Some(pairs) => self.pairs(members, pairs),
+                    None => {
+                        let data = members.iter().filter(|(name, _)| !is_attributes(name));
+                        data.for_each(|(name, value)| self.datum(name, value));
+                    }
                 }
                 self.close();
             }
@@ -130,9 +139,10 @@ impl Document {
         }
     }
 
-    /// XML text that may or may not bring the element that it is the inside of.
+    /// XML text that may or may not bring the element that it is the inside of. The old agent puts a `DataItem` around it.
     fn xml_section(&mut self, name: &str, text: &str) {
-        let whole = ["<Event", "<UserData", "<?xml"].iter().any(|start| text.trim_ascii_start().starts_with(start));
+        let text = xml::within(text, "DataItem");
+        let whole = ["<Event", "<UserData", "<?xml"].iter().any(|start| quoted::trimmed(text).starts_with(start));
         if whole {
             self.read_fragment(text);
         } else {
@@ -142,11 +152,24 @@ impl Document {
         }
     }
 
+    /// `EventData` as OpenTelemetry lists it: pairs of a name and a value, in the order of the event, and what stands beside them.
+    fn pairs(&mut self, members: &[Member<'_>], pairs: &[Json<'_>]) {
+        if let Some(name) = member(members, "name") {
+            self.attribute_of("Name", name);
+        }
+        for (name, value) in pairs.iter().filter_map(Json::as_object).flatten() {
+            self.named_datum(Some(name.as_ref()).filter(|name| !name.is_empty()), value);
+        }
+        if let Some(bytes) = member(members, "binary") {
+            self.element(BINARY, bytes);
+        }
+    }
+
     /// A member of `EventData`.
     fn datum(&mut self, name: &str, value: &Json<'_>) {
         match (name, &value.kind) {
             (_, Kind::Array(values)) => values.iter().for_each(|value| self.datum(name, value)),
-            ("Binary", _) => self.element(name, value),
+            (BINARY, _) => self.element(name, value),
             ("Data" | "#text", Kind::Object(members)) => self.listed_datum(members),
             ("Data" | "#text", _) => self.named_datum(None, value),
             _ => self.named_datum(Some(name), value),
@@ -268,11 +291,22 @@ impl Document {
         };
         self.open("EventData");
         for (name, value) in members.iter().filter(|(name, value)| is_data(name, value)) {
-            self.named_datum(Some(name.strip_prefix(DOTTED_DATA).unwrap_or(name)), value);
+            match name.strip_prefix(DOTTED_DATA).unwrap_or(name) {
+                BINARY => self.element(BINARY, value),
+                name => self.named_datum(Some(name), value),
+            }
             value.set_used();
         }
         self.close();
     }
+}
+
+/// The pairs of `EventData` as OpenTelemetry lists it: `{"data": [{"NAME": …}, …], "binary": …, "name": …}`.
+fn listed_pairs<'m, 'a>(members: &'m [Member<'a>]) -> Option<&'m [Json<'a>]> {
+    let Kind::Array(pairs) = &member(members, "data")?.kind else { return None };
+    let are_known = members.iter().all(|(name, _)| matches!(name.as_ref(), "data" | "binary" | "name"));
+    let are_pairs = pairs.iter().all(|pair| pair.as_object().is_some_and(|pair| pair.len() == 1));
+    (are_known && are_pairs && !pairs.is_empty()).then_some(pairs)
 }
 
 /// The first part of one of these names that is there.
@@ -294,5 +328,5 @@ fn is_attribute(name: &str) -> bool {
 }
 
 fn is_xml(text: &str) -> bool {
-    text.trim_ascii_start().starts_with('<')
+    quoted::trimmed(text).starts_with('<')
 }

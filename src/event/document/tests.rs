@@ -188,6 +188,43 @@ fn the_shapes_of_json_give_the_tree_of_the_event() {
 }
 
 #[test]
+fn xml_in_a_text_is_read_behind_white_space_of_any_kind() {
+    for before in ["", " ", "\\ufeff", "\u{a0}", "\\u00a0\\u2003", "\u{3000}\\r\\n<?xml version='1.0'?>"] {
+        let event = format!("{before}<Event><System/><EventData>{DATA}</EventData></Event>");
+        for raw in [
+            format!(r#"{{"EventID":7,"Channel":"c","EventXml":"{event}"}}"#),
+            format!(r#"{{"EventID":7,"Channel":"c","EventData":"{before}<EventData>{DATA}</EventData>"}}"#),
+        ] {
+            let tree = format!(
+                "<Event><System><EventID>7</EventID><Channel>c</Channel></System><EventData>{DATA}</EventData></Event>"
+            );
+            assert_eq!(whole(&json(&raw)), tree, "{raw}");
+        }
+    }
+}
+
+#[test]
+fn binary_is_an_element_whatever_the_shape() {
+    let event_data = "<EventData><Data Name='a'>x</Data><Binary>00FF</Binary></EventData>";
+    let data_item =
+        format!("<DataItem type='System.XmlData' time='t' sourceHealthServiceId='s'>{event_data}</DataItem>");
+    for raw in [
+        r#"{"EventID":7,"EventData":{"a":"x","Binary":"00FF"}}"#.to_owned(),
+        r#"{"EventID":7,"a":"x","Binary":"00FF"}"#.to_owned(),
+        r#"{"winlog.event_id":7,"winlog.event_data.a":"x","winlog.event_data.Binary":"00FF"}"#.to_owned(),
+        r#"{"body":{"event_id":{"id":7},"event_data":{"binary":"00FF","data":[{"a":"x"}]}}}"#.to_owned(),
+        format!(r#"{{"EventID":7,"EventData":"{event_data}"}}"#),
+        format!(r#"{{"EventID":7,"EventData":"{data_item}"}}"#),
+    ] {
+        let tree = format!("<Event><System><EventID>7</EventID></System>{event_data}</Event>");
+        assert_eq!(whole(&json(&raw)), tree, "{raw}");
+    }
+    for broken in ["<DataItem>", "<DataItem/>", "<DataItem></Other>", "</DataItem>"] {
+        assert!(whole(&json(&format!(r#"{{"EventData":"{broken}"}}"#))).starts_with("<Event><System>"), "{broken}");
+    }
+}
+
+#[test]
 fn json_without_names_keeps_the_order_of_its_data() {
     for (event_data, expected) in [
         (r#"{"Data":["a","b"]}"#, "<Data>a</Data><Data>b</Data>"),
@@ -195,6 +232,7 @@ fn json_without_names_keeps_the_order_of_its_data() {
         (r#"{"Data":"a","Binary":"00"}"#, "<Data>a</Data><Binary>00</Binary>"),
         (r#"["a",{"Name":"n"},true,null]"#, "<Data>a</Data><Data Name='n'></Data><Data>true</Data><Data></Data>"),
         (r#"{"a":null,"b":["1","2"]}"#, "<Data Name='a'></Data><Data Name='b'>1</Data><Data Name='b'>2</Data>"),
+        (r#"{"data":[{"b":"1"},{"":"2"}]}"#, "<Data Name='b'>1</Data><Data>2</Data>"),
         (r#""words""#, "<Data>words</Data>"),
     ] {
         let raw = format!("{{\"EventData\":{event_data}}}");

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::{Document, Progress, holder};
 use crate::event::Timestamp;
 use crate::event::from_xml::RAW_TIME;
+use crate::event::quoted;
 use crate::event::xml::{Token, Tokens, attribute, attributes};
 
 /// How far to read.
@@ -67,6 +68,7 @@ impl Document {
     /// Reads what an XML text holds into the element that is open: of a whole event what is in it, but never a `System`.
     pub(super) fn read_fragment(&mut self, xml: &str) {
         let outside = self.open.len();
+        let xml = quoted::trimmed(xml);
         let mut tokens = Tokens::new(xml.as_bytes(), 0);
         match tokens.next() {
             Ok(Some(Token::Open { name, empty: false, .. })) if local(name) == b"Event" => {}
@@ -195,4 +197,13 @@ impl<'a> Reader<'a> {
             None => String::from_utf8_lossy(piece),
         }
     }
+}
+
+/// What stands inside of an element that is around everything else, or the text as it is when that is another one.
+pub(super) fn within<'x>(xml: &'x str, element: &str) -> &'x str {
+    let mut tokens = Tokens::new(xml.as_bytes(), xml.len() - quoted::trimmed(xml).len());
+    let is_open =
+        matches!(tokens.next(), Ok(Some(Token::Open { name, empty: false, .. })) if name == element.as_bytes());
+    let end = xml.rfind("</").filter(|end| *end >= tokens.pos && xml[*end + 2..].starts_with(element));
+    end.filter(|_| is_open).map_or(xml, |end| &xml[tokens.pos..end])
 }

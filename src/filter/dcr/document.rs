@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use super::findings::{Findings, code};
 use super::node::Node;
-use super::{DataCollectionRule, Finding, check, template};
-use crate::limits::{DCR_RULES_MAX, DCR_TEXT_MAX_BYTES};
+use super::template::Given;
+use super::{DataCollectionRule, Finding, check, template, text};
+use crate::limits::DCR_RULES_MAX;
 
 /// The type of the resources that are read.
 pub(super) const RULE_TYPE: &str = "Microsoft.Insights/dataCollectionRules";
@@ -24,12 +25,12 @@ pub(super) struct Found {
     pub(super) resource: Value,
 }
 
-/// Reads every rule of a text in any of the forms in which Azure hands them out. `name` is for rules that tell none.
-/// The findings of severity error are complete; with any of them no rule is returned.
-pub fn read(text: &str, name: &str) -> (Vec<DataCollectionRule>, Vec<Finding>) {
+/// Reads every rule of a text in any of the forms in which Azure hands them out. `name` is for rules that tell none, `given`
+/// for what a template does not tell. The findings of severity error are complete; with any of them no rule is returned.
+pub fn read(text: &str, name: &str, given: &Given) -> (Vec<DataCollectionRule>, Vec<Finding>) {
     let mut findings = Findings::default();
-    let rules = match parse(text) {
-        Ok(document) => rules(document, name, &mut findings),
+    let rules = match text::parse(text) {
+        Ok(document) => rules(document, name, given, &mut findings),
         Err(message) => {
             findings.error(code::CONTENT, "", message);
             Vec::new()
@@ -39,22 +40,8 @@ pub fn read(text: &str, name: &str) -> (Vec<DataCollectionRule>, Vec<Finding>) {
     (rules, findings.into_vec())
 }
 
-fn parse(text: &str) -> Result<Value, String> {
-    if text.len() > DCR_TEXT_MAX_BYTES {
-        return Err(format!("is longer than {DCR_TEXT_MAX_BYTES} bytes; split the file"));
-    }
-    // Windows' editors put a byte order mark first.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    serde_json::from_str(text).map_err(|error| {
-        let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
-        let rest = line.get(error.column().saturating_sub(1)..).unwrap_or_default();
-        let hint = if rest.starts_with('/') { "; JSON has no comments: remove them" } else { "" };
-        format!("is no JSON: {error}{hint}")
-    })
-}
-
-fn rules(document: Value, name: &str, findings: &mut Findings) -> Vec<DataCollectionRule> {
-    let found = gather(document, findings);
+fn rules(document: Value, name: &str, given: &Given, findings: &mut Findings) -> Vec<DataCollectionRule> {
+    let found = gather(document, given, findings);
     if found.len() > DCR_RULES_MAX {
         let message = format_args!("{} rules are more than {DCR_RULES_MAX}; split the file", found.len());
         findings.error(code::LIMIT, "", message);
@@ -85,10 +72,15 @@ fn place(path: &str) -> &str {
     if path.is_empty() { "the first" } else { path }
 }
 
-fn gather(document: Value, findings: &mut Findings) -> Vec<Found> {
+fn gather(document: Value, given: &Given, findings: &mut Findings) -> Vec<Found> {
+    let is_template = document.get("resources").is_some();
+    if !is_template && !given.is_empty() {
+        let message = "this is no template, so parameters and a resource group have no effect on it";
+        findings.warning(code::NO_EFFECT, "", message);
+    }
     match document {
         Value::Array(items) => listed("", items, findings),
-        Value::Object(ref object) if object.contains_key("resources") => template::rules(&document, findings),
+        document if is_template => template::rules(&document, given, findings),
         Value::Object(mut object) if object.get("value").is_some_and(Value::is_array) => {
             if object.get("nextLink").is_some_and(Value::is_string) {
                 let message = "the list goes on at this address: export the other pages too";

@@ -4,18 +4,21 @@
 //! would point at. What Azure takes and Gatepost does not act on is a warning: a part of a rule that is passed over in
 //! silence is a promise broken in silence.
 //!
-//! [`read`] takes a text in any form in which rules leave Azure; [`check`] takes one resource.
+//! [`read`] takes a text in any form in which rules leave Azure, templates with what is [`Given`] to them; [`check`] takes one
+//! resource.
 
 mod check;
 mod document;
 mod findings;
 mod node;
 mod template;
+mod text;
 
 use serde::Serialize;
 
 pub use check::check;
 pub use document::read;
+pub use template::Given;
 
 use super::xpath::ChannelQuery;
 

@@ -65,9 +65,9 @@ impl<'v> Node<'v> {
         items.iter().enumerate().map(move |(n, value)| Self { value, path: format!("{path}[{n}]") })
     }
 
-    /// A text.
+    /// A text, all of which is known.
     pub(super) fn text(&self, findings: &mut Findings) -> Option<&'v str> {
-        let text = self.value.as_str();
+        let text = self.value.as_str().filter(|text| !template::is_unknown(text));
         if text.is_none() {
             self.mismatch("a text", findings);
         }
@@ -82,6 +82,14 @@ impl<'v> Node<'v> {
             return None;
         }
         Some(text)
+    }
+
+    /// A word by which things of one rule know each other; that only the deployment knows a part of it does not matter.
+    pub(super) fn label(&self, findings: &mut Findings) -> Option<&'v str> {
+        match self.value.as_str().filter(|text| template::is_unknown(text)) {
+            Some(label) => Some(label),
+            None => self.word(findings),
+        }
     }
 
     /// Warns of properties that nobody knows.
@@ -104,6 +112,16 @@ impl<'v> Node<'v> {
     }
 
     fn mismatch(&self, wanted: &str, findings: &mut Findings) {
+        if let Some(text) = self.value.as_str().filter(|text| template::is_unknown(text)) {
+            let message = format_args!(
+                "is {:?}: what stands in brackets is only known at the deployment; say to which resource group that was, with \
+                 resource_group (`--resource-group`), or deploy the template and export the rule with \
+                 `az monitor data-collection rule show`",
+                template::shown(text)
+            );
+            findings.error(code::TEMPLATE, &self.path, message);
+            return;
+        }
         match template::unresolved(self.value) {
             Some((expression, why)) => findings.error(
                 code::TEMPLATE,

@@ -20,7 +20,7 @@ mod index;
 mod session;
 mod show;
 
-pub use draft::{Managed, ManagedRule, Material, Text};
+pub use draft::{Managed, ManagedRule, Material, Text, paired};
 pub use hosts::Association;
 pub use index::OUTPUTS_MAX;
 pub use session::{Outcome, RouteSet, Session, Taken};

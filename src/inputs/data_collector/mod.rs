@@ -65,8 +65,9 @@ impl Settings for Config {
         true
     }
 
-    fn binds_clients(&self) -> bool {
-        self.workspaces.iter().any(|workspace| !workspace.hosts.is_empty() || !workspace.resource_ids.is_empty())
+    fn bound_clients(&self) -> Vec<String> {
+        let bound = |of: &&Workspace| !(of.hosts.is_empty() && of.resource_ids.is_empty());
+        self.workspaces.iter().filter(bound).map(Workspace::client_name).collect()
     }
 
     fn groups(&self) -> Vec<&str> {

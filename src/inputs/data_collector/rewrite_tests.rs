@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::inputs::http::body::Memory;
+use crate::turns::Who;
 
 /// 2026-01-02T03:04:05Z.
 const ARRIVAL: Timestamp = Timestamp::from_ticks(1_767_323_045 * 10_000_000);
@@ -12,7 +13,7 @@ fn rows_of(body: &str, change: impl FnOnce(&mut How<'_>)) -> Result<Rows, Rewrit
     let columns = Columns::default();
     let mut how = How { columns: Some(&columns), time_field: None, resource_id: None, arrival: ARRIVAL };
     change(&mut how);
-    rewrite(body.as_bytes(), &how, 1 << 20, &mut Memory::new(4 << 20).share())
+    rewrite(body.as_bytes(), &how, 1 << 20, &mut Memory::new(4 << 20).share(&Who::default()))
 }
 
 fn rows(body: &str, change: impl FnOnce(&mut How<'_>)) -> Value {
@@ -113,7 +114,7 @@ fn what_is_no_json_is_refused_whole() {
         assert!(matches!(refused, Err(RewriteError::Malformed(_))), "{body}: {refused:?}");
     }
     let how = How { columns: None, time_field: None, resource_id: None, arrival: ARRIVAL };
-    let refused = rewrite(b"[{\"a\":\"\xff\"}]", &how, 1 << 20, &mut Memory::new(1 << 20).share());
+    let refused = rewrite(b"[{\"a\":\"\xff\"}]", &how, 1 << 20, &mut Memory::new(1 << 20).share(&Who::default()));
     assert!(matches!(refused, Err(RewriteError::Malformed(_))), "{refused:?}");
 }
 
@@ -124,14 +125,17 @@ fn rows_are_bounded_in_number_bytes_and_memory() {
     let columns = Columns::default();
     let how = How { columns: Some(&columns), time_field: None, resource_id: None, arrival: ARRIVAL };
     let body = format!("[{}{{}}]", "{},".repeat(20_000));
-    let refused = rewrite(body.as_bytes(), &how, 100_000, &mut Memory::new(1 << 30).share());
+    let refused = rewrite(body.as_bytes(), &how, 100_000, &mut Memory::new(1 << 30).share(&Who::default()));
     assert_eq!(refused, Err(RewriteError::TooLarge { limit: 100_000 }));
     let memory = Memory::new(1 << 20);
-    let mut other = memory.share();
+    let mut other = memory.share(&Who::default());
     other.grow_to(900 << 10).expect("there is room");
-    assert_eq!(rewrite(body.as_bytes(), &how, 1 << 30, &mut memory.share()), Err(RewriteError::NoMemory));
+    assert_eq!(
+        rewrite(body.as_bytes(), &how, 1 << 30, &mut memory.share(&Who::default())),
+        Err(RewriteError::NoMemory)
+    );
     drop(other);
-    let never = rewrite(body.as_bytes(), &how, 1 << 30, &mut memory.share());
+    let never = rewrite(body.as_bytes(), &how, 1 << 30, &mut memory.share(&Who::default()));
     assert!(matches!(never, Err(RewriteError::TooLarge { .. })), "{never:?}");
 }
 
@@ -169,7 +173,7 @@ proptest! {
         let columns = Columns::new(&columns);
         let how = How { columns: suffixes.then_some(&columns), time_field: Some("a"), resource_id: None, arrival: ARRIVAL };
         let text = Value::from(body.clone()).to_string();
-        let rows = rewrite(text.as_bytes(), &how, 1 << 20, &mut Memory::new(4 << 20).share());
+        let rows = rewrite(text.as_bytes(), &how, 1 << 20, &mut Memory::new(4 << 20).share(&Who::default()));
         let rows = rows.expect("none has a name that is reserved");
         let rows: Vec<Value> = serde_json::from_slice(&rows.text).expect("JSON");
         prop_assert_eq!(rows.len(), body.len());

@@ -76,7 +76,11 @@ impl Open {
 
     fn client(&self, peer: &Peer) -> Client {
         let Workspace { id, group, hosts, resource_ids, .. } = &self.config;
-        let binding = Binding { hosts: hosts.as_slice().into(), resource_ids: resource_ids.as_slice().into() };
+        let binding = Binding {
+            hosts: hosts.as_slice().into(),
+            resource_ids: resource_ids.as_slice().into(),
+            ..Binding::default()
+        };
         let known = auth::client(&id.to_ascii_lowercase(), group.as_deref(), "workspace");
         let (name, address) = (self.config.client_name().into(), Some(peer.address.to_canonical()));
         Client { name, address, identities: Arc::clone(&peer.certificate), binding, ..known }
@@ -112,7 +116,7 @@ impl Workspaces {
         let proved = known
             .ok_or_else(|| invalid("the workspace is not configured here"))
             .and_then(|at| self.key(&self.all[at], &shown, headers).map(|key| (at, key)));
-        let (at, _) = self.throttled(proved, known, peer)?;
+        let (at, _) = self.throttled(proved, &shown, known, peer)?;
         Ok((at, self.all[at].client(peer)))
     }
 
@@ -134,9 +138,12 @@ impl Workspaces {
         Ok(key)
     }
 
+    /// Counts failures as the local Entra does: who fails too often is told to come back, and is not looked at any more long before
+    /// a key could be guessed.
     fn throttled<'w>(
         &self,
         proved: Result<(usize, &'w Key), Failure>,
+        shown: &Shown<'_>,
         known: Option<usize>,
         peer: &Peer,
     ) -> Result<(usize, &'w Key), Failure> {
@@ -145,15 +152,23 @@ impl Workspaces {
             return proved;
         }
         let id = known.map(|at| &*self.all[at].config.id);
+        let is_looked_at = id.is_none_or(|id| self.failures.may_guess(address, id));
+        let failure = match proved {
+            Ok((at, key)) if is_looked_at => {
+                self.failures.proved(address, key.hash);
+                return Ok((at, key));
+            }
+            Ok(_) => invalid("too many wrong signatures came from this address"),
+            Err(failure) => failure,
+        };
+        if let Some(id) = id.filter(|_| is_looked_at) {
+            self.failures.guessed(address, id);
+        }
         let too_often = |after| {
             Failure::later(Reason::CLIENT_RATE, "too many wrong signatures from this address; come back later", after)
         };
-        self.failures.may_fail(address, id).map_err(too_often)?;
-        match &proved {
-            Ok((_, key)) => self.failures.proved(address, key.hash),
-            Err(_) => self.failures.failed(address, id),
-        }
-        proved
+        self.failures.failed(address, shown.workspace).map_err(too_often)?;
+        Err(failure)
     }
 
     /// What is known of a record type.

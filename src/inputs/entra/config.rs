@@ -7,9 +7,12 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::certificate::Certificate;
+use super::keys;
+use crate::faults::Fault;
 use crate::inputs::http::auth::parse_hex;
 use crate::inputs::logs_ingestion::is_name;
-use crate::values::{ByteSize, Span};
+use crate::values::{ByteSize, FileToRead, PlaceToKeep, Span};
 
 /// The shortest and the longest life of a token.
 const TOKEN_LIFETIME: [Duration; 2] = [Duration::from_secs(5 * 60), super::keys::TOKEN_LIFETIME_MAX];
@@ -30,6 +33,7 @@ pub struct Config {
     pub token_lifetime: Span,
     /// The folder of the keys that sign tokens. Default `entra` in the state directory. Gateways behind one load balancer
     /// share it, so that each takes the tokens of the others.
+    #[schemars(with = "Option<PlaceToKeep>")]
     pub keys_dir: Option<PathBuf>,
     /// How long a key signs before another one does; at least 1 h. Default 30 d. An old key is kept until the last token
     /// that it signed has ended.
@@ -66,6 +70,7 @@ pub struct ClientEntry {
     /// PEM files with its certificates, for clients that sign an assertion instead of sending a secret. Each file holds one
     /// certificate or more; no authority is asked.
     #[serde(default)]
+    #[schemars(with = "Vec<FileToRead>")]
     pub certificates: Vec<PathBuf>,
     /// The only tenant in whose name it may ask. Default: any that the listener takes.
     #[serde(default)]
@@ -73,7 +78,8 @@ pub struct ClientEntry {
     /// Clients of one group share duplicate detection. Default: each client is on its own.
     #[serde(default)]
     pub group: Option<String>,
-    /// Computers that it may speak for, with `*` for any part; see `identity.policy`.
+    /// Computers that it may speak for, with `*` for any part; see `identity.policy`. A name without a dot stands for that
+    /// computer in any domain: write the full name where several domains share one.
     #[serde(default)]
     pub hosts: Vec<String>,
     /// Azure resource ids that it may name, with `*` for any part; see `identity.policy`.
@@ -110,6 +116,24 @@ impl Config {
     /// The agent groups that clients can belong to.
     pub fn groups(&self) -> impl Iterator<Item = &str> {
         self.clients.iter().filter_map(|client| client.group.as_deref())
+    }
+
+    /// Everything that is wrong with the files that it names. Makes nothing.
+    pub fn faults(&self) -> Vec<Fault> {
+        if !self.enabled {
+            return Vec::new();
+        }
+        let keys = self.keys_dir.as_deref().and_then(keys::fault).map(|reason| Fault::stops("keys_dir", reason));
+        let clients = self.clients.iter().enumerate();
+        let certificates = clients.flat_map(|(n, client)| {
+            let files = client.certificates.iter().enumerate();
+            files.filter_map(move |(m, path)| {
+                let reason = Certificate::read(path).err()?;
+                let key = format!("clients[{n}].certificates[{m}]");
+                Some(Fault::stops(key, format!("{}: {reason}", path.display())))
+            })
+        });
+        keys.into_iter().chain(certificates).collect()
     }
 
     /// What cannot work, with the key and what would be right.

@@ -27,7 +27,8 @@ impl Grant {
     pub fn client(&self) -> Client {
         let entry = self.entry();
         let client = auth::client(&entry.id.to_ascii_lowercase(), entry.group.as_deref(), "client");
-        let binding = Binding { hosts: entry.hosts.clone().into(), resource_ids: entry.resource_ids.clone().into() };
+        let (hosts, resource_ids) = (entry.hosts.clone().into(), entry.resource_ids.clone().into());
+        let binding = Binding { hosts, resource_ids, ..Binding::default() };
         Client { name: self.issuer.clients[self.at].name().into(), binding, ..client }
     }
 

@@ -180,10 +180,77 @@ fn who_fails_too_often_is_told_to_wait() {
     for _ in 0..20 {
         assert_eq!(ask(&issuer, "client_secret=wrong").map_err(|fault| fault.error), Err("invalid_client"));
     }
-    let fault = ask(&issuer, "client_secret=sesame").expect_err("it failed too often");
+    let fault = ask(&issuer, "client_secret=wrong").expect_err("it failed too often");
     assert_eq!(fault.status, StatusCode::TOO_MANY_REQUESTS);
     assert!(fault.retry_after.is_some());
-    ask_from(&issuer, THERE, "client_secret=sesame").expect("elsewhere nothing failed");
+    let there = ask_from(&issuer, THERE, "client_secret=wrong").expect_err("it is wrong");
+    assert_eq!(there.error, "invalid_client", "elsewhere nothing failed");
+}
+
+#[test]
+fn wrong_secrets_of_others_at_the_same_address_do_not_lock_out_who_is_right() {
+    let issuer = Bench::new().issuer();
+    for _ in 0..400 {
+        ask(&issuer, "client_secret=wrong").expect_err("it is wrong");
+    }
+    ask(&issuer, "client_secret=sesame").expect("it is right, and was never seen here");
+}
+
+#[test]
+fn guesses_are_bounded_and_beyond_the_bound_a_right_one_is_answered_as_a_wrong_one() {
+    let issuer = Bench::new().issuer();
+    for _ in 0..500 {
+        ask(&issuer, "client_secret=wrong").expect_err("it is wrong");
+    }
+    let [wrong, right] = ["wrong", "sesame"]
+        .map(|secret| ask(&issuer, &format!("client_secret={secret}")).expect_err("no more guesses"));
+    assert_eq!((wrong.status, wrong.code, &wrong.text), (right.status, right.code, &right.text));
+    ask_from(&issuer, THERE, "client_secret=sesame").expect("elsewhere nobody guessed");
+}
+
+#[test]
+fn ids_that_are_known_get_the_same_answers_as_those_that_are_not() {
+    let mut bench = Bench::new();
+    bench.certify(&PKCS_ECDSA_P256_SHA256);
+    let stranger = Bench::new().certify(&PKCS_ECDSA_P256_SHA256);
+    let issuer = bench.issuer();
+    let told = |result: Result<Value, Fault>| {
+        let fault = result.expect_err("it is wrong");
+        (fault.status, fault.code, fault.text, fault.retry_after.is_some())
+    };
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    for n in 0..60 {
+        let as_nobody = SCOPE.replace("client_id=plant", "client_id=nobody");
+        let proof = if n % 2 == 0 {
+            "client_secret=x".to_owned()
+        } else {
+            let kind = "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
+            format!("{kind}&client_assertion={}", signed("ES256", &stranger, &claims()))
+        };
+        known.push(told(issue(&issuer, HERE, &format!("{SCOPE}&{proof}"))));
+        unknown.push(told(issue(&issuer, THERE, &format!("{as_nobody}&{proof}"))));
+    }
+    assert_eq!(known, unknown);
+    assert!(known.iter().any(|(status, ..)| *status == StatusCode::TOO_MANY_REQUESTS));
+}
+
+#[test]
+fn an_assertion_is_checked_with_as_many_certificates_whoever_it_names() {
+    let mut bench = Bench::new();
+    let (id, secrets) = ("two".to_owned(), bench.config.clients[0].secrets.clone());
+    bench.config.clients.insert(0, ClientEntry { id, secrets, ..ClientEntry::default() });
+    bench.certify(&PKCS_ECDSA_P256_SHA256);
+    bench.certify(&PKCS_RSA_SHA256);
+    bench.certify(&PKCS_RSA_SHA256);
+    let issuer = bench.issuer();
+    for (algorithm, count) in [("RS256", 2), ("PS256", 2), ("ES256", 1), ("none", 0)] {
+        for known in [None, Some(&issuer.clients[0]), Some(&issuer.clients[1])] {
+            let checked = issuer.checked_with(known, algorithm);
+            assert_eq!(checked.len(), count, "{algorithm}");
+            let own = known.is_some_and(|known| known.entry.id == "two");
+            assert!(checked.iter().all(|(_, is_own)| *is_own == own), "{algorithm}");
+        }
+    }
 }
 
 #[test]
@@ -234,8 +301,13 @@ fn a_token_is_good_on_its_own_listener_and_for_as_long_as_its_secret_or_certific
 
 #[tokio::test]
 async fn requests_for_tokens_take_turns() {
-    let issuer = Bench::new().issuer();
-    let busy = Arc::clone(&issuer.issuing).acquire_many_owned(ISSUING_MAX as u32).await.expect("it is open");
+    let mut issuer = Bench::new().issuer();
+    Arc::get_mut(&mut issuer).expect("it is nobody else's").turns = Turns::new(1, 1, Duration::ZERO);
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let turns = issuer.turns.clone();
+    // Large work, which has a thread of its own: the clock would not be paused beside blocking work of the runtime.
+    let busy = tokio::spawn(async move { turns.run(&Who::at(THERE), u64::MAX, move |_| ended.recv().ok()).await });
+    tokio::task::yield_now().await;
     let request = || {
         let body = format!("{SCOPE}&client_secret=sesame");
         let request = TokenRequest::parse(body.as_bytes(), None).expect("it is whole");
@@ -245,9 +317,9 @@ async fn requests_for_tokens_take_turns() {
     let fault = request().await.expect_err("nobody is done");
     assert_eq!(fault.status, StatusCode::TOO_MANY_REQUESTS);
     tokio::time::resume();
-    drop(busy);
+    drop(end);
     request().await.expect("now it is its turn");
-    assert_eq!(issuer.issuing.available_permits(), ISSUING_MAX);
+    assert_eq!(busy.await.expect("it is not cut"), Ok(None));
 }
 
 #[test]

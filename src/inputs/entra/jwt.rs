@@ -43,6 +43,16 @@ struct Header {
     kid: Option<String>,
 }
 
+impl PublicKey {
+    /// Whether it checks signatures of this algorithm.
+    pub(super) fn takes(&self, algorithm: &str) -> bool {
+        match self {
+            Self::Rsa(_) => matches!(algorithm, "RS256" | "PS256"),
+            Self::P256(_) => algorithm == "ES256",
+        }
+    }
+}
+
 impl<'t> Unverified<'t> {
     /// Takes a token apart; `None` when it is none.
     pub(super) fn parse(token: &'t str) -> Option<Self> {

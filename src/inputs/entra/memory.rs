@@ -3,20 +3,34 @@
 //! All of it is bounded, and all of it outlives a reload of the configuration: nobody gets a second chance by one.
 
 use std::collections::HashMap;
-use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hash};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Failures that one client has free at one address, and how many are forgiven in a second.
-const FAILURES: Limit = Limit { size: 20.0, per_second: 1.0 / 3.0 };
+use crate::turns::network;
+
+/// Failures that an id has free at an address, known here or not: who is wrong beyond it is told to come back later.
+const FAILURES: Limit = Limit { size: 20.0, per_second: 0.1 };
 
 /// The same for a whole address, whoever it says to be. Far wider: many hosts may stand behind it.
 const FAILURES_OF_ADDRESS: Limit = Limit { size: 1000.0, per_second: 10.0 };
 
-/// Addresses and clients at them whose failures are remembered; at the limit those that failed longest ago are forgotten.
+/// Ids of one address are counted in so many groups, by a hash that nobody knows: no stranger decides how much is remembered,
+/// and ids that are known share groups with those that are not.
+const GROUPS: u64 = 64;
+
+/// Wrong guesses at a known client from one address. Up to here who is right gets through, whatever others do there; beyond it
+/// nobody does who was not right there before.
+const GUESSES: Limit = Limit { size: 500.0, per_second: 0.1 };
+
+/// The same from everywhere. No single address comes near it.
+const GUESSES_ANYWHERE: Limit = Limit { size: 50_000.0, per_second: 1.0 };
+
+/// Addresses and what is counted at them that are remembered; at the limit those that failed longest ago are forgotten.
 const FAILED_MAX: usize = 8192;
 
 /// Credentials that are remembered as good at an address; at the limit those that came longest ago are forgotten.
@@ -32,20 +46,21 @@ const REPEAT: Duration = Duration::from_secs(60);
 /// What is remembered.
 #[derive(Debug, Default)]
 pub(in crate::inputs) struct Memory {
-    /// By address and client; every failure counts for both the client and the address.
     failures: Mutex<HashMap<(IpAddr, Whose), Bucket>>,
+    grouping: RandomState,
+    /// By client and address; every wrong guess counts for both that and the client.
+    guesses: Mutex<HashMap<(String, Option<IpAddr>), Bucket>>,
     /// Credentials that were right at an address, and when.
     proven: Mutex<HashMap<(IpAddr, [u8; 32]), Instant>>,
     assertions: Mutex<HashMap<String, HashMap<[u8; 32], Used>>>,
     rates: Mutex<HashMap<(String, Rate), Bucket>>,
 }
 
-/// Whose failures are counted. Ids that are not known are one, so that no stranger decides how much is remembered.
+/// Whose failures are counted at an address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Whose {
     All,
-    Unknown,
-    Client(String),
+    Group(u64),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -113,32 +128,35 @@ impl Bucket {
 }
 
 impl Memory {
-    /// Whether a client at an address has failures free; else when. `client` is its id, if that is known.
-    pub(in crate::inputs) fn may_fail(&self, address: IpAddr, client: Option<&str>) -> Result<(), Duration> {
+    /// Counts a failure of who says to be `id` at an address. An error when that were too many already, and when to come back.
+    /// Whether the id is known here makes no difference.
+    pub(in crate::inputs) fn failed(&self, address: IpAddr, id: &str) -> Result<(), Duration> {
+        let network = network(address);
+        let group = self.grouping.hash_one(id.to_ascii_lowercase()) % GROUPS;
         let mut failures = lock(&self.failures);
-        for (key, limit) in counted(address, client) {
-            if let Some(bucket) = failures.get_mut(&key) {
-                bucket.fill(limit.size, limit.per_second);
-                bucket.wait(1.0, limit.per_second)?;
-            }
-        }
-        Ok(())
+        let of_id = count(&mut failures, (network, Whose::Group(group)), FAILURES);
+        let of_all = count(&mut failures, (network, Whose::All), FAILURES_OF_ADDRESS);
+        of_id.and(of_all)
     }
 
-    /// A client at an address failed.
-    pub(in crate::inputs) fn failed(&self, address: IpAddr, client: Option<&str>) {
-        let mut failures = lock(&self.failures);
+    /// Whether what a client shows at an address is looked at, or there were too many wrong guesses.
+    pub(in crate::inputs) fn may_guess(&self, address: IpAddr, client: &str) -> bool {
+        let mut guesses = lock(&self.guesses);
+        counted(address, client).into_iter().all(|(key, limit)| {
+            let is_full = |bucket: &mut Bucket| {
+                bucket.fill(limit.size, limit.per_second);
+                bucket.left < 1.0
+            };
+            !guesses.get_mut(&key).is_some_and(is_full)
+        })
+    }
+
+    /// What a client showed at an address was looked at, and wrong.
+    pub(in crate::inputs) fn guessed(&self, address: IpAddr, client: &str) {
+        let mut guesses = lock(&self.guesses);
         for (key, limit) in counted(address, client) {
-            if failures.len() >= FAILED_MAX {
-                let over = Duration::from_secs_f64(limit.size / limit.per_second);
-                failures.retain(|_, bucket| bucket.at.elapsed() < over);
-            }
-            if failures.len() >= FAILED_MAX {
-                forget_oldest(&mut failures, |bucket| bucket.at);
-            }
-            let bucket = failures.entry(key).or_insert_with(|| Bucket::full(limit.size));
-            bucket.fill(limit.size, limit.per_second);
-            bucket.left -= 1.0;
+            // Whether it was too many is asked before the next.
+            count(&mut guesses, key, limit).ok();
         }
     }
 
@@ -186,33 +204,41 @@ impl Memory {
         Ok(())
     }
 
-    /// Forgets the rates of clients that are no more, and their assertions once all have ended: they may come back.
+    /// Forgets the rates of clients that are no more and guesses at them, and their assertions once all have ended: they may come back.
     pub(super) fn keep_clients(&self, now: u64, is_client: impl Fn(&str) -> bool) {
         lock(&self.rates).retain(|(client, _), _| is_client(client));
+        lock(&self.guesses).retain(|(client, _), _| is_client(client));
         let open = |used: &HashMap<_, Used>| used.values().any(|used| !used.is_over(now));
         lock(&self.assertions).retain(|client, used| is_client(client) || open(used));
     }
 }
 
-/// What one failure counts against.
-fn counted(address: IpAddr, client: Option<&str>) -> [((IpAddr, Whose), Limit); 2] {
-    let network = network(address);
-    let whose = client.map_or(Whose::Unknown, |id| Whose::Client(id.to_ascii_lowercase()));
-    [((network, whose), FAILURES), ((network, Whose::All), FAILURES_OF_ADDRESS)]
+/// What one wrong guess counts against.
+fn counted(address: IpAddr, client: &str) -> [((String, Option<IpAddr>), Limit); 2] {
+    let client = client.to_ascii_lowercase();
+    [((client.clone(), Some(network(address))), GUESSES), ((client, None), GUESSES_ANYWHERE)]
+}
+
+/// Takes one from a bucket; an error when nothing was left in it.
+fn count<K: Clone + Eq + Hash>(buckets: &mut HashMap<K, Bucket>, key: K, limit: Limit) -> Result<(), Duration> {
+    if buckets.len() >= FAILED_MAX && !buckets.contains_key(&key) {
+        let over = Duration::from_secs_f64(limit.size / limit.per_second);
+        buckets.retain(|_, bucket| bucket.at.elapsed() < over);
+        if buckets.len() >= FAILED_MAX {
+            forget_oldest(buckets, |bucket| bucket.at);
+        }
+    }
+    let bucket = buckets.entry(key).or_insert_with(|| Bucket::full(limit.size));
+    bucket.fill(limit.size, limit.per_second);
+    bucket.wait(1.0, limit.per_second)?;
+    bucket.left -= 1.0;
+    Ok(())
 }
 
 fn forget_oldest<K: Clone + Eq + Hash, V>(map: &mut HashMap<K, V>, at: impl Fn(&V) -> Instant) {
     let oldest = map.iter().min_by_key(|(_, value)| at(value)).map(|(key, _)| key.clone());
     if let Some(oldest) = oldest {
         map.remove(&oldest);
-    }
-}
-
-/// One household of addresses: of IPv6 the /64.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
-        v4 => v4,
     }
 }
 
@@ -228,33 +254,46 @@ mod tests {
     const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
 
     #[tokio::test(start_paused = true)]
-    async fn who_keeps_failing_waits_and_is_forgiven_and_others_at_the_address_do_not_notice() {
+    async fn who_keeps_failing_waits_and_is_forgiven_and_others_elsewhere_do_not_notice() {
         let memory = Memory::default();
         for _ in 0..20 {
-            assert_eq!(memory.may_fail(HERE, Some("bad")), Ok(()));
-            memory.failed(HERE, Some("bad"));
+            assert_eq!(memory.failed(HERE, "bad"), Ok(()));
         }
-        let wait = memory.may_fail(HERE, Some("BAD")).expect_err("it failed too often");
-        for (address, client) in [(HERE, Some("good")), (HERE, None), (THERE, Some("bad"))] {
-            assert_eq!(memory.may_fail(address, client), Ok(()));
-        }
+        let wait = memory.failed(HERE, "BAD").expect_err("it failed too often");
+        assert_eq!(memory.failed(THERE, "bad"), Ok(()));
         tokio::time::advance(wait + Duration::from_millis(1)).await;
-        assert_eq!(memory.may_fail(HERE, Some("bad")), Ok(()));
+        assert_eq!(memory.failed(HERE, "bad"), Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_address_cannot_fail_without_end_by_saying_to_be_many() {
         let memory = Memory::default();
-        for n in 0..1000 {
-            memory.failed(HERE, Some(&n.to_string()));
-        }
-        assert!(memory.may_fail(HERE, Some("good")).is_err());
+        let told = (0..2000).filter(|n| memory.failed(HERE, &n.to_string()).is_ok()).count();
+        assert!(told <= 1000, "{told}");
         memory.proved(HERE, [1; 32]);
         assert!(memory.was_proven(HERE, [1; 32]) && !memory.was_proven(THERE, [1; 32]));
         for n in 0..FAILED_MAX as u32 + 10 {
-            memory.failed(IpAddr::from(n.to_be_bytes()), None);
+            memory.failed(IpAddr::from(n.to_be_bytes()), "x").ok();
         }
         assert!(lock(&memory.failures).len() <= FAILED_MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn guesses_at_a_client_are_bounded_for_each_address_and_from_everywhere() {
+        let memory = Memory::default();
+        let guess = |address, client: &str| {
+            let may = memory.may_guess(address, client);
+            if may {
+                memory.guessed(address, client);
+            }
+            may
+        };
+        assert_eq!((0..1000).filter(|_| guess(HERE, "plant")).count(), 500);
+        assert!(memory.may_guess(THERE, "plant") && memory.may_guess(HERE, "other"));
+        let everywhere = (0..200_u32).flat_map(|n| [IpAddr::from(n.to_be_bytes()); 1000]);
+        assert_eq!(everywhere.filter(|address| guess(*address, "PLANT")).count(), 50_000 - 500);
+        tokio::time::advance(Duration::from_secs(100)).await;
+        assert_eq!((0..1000).filter(|_| guess(HERE, "plant")).count(), 10, "some are forgiven");
     }
 
     #[tokio::test(start_paused = true)]

@@ -31,26 +31,23 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 pub use config::{ClientEntry, Config, SecretHash};
 pub use grant::Grant;
 
 use super::target::decode;
+use crate::turns::{Ended, Turns, Who};
 use crate::{clock, metrics};
 use answer::Fault;
 use jwt::Unverified;
 use keys::Keys;
 use known::{Credential, Known};
 use memory::Memory;
-use request::TokenRequest;
+use request::{BODY_MAX, TokenRequest};
 
 /// How far the clocks of clients and gateways may be apart, in seconds.
 const LEEWAY: u64 = 5 * 60;
-
-/// Requests for tokens that are worked on at a time: the threads that they need are there for uploads, too.
-const ISSUING_MAX: usize = 4;
 
 /// How long a request for a token waits for its turn.
 const ISSUING_WAIT: Duration = Duration::from_secs(5);
@@ -104,7 +101,7 @@ pub struct Issuer {
     clients: Vec<Known>,
     keys: Arc<Keys>,
     memory: Arc<Memory>,
-    issuing: Arc<Semaphore>,
+    turns: Turns,
 }
 
 #[derive(Deserialize)]
@@ -162,10 +159,8 @@ impl Issuer {
         };
         let clients = config.clients.iter().map(Known::new).collect::<Result<_, _>>()?;
         let memory = before.map(|issuer| Arc::clone(&issuer.memory)).unwrap_or_default();
-        let issuing =
-            before.map_or_else(|| Arc::new(Semaphore::new(ISSUING_MAX)), |issuer| Arc::clone(&issuer.issuing));
         let (config, listener) = (config.clone(), listener.to_owned());
-        let issuer = Self { config, listener, clients, keys, memory, issuing };
+        let issuer = Self { config, listener, clients, keys, memory, turns: Turns::here() };
         issuer.memory.keep_clients(now(), |id| issuer.find(id).is_some());
         Ok(issuer)
     }
@@ -216,7 +211,7 @@ impl Issuer {
         issued
     }
 
-    /// Signing and comparing take a millisecond of CPU: off the runtime, and few at a time.
+    /// Signing and comparing take a millisecond of CPU: off the runtime, and in turn with uploads.
     async fn in_turn(
         self: &Arc<Self>,
         request: TokenRequest,
@@ -224,17 +219,16 @@ impl Issuer {
         base: String,
         address: IpAddr,
     ) -> Result<Value, Fault> {
-        let Ok(Ok(turn)) = timeout(ISSUING_WAIT, Arc::clone(&self.issuing).acquire_owned()).await else {
-            let text = "too many tokens are asked for at this moment; come back later";
-            return Err(Fault::later(90033, text, ISSUING_WAIT));
-        };
-        let issuer = Arc::clone(self);
-        let work = move || {
-            let issued = issuer.issue(&request, &tenant, &base, address);
-            drop(turn);
-            issued
-        };
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Fault::keys()))
+        let (issuer, who) = (Arc::clone(self), Who::at(address));
+        let work = self.turns.run(&who, BODY_MAX, move |_| issuer.issue(&request, &tenant, &base, address));
+        match timeout(ISSUING_WAIT, work).await {
+            Ok(Ok(issued)) => issued,
+            Ok(Err(Ended::Panicked)) => Err(Fault::keys()),
+            Ok(Err(Ended::Crowded)) | Err(_) => {
+                let text = "too many tokens are asked for at this moment; come back later";
+                Err(Fault::later(90033, text, ISSUING_WAIT))
+            }
+        }
     }
 
     fn issue(&self, request: &TokenRequest, tenant: &str, base: &str, address: IpAddr) -> Result<Value, Fault> {
@@ -271,8 +265,9 @@ impl Issuer {
         }))
     }
 
-    /// Counts failures, and answers nobody who had too many of them, be the proof right or wrong: guessing is no use. But who
-    /// was right at this address before never waits for what others do there.
+    /// Counts failures. Who is right gets through, also where others fail all the time; but guesses have a bound, beyond which
+    /// right ones are answered as wrong ones are, unless they were right at this address before. What is told is the same for
+    /// ids that are known here and for those that are not.
     fn throttled<'k>(
         &self,
         proved: Result<(&'k Known, Credential), Fault>,
@@ -285,14 +280,22 @@ impl Issuer {
             return proved;
         }
         let client = self.find(&request.client).map(|at| &*self.clients[at].entry.id);
-        let too_often = |after| Fault::later(50196, "this client failed too often here; come back later", after);
-        self.memory.may_fail(address, client).map_err(too_often)?;
-        match &proved {
-            Ok((_, credential)) => self.memory.proved(address, credential.0),
-            Err(fault) if fault.error == "invalid_client" => self.memory.failed(address, client),
-            Err(_) => {}
+        let is_looked_at = client.is_none_or(|client| self.memory.may_guess(address, client));
+        let fault = match proved {
+            Ok((known, credential)) if is_looked_at => {
+                self.memory.proved(address, credential.0);
+                return Ok((known, credential));
+            }
+            Ok(_) => request.proof.wrong(),
+            Err(fault) if fault.error == "invalid_client" => fault,
+            Err(fault) => return Err(fault),
+        };
+        if let Some(client) = client.filter(|_| is_looked_at) {
+            self.memory.guessed(address, client);
         }
-        proved
+        let too_often = |after| Fault::later(50196, "this client failed too often here; come back later", after);
+        self.memory.failed(address, &request.client).map_err(too_often)?;
+        Err(fault)
     }
 
     /// Who owns a token; the reason when it has the form of one and is not to be taken. `None` when it has not.

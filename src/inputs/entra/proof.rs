@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_lc_rs::constant_time;
 
 use super::answer::Fault;
+use super::certificate::Certificate;
 use super::jwt::Unverified;
 use super::known::{Credential, Known, sha256};
 use super::memory::Use;
@@ -44,7 +45,7 @@ impl Issuer {
                 }
             }
         }
-        found.ok_or_else(|| Fault::client(7_000_215, "this client id and secret are not known here together"))
+        found.ok_or_else(wrong_secret)
     }
 
     fn by_assertion(
@@ -55,16 +56,16 @@ impl Issuer {
         address: IpAddr,
         now: u64,
     ) -> Result<(&Known, Credential), Fault> {
-        let wrong = |text: &str| Fault::client(700_027, format!("client_assertion {text}"));
         let parsed = Unverified::parse(assertion).ok_or_else(|| wrong("is not a signed JWT"))?;
         let known = self.find(id).map(|at| &self.clients[at]);
-        let certificates = known.map(|known| known.certificates.as_slice()).unwrap_or_default();
-        let signed_by = certificates
-            .iter()
-            .find_map(|certificate| Some((certificate, parsed.verify::<AssertionClaims>(&certificate.key)?)));
-        let (Some(known), Some((certificate, claims))) = (known, signed_by) else {
-            return Err(wrong("is not signed with RS256, PS256 or ES256 by a certificate of this client"));
-        };
+        let mut signed_by = None;
+        for (certificate, is_own) in self.checked_with(known, &parsed.algorithm) {
+            let claims = parsed.verify::<AssertionClaims>(&certificate.key);
+            if is_own && signed_by.is_none() {
+                signed_by = claims.map(|claims| (certificate, claims));
+            }
+        }
+        let (Some(known), Some((certificate, claims))) = (known, signed_by) else { return Err(unsigned()) };
         if !certificate.is_valid(now) {
             return Err(wrong("is signed by a certificate that is not valid now; give the client a new one"));
         }
@@ -94,4 +95,44 @@ impl Issuer {
             }
         }
     }
+    /// The certificates that an assertion with this algorithm is checked with: the client's own, filled up with others' to as
+    /// many as any client has. So it takes the same time whether the client is known, and how many it has.
+    pub(super) fn checked_with<'c>(
+        &'c self,
+        client: Option<&'c Known>,
+        algorithm: &str,
+    ) -> Vec<(&'c Certificate, bool)> {
+        let fitting = |known: &'c Known| -> Vec<&'c Certificate> {
+            known.certificates.iter().filter(|certificate| certificate.key.takes(algorithm)).collect()
+        };
+        let own = client.map(fitting).unwrap_or_default();
+        let all: Vec<Vec<_>> = self.clients.iter().map(fitting).collect();
+        let most = all.iter().map(Vec::len).max().unwrap_or_default();
+        let is_own = |certificate: &Certificate| own.iter().any(|own| std::ptr::eq(*own, certificate));
+        let others = all.iter().flatten().copied().filter(|certificate| !is_own(certificate));
+        let own = own.iter().map(|certificate| (*certificate, true));
+        own.chain(others.map(|certificate| (certificate, false))).take(most).collect()
+    }
+}
+
+impl Proof {
+    /// What is said of a proof of this kind that is none.
+    pub(super) fn wrong(&self) -> Fault {
+        match self {
+            Self::Secret(_) => wrong_secret(),
+            Self::Assertion(_) => unsigned(),
+        }
+    }
+}
+
+fn wrong_secret() -> Fault {
+    Fault::client(7_000_215, "this client id and secret are not known here together")
+}
+
+fn unsigned() -> Fault {
+    wrong("is not signed with RS256, PS256 or ES256 by a certificate of this client")
+}
+
+fn wrong(text: &str) -> Fault {
+    Fault::client(700_027, format!("client_assertion {text}"))
 }

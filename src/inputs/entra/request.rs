@@ -14,6 +14,9 @@ use crate::values::Secret;
 /// The largest form that is read.
 pub const BODY_MAX: u64 = 64 << 10;
 
+/// Memory for all forms of one listener that are read at a time; most are two or four thousand bytes.
+pub const FORMS_MAX: u64 = 1 << 20;
+
 /// The kind of assertion that is taken (RFC 7523).
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 

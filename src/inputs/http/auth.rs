@@ -16,6 +16,9 @@ use crate::event::{Binding, Client};
 use crate::inputs::entra::{Grant, Issuer};
 use crate::values::Network;
 
+/// Most that is kept of what a client calls itself.
+const AGENT_MAX: usize = 128;
+
 /// Who may use a listener. With nothing configured, only clients of a listener on a loopback address are let in.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -48,7 +51,8 @@ pub struct Token {
     /// Clients of one group share duplicate detection. Default: each token is on its own.
     #[serde(default)]
     pub group: Option<String>,
-    /// Computers that it may speak for, with `*` for any part; see `identity.policy`.
+    /// Computers that it may speak for, with `*` for any part; see `identity.policy`. A name without a dot stands for that
+    /// computer in any domain: write the full name where several domains share one.
     #[serde(default)]
     pub hosts: Vec<String>,
     /// Azure resource ids that it may name, with `*` for any part; see `identity.policy`.
@@ -65,7 +69,9 @@ pub struct Certificate {
     /// Clients of one group share duplicate detection. Default: each certificate name is on its own.
     #[serde(default)]
     pub group: Option<String>,
-    /// Computers that it may speak for, with `*` for any part; see `identity.policy`. Default: the names in the certificate.
+    /// Computers that it may speak for, with `*` for any part, and a name without a dot in any domain; see `identity.policy`.
+    /// Default: the names in the certificate, to the letter: a `*` in one stands for nothing, and a name without a dot for no
+    /// computer in a domain.
     #[serde(default)]
     pub hosts: Vec<String>,
     /// Azure resource ids that it may name, with `*` for any part; see `identity.policy`.
@@ -193,7 +199,7 @@ impl Gate {
         let grant = self.issued(headers);
         let client = self.known(peer, headers, grant.as_ref(), network)?;
         let address = Some(peer.address.to_canonical());
-        let client = Client { address, identities: Arc::clone(&peer.certificate), ..client };
+        let client = Client { address, agent: agent(headers), identities: Arc::clone(&peer.certificate), ..client };
         Ok(Admitted { client, grant: grant.and_then(Result::ok) })
     }
 
@@ -276,13 +282,13 @@ impl Gate {
         }
         let listed = &self.config.client_certificates;
         if listed.is_empty() {
-            let binding = binding(&peer.certificate, &[]);
+            let binding = Binding { names: Arc::clone(&peer.certificate), ..Binding::default() };
             return peer.certificate.first().map(|name| Client { binding, ..client(name, None, "certificate") });
         }
         let known = |name: &String| listed.iter().find(|entry| entry.name.eq_ignore_ascii_case(name));
         let entry = peer.certificate.iter().find_map(known)?;
-        let hosts = if entry.hosts.is_empty() { &*peer.certificate } else { &*entry.hosts };
-        let binding = binding(hosts, &entry.resource_ids);
+        let names = if entry.hosts.is_empty() { Arc::clone(&peer.certificate) } else { Arc::default() };
+        let binding = Binding { names, ..binding(&entry.hosts, &entry.resource_ids) };
         Some(Client { binding, ..client(&entry.name, entry.group.as_deref(), "certificate") })
     }
 }
@@ -296,7 +302,14 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn binding(hosts: &[String], resource_ids: &[String]) -> Binding {
-    Binding { hosts: hosts.into(), resource_ids: resource_ids.into() }
+    Binding { hosts: hosts.into(), resource_ids: resource_ids.into(), ..Binding::default() }
+}
+
+/// What a client calls itself, as far as it can be shown.
+fn agent(headers: &HeaderMap) -> Option<Arc<str>> {
+    let told = headers.get(header::USER_AGENT)?.as_bytes();
+    let printable = |byte: &u8| if matches!(byte, 0x20..=0x7e) { char::from(*byte) } else { '?' };
+    Some(told.iter().take(AGENT_MAX).map(printable).collect::<String>().into())
 }
 
 /// A client by the kind of what it showed; without a group it is its own scope.

@@ -118,3 +118,27 @@ fn hashes_must_be_hashes_and_repeated_headers_are_no_token() {
     twice.append(header::AUTHORIZATION, "Bearer other".parse().expect("a header"));
     assert_eq!(scope(&gate, &peer("10.0.0.1", &[]), &twice), Err(Denied::Token));
 }
+
+#[test]
+fn the_names_in_a_certificate_bind_to_the_letter_and_hosts_of_its_entry_are_patterns() {
+    let names = ["*", "*.plant.example"];
+    let any = Gate::new(&Config::default(), false, true, None);
+    let entry = |hosts: &[&str]| Certificate {
+        name: "*".to_owned(),
+        group: None,
+        hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+        resource_ids: Vec::new(),
+    };
+    let listed = |hosts| Config { client_certificates: vec![entry(hosts)], ..Config::default() };
+    let unbound = Gate::new(&listed(&[]), false, true, None);
+    let binding = |gate: &Gate| {
+        let admitted = gate.admit(&peer("10.0.0.1", &names), &HeaderMap::new()).expect("it is let in");
+        admitted.client.binding
+    };
+    for gate in [any, unbound] {
+        let binding = binding(&gate);
+        assert_eq!((binding.hosts.len(), &*binding.names), (0, &names.map(str::to_owned)[..]));
+    }
+    let bound = binding(&Gate::new(&listed(&["web*"]), false, true, None));
+    assert_eq!((&*bound.hosts, bound.names.len()), (&["web*".to_owned()][..], 0));
+}

@@ -1,88 +1,14 @@
 //! Bodies: collected whole, within limits of size, time, rate and memory.
-//!
-//! All bodies of a listener, or of several, share one [`Memory`]. A body takes what its buffers need before they grow and gives
-//! it back when the upload is over, so that many slow or swollen bodies together cannot use more than was set aside for them.
 
 use std::error::Error;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::limits::Config;
-
-/// Memory is counted in units of so many bytes.
-const UNIT: u64 = 1 << 10;
-/// The most memory that can be counted.
-pub const MEMORY_LIMIT_MAX: u64 = (u32::MAX as u64 >> 4) * UNIT;
-
-/// Memory for the bodies of one listener.
-#[derive(Debug, Clone)]
-pub struct Memory {
-    room: Arc<Semaphore>,
-    bytes: u64,
-}
-
-/// A share of a [`Memory`], given back on drop.
-#[derive(Debug)]
-pub struct Share {
-    memory: Memory,
-    permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Memory {
-    /// So many bytes, at most [`MEMORY_LIMIT_MAX`].
-    pub fn new(bytes: u64) -> Self {
-        let bytes = bytes.min(MEMORY_LIMIT_MAX);
-        Self { room: Arc::new(Semaphore::new(units(bytes) as usize)), bytes }
-    }
-
-    /// An empty share.
-    pub fn share(&self) -> Share {
-        Share { memory: self.clone(), permit: None }
-    }
-}
-
-impl Share {
-    /// The largest that it can become, when nobody else has a share.
-    pub fn most(&self) -> u64 {
-        self.memory.bytes
-    }
-
-    /// Makes the share at least so many bytes large. `Err` when the memory is used up.
-    pub fn grow_to(&mut self, bytes: u64) -> Result<(), NoMemory> {
-        let held = self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) as u32;
-        let more = units(bytes).saturating_sub(held);
-        if more == 0 {
-            return Ok(());
-        }
-        let more = Arc::clone(&self.memory.room).try_acquire_many_owned(more).map_err(|_| NoMemory)?;
-        match &mut self.permit {
-            Some(permit) => permit.merge(more),
-            none => *none = Some(more),
-        }
-        Ok(())
-    }
-
-    /// Gives back what is above so many bytes.
-    pub fn shrink_to(&mut self, bytes: u64) {
-        let Some(permit) = &mut self.permit else { return };
-        let spare = permit.num_permits().saturating_sub(units(bytes) as usize);
-        drop(permit.split(spare));
-    }
-}
-
-fn units(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
-}
-
-/// The memory of the listener's bodies is used up for now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the memory for uploads is used up")]
-pub struct NoMemory;
+pub use super::memory::{MEMORY_LIMIT_MAX, Memory, NoMemory, Share};
 
 /// Why a body was not collected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -187,6 +113,7 @@ mod tests {
     use http_body_util::{Full, StreamBody};
 
     use super::*;
+    use crate::turns::Who;
     use crate::values::ByteSize;
 
     fn dripping(every: Duration, bytes: usize) -> impl http_body::Body<Data = Bytes, Error = Infallible> + Unpin {
@@ -201,7 +128,7 @@ mod tests {
         let limits = Config::default();
         let started = Instant::now();
         let body = dripping(Duration::from_secs(1), 1);
-        let result = collect(body, None, &limits, &mut Memory::new(1 << 20).share()).await;
+        let result = collect(body, None, &limits, &mut Memory::new(1 << 20).share(&Who::default())).await;
         assert!(matches!(result, Err(BodyError::Slow { .. })), "{result:?}");
         assert!(started.elapsed() < Duration::from_secs(12), "{:?}", started.elapsed());
     }
@@ -210,7 +137,7 @@ mod tests {
     async fn a_steady_body_without_end_is_given_up_at_the_deadline() {
         let started = Instant::now();
         let body = dripping(Duration::from_secs(1), 4096);
-        let result = collect(body, None, &Config::default(), &mut Memory::new(1 << 30).share()).await;
+        let result = collect(body, None, &Config::default(), &mut Memory::new(1 << 30).share(&Who::default())).await;
         assert!(matches!(result, Err(BodyError::Slow { .. })), "{result:?}");
         assert_eq!(started.elapsed().as_secs(), 60);
     }
@@ -223,23 +150,21 @@ mod tests {
         };
         let memory = Memory::new(1 << 20);
         for (declared, taken) in [(Some(512 << 10), 512 << 10), (None, 640 << 10)] {
-            let mut share = memory.share();
+            let mut share = memory.share(&Who::default());
             let body = collect(pieces(), declared, &Config::default(), &mut share).await.unwrap();
             assert_eq!(body.len(), 512 << 10);
-            let left = memory.share().grow_to((1 << 20) - taken);
-            assert_eq!(left, Ok(()), "{declared:?}");
-            assert_eq!(memory.share().grow_to((1 << 20) - taken + 1), Err(NoMemory), "{declared:?}");
+            assert_eq!(memory.held(), taken, "{declared:?}");
             share.shrink_to(body.len() as u64);
-            assert_eq!(memory.share().grow_to(512 << 10), Ok(()));
+            assert_eq!(memory.held(), 512 << 10);
         }
-        assert_eq!(memory.share().grow_to(1 << 20), Ok(()), "all of it is given back");
+        assert_eq!(memory.held(), 0, "all of it is given back");
     }
 
     #[tokio::test]
     async fn what_can_never_find_room_is_too_large_and_not_too_early() {
         let memory = Memory::new(4096);
         let body = Full::new(Bytes::from(vec![b'x'; 4097]));
-        let result = collect(body, None, &Config::default(), &mut memory.share()).await;
+        let result = collect(body, None, &Config::default(), &mut memory.share(&Who::default())).await;
         assert_eq!(result, Err(BodyError::TooLarge { limit: 4096 }));
     }
 
@@ -249,16 +174,10 @@ mod tests {
         let memory = Memory::new(1 << 20);
         let too_large = Err(BodyError::TooLarge { limit: 10 });
         let eleven = || Full::new(Bytes::from_static(b"hello world"));
-        assert_eq!(collect(eleven(), None, &limits, &mut memory.share()).await, too_large);
-        assert_eq!(collect(eleven(), Some(11), &limits, &mut memory.share()).await, too_large);
-        let whole = collect(Full::new(Bytes::from_static(b"hello")), Some(5), &limits, &mut memory.share()).await;
+        let share = || memory.share(&Who::default());
+        assert_eq!(collect(eleven(), None, &limits, &mut share()).await, too_large);
+        assert_eq!(collect(eleven(), Some(11), &limits, &mut share()).await, too_large);
+        let whole = collect(Full::new(Bytes::from_static(b"hello")), Some(5), &limits, &mut share()).await;
         assert_eq!(whole.as_deref(), Ok(&b"hello"[..]));
-
-        let tight = Memory::new(4096);
-        let mut share = tight.share();
-        assert_eq!(share.grow_to(4096), Ok(()));
-        assert_eq!(tight.share().grow_to(1), Err(NoMemory));
-        drop(share);
-        assert_eq!(tight.share().grow_to(1), Ok(()));
     }
 }

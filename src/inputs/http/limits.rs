@@ -16,7 +16,8 @@ pub struct Config {
     /// The largest body once decompressed; above it 413. Default 64 MiB. There is no limit on the ratio: honest uploads
     /// reach 290 to 1.
     pub body_max: ByteSize,
-    /// Memory for all bodies of this listener together, until they are in the spool; above it 503 with Retry-After. At least
+    /// Memory for all bodies of this listener together, until they are in the spool; above it 503 with Retry-After. An eighth
+    /// is only for clients that hold little, and of the rest no client gets more than three times what is left free. At least
     /// `wire_max` + `body_max`. Default: one share for all listeners that name none, three eighths of what this process may
     /// use (the limit of its container, or the machine's memory), at most 256 MiB. Where that is less than `wire_max` +
     /// `body_max`, larger bodies get 413.
@@ -68,6 +69,20 @@ impl Config {
     /// Connections at once to one of so many listeners, where there is so much memory.
     pub fn max_connections(&self, listeners: usize, shares: &Shares) -> usize {
         self.max_connections.unwrap_or_else(|| shares.connections(listeners))
+    }
+
+    /// Whether both limit connections alike. What limits single requests can be changed while a listener runs.
+    pub fn limits_connections_like(&self, other: &Self) -> bool {
+        let requests_of_other = Self {
+            wire_max: other.wire_max,
+            body_max: other.body_max,
+            memory_max: other.memory_max,
+            body_timeout: other.body_timeout,
+            rate_min: other.rate_min,
+            rate_grace: other.rate_grace,
+            ..self.clone()
+        };
+        requests_of_other == *other
     }
 
     /// What contradicts itself, with the key and what would be right.

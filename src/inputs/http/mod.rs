@@ -4,5 +4,6 @@ pub mod auth;
 pub mod body;
 pub mod decompress;
 pub mod limits;
+mod memory;
 pub mod readable;
 pub mod reply;

@@ -7,18 +7,18 @@ use std::io::Cursor;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
 
 use super::body::{NoMemory, Share};
 use crate::event::from_evtx::{self, Damage, Found, Log};
 use crate::event::from_utf16::{self, Order, Transcoder};
 use crate::event::{Damaged, Presence, Syntax};
+use crate::turns::{Ended, Turn, Turns, Who};
 
 /// The longest that the reading of one event log may take. 64 MiB of honest log take about a second.
 const TIME_MAX: Duration = Duration::from_secs(10);
 /// What the reading of a log takes beside the log and its text: the tree of a record, and templates.
 const WORKING_ROOM: u64 = 32 << 20;
-/// How the text grows.
+/// How the text grows, and how much of a text is read before others may be due.
 const STEP: u64 = 1 << 20;
 
 /// A body as text, behind it what could not be made text.
@@ -61,6 +61,38 @@ pub fn is_packed(body: &[u8]) -> bool {
     body.starts_with(from_evtx::MAGIC) || from_utf16::order(body).is_some()
 }
 
+/// Makes a body readable in its client's turn.
+///
+/// # Errors
+///
+/// As [`read`], and when its turn does not come.
+pub async fn in_turn(
+    turns: &Turns,
+    who: &Who,
+    body: Bytes,
+    syntax: Syntax,
+    limit: u64,
+    mut share: Share,
+    presence: Presence,
+) -> Result<(Readable, Share), ReadError> {
+    if !is_packed(&body) {
+        return Ok((Readable { body, damaged: Vec::new() }, share));
+    }
+    // A log is large work however short it is: what its chunks cost is not told by their bytes.
+    let beside = if body.starts_with(from_evtx::MAGIC) { WORKING_ROOM } else { 0 };
+    let bytes = body.len() as u64 + beside;
+    let work = move |turn: &Turn| {
+        let readable = read(body, syntax, limit, &mut share, turn, &presence)?;
+        Ok((readable, share))
+    };
+    turns.run(who, bytes, work).await.unwrap_or_else(|ended| {
+        Err(match ended {
+            Ended::Panicked => ReadError::Damaged("it cannot be read".to_owned()),
+            Ended::Crowded => NoMemory.into(),
+        })
+    })
+}
+
 /// Makes a body readable, with at most `limit` bytes of text. `share` grows with it, before it does, and is in the end what the
 /// text takes.
 ///
@@ -72,15 +104,16 @@ pub fn read(
     syntax: Syntax,
     limit: u64,
     share: &mut Share,
+    turn: &Turn,
     presence: &Presence,
 ) -> Result<Readable, ReadError> {
     let (text, damaged) = if body.starts_with(from_evtx::MAGIC) {
         if syntax == Syntax::JsonArray {
             return Err(ReadError::NotHere);
         }
-        read_log(&body, limit, share, presence)?
+        read_log(&body, limit, share, turn, presence)?
     } else if let Some(order) = from_utf16::order(&body) {
-        (read_wide(&body, order, limit, share)?, Vec::new())
+        (read_wide(&body, order, limit, share, turn)?, Vec::new())
     } else {
         return Ok(Readable { body, damaged: Vec::new() });
     };
@@ -91,11 +124,14 @@ pub fn read(
 }
 
 /// Text in UTF-16 as UTF-8.
-fn read_wide(body: &[u8], order: Order, limit: u64, share: &mut Share) -> Result<Vec<u8>, ReadError> {
+fn read_wide(body: &[u8], order: Order, limit: u64, share: &mut Share, turn: &Turn) -> Result<Vec<u8>, ReadError> {
     grow(share, body.len() as u64 * 5 / 2)?;
     let mut text = Vec::with_capacity(body.len());
     let mut transcoder = Transcoder::new(order);
-    transcoder.push(body, &mut text);
+    for piece in body.chunks(STEP as usize) {
+        turn.give_way();
+        transcoder.push(piece, &mut text);
+    }
     transcoder.finish(&mut text);
     if text.len() as u64 > limit {
         return Err(ReadError::TooLarge { limit });
@@ -108,9 +144,10 @@ fn read_log(
     log: &Bytes,
     limit: u64,
     share: &mut Share,
+    turn: &Turn,
     presence: &Presence,
 ) -> Result<(Vec<u8>, Vec<Damaged>), ReadError> {
-    let until = Instant::now() + TIME_MAX;
+    let worked_before = turn.used();
     let opened = Log::open(Cursor::new(log)).map_err(ReadError::Damaged)?;
     let mut text = Text { text: Vec::new(), limit, beside: log.len() as u64 + WORKING_ROOM, share };
     let mut damage: Vec<Damage> = Vec::new();
@@ -118,7 +155,8 @@ fn read_log(
         if presence.has_gone() {
             return Err(ReadError::Gone);
         }
-        if Instant::now() > until {
+        turn.give_way();
+        if turn.used() - worked_before > TIME_MAX {
             return Err(ReadError::TooSlow);
         }
         match found {
@@ -186,7 +224,8 @@ mod tests {
     const LIMIT: u64 = 4 << 20;
 
     fn readable(body: Vec<u8>, limit: u64) -> Result<Readable, ReadError> {
-        read(body.into(), Syntax::Sniff, limit, &mut Memory::new(128 << 20).share(), &Presence::default())
+        let mut share = Memory::new(128 << 20).share(&Who::default());
+        read(body.into(), Syntax::Sniff, limit, &mut share, &Turn::alone(), &Presence::default())
     }
 
     fn upload(Readable { body, damaged }: Readable) -> Upload {
@@ -246,11 +285,11 @@ mod tests {
         let wide: Vec<u8> = "<Event/>".repeat(1 << 18).encode_utf16().flat_map(u16::to_le_bytes).collect();
         for (body, all, free) in [(log(100), 64 << 20, 40 << 20), (wide, 12 << 20, 6 << 20)] {
             let memory = Memory::new(all);
-            let mut share = memory.share();
-            let read = read(body.into(), Syntax::Sniff, 32 << 20, &mut share, &Presence::default());
+            let mut share = memory.share(&Who::default());
+            let read = read(body.into(), Syntax::Sniff, 32 << 20, &mut share, &Turn::alone(), &Presence::default());
             assert!(read.is_ok());
-            assert_eq!(memory.share().grow_to(free), Ok(()));
-            assert_eq!(memory.share().grow_to(all), Err(NoMemory), "but the text has its share");
+            let held = memory.held();
+            assert!((1..=all - free).contains(&held), "{held}: the text has its share and no more");
         }
     }
 
@@ -259,14 +298,16 @@ mod tests {
         assert_eq!(readable(log(100), 50_000), Err(ReadError::TooLarge { limit: 50_000 }));
         assert!(matches!(readable(b"ElfFile\0".to_vec(), LIMIT), Err(ReadError::Damaged(_))));
         let memory = Memory::new(64 << 20);
-        let read_with = |share: &mut Share| read(log(100).into(), Syntax::Sniff, LIMIT, share, &Presence::default());
-        let (mut others, mut share) = (memory.share(), memory.share());
+        let read_with = |share: &mut Share| {
+            read(log(100).into(), Syntax::Sniff, LIMIT, share, &Turn::alone(), &Presence::default())
+        };
+        let [mut others, mut share] = [(); 2].map(|()| memory.share(&Who::default()));
         others.grow_to(60 << 20).expect("there is room");
         assert!(matches!(read_with(&mut share), Err(ReadError::NoMemory(_))), "it passes");
-        let never = read_with(&mut Memory::new(1 << 20).share());
+        let never = read_with(&mut Memory::new(1 << 20).share(&Who::default()));
         assert_eq!(never.map(|_| ()), Err(ReadError::TooLarge { limit: 1 << 20 }), "it does not pass");
-        let here =
-            read(log(1).into(), Syntax::JsonArray, LIMIT, &mut Memory::new(128 << 20).share(), &Presence::default());
+        let mut share = Memory::new(128 << 20).share(&Who::default());
+        let here = read(log(1).into(), Syntax::JsonArray, LIMIT, &mut share, &Turn::alone(), &Presence::default());
         assert_eq!(here, Err(ReadError::NotHere));
     }
 }

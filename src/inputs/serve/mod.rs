@@ -133,15 +133,11 @@ impl Listener {
     }
 }
 
-/// The certificates of a listener. What keeps clients out is told.
+/// The certificates of a listener.
 pub fn load_tls(config: &Config, state_dir: &Path) -> Result<ServerTls, BindError> {
     let name = &config.name;
     let loaded = ServerTls::load(&config.tls, state_dir, tls_server::HTTP);
-    let loaded = loaded.map_err(|source| BindError::Tls { name: name.clone(), source })?;
-    if let Some(warning) = config.tls.warning() {
-        tracing::warn!(listener = name, "{warning}");
-    }
-    Ok(loaded)
+    loaded.map_err(|source| BindError::Tls { name: name.clone(), source })
 }
 
 /// Serves connections as far as `stages` are; at their end waits for requests in flight up to `drain_timeout`, then cuts.

@@ -102,7 +102,7 @@ impl Session {
     }
 
     /// Since when nothing is in flight; `None` while something is.
-    fn quiet_since(&self) -> Option<Instant> {
+    pub fn quiet_since(&self) -> Option<Instant> {
         let state = self.lock();
         (state.in_flight == 0).then_some(state.quiet_since)
     }

@@ -28,7 +28,7 @@ impl File {
     /// Builds it from a configuration without problems. Touches no file: the directory is opened with the first batch,
     /// so that after a reload the new output can wait until the old one lets go of it.
     pub(in crate::outputs) fn new(config: &Config, state_dir: &Path) -> Self {
-        let writer = Writer::new(state_dir.join(&config.directory), config.rotate_at.as_u64(), config.keep_files);
+        let writer = Writer::new(config.directory(state_dir), config.rotate_at.as_u64(), config.keep_files);
         Self::with_writer(config, writer)
     }
 

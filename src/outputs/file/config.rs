@@ -1,12 +1,12 @@
 //! The configuration of a file output.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::outputs::config::Problems;
-use crate::values::{ByteSize, Span};
+use crate::values::{ByteSize, PlaceToKeep, Span};
 
 /// Files of NDJSON, `events-00000001.ndjson` and so on, in a directory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -15,8 +15,9 @@ pub struct Config {
     /// The output's name, in metrics and logs. Letters, digits, `-` and `_`. Required. A new name starts a new read
     /// position: it gets the events that are spooled from then on.
     pub name: String,
-    /// Where the files are, relative to `state_dir`. Created when missing. One output each. Default `out`.
-    pub directory: PathBuf,
+    /// Where the files are. Created when missing. One output each. Default: `out` in `state_dir`.
+    #[schemars(with = "Option<PlaceToKeep>")]
+    pub directory: Option<PathBuf>,
     /// A file that has reached this size is closed and the next one begun. Default 256 MiB: small enough to move around.
     pub rotate_at: ByteSize,
     /// How many files to keep, the current one included; the oldest are deleted, and the events in them are gone.
@@ -34,7 +35,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             name: String::new(),
-            directory: PathBuf::from("out"),
+            directory: None,
             rotate_at: ByteSize::mib(256),
             keep_files: 0,
             max_batch: ByteSize::mib(4),
@@ -45,10 +46,14 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Where the files are, for a gateway that keeps its state there.
+    pub(in crate::outputs) fn directory(&self, state_dir: &Path) -> PathBuf {
+        self.directory.clone().unwrap_or_else(|| state_dir.join("out"))
+    }
+
     pub(in crate::outputs) fn find_problems(&self, problems: &mut Problems) {
-        problems.check("directory", !self.directory.as_os_str().is_empty(), || {
-            "must be a directory, such as \"out\"".to_owned()
-        });
+        let is_named = self.directory.as_ref().is_none_or(|directory| !directory.as_os_str().is_empty());
+        problems.check("directory", is_named, || "must be a directory, such as \"/srv/events\"".to_owned());
         problems.check("rotate_at", self.rotate_at.as_u64() > 0, || "must be above 0".to_owned());
         problems.check_batch(self.max_batch.as_usize(), self.max_batch_events);
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::outputs::body::{Compression, Shape};
 use crate::outputs::config::{Endpoint, Problems};
-use crate::values::{ByteSize, Secret, Span};
+use crate::values::{ByteSize, FileToRead, Secret, Span};
 
 /// Headers that belong to the client.
 const RESERVED: [HeaderName; 5] = [CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, TRANSFER_ENCODING];
@@ -31,6 +31,7 @@ pub struct Config {
     /// is an ambiguous answer.
     pub timeout: Span,
     /// PEM file of the certificate authorities to trust, instead of the system's. Default: the system's.
+    #[schemars(with = "Option<FileToRead>")]
     pub ca_file: Option<PathBuf>,
     /// Most bytes of a request before compression. Default 1 MB, the common limit of web servers.
     pub max_batch: ByteSize,

@@ -195,7 +195,8 @@ impl Cache {
                 self.count(if mends == Mends::ByHand { "refused" } else { "failed" });
                 let pause = pause(state.failures, mends, retry_after);
                 let advice = error.advice.as_deref().unwrap_or_default();
-                tracing::warn!(identity = self.kind, error = %error, advice, next_try = ?pause, "no token");
+                let next_try_seconds = pause.as_secs_f64();
+                tracing::warn!(identity = self.kind, error = %error, advice, next_try_seconds, "no token");
                 state.failures = state.failures.saturating_add(1);
                 state.failed = Some(Failed { error: error.clone(), next_try: Instant::now() + pause });
                 Err(error)

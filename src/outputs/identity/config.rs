@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{arc, entra, metadata};
 use crate::outputs::config::Problems;
-use crate::values::Secret;
+use crate::values::{FileToRead, PlaceToKeep, Secret};
 
 /// Who Gatepost is at Microsoft Entra ID. `kind` says how it proves that.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -40,9 +40,11 @@ pub enum Config {
         /// The application (client) id.
         client_id: String,
         /// The certificate: PEM (with the key, or with the key in `key`), or PKCS#12 (`.pfx`, `.p12`).
+        #[schemars(with = "FileToRead")]
         certificate: PathBuf,
         /// The private key in PEM, when it is not in `certificate`.
         #[serde(default)]
+        #[schemars(with = "Option<FileToRead>")]
         key: Option<PathBuf>,
         /// The password of a PKCS#12 file. Default: none.
         #[serde(default)]
@@ -76,6 +78,7 @@ pub enum Config {
         endpoint: Option<String>,
         /// The folder of the agent's challenge files. Default: the agent's own on this system.
         #[serde(default)]
+        #[schemars(with = "Option<PlaceToKeep>")]
         key_dir: Option<PathBuf>,
     },
     /// A workload identity: a token of another issuer (Kubernetes, GitHub) that Entra trusts, in a file that somebody renews.
@@ -85,6 +88,7 @@ pub enum Config {
         /// The application (client) id.
         client_id: String,
         /// The file with the other issuer's token.
+        #[schemars(with = "PlaceToKeep")]
         token_file: PathBuf,
         /// Where tokens are asked for, when it is not the cloud's own: `https://host`.
         #[serde(default)]

@@ -70,7 +70,7 @@ impl Workspace {
             identity: config.identity.clone(),
             scope: scope.clone(),
             proxy: config.proxy.clone(),
-            ca_file: config.ca_file.clone(),
+            authorities: config.ca_file.as_ref().and_then(|path| std::fs::read(path).ok()),
         };
         let tokens = shared
             .tokens(holder, || Tokens::new(&config.identity, config.cloud, &scope, client.clone()))
@@ -94,6 +94,16 @@ impl Workspace {
             timeout,
         })
     }
+}
+
+/// What keeps a workspace from being built: of its trusted authorities, and of its identity.
+pub(in crate::outputs) fn faults(config: &Config) -> Vec<BuildError> {
+    let identity = || {
+        let nobody = HttpClient::new(&Trust::Nobody, CONNECT_TIMEOUT).ok()?;
+        let source = Tokens::new(&config.identity, config.cloud, config.cloud.monitor(), nobody).err()?;
+        Some(BuildError::Identity { output: config.name.clone(), source })
+    };
+    http_client(config).err().into_iter().chain(identity()).collect()
 }
 
 fn words(config: &Config) -> Words {

@@ -10,7 +10,7 @@ use crate::net::http_proxy;
 use crate::outputs::body::Compression;
 use crate::outputs::config::{Endpoint, Problems, is_plain};
 use crate::outputs::identity::{self, Cloud};
-use crate::values::{ByteSize, Span};
+use crate::values::{ByteSize, FileToRead, Span};
 
 /// Azure is reported to drop larger requests after it has taken them.
 const PLAIN_MAX: ByteSize = ByteSize::mib(50);
@@ -63,6 +63,7 @@ pub struct Config {
     /// out of a request that was sent is an ambiguous answer.
     pub timeout: Span,
     /// PEM file of the certificate authorities to trust, instead of the system's. Default: the system's.
+    #[schemars(with = "Option<FileToRead>")]
     pub ca_file: Option<PathBuf>,
     /// An HTTP proxy for endpoints and Entra ID. Default: none. Metadata services of this machine are never asked through it.
     pub proxy: Option<http_proxy::Config>,

@@ -13,5 +13,6 @@ mod shorten;
 mod wire;
 
 pub use client::Workspace;
+pub(in crate::outputs) use client::faults;
 pub use config::{Config, Target};
 pub(in crate::outputs) use quota::Quota;

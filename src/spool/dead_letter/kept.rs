@@ -1,8 +1,10 @@
-//! How many letters are kept at least, noted beside their directory, so that letters that have gone are missed.
+//! How many letters are kept at least, and how many were given up for newer ones, noted beside their directory.
 //!
 //! A line that is gone leaves no trace in the files themselves. The note is written now and then and not with every letter;
-//! it is lowered before letters are removed, so it never promises more than there is.
+//! it is lowered before letters are removed, so it never promises more than there is. What is given up is noted, with the
+//! files that hold it, before these go: a crash in between neither loses that count nor counts twice.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,12 +16,18 @@ use super::super::sealed::{self, Seal};
 use super::{read_file, replace};
 
 /// What is noted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Kept {
     /// So many letters, or more.
     pub(super) letters: u64,
     /// This number has been given, and all below it.
     pub(super) last_id: u64,
+    /// Letters that were given up for newer ones, by input.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) displaced: BTreeMap<String, u64>,
+    /// The numbers of files whose letters are counted there, and which may be on the disk still.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) dropping: Vec<u64>,
 }
 
 /// The note of one directory.
@@ -41,8 +49,8 @@ impl Note {
         Self { fs: Arc::clone(fs), path, written }
     }
 
-    pub(super) fn written(&self) -> Kept {
-        self.written
+    pub(super) fn written(&self) -> &Kept {
+        &self.written
     }
 
     /// Makes another note durable, if it is another one.

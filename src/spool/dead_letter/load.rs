@@ -1,15 +1,17 @@
 //! Opening the letters: what is in the directory, and what is not there any more.
 //!
 //! No file keeps the others from being read. Lines that are damaged are put aside, so that they are told once; what is
-//! missing of the noted number is told, too.
+//! missing of the noted number is told, too. Files of the version before have letters of several owners: they are divided.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::super::fs::{DirEntry, Fs};
 use super::kept::Note;
-use super::{DeadLetters, Segment, Waiting, kind, lines, read_file, replace};
+use super::shares::{Owner, Segment, Shares};
+use super::{DeadLetters, Room, Waiting, lines, read_file, replace};
 
 /// No letter takes less.
 const LETTER_MIN: u64 = 64;
@@ -26,62 +28,89 @@ pub struct Damage {
 impl DeadLetters {
     /// No letters, in place of a directory that cannot be used: none is kept until a new start can use it.
     pub fn unusable(fs: Arc<dyn Fs>, dir: &Path) -> Self {
-        Self::without_files(fs, dir, 0, true)
+        Self::without_files(fs, dir, Room::within(0), true)
     }
 
-    fn without_files(fs: Arc<dyn Fs>, dir: &Path, max_bytes: u64, read_only: bool) -> Self {
+    fn without_files(fs: Arc<dyn Fs>, dir: &Path, room: Room, read_only: bool) -> Self {
         let note = Note::read(&fs, dir);
+        let noted = note.written().clone();
         Self {
             fs,
             dir: dir.to_owned(),
-            max_bytes,
-            segments: Vec::new(),
-            next_id: note.written().last_id + 1,
+            room,
+            outputs: Default::default(),
+            shares: Shares::default(),
+            next_id: noted.last_id + 1,
             read_only,
             waiting: Waiting::new(),
-            roll: false,
+            displaced: noted.displaced,
+            dropping: noted.dropping,
+            displacing: Default::default(),
+            inputs_are_full: false,
             damage: Damage::default(),
             note,
         }
     }
 
-    pub(super) fn load(fs: Arc<dyn Fs>, dir: &Path, max_bytes: u64, read_only: bool) -> io::Result<Self> {
+    /// Opens them for writing: what a crash left to do is done, and files of several owners are divided.
+    pub(super) fn load(fs: Arc<dyn Fs>, dir: &Path, room: Room) -> io::Result<Self> {
+        let mut letters = Self::look(Arc::clone(&fs), dir, room, false)?;
+        if letters.divide() {
+            let damage = std::mem::take(&mut letters.damage);
+            letters = Self::look(fs, dir, room, false)?;
+            letters.damage.letters += damage.letters;
+            letters.damage.files.splice(0..0, damage.files);
+        }
+        letters.miss();
+        Ok(letters)
+    }
+
+    /// Opens them as they are.
+    pub(super) fn look(fs: Arc<dyn Fs>, dir: &Path, room: Room, read_only: bool) -> io::Result<Self> {
         let mut entries = fs.list(dir)?;
         entries.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut letters = Self::without_files(fs, dir, max_bytes, read_only);
+        let mut letters = Self::without_files(fs, dir, room, read_only);
+        if !read_only {
+            letters.drop_files();
+        }
         for entry in entries {
             let Some(number) = entry.name.strip_suffix(".ndjson").and_then(|stem| stem.parse().ok()) else { continue };
+            if letters.note.written().dropping.contains(&number) {
+                continue;
+            }
             match letters.load_file(&entry, number) {
                 Err(error) if read_only => return Err(error),
                 Err(error) => letters.pass_over(&entry, number, &error),
                 Ok(()) => {}
             }
         }
-        letters.miss();
         Ok(letters)
     }
 
     fn load_file(&mut self, entry: &DirEntry, number: u64) -> io::Result<()> {
         let path = self.dir.join(&entry.name);
         let mut bytes = read_file(&*self.fs, &path)?;
-        let damaged = lines::damaged(&bytes);
-        if damaged > 0 {
-            self.damage.letters += damaged;
-            self.damage.files.push(format!("{}: {damaged} letters cannot be read", entry.name));
+        let sum = lines::summary(&bytes);
+        if sum.damaged > 0 {
+            self.damage.letters += sum.damaged;
+            self.damage.files.push(format!("{}: {} letters cannot be read", entry.name, sum.damaged));
             if !self.read_only {
                 bytes = self.put_aside(&path, bytes);
             }
         }
-        let mut segment = Segment { path, len: lines::whole_len(&bytes), count: 0, last: number.saturating_sub(1) };
-        for letter in lines::letters(&bytes) {
-            segment.count += 1;
-            *self.waiting.entry(kind(&letter)).or_default() += 1;
-            segment.last = segment.last.max(letter.id);
+        let last = sum.last.max(number.saturating_sub(1));
+        let segment = Segment { number, path, len: lines::whole_len(&bytes), count: sum.count, last };
+        for (kind, count) in sum.kinds {
+            *self.waiting.entry(kind).or_default() += count;
         }
-        self.roll = !bytes.is_empty() && bytes.last() != Some(&b'\n');
-        // A torn first line leaves a file without letters, whose name must not be taken again.
-        self.next_id = self.next_id.max(segment.last + 1).max(number + u64::from(self.roll));
-        self.segments.push(segment);
+        // A torn line must not be written after; one that is the first leaves a file without letters, whose name must not
+        // be taken again.
+        let roll = bytes.is_empty() || bytes.last() != Some(&b'\n');
+        self.next_id = self.next_id.max(last + 1).max(number + u64::from(roll));
+        self.shares.change(&sum.owner.unwrap_or(Owner::Several), |held| {
+            held.files.push_back(segment);
+            held.roll = roll;
+        });
         Ok(())
     }
 
@@ -99,15 +128,50 @@ impl DeadLetters {
     fn pass_over(&mut self, entry: &DirEntry, number: u64, error: &io::Error) {
         self.damage.files.push(format!("{}: {error}", entry.name));
         self.next_id = self.next_id.max(number + entry.len / LETTER_MIN + 1);
-        self.roll = true;
     }
 
     /// Counts the letters of which the note tells and no file.
-    fn miss(&mut self) {
+    pub(super) fn miss(&mut self) {
         let missing = self.note.written().letters.saturating_sub(self.totals().count + self.damage.letters);
         if missing > 0 {
             self.damage.letters += missing;
             self.damage.files.push(format!("{missing} letters are gone"));
         }
+    }
+
+    /// Divides the files that have letters of several owners; whether there were any. One that cannot be divided (a full
+    /// disk) stays as it is until the next start.
+    fn divide(&self) -> bool {
+        let Some(held) = self.shares.of(&Owner::Several) else { return false };
+        let files: Vec<&Segment> = held.files.iter().filter(|file| file.count > 0).collect();
+        for file in &files {
+            if let Err(error) = self.divide_file(file) {
+                tracing::warn!(file = %file.path.display(), %error, "dead letters of the version before cannot be divided between their owners yet");
+            }
+        }
+        !files.is_empty()
+    }
+
+    /// Each owner's letters go to a file named after the first; the first owner's stay where they are. That one is written
+    /// last: a crash before it leaves everything there, and the next start does the same again.
+    fn divide_file(&self, file: &Segment) -> io::Result<()> {
+        let bytes = read_file(&*self.fs, &file.path)?;
+        let mut parts: BTreeMap<Owner, (u64, Vec<u8>)> = BTreeMap::new();
+        for line in lines::lines(&bytes[..file.len as usize]) {
+            let Some(head) = lines::head(line) else {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "it has lines that cannot be read"));
+            };
+            let part = parts.entry(head.owner()).or_insert((head.id, Vec::new()));
+            part.1.extend_from_slice(line);
+            if !line.ends_with(b"\n") {
+                part.1.push(b'\n');
+            }
+        }
+        let mut parts: Vec<(u64, Vec<u8>)> = parts.into_values().collect();
+        parts.sort_unstable_by_key(|(first, _)| *first);
+        for (first, part) in parts.iter().skip(1) {
+            replace(&*self.fs, &super::path_of(&self.dir, *first), part)?;
+        }
+        parts.first().map_or(Ok(()), |(_, part)| replace(&*self.fs, &file.path, part))
     }
 }

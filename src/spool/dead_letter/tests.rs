@@ -137,9 +137,9 @@ fn a_file_that_cannot_be_read_keeps_the_others_from_nothing() {
 #[test]
 fn the_bound_holds() {
     let dir = place();
-    let mut letters = DeadLetters::open(Arc::new(RealFs), dir.path(), 500).unwrap();
+    let mut letters = DeadLetters::open(Arc::new(RealFs), dir.path(), 600).unwrap();
     letters.put(vec![letter("a")]).unwrap();
-    assert!(matches!(letters.put(vec![letter("b"), letter("b"), letter("b")]), Err(PutError::Full)));
+    assert!(matches!(letters.put(vec![letter("b"), letter("b"), letter("b")]), Err(PutError::ShareFull { .. })));
     assert_eq!(letters.totals().count, 1);
     let mut reading = DeadLetters::open_read_only(Arc::new(RealFs), dir.path()).unwrap();
     assert!(matches!(reading.put(vec![letter("b")]), Err(PutError::ReadOnly)));

@@ -1,6 +1,7 @@
 //! What an operator may set about tunnels: who may connect where, through whom, and the limits.
 
 mod check;
+mod faults;
 mod listener;
 mod rule;
 mod upstream;

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::balancer;
-use crate::values::Secret;
+use crate::values::{FileToRead, Secret};
 
 /// One choice for `via`: proxies of which each tunnel takes one, balanced by how they answer.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -18,6 +18,7 @@ pub struct UpstreamProxies {
     pub proxies: Vec<Proxy>,
     /// PEM file with the authorities that have signed the certificates of `https` proxies. Default: the system's.
     #[serde(default)]
+    #[schemars(with = "Option<FileToRead>")]
     pub ca_file: Option<PathBuf>,
     /// When a proxy is left alone, and for how long.
     #[serde(default)]

@@ -22,7 +22,7 @@ use super::{Connected, DialerError, Failure, Guard, lookup, race};
 use crate::balancer::{Balancer, EndpointState, Lease, SharedRate, Spec, Verdict};
 use crate::net::dns::Resolver;
 use crate::net::stream::Stream;
-use crate::net::tls_client::{Trust, client_config};
+use crate::net::tls_client::client_config;
 use crate::tunnel::Reason;
 use crate::tunnel::config::UpstreamProxies;
 
@@ -85,8 +85,7 @@ impl Upstream {
         let urls =
             table.proxies.iter().enumerate().map(|(index, proxy)| Url::parse(&proxy.url).map_err(wrong_url(index)));
         let urls: Vec<Url> = urls.collect::<Result<_, _>>()?;
-        let trust = table.ca_file.clone().map_or(Trust::System, Trust::File);
-        let tls = urls.iter().any(|url| url.tls).then(|| client_config(&trust)).transpose();
+        let tls = table.trust().map(|trust| client_config(&trust)).transpose();
         let tls = tls.map_err(|error| DialerError::Trust { table: table.name.clone(), error })?.map(Arc::new);
         let proxies = table.proxies.iter().zip(urls).enumerate();
         let proxies: Vec<Proxy> = proxies

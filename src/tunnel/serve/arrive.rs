@@ -70,6 +70,9 @@ fn not_greeted(error: &std::io::Error) -> Refusal {
     let reason = match fault {
         HandshakeFault::NoCommonCipher => Reason::TLS_NO_COMMON_CIPHER,
         HandshakeFault::OldVersion => Reason::TLS_OLD_VERSION,
+        HandshakeFault::ClientRevoked => Reason::TLS_CLIENT_REVOKED,
+        HandshakeFault::RevocationListExpired => Reason::TLS_CLIENT_CRL_EXPIRED,
+        HandshakeFault::RevocationListMissing => Reason::TLS_CLIENT_CRL_MISSING,
         HandshakeFault::Other => Reason::TLS_HANDSHAKE,
     };
     Refusal::new(reason, fault.remedy().map_or_else(|| error.to_string(), str::to_owned))

@@ -173,6 +173,18 @@ impl Drop for Standing {
 }
 
 /// Whether the network, a name server or an upstream proxy is at fault.
+/// Makes the counters of a listener exist before their first hit, which would else be no increase.
+pub(in crate::tunnel) fn begin_series(listener: &str) {
+    for reason in Reason::ALL {
+        if !reason.only_ends() {
+            metrics::TUNNELS_REFUSED.begin(&[listener, reason.code]);
+        }
+        if is_error(*reason) {
+            metrics::TUNNEL_ERRORS.begin(&[reason.code]);
+        }
+    }
+}
+
 fn is_error(reason: Reason) -> bool {
     matches!(reason.status, 502 | 504)
         || matches!(reason, Reason::DESTINATION_RESET | Reason::STALLED | Reason::DESCRIPTORS | Reason::LOOP)

@@ -12,5 +12,6 @@ mod shared;
 mod visit;
 
 pub(super) use door::Door;
+pub(super) use ledger::begin_series;
 pub(super) use policy::{Policy, Rules};
 pub(super) use shared::Shared;

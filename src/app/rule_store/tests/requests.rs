@@ -55,7 +55,7 @@ async fn requests_that_are_wrong_say_so() {
         (format!("GET {rules}"), 400, "MissingApiVersionParameter"),
         (format!("GET {rules}?api-version="), 400, "MissingApiVersionParameter"),
         (format!("GET {rules}?api-version=latest"), 400, "InvalidApiVersionParameter"),
-        (format!("GET {rules}?api-version=2025-05-11"), 400, "NoRegisteredProviderFound"),
+        (format!("GET {rules}?api-version=2035-05-11"), 400, "NoRegisteredProviderFound"),
         (format!("GET {rules}?API-Version=2024-03-11&%24skiptoken=%21"), 400, "BadRequest"),
         (format!("DELETE {rules}/a?deleteAssociations=maybe&{VERSION}"), 400, "BadRequest"),
         (format!("POST {rules}?{VERSION}"), 405, "MethodNotAllowed"),

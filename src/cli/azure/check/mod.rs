@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{bail, ensure};
 use serde::Serialize;
 
-use super::super::{Global, print};
+use super::super::{Global, counted, print};
 use crate::config::Config;
 use crate::event::columns::{Column, columns};
 use crate::outputs::workspace::{self, reach::Reach};
@@ -189,5 +189,5 @@ fn lines(findings: &[Finding]) -> String {
     let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
     let (problems, unknown) = (count(Verdict::Problem), count(Verdict::Unknown));
     let text: String = findings.iter().map(line).collect();
-    format!("{text}{} checks, {problems} problems, {unknown} unknown\n", findings.len())
+    format!("{text}{}, {}, {unknown} unknown\n", counted(findings.len(), "check"), counted(problems, "problem"))
 }

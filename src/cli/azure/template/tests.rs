@@ -45,7 +45,7 @@ fn the_arm_template_is_a_rule_that_our_own_reader_takes() {
         let flags = [&["--format", "arm", "--workspace", WORKSPACE], &both[..], extra].concat();
         let text = of_defaults(&flags);
         let template: Value = serde_json::from_str(&text).unwrap();
-        let (rules, findings) = dcr::read(&text, "x");
+        let (rules, findings) = dcr::read(&text, "x", &dcr::Given::default());
         let [rule] = &*rules else { panic!("{findings:?}\n{text}") };
         assert_eq!(rule.name, "gatepost");
         assert_eq!(rule.declared, ["Custom-SecurityEvent", "Custom-WindowsEvent"]);

@@ -1,5 +1,6 @@
 //! `destinations`: the workspaces that a rule knows.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -7,6 +8,7 @@ use serde_json::Value;
 use super::super::Destination;
 use super::super::findings::{Findings, code};
 use super::super::node::Node;
+use super::super::template;
 use super::{Unique, within};
 
 /// Azure's limit in one rule.
@@ -59,14 +61,15 @@ fn log_analytics<'v>(
     node.object(findings)?;
     node.only(&["name", "workspaceResourceId", "workspaceId"], findings);
     let name_node = node.need("name", "give the destination the name that dataFlows call it by", findings);
-    let name = name_node.as_ref().and_then(|node| node.word(findings));
+    let name = name_node.as_ref().and_then(|node| node.label(findings));
     if let (Some(node), Some(name)) = (&name_node, name) {
         unique.claim(name, node, findings);
         names.insert(name, true);
     }
     let resource = node.get("workspaceResourceId");
     let guid = node.get("workspaceId").and_then(|id| id.word(findings));
-    let resource_id = resource.as_ref().and_then(|id| id.word(findings));
+    let resource_id = resource.as_ref().and_then(|id| workspace(id, findings));
+    let resource_id = resource_id.as_deref();
     match (&resource, resource_id) {
         (Some(node), Some(id)) if !is_workspace(id) => {
             let template = if id.starts_with('[') { "; an expression of a template has no meaning here" } else { "" };
@@ -84,10 +87,21 @@ fn log_analytics<'v>(
         _ => {}
     }
     Some(Destination {
-        name: name?.to_owned(),
+        name: template::shown(name?).into_owned(),
         workspace_resource_id: resource_id.map(str::to_owned),
         workspace_id: guid.map(str::to_owned),
     })
+}
+
+/// The id of a workspace. Its name is known also where the template alone does not tell its group.
+fn workspace<'v>(node: &Node<'v>, findings: &mut Findings) -> Option<Cow<'v, str>> {
+    let told = node.value.as_str().filter(|id| template::is_unknown(id)).map(template::shown);
+    let named = told.filter(|id| is_workspace(id) && !id.rsplit('/').next().unwrap_or_default().contains('{'));
+    let Some(id) = named else { return node.word(findings).map(Cow::Borrowed) };
+    let message = "is only known at the deployment, but for its name, so the workspace goes by that alone; say to which resource \
+                   group the template is deployed, with resource_group (`--resource-group`)";
+    findings.warning(code::TEMPLATE, &node.path, message);
+    Some(id)
 }
 
 const WORKSPACE: &str =

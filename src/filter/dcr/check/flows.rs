@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::Flow;
 use super::super::findings::{Findings, NoSuch, code};
 use super::super::node::Node;
+use super::super::template;
 use super::{is_stream, transforms, within};
 
 /// Azure's limits in one rule.
@@ -103,9 +104,9 @@ impl Names<'_> {
     fn destinations(&self, flow: &Node<'_>, findings: &mut Findings) -> Vec<String> {
         let mut served = Vec::new();
         for item in listed(flow, "destinations", code::DESTINATION, findings) {
-            let Some(name) = item.word(findings) else { continue };
+            let Some(name) = item.label(findings) else { continue };
             match self.context.destinations.get(name) {
-                Some(true) => served.push(name.to_owned()),
+                Some(true) => served.push(template::shown(name).into_owned()),
                 Some(false) => {
                     let message =
                         format_args!("{name:?} is no destination that Gatepost serves: nothing is sent there");

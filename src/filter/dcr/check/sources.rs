@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::super::Source;
 use super::super::findings::{Findings, NoSuch, code};
 use super::super::node::Node;
+use super::super::template;
 use super::{Unique, is_stream, transforms, within};
 use crate::filter::xpath::{ChannelQuery, channel_query, lint, near};
 
@@ -62,13 +63,13 @@ impl<'v> Reader<'v, '_> {
         source.only(&["name", "streams", "xPathQueries", "transformKql", "transform"], findings);
         transforms(source, &["transformKql", "transform"], findings);
         let name_node = source.need("name", "give the source a name that no other of the rule has", findings);
-        let name = name_node.as_ref().and_then(|node| node.word(findings));
+        let name = name_node.as_ref().and_then(|node| node.label(findings));
         if let (Some(node), Some(name)) = (&name_node, name) {
             self.names.claim(name, node, findings);
         }
         let streams = self.streams(source, findings);
         let queries = self.queries(source, findings);
-        Some(Source { name: name?.to_owned(), streams, queries })
+        Some(Source { name: template::shown(name?).into_owned(), streams, queries })
     }
 
     fn streams(&mut self, source: &Node<'v>, findings: &mut Findings) -> Vec<String> {

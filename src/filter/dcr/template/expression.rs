@@ -1,195 +1,121 @@
-//! Template expressions: the few functions that say where a thing is called what.
+//! Template expressions, evaluated: the functions that say what a rule is called and made of.
 //!
-//! What depends on the deployment (`resourceGroup()`, `reference()`, …) has no value here, and says so.
+//! `if` looks only at the branch that it takes, as ARM does: the other may ask for what is not there. What depends on the
+//! deployment and was not told is a text that says so ([`unknown`](super::unknown)), or has no value.
 
 use serde_json::Value;
 
+use super::functions;
+use super::parse::{Expr, parse};
 use super::scope::Resolver;
 use super::unresolved;
 
-/// Calls within calls.
-const DEPTH: usize = 32;
-
-/// Characters of an expression: ARM's own limit.
-const LENGTH: usize = 24_576;
-
-/// Bytes that `format` may make of its few.
-const FORMATTED: usize = 64 << 10;
-
 /// Evaluates what stands between `[` and `]`; the error says why it has no value.
 pub(super) fn evaluate(text: &str, resolver: &mut Resolver<'_>) -> Result<Value, String> {
-    if text.len() > LENGTH {
-        return Err(format!("it is longer than {LENGTH} bytes"));
-    }
-    let mut reader = Reader { rest: text, resolver };
-    let value = reader.expression(DEPTH)?;
-    reader.skip();
-    if reader.rest.is_empty() { Ok(value) } else { Err(reader.unexpected("the end")) }
+    let expr = parse(text)?;
+    Evaluation { resolver, names: Vec::new() }.value(&expr)
 }
 
-struct Reader<'t, 'r, 's> {
-    rest: &'t str,
+struct Evaluation<'r, 's> {
     resolver: &'r mut Resolver<'s>,
+    /// The variables of lambdas, the innermost last.
+    names: Vec<(String, Value)>,
 }
 
-impl<'t> Reader<'t, '_, '_> {
-    fn expression(&mut self, depth: usize) -> Result<Value, String> {
-        let depth = depth.checked_sub(1).ok_or("it is nested too deeply")?;
-        self.skip();
-        let mut value = match self.rest.chars().next() {
-            Some('\'') => self.quoted().map(Value::from)?,
-            Some(c) if c.is_ascii_digit() || c == '-' => self.number()?,
-            Some(c) if c.is_ascii_alphabetic() => self.call(depth)?,
-            _ => return Err(self.unexpected("a function, a text in '…' or a number")),
-        };
-        loop {
-            if self.take('.') {
-                let key = self.name();
-                value = property(value, &Value::from(key))?;
-            } else if self.take('[') {
-                let key = self.expression(depth)?;
-                self.want(']')?;
-                value = property(value, &key)?;
-            } else {
+impl Evaluation<'_, '_> {
+    fn value(&mut self, expr: &Expr) -> Result<Value, String> {
+        match expr {
+            Expr::Text(text) => Ok(Value::from(text.as_str())),
+            Expr::Number(number) => Ok(Value::from(*number)),
+            Expr::Call(name, arguments) => self.call(name, arguments),
+            Expr::Member(of, keys) => {
+                let mut value = self.value(of)?;
+                for key in keys {
+                    value = functions::member(value, &self.value(key)?)?;
+                }
+                Ok(value)
+            }
+        }
+    }
+
+    /// The value of an argument, which has to be known.
+    fn argument(&mut self, expr: &Expr) -> Result<Value, String> {
+        let value = self.value(expr)?;
+        match unresolved(&value) {
+            Some((_, why)) => Err(why.to_owned()),
+            None => Ok(value),
+        }
+    }
+
+    fn call(&mut self, name: &str, arguments: &[Expr]) -> Result<Value, String> {
+        match (name, arguments) {
+            ("if", [condition, then, otherwise]) => match self.argument(condition)? {
+                Value::Bool(holds) => self.value(if holds { then } else { otherwise }),
+                _ => Err("if asks for something that is true or false".to_owned()),
+            },
+            ("coalesce", [_, ..]) => self.first_given(arguments),
+            ("map" | "filter", [list, lambda]) => self.each(name == "map", list, lambda),
+            ("lambdavariables", [wanted]) => self.named(wanted),
+            _ => {
+                let values: Vec<Value> = arguments.iter().map(|one| self.argument(one)).collect::<Result<_, _>>()?;
+                self.function(name, &values)
+            }
+        }
+    }
+
+    fn function(&mut self, name: &str, values: &[Value]) -> Result<Value, String> {
+        match (name, values) {
+            ("parameters", [Value::String(parameter)]) => self.resolver.parameter(parameter),
+            ("variables", [Value::String(variable)]) => self.resolver.variable(variable),
+            ("copyindex", _) => self.resolver.copy_index(values),
+            _ => {
+                let value = functions::call(name, values, self.resolver.deployment())?;
+                self.resolver.spend(&value)?;
+                Ok(value)
+            }
+        }
+    }
+
+    fn first_given(&mut self, arguments: &[Expr]) -> Result<Value, String> {
+        for argument in arguments {
+            let value = self.argument(argument)?;
+            if !value.is_null() {
                 return Ok(value);
             }
         }
+        Ok(Value::Null)
     }
 
-    fn call(&mut self, depth: usize) -> Result<Value, String> {
-        let name = self.name();
-        self.want('(')?;
-        let mut arguments = Vec::new();
-        if !self.take(')') {
-            loop {
-                let argument = self.expression(depth)?;
-                if let Some((_, why)) = unresolved(&argument) {
-                    return Err(why.to_owned());
-                }
-                arguments.push(argument);
-                if self.take(')') {
-                    break;
-                }
-                self.want(',')?;
+    /// What a lambda makes of each item of a list, or the items of which it holds.
+    fn each(&mut self, maps: bool, list: &Expr, lambda: &Expr) -> Result<Value, String> {
+        let Value::Array(items) = self.argument(list)? else {
+            return Err("map and filter go through a list".to_owned());
+        };
+        let (name, body) = match lambda {
+            Expr::Call(called, parts) if called == "lambda" => match parts.as_slice() {
+                [Expr::Text(name), body] => (name, body),
+                _ => return Err("a lambda of one variable was expected".to_owned()),
+            },
+            _ => return Err("a lambda was expected".to_owned()),
+        };
+        let mut made = Vec::new();
+        for item in items {
+            self.resolver.spend(&item)?;
+            self.names.push((name.clone(), item.clone()));
+            let value = self.argument(body);
+            self.names.pop();
+            match (maps, value?) {
+                (true, value) => made.push(value),
+                (false, Value::Bool(true)) => made.push(item),
+                (false, _) => {}
             }
         }
-        self.function(name, &arguments)
+        Ok(Value::Array(made))
     }
 
-    fn function(&mut self, name: &str, arguments: &[Value]) -> Result<Value, String> {
-        let texts: Option<Vec<&str>> = arguments.iter().map(Value::as_str).collect();
-        match (name.to_ascii_lowercase().as_str(), texts.as_deref()) {
-            ("parameters", Some([parameter])) => self.resolver.parameter(parameter),
-            ("variables", Some([variable])) => self.resolver.variable(variable),
-            ("concat", Some(texts)) => Ok(Value::from(texts.concat())),
-            ("concat", None) => concatenated_lists(arguments),
-            ("tolower", Some([text])) => Ok(Value::from(text.to_lowercase())),
-            ("toupper", Some([text])) => Ok(Value::from(text.to_uppercase())),
-            ("format", Some([format, values @ ..])) => formatted(format, values),
-            ("resourceid", Some([subscription, group, kind, name])) if kind.contains('/') => {
-                Ok(Value::from(format!("/subscriptions/{subscription}/resourceGroups/{group}/providers/{kind}/{name}")))
-            }
-            ("resourceid", Some(_)) => {
-                Err("the subscription and the resource group are those it is deployed to".to_owned())
-            }
-            ("subscription" | "resourcegroup" | "deployment" | "reference", _) => {
-                Err(format!("{name}() is only known at the deployment"))
-            }
-            ("parameters" | "variables" | "tolower" | "toupper" | "format" | "resourceid", _) => {
-                Err(format!("{name} has other arguments than this reader knows"))
-            }
-            _ => Err(format!("the function {name} is not implemented")),
-        }
+    fn named(&mut self, wanted: &Expr) -> Result<Value, String> {
+        let wanted = self.argument(wanted)?;
+        let found = self.names.iter().rev().find(|(name, _)| Some(name.as_str()) == wanted.as_str());
+        found.map(|(_, value)| value.clone()).ok_or_else(|| format!("there is no variable {wanted} of a lambda here"))
     }
-
-    /// A text in single quotes; a quote within is written twice.
-    fn quoted(&mut self) -> Result<String, String> {
-        let mut text = String::new();
-        let mut rest = &self.rest[1..];
-        loop {
-            let end = rest.find('\'').ok_or("a text has no closing quote")?;
-            text.push_str(&rest[..end]);
-            rest = &rest[end + 1..];
-            match rest.strip_prefix('\'') {
-                Some(more) => {
-                    text.push('\'');
-                    rest = more;
-                }
-                None => {
-                    self.rest = rest;
-                    return Ok(text);
-                }
-            }
-        }
-    }
-
-    fn number(&mut self) -> Result<Value, String> {
-        let end = self.rest.find(|c: char| !c.is_ascii_digit() && c != '-').unwrap_or(self.rest.len());
-        let (number, rest) = self.rest.split_at(end);
-        self.rest = rest;
-        number.parse::<i64>().map(Value::from).map_err(|_| format!("{number:?} is no whole number"))
-    }
-
-    fn name(&mut self) -> &'t str {
-        let end = self.rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(self.rest.len());
-        let (name, rest) = self.rest.split_at(end);
-        self.rest = rest;
-        name
-    }
-
-    fn skip(&mut self) {
-        self.rest = self.rest.trim_start();
-    }
-
-    fn take(&mut self, wanted: char) -> bool {
-        self.skip();
-        self.rest.strip_prefix(wanted).inspect(|rest| self.rest = rest).is_some()
-    }
-
-    fn want(&mut self, wanted: char) -> Result<(), String> {
-        if self.take(wanted) { Ok(()) } else { Err(self.unexpected(&format!("{wanted:?}"))) }
-    }
-
-    fn unexpected(&self, wanted: &str) -> String {
-        match self.rest.chars().next() {
-            Some(found) => format!("{wanted} was expected and {found:?} found"),
-            None => format!("{wanted} was expected and it ends"),
-        }
-    }
-}
-
-fn property(value: Value, key: &Value) -> Result<Value, String> {
-    let found = match (value, key) {
-        (Value::Object(mut object), Value::String(key)) => object.remove(key),
-        (Value::Array(items), Value::Number(n)) => {
-            let n = n.as_u64().and_then(|n| usize::try_from(n).ok());
-            n.and_then(|n| items.into_iter().nth(n))
-        }
-        _ => None,
-    };
-    found.ok_or_else(|| format!("there is no {key} in the value"))
-}
-
-fn concatenated_lists(arguments: &[Value]) -> Result<Value, String> {
-    let lists: Option<Vec<&Vec<Value>>> = arguments.iter().map(Value::as_array).collect();
-    let lists = lists.ok_or("concat takes texts alone or lists alone")?;
-    Ok(lists.into_iter().flatten().cloned().collect())
-}
-
-/// `{0}` is the first value.
-fn formatted(format: &str, values: &[&str]) -> Result<Value, String> {
-    let mut text = String::new();
-    let mut rest = format;
-    while let Some((before, after)) = rest.split_once('{') {
-        let (index, after) = after.split_once('}').ok_or("a { has no }")?;
-        let value = index.parse::<usize>().ok().and_then(|n| values.get(n));
-        text.push_str(before);
-        text.push_str(value.ok_or_else(|| format!("format has no value {{{index}}}"))?);
-        if text.len() > FORMATTED {
-            return Err(format!("format makes more than {FORMATTED} bytes"));
-        }
-        rest = after;
-    }
-    text.push_str(rest);
-    Ok(Value::from(text))
 }

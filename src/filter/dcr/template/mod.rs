@@ -1,17 +1,24 @@
 //! ARM templates: finds the rules in one and resolves its expressions, as far as the template alone can tell.
 //!
-//! Parameters count as their default values: what was given at the deployment is not in the template. What cannot be
-//! resolved is left as a marker. It is an error only where the rule is read: an unknown location matters to nobody.
+//! Parameters are those that were given beside it, else they count as their default values. What cannot be resolved is left as
+//! a marker, and a part of a text that only the deployment knows as a word between two zeros. Either is an error only where the
+//! rule is read: an unknown location matters to nobody, and a workspace is known by its name.
 
 mod expression;
+mod functions;
+mod given;
+mod parse;
 mod scope;
 
-use serde_json::{Map, Value, json};
+use std::borrow::Cow;
+
+use serde_json::{Value, json};
 
 use super::document::{ASSOCIATION_TYPE, Found, RULE_TYPE};
 use super::findings::{Findings, code};
 use crate::limits::{DCR_RULES_MAX, DCR_TEMPLATE_GROWTH_MAX_BYTES};
-use scope::Scope;
+pub use given::Given;
+use scope::{Copy, Scope, count_of};
 
 const DEPLOYMENT_TYPE: &str = "Microsoft.Resources/deployments";
 
@@ -31,10 +38,30 @@ fn marker(expression: &str, why: &str) -> Value {
     json!({ EXPRESSION: expression, WHY: why })
 }
 
+/// A part of a text that only the deployment knows. No text of Azure's holds a zero.
+fn unknown(what: &str) -> String {
+    format!("\0{what}\0")
+}
+
+/// Whether a part of a text is only known at the deployment.
+pub(super) fn is_unknown(text: &str) -> bool {
+    text.contains('\0')
+}
+
+/// A text for people: what is not known of it stands in brackets.
+pub(super) fn shown(text: &str) -> Cow<'_, str> {
+    if !is_unknown(text) {
+        return Cow::Borrowed(text);
+    }
+    let parts = text.split('\0').enumerate();
+    Cow::Owned(parts.map(|(n, part)| if n % 2 == 0 { part.to_owned() } else { format!("{{{part}}}") }).collect())
+}
+
 /// The rules of a template, resolved.
-pub(super) fn rules(template: &Value, findings: &mut Findings) -> Vec<Found> {
-    let mut walk = Walk { findings, found: Vec::new(), budget: DCR_TEMPLATE_GROWTH_MAX_BYTES };
-    let scope = Scope::new(template, Map::new());
+pub(super) fn rules(template: &Value, given: &Given, findings: &mut Findings) -> Vec<Found> {
+    let values = given.values_for(template, findings);
+    let mut walk = Walk { findings, found: Vec::new(), budget: DCR_TEMPLATE_GROWTH_MAX_BYTES, copies: Vec::new() };
+    let scope = Scope::new(template, values, given.deployment());
     walk.resources("", template, &scope, NESTING);
     walk.found
 }
@@ -43,7 +70,14 @@ struct Walk<'f> {
     findings: &'f mut Findings,
     found: Vec<Found>,
     budget: usize,
+    /// The copies of resources that are being made, the innermost last.
+    copies: Vec<Copy>,
 }
+
+const ASSOCIATIONS: &str = "associations of a template are not read; write them in the configuration, or PUT them";
+
+/// Bytes of the budget that a copy costs before anything of it is resolved.
+const COPY: usize = 1_024;
 
 impl Walk<'_> {
     /// The resources of a template, or those within a resource.
@@ -70,19 +104,91 @@ impl Walk<'_> {
 
     fn resource(&mut self, path: &str, resource: &Value, scope: &Scope<'_>, nesting: usize) {
         let kind = resource["type"].as_str().unwrap_or_default();
-        if kind.eq_ignore_ascii_case(RULE_TYPE) {
-            self.rule(path, resource, scope);
-        } else if kind.eq_ignore_ascii_case(DEPLOYMENT_TYPE) {
-            self.deployment(path, resource, scope, nesting);
-        } else if is_association(kind) {
-            let message = "associations of a template are not read; write them in the configuration, or PUT them";
-            self.findings.warning(code::NOT_IMPLEMENTED, path, message);
+        if is_association(kind) {
+            self.findings.warning(code::NOT_IMPLEMENTED, path, ASSOCIATIONS);
+        }
+        let is_of_interest = kind.eq_ignore_ascii_case(RULE_TYPE)
+            || kind.eq_ignore_ascii_case(DEPLOYMENT_TYPE)
+            || !resource["resources"].is_null();
+        if !is_of_interest || self.is_passed_over(path, resource) {
+            return;
+        }
+        if resource["copy"].is_null() {
+            return self.one(path, resource, scope, nesting);
+        }
+        let copy = &resource["copy"];
+        match count_of(&scope.resolve(&copy["count"], &mut self.budget, &self.copies)) {
+            Ok(count) => {
+                let name = copy["name"].as_str().unwrap_or_default();
+                (0..count).for_each(|number| self.copy(path, resource, scope, nesting, (name.to_owned(), number)));
+            }
+            Err(why) => {
+                let message = format_args!("how many copies there are cannot be resolved here: {why}");
+                self.findings.error(code::TEMPLATE, &format!("{path}.copy.count"), message);
+            }
+        }
+    }
+
+    /// Whether a deployment has no rule inside. What it makes of large parameters is nobody's business here, and may be much.
+    fn is_passed_over(&mut self, path: &str, resource: &Value) -> bool {
+        let is_deployment = resource["type"].as_str().is_some_and(|kind| kind.eq_ignore_ascii_case(DEPLOYMENT_TYPE));
+        let template = &resource["properties"]["template"];
+        if !is_deployment || template.is_null() || holds(resource, |kind| kind.eq_ignore_ascii_case(RULE_TYPE)) {
+            return false;
+        }
+        if holds(resource, is_association) {
+            self.findings.warning(code::NOT_IMPLEMENTED, path, ASSOCIATIONS);
+        }
+        true
+    }
+
+    fn copy(&mut self, path: &str, resource: &Value, scope: &Scope<'_>, nesting: usize, copy: Copy) {
+        let Some(left) = self.budget.checked_sub(COPY) else { return self.too_large(path) };
+        self.budget = left;
+        let path = format!("{path}(copy {})", copy.1);
+        self.copies.push(copy);
+        self.one(&path, resource, scope, nesting);
+        self.copies.pop();
+    }
+
+    fn too_large(&mut self, path: &str) {
+        self.budget = 0;
+        self.findings.error(code::TEMPLATE, path, "the template's expressions grow too large");
+    }
+
+    /// One resource, of which nothing more is copied.
+    fn one(&mut self, path: &str, resource: &Value, scope: &Scope<'_>, nesting: usize) {
+        if resource["existing"] == true && resource["type"].as_str().unwrap_or_default().eq_ignore_ascii_case(RULE_TYPE)
+        {
+            let message = "is true: the rule is in Azure and not in this template; export it with \
+                           `az monitor data-collection rule show`";
+            self.findings.warning(code::NO_EFFECT, &format!("{path}.existing"), message);
+            return;
+        }
+        if !self.is_deployed(path, resource, scope) {
+            return;
+        }
+        match resource["type"].as_str().unwrap_or_default() {
+            kind if kind.eq_ignore_ascii_case(RULE_TYPE) => self.rule(path, resource, scope),
+            kind if kind.eq_ignore_ascii_case(DEPLOYMENT_TYPE) => self.deployment(path, resource, scope, nesting),
+            _ => {}
         }
         if !resource["resources"].is_null()
             && let Some(nesting) = self.deeper(path, nesting)
         {
             self.resources(path, resource, scope, nesting);
         }
+    }
+
+    /// Whether its condition lets a resource be, as far as that is known.
+    fn is_deployed(&mut self, path: &str, resource: &Value, scope: &Scope<'_>) -> bool {
+        let message = match scope.resolve(&resource["condition"], &mut self.budget, &self.copies) {
+            Value::Null | Value::Bool(true) => return true,
+            Value::Bool(false) => "is false: it is not deployed, and not used here",
+            _ => "is not known here; it is used",
+        };
+        self.findings.warning(code::NO_EFFECT, &format!("{path}.condition"), message);
+        !message.starts_with("is false")
     }
 
     /// How much deeper it may go within the thing at `path`.
@@ -98,43 +204,23 @@ impl Walk<'_> {
     }
 
     fn rule(&mut self, path: &str, resource: &Value, scope: &Scope<'_>) {
-        if resource["existing"] == true {
-            let message = "is true: the rule is in Azure and not in this template; export it with \
-                           `az monitor data-collection rule show`";
-            self.findings.warning(code::NO_EFFECT, &format!("{path}.existing"), message);
-            return;
-        }
-        if !resource["copy"].is_null() {
-            let message = "loops are not unrolled; deploy the template and export the rules with \
-                           `az monitor data-collection rule list`";
-            self.findings.error(code::TEMPLATE, &format!("{path}.copy"), message);
-            return;
-        }
         // One more than allowed is enough to be refused, and bounds what a short template can grow to.
         if self.found.len() > DCR_RULES_MAX {
             return;
         }
-        let mut resource = scope.resolve(resource, &mut self.budget);
-        match &resource["condition"] {
-            Value::Null | Value::Bool(true) => {}
-            Value::Bool(false) => {
-                let message = "is false: the rule is not deployed, and not used here";
-                self.findings.warning(code::NO_EFFECT, &format!("{path}.condition"), message);
-                return;
+        let mut own = resource.as_object().cloned().unwrap_or_default();
+        // These are the template's business, and done with.
+        ["condition", "copy", "dependsOn", "existing", "resources"].iter().for_each(|key| drop(own.remove(*key)));
+        let mut resource = scope.resolve(&Value::Object(own), &mut self.budget, &self.copies);
+        let nameless = match (unresolved(&resource["name"]), resource["name"].as_str()) {
+            (Some((expression, why)), _) => Some(format!("the expression {expression} cannot be resolved here: {why}")),
+            (None, Some(name)) if is_unknown(name) => {
+                Some(format!("a part of {:?} is only known at the deployment", shown(name)))
             }
-            _ => {
-                let message = "is not known here; the rule is used";
-                self.findings.warning(code::NO_EFFECT, &format!("{path}.condition"), message);
-            }
-        }
-        if let Some(object) = resource.as_object_mut() {
-            // These are the template's business, and done with.
-            ["existing", "resources"].iter().for_each(|key| drop(object.remove(*key)));
-        }
-        let name = unresolved(&resource["name"]).map(|(expression, why)| {
-            format!("the expression {expression} cannot be resolved here: {why}; the rule is named after its file")
-        });
-        if let (Some(message), Some(object)) = (name, resource.as_object_mut()) {
+            _ => None,
+        };
+        if let (Some(why), Some(object)) = (nameless, resource.as_object_mut()) {
+            let message = format_args!("{why}; the rule is named after its file");
             self.findings.warning(code::TEMPLATE, &format!("{path}.name"), message);
             object.remove("name");
         }
@@ -154,14 +240,36 @@ impl Walk<'_> {
         let evaluation = properties["expressionEvaluationOptions"]["scope"].as_str().unwrap_or("outer");
         if evaluation.eq_ignore_ascii_case("inner") {
             let given = properties["parameters"].as_object().into_iter().flatten();
-            let given =
-                given.map(|(name, given)| (name.to_lowercase(), scope.resolve(&given["value"], &mut self.budget)));
-            let inner = Scope::new(template, given.collect());
+            let given = given.filter_map(|(name, given)| {
+                // The whole entry may be an expression.
+                let given = scope.resolve(given, &mut self.budget, &self.copies);
+                let value = if unresolved(&given).is_some() { given } else { given.get("value")?.clone() };
+                Some((name.to_lowercase(), value))
+            });
+            let inner = Scope::new(template, given.collect(), scope.deployment());
             self.resources(&inner_path, template, &inner, nesting);
         } else {
             self.resources(&inner_path, template, scope, nesting);
         }
     }
+}
+
+/// Whether a resource, or one within it or within its template, is of such a type.
+fn holds(resource: &Value, is_wanted: impl Fn(&str) -> bool) -> bool {
+    let mut left = vec![resource];
+    while let Some(resource) = left.pop() {
+        if resource["type"].as_str().is_some_and(&is_wanted) {
+            return true;
+        }
+        for inside in [&resource["resources"], &resource["properties"]["template"]["resources"]] {
+            match inside {
+                Value::Array(items) => left.extend(items),
+                Value::Object(named) => left.extend(named.values()),
+                _ => {}
+            }
+        }
+    }
+    false
 }
 
 /// An association stands alone, with a scope, or on its machine: `Microsoft.Compute/virtualMachines/providers/…`.

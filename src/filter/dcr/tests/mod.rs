@@ -1,3 +1,4 @@
+mod deployed;
 mod reach;
 mod templates;
 
@@ -27,6 +28,11 @@ fn taken(text: &str) -> Vec<DataCollectionRule> {
     let (rules, findings) = read(text, "from-file");
     assert_eq!(told(&findings, Severity::Error), [""; 0], "{findings:?}");
     rules
+}
+
+/// With nothing given to a template.
+fn read(text: &str, name: &str) -> (Vec<DataCollectionRule>, Vec<Finding>) {
+    super::read(text, name, &Given::default())
 }
 
 /// The bare properties with one place changed; the place is a JSON pointer.
@@ -276,7 +282,18 @@ fn texts_that_are_no_rules_say_what_is_wrong() {
     for (text, message) in [
         ("", "line 1 column 0"),
         ("{\n  \"dataFlows\": [,]\n}", "line 2 column 17"),
-        ("{\n  // mine\n}", "no comments"),
+        ("{\n  // mine\n}", "there is no data collection rule"),
+        ("{\n  /* mine */ \"dataFlows\": [,]\n}", "line 2 column 28"),
+        ("// mine\nparam location string\n", "az bicep build --file"),
+        ("@description('x')\nparam location string\n", "az bicep build --file"),
+        ("using './main.bicep'\n\nparam a = 'b'\n", "az bicep build-params"),
+        ("resource \"azurerm_monitor_data_collection_rule\" \"r\" {\n", "terraform show -json"),
+        ("# mine\nterraform {\n", "terraform show -json"),
+        (
+            r#"{"format_version":"1.0","terraform_version":"1.9.0","values":{}}"#,
+            "az monitor data-collection rule show --ids",
+        ),
+        ("<QueryList/>", "named with query_list"),
         ("7", "must be an object, not a number"),
         ("{}", "there is no data collection rule"),
         ("[]", "there is no data collection rule"),

@@ -35,10 +35,14 @@ fn expressions_are_resolved_as_far_as_the_template_can_tell() {
         ("[parameters('open')]", "has no default value"),
         ("[parameters('missing')]", "there is no parameter"),
         ("[parameters('one')]", "refer to each other"),
-        ("[resourceId('Microsoft.OperationalInsights/workspaces', 'x')]", "deployed to"),
         ("[concat('/subscriptions/', subscription().subscriptionId)]", "only known at the deployment"),
         ("[reference('x').id]", "only known at the deployment"),
-        ("[uniqueString('x')]", "uniqueString is not implemented"),
+        ("[uniqueString('x')]", "only known at the deployment"),
+        ("[toObject('x')]", "toobject is not implemented"),
+        ("[contoso.workspace('x')]", "the template's own"),
+        ("[resourceId('Microsoft.OperationalInsights/workspaces', 'x', 'y')]", "with 1 names, and 2 are given"),
+        ("[if('yes', 'a', 'b')]", "true or false"),
+        ("[copyIndex()]", "stands in no copy"),
         ("[concat('a']", "and it ends"),
         ("[concat('a]", "no closing quote"),
         ("[]", "was expected"),
@@ -72,8 +76,10 @@ fn resources_of_a_template_are_taken_or_told_about() {
     let at = |key: &str| format!("resources[0].{key}");
     let unknown = [format!("NoEffect {}", at("condition")), format!("InvalidTemplate {}", at("name"))];
     assert_eq!(told(&findings, Severity::Warning), unknown);
-    let (_, findings) = read(&template(json!({ "copy": { "count": 2 } })), "file");
-    assert_eq!(told(&findings, Severity::Error), [format!("InvalidTemplate {}", at("copy"))]);
+    let (_, findings) = read(&template(json!({ "copy": { "name": "l", "count": "[x()]" } })), "file");
+    assert_eq!(told(&findings, Severity::Error), [format!("InvalidTemplate {}", at("copy.count"))]);
+    let (_, findings) = read(&template(json!({ "copy": { "name": "l", "count": 2 } })), "file");
+    assert_eq!(told(&findings, Severity::Error), ["InvalidPayload resources[0](copy 1)"], "both have one name");
     let (_, findings) = read(&template(json!({ "condition": false })), "file");
     assert!(told(&findings, Severity::Warning).contains(&format!("NoEffect {}", at("condition"))));
     let (_, findings) = read(&template(json!({ "type": ASSOCIATION })), "file");
@@ -94,6 +100,35 @@ fn a_small_template_cannot_grow_large() {
     });
     let (_, findings) = read(&template.to_string(), "x");
     assert!(findings[0].message.contains("grow too large"), "{findings:?}");
+}
+
+#[test]
+fn copies_and_functions_cannot_grow_large() {
+    let thousand = "x".repeat(1_000);
+    let replaced =
+        (0..8).fold("parameters('a')".to_owned(), |inner, _| format!("replace({inner}, 'x', parameters('a'))"));
+    let copied = (0..6).fold(
+        json!("[parameters('a')]"),
+        |inner, n| json!({ "copy": [{ "name": format!("l{n}"), "count": 800, "input": inner }] }),
+    );
+    for value in [
+        json!(format!("[{replaced}]")),
+        json!("[padLeft('x', 1000000000, 'y')]"),
+        json!(format!("[join(map(range(0, 10000), lambda('n', parameters('a'))), '{thousand}')]")),
+        copied,
+    ] {
+        let rule = json!({ "type": document::RULE_TYPE, "name": "r", "properties": with("/dataFlows/0/destinations/0", value) });
+        let copies = json!({ "name": "n", "count": 800 });
+        let deployment = |inner: Value| {
+            json!({
+                "type": "Microsoft.Resources/deployments", "copy": copies, "properties": { "template": { "resources": [inner] } },
+            })
+        };
+        let template =
+            json!({ "parameters": { "a": { "defaultValue": thousand } }, "resources": [deployment(deployment(rule))] });
+        let (rules, findings) = read(&template.to_string(), "x");
+        assert!(rules.is_empty() && !findings.is_empty());
+    }
 }
 
 /// The template's rule, under another name.

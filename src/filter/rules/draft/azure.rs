@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::{Draft, DraftQuery, Material, Way, channel, listed};
+use super::{Draft, DraftQuery, Material, Way, listed};
 use crate::filter::dcr::{DataCollectionRule, Destination, Finding, Severity};
 use crate::filter::rules::Origin;
+use crate::filter::xpath::told_channel;
 
 /// A data collection rule: each source's queries feed the outputs of all flows that take one of its streams, and so do uploads
 /// to the streams that it declares.
@@ -16,12 +17,11 @@ pub(super) fn from_azure(
     findings: &mut Vec<Finding>,
 ) -> Draft {
     let mut queries = Vec::new();
-    let mut warnings = Vec::new();
     for source in &rule.sources {
         let routes = routes_of(material, rule, &source.streams, namesakes, findings);
         for (text, query) in &source.queries {
             queries.push(DraftQuery {
-                channel: channel(&query.channel, text, &mut warnings),
+                channel: told_channel(&query.channel).map(Box::from),
                 expr: query.expr.clone(),
                 routes: routes.clone(),
                 ..DraftQuery::everything(text.clone())
@@ -42,7 +42,7 @@ pub(super) fn from_azure(
         queries,
         associations: Vec::new(),
         default: false,
-        warnings,
+        warnings: Vec::new(),
     }
 }
 

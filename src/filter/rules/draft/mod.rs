@@ -5,6 +5,9 @@ use std::io;
 use std::path::Path;
 
 mod azure;
+mod templates;
+
+pub use templates::paired;
 
 use azure::{Namesakes, from_azure, group_and_name};
 
@@ -12,7 +15,7 @@ use super::hosts::Association;
 use super::{Origin, Place, Problem};
 use crate::filter::EventSet;
 use crate::filter::config::{Config, Rule as RuleConfig};
-use crate::filter::dcr::{self, DataCollectionRule, Finding, Severity};
+use crate::filter::dcr::{self, DataCollectionRule, Finding, Given, Severity};
 use crate::filter::xpath::ast::{Axis, Expr, Operand, Path as Steps, Step, Test};
 use crate::filter::xpath::{self, QueryList, Selector};
 
@@ -61,9 +64,6 @@ pub struct Managed {
 
 /// An output, and the stream that the rule names for it.
 pub(in crate::filter::rules) type Way = (String, Option<String>);
-
-/// The log into which Windows puts events that came from other hosts.
-const FORWARDED_EVENTS: &str = "ForwardedEvents";
 
 /// A rule in the one form.
 pub(in crate::filter::rules) struct Draft {
@@ -115,8 +115,10 @@ pub(in crate::filter::rules) fn drafts(material: &Material<'_>, problems: &mut V
             problems.push(Problem { place: Place::Key(format!("rules[{n}].{key}")), code: "InvalidRule", message });
         };
         if let Some(file) = &rule.file {
-            for text in read(material, file, &mut |message| wrong("file", message)) {
-                let found = from_file(material, rule, &text, &mut namesakes, &mut |message| wrong("file", message));
+            let given = templates::given(material, rule, &mut wrong);
+            let texts = read(material, file, &mut |message| wrong("file", message));
+            for template in paired(texts, &given, |message| wrong("file", message)) {
+                let found = from_file(material, rule, &template, &mut namesakes, &mut |message| wrong("file", message));
                 drafts.extend(found.into_iter().map(|draft| Draft { section: Some(n), ..draft }));
             }
         } else {
@@ -166,11 +168,11 @@ fn read(material: &Material<'_>, path: &Path, wrong: &mut dyn FnMut(String)) -> 
 fn from_file(
     material: &Material<'_>,
     rule: &RuleConfig,
-    text: &Text,
+    (text, given): &(Text, Given),
     namesakes: &mut Namesakes,
     wrong: &mut dyn FnMut(String),
 ) -> Vec<Draft> {
-    let (rules, findings) = dcr::read(&text.text, &text.stem);
+    let (rules, findings) = dcr::read(&text.text, &text.stem, given);
     let mut warnings = Vec::new();
     let mut sort = |finding: Finding, warnings: &mut Vec<String>| {
         let said = format!("{}: {}: {}", text.path, finding.target, finding.message);
@@ -217,7 +219,7 @@ fn from_config(material: &Material<'_>, rule: &RuleConfig, wrong: &mut dyn FnMut
             warnings.extend(said.into_iter().map(|warning| format!("{text}: {}", warning.message)));
         }
         queries.push(DraftQuery {
-            channel: channel(&query.channel, &text, &mut warnings),
+            channel: xpath::told_channel(&query.channel).map(Box::from),
             expr: query.expr,
             routes: routes.clone(),
             ..DraftQuery::everything(text)
@@ -252,7 +254,7 @@ fn from_query_list(list: QueryList, routes: &[Way], warnings: &mut Vec<String>) 
             };
             let said = xpath::lint(selector.channel.as_deref(), &selector.expr);
             warnings.extend(said.into_iter().map(|warning| format!("{text}: {}", warning.message)));
-            let channel = selector.channel.and_then(|name| channel(&name, &text, warnings));
+            let channel = selector.channel.as_deref().and_then(xpath::told_channel).map(Box::from);
             (text, channel, selector.expr)
         };
         let suppress: Vec<_> =
@@ -275,18 +277,6 @@ fn association(rule: &RuleConfig) -> Association {
         identities: rule.identities.clone(),
         groups: rule.groups.clone(),
     }
-}
-
-/// The channel whose events a query sees. Forwarded events keep the channel of their origin, so the log of a collector stands
-/// for all of them.
-fn channel(name: &str, query: &str, warnings: &mut Vec<String>) -> Option<Box<str>> {
-    if !name.eq_ignore_ascii_case(FORWARDED_EVENTS) {
-        return Some(name.into());
-    }
-    warnings.push(format!(
-        "{query}: {FORWARDED_EVENTS} is the log of a collector, and events tell the channel of their origin: this query sees the events of every channel"
-    ));
-    None
 }
 
 /// Names in quotes, for messages.

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 
 use super::ast::{Axis, Expr, Operand, Path, Step, Test};
+use super::forwarded;
 use super::parse::shortened;
 use names::Place;
 
@@ -52,6 +53,9 @@ impl Lint {
     }
 
     fn look_at_channel(&mut self, channel: &str) {
+        if forwarded::is_log(channel) {
+            self.warn(forwarded::WARNING.to_owned());
+        }
         let Some((_, kind)) = channel.rsplit_once('/') else { return };
         if let Some(kind) = ["Analytic", "Analytical", "Debug"].iter().find(|known| kind.eq_ignore_ascii_case(known)) {
             self.warn(format!(

@@ -1,8 +1,9 @@
 //! Structured queries: `QueryList` documents with Select and Suppress.
 //!
 //! The rules are Windows' own, and a document that breaks one is refused whole: an operator who pastes a list must not find
-//! out months later that half of it was passed over. So unknown elements and attributes are errors too. Offsets of errors
-//! count in the document, also those in an XPath that is written with entities.
+//! out months later that half of it was passed over. So unknown elements and attributes are errors too. Windows' tools keep
+//! lists inside of subscriptions and views, and those are taken as they are. Offsets of errors count in the document, also
+//! those in an XPath that is written with entities.
 
 use std::collections::HashSet;
 
@@ -10,6 +11,7 @@ use super::ast::Expr;
 use super::parse::{self, QueryError, shortened};
 use reader::{Element, Reader, Text};
 
+mod envelope;
 mod reader;
 
 /// Most bytes of one document.
@@ -48,7 +50,12 @@ pub struct Selector {
 }
 
 impl QueryList {
-    /// Reads a `QueryList` document.
+    /// Whether a text can only be meant as such a document.
+    pub fn is_meant(text: &str) -> bool {
+        text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}').starts_with('<')
+    }
+
+    /// Reads a document: a `QueryList`, or a subscription or a view with one inside.
     pub fn parse(xml: &str) -> Result<Self, QueryError> {
         if xml.len() > MAX_DOCUMENT_BYTES {
             let message =
@@ -59,13 +66,23 @@ impl QueryList {
         let Some(root) = reader.child(None)? else {
             return Err(QueryError::new(xml.len(), "expected `<QueryList>`, found the end of the document"));
         };
-        root.expect_name(&["QueryList"])?;
+        let list = envelope::open(&mut reader, &root)?;
+        match reader.child(None)? {
+            None => Ok(list),
+            Some(more) => {
+                let message = format!("expected the end of the document: it is one `<{}>`", root.name);
+                Err(QueryError::new(more.at, message))
+            }
+        }
+    }
+
+    fn read(reader: &mut Reader<'_>, root: &Element<'_>) -> Result<Self, QueryError> {
         let [] = root.attributes([])?;
         let mut list = Self::default();
         let mut paths = Paths::default();
-        while let Some(element) = reader.child(Some(&root))? {
+        while let Some(element) = reader.child(Some(root))? {
             element.expect_name(&["Query"])?;
-            let query = read_query(&mut reader, &element, &mut paths, list.queries.len() + 1)?;
+            let query = read_query(reader, &element, &mut paths, list.queries.len() + 1)?;
             list.queries.push(query);
         }
         if list.queries.is_empty() {
@@ -74,10 +91,7 @@ impl QueryList {
                 "the QueryList is empty; write at least one `<Query>` with a `<Select>`",
             ));
         }
-        match reader.child(None)? {
-            None => Ok(list),
-            Some(more) => Err(QueryError::new(more.at, "expected the end of the document: it is one `<QueryList>`")),
-        }
+        Ok(list)
     }
 }
 

@@ -3,6 +3,8 @@
 //! The tokenizer of events forgives what a query must not: text between elements, attributes without quotes, entities
 //! that nobody declared. All that is checked here on top of it.
 
+use std::borrow::Cow;
+
 use super::{QueryError, shortened};
 use crate::event::XmlError;
 use crate::event::xml::{Token, Tokens, unescape};
@@ -65,7 +67,7 @@ impl<'x> Reader<'x> {
                 }
                 (Some(Token::Text(text) | Token::Literal(text)), parent) => {
                     if let Some(stray) = text.iter().position(|byte| !byte.is_ascii_whitespace()) {
-                        let inside = parent.map_or("outside of the QueryList", |parent| inside(parent.name));
+                        let inside = parent.map_or("outside of the QueryList".into(), |parent| inside(parent.name));
                         return Err(QueryError::new(at + stray, format!("no text is expected {inside}")));
                     }
                 }
@@ -105,6 +107,41 @@ impl<'x> Reader<'x> {
         }
     }
 
+    /// Whether what stands inside an element is elements. Passes over nothing.
+    pub(super) fn holds_element(&mut self, element: &Element<'_>) -> Result<bool, QueryError> {
+        let start = self.tokens.pos;
+        let first = loop {
+            match self.next()? {
+                Some(Token::Text(text)) if text.iter().all(u8::is_ascii_whitespace) => {}
+                token => break token,
+            }
+        };
+        self.tokens.pos = start;
+        Ok(!element.empty && matches!(first, Some(Token::Open { .. })))
+    }
+
+    /// Passes over an element with all that is inside.
+    pub(super) fn skip(&mut self, element: &Element<'_>) -> Result<(), QueryError> {
+        let mut open = if element.empty { Vec::new() } else { vec![element.name.as_bytes()] };
+        while let Some(innermost) = open.last().copied() {
+            let before = self.tokens.pos;
+            let token = self.next()?;
+            match token {
+                None => return Err(self.open_to_the_end(element)),
+                Some(Token::Open { name, empty: false, .. }) => open.push(name),
+                Some(Token::Close { name }) if name == innermost => drop(open.pop()),
+                Some(Token::Close { name }) => {
+                    let at = self.start_of(token, before);
+                    let (wanted, found) = (String::from_utf8_lossy(innermost), String::from_utf8_lossy(name));
+                    let message = format!("expected `</{}>`, found `</{}>`", shortened(&wanted), shortened(&found));
+                    return Err(QueryError::new(at, message));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Where the token begins that was read from `before` on: comments may stand in between.
     fn start_of(&self, token: Option<Token<'x>>, before: usize) -> usize {
         let end = self.tokens.pos;
@@ -137,8 +174,12 @@ impl<'x> Reader<'x> {
     }
 }
 
-fn inside(name: &str) -> &'static str {
-    if name == "QueryList" { "in `<QueryList>`; only `<Query>`" } else { "in `<Query>`; write it in a `<Select>`" }
+fn inside(name: &str) -> Cow<'static, str> {
+    match name {
+        "QueryList" => "in `<QueryList>`; only `<Query>`".into(),
+        "Query" => "in `<Query>`; write it in a `<Select>`".into(),
+        other => format!("in `<{}>`", shortened(other)).into(),
+    }
 }
 
 fn check_close(name: &[u8], open: Option<&Element<'_>>, at: usize) -> Result<(), QueryError> {

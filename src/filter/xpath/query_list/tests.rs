@@ -40,6 +40,40 @@ fn what_the_event_viewer_exports_is_read() {
     assert_eq!((told(&second.suppresses), first.selects[0].expr.clone()), (vec![], xpath(range).expect("a query")));
 }
 
+const LIST: &str =
+    "<QueryList><Query Id='0' Path='Security'><Select>*[System[EventID&lt;5]]</Select></Query></QueryList>";
+
+#[test]
+fn the_list_inside_of_a_subscription_or_a_view_is_read() {
+    let subscription = |query: &str| {
+        format!(
+            "<?xml version='1.0'?>\r\n<Subscription xmlns='http://schemas.microsoft.com/2006/03/windows/events/subscription'>\
+             <SubscriptionId>Logons</SubscriptionId><Description/><Delivery Mode='Push'><Batching><MaxItems>5</MaxItems>\
+             </Batching></Delivery><Query>{query}</Query><ReadExistingEvents>true</ReadExistingEvents>\
+             <!-- who may --><AllowedSourceDomainComputers>O:NSG:NSD:(A;;GA;;;DC)</AllowedSourceDomainComputers></Subscription>\r\n"
+        )
+    };
+    let node = format!("<QueryNode><Name LanguageNeutralValue='x'>Logons</Name>{LIST}</QueryNode>");
+    let view = format!(
+        "<ViewerConfig><QueryConfig><QueryParams><Simple><Channel>Security</Channel></Simple></QueryParams>{node}</QueryConfig>\
+         <ResultsConfig><Columns><Column Name='Level' Type='System.String'>150</Column></Columns></ResultsConfig></ViewerConfig>"
+    );
+    let escaped = LIST.replace('&', "&amp;").replace('<', "&lt;");
+    for document in [
+        subscription(&format!("<![CDATA[\r\n  <?xml version='1.0'?>{LIST}\r\n]]>")),
+        subscription(&format!("\r\n  {LIST}\r\n")),
+        subscription(&escaped),
+        view,
+        format!("<QueryConfig>{node}</QueryConfig>"),
+        node,
+        LIST.to_owned(),
+    ] {
+        assert!(QueryList::is_meant(&document));
+        assert_eq!(told(&[only(&document)]), [(Some("Security"), "*[System[EventID<5]]")], "{document}");
+    }
+    assert!(!QueryList::is_meant("*[System]") && QueryList::is_meant("\u{feff}\r\n<QueryList/>"));
+}
+
 #[test]
 fn text_is_put_together_from_its_parts() {
     for (inside, text) in [
@@ -135,6 +169,24 @@ const INVALID: &[(&str, &str)] = &[
         "<QueryList><Query Path='A'><Select>*</Select>▸<Suppress Path='B'>*</Suppress></Query></QueryList>",
         "no Select of Query 1 has the Path of this Suppress, \"B\"",
     ),
+    // Around a list, and in one that is inside of something.
+    ("▸<Subscription><Enabled>true</Enabled></Subscription>", "there is no `<Query>` in this `<Subscription>`"),
+    ("▸<ViewerConfig><QueryConfig/></ViewerConfig>", "there is no `<QueryList>` in this `<ViewerConfig>`"),
+    ("<Subscription><Query><![CDATA[▸*[System]]]></Query></Subscription>", "no text is expected"),
+    ("<Subscription><Query><![CDATA[▸<Query/>]]></Query></Subscription>", "expected `<QueryList>`, found `<Query>`"),
+    ("<Subscription><Query><![CDATA[]]>▸</Query></Subscription>", "expected `<QueryList>`, found the end of the query"),
+    (
+        "<Subscription><Query><![CDATA[<QueryList><Query><Select>*[a▸==1]</Select></Query></QueryList>]]></Query></Subscription>",
+        "in Select 1 of Query 1: write `=`, not `==`",
+    ),
+    ("<Subscription><Query>&lt;QueryList>▸&lt;Select/>&lt;/QueryList></Query></Subscription>", "expected `<Query>`"),
+    (
+        "<QueryNode><QueryList><Query><Select>*</Select></Query></QueryList>▸<QueryList><Query><Select>*</Select></Query></QueryList></QueryNode>",
+        "a second `<QueryList>`; write a file for each",
+    ),
+    ("<QueryNode><Name>x▸</QueryNode>", "expected `</Name>`, found `</QueryNode>`"),
+    ("<Subscription>▸x</Subscription>", "no text is expected in `<Subscription>`"),
+    ("<QueryNode><a><b>▸", "expected `</a>`, found the end of the document"),
     // Mistakes in an XPath, where the document writes more characters than the query has.
     ("<QueryList><Query><Select>▸</Select></Query></QueryList>", "in Select 1 of Query 1: the query is empty"),
     ("<QueryList><Query><Select/>▸</Query></QueryList>", "in Select 1 of Query 1: the query is empty"),
@@ -194,7 +246,8 @@ proptest::proptest! {
             proptest::sample::select(vec![
                 "<QueryList>", "</QueryList>", "<Query>", "<Query Path='ä'>", "</Query>", "<Select>", "<Select/>",
                 "</Select>", "<Suppress Path=\"&lt;\">", "</Suppress>", "*", "&lt;", "&", "é", "<", ">", "=", "<!--", "-->",
-                "<![CDATA[", "]]>", "<?", "?>", " ", "'", "\u{feff}", "</", "/>",
+                "<![CDATA[", "]]>", "<?", "?>", " ", "'", "\u{feff}", "</", "/>", "<Subscription>", "</Subscription>",
+                "<QueryNode>", "</QueryNode>",
             ]),
             0..12,
         )

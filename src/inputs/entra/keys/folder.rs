@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_lc_rs::rsa::KeyPair;
 
 use super::Key;
+use crate::faults;
 use crate::metrics;
 
 /// Longer files are no keys.
@@ -136,6 +137,19 @@ impl Folder {
             tracing::warn!(file = %path.display(), %reason, "this file is left alone: it is no key of tokens");
         }
     }
+}
+
+/// Why keys cannot be kept in this folder; it is not made.
+pub(in crate::inputs::entra) fn fault(path: &Path) -> Option<String> {
+    if let Some(reason) = faults::in_folder(path) {
+        return Some(reason);
+    }
+    if !path.exists() {
+        return None;
+    }
+    let folder = Folder { path: path.to_owned(), left_alone: Mutex::default() };
+    let read = check_private(path, "700").and_then(|()| folder.read_strictly());
+    read.err().map(|error| error.to_string())
 }
 
 /// Refuses what others than its owner may read, write or search.

@@ -30,6 +30,7 @@ use super::jwt::{self, PublicKey};
 mod folder;
 
 use folder::Folder;
+pub(super) use folder::fault;
 
 /// The longest life that a token can be given.
 pub(super) const TOKEN_LIFETIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);

@@ -1,11 +1,9 @@
 //! Bodies out of their compression, with a hard limit on what comes out.
 //!
-//! gzip, the usual case, goes through libdeflate into a buffer that grows from a guess up to the limit and never past
-//! it: a bomb stops at the wall. libdeflate reads one member and does not say where it ended, so bodies with several
-//! members take the streaming road, as do deflate and zstd. A body is decompressed once: what comes out is data, even
-//! if it looks compressed.
-
-use std::io::Read;
+//! gzip, the usual case, goes through libdeflate into a buffer of the size that the body says, and never past it: a bomb stops at
+//! the wall. libdeflate reads one member, does not say where it ended and cannot stop in the middle, so bodies with several
+//! members and large ones take the streaming road, as do deflate and zstd. That one gives way to other clients as it goes. A
+//! body is decompressed once: what comes out is data, even if it looks compressed.
 
 use bytes::Bytes;
 use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
@@ -13,15 +11,22 @@ use http::{HeaderMap, header};
 use libdeflater::{DecompressionError, Decompressor};
 
 use super::body::{NoMemory, Share};
+use crate::event::Presence;
+use crate::turns::{Ended, SMALL, Turn, Turns, Who};
+use stream::{Wire, stream};
+
+mod stream;
 
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b, 0x08];
 /// deflate cannot do better than about 1032 to 1: a length above that is a lie.
 const DEFLATE_RATIO_MAX: u64 = 1032;
-/// A first guess where the body says nothing better.
-const RATIO_GUESS: u64 = 12;
+/// The largest body as it came that is small work whatever it holds: blocks that yield nothing take time, too.
+const SMALL_WIRE: usize = 256 << 10;
+/// What is decompressed in one go, as it came and as it comes out: about a slice of time.
+const AT_ONCE_WIRE: usize = 1 << 20;
+const AT_ONCE: u64 = 8 << 20;
 /// RFC 9659: the largest window that zstd may use as a content encoding is 8 MiB.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
-const BUFFER_MIN: u64 = 16 << 10;
 
 /// How a body is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,9 +56,15 @@ pub enum DecompressError {
     /// The compressed data is damaged or ends too early.
     #[error("the compressed body is damaged or cut off: {0}")]
     Damaged(String),
-    /// No room for it now.
+    /// Its sender has gone.
+    #[error("the sender has gone")]
+    Gone,
+    /// No room for it now, or too much of its client is waiting.
     #[error(transparent)]
     NoMemory(#[from] NoMemory),
+    /// A fault of ours.
+    #[error("the gateway failed at this upload")]
+    Failed,
 }
 
 impl Encoding {
@@ -75,93 +86,128 @@ impl Encoding {
     }
 }
 
+/// Decompresses a body in its client's turn, to at most `limit` bytes.
+///
+/// # Errors
+///
+/// As [`decompress`], and when its turn does not come.
+pub async fn in_turn(
+    turns: &Turns,
+    who: &Who,
+    (encoding, body): (Encoding, Bytes),
+    limit: u64,
+    share: Share,
+    presence: &Presence,
+) -> Result<(Bytes, Share), DecompressError> {
+    let run = async |bytes: u64, limit: u64, mut share: Share| {
+        let (body, presence) = (body.clone(), presence.clone());
+        let work = move |turn: &Turn| (decompress(encoding, body, limit, &mut share, turn, &presence), share);
+        // Whatever stopped it is no fault of the upload: the client must keep its copy and come back.
+        turns.run(who, bytes, work).await.map_err(|ended| match ended {
+            Ended::Crowded => NoMemory.into(),
+            Ended::Panicked => DecompressError::Failed,
+        })
+    };
+    let mut share = share;
+    if is_small(encoding, &body) {
+        let (result, rest) = run(body.len() as u64, limit.min(SMALL), share).await?;
+        share = rest;
+        match result {
+            // More than it looked like: it begins again, as what it is.
+            Err(DecompressError::TooLarge { .. }) if limit > SMALL => share.shrink_to(body.len() as u64),
+            result => return result.map(|body| (body, share)),
+        }
+    }
+    let (result, share) = run(u64::MAX, limit, share).await?;
+    result.map(|body| (body, share))
+}
+
+/// Whether it looks like no more than [`SMALL`] work.
+fn is_small(encoding: Encoding, body: &[u8]) -> bool {
+    let is_short = encoding != Encoding::Gzip || gzip_length(body).is_none_or(|length| length <= SMALL);
+    body.len() <= SMALL_WIRE && is_short
+}
+
 /// Decompresses a body to at most `limit` bytes. CPU work: call it where blocking is allowed. `share` grows with the
-/// buffer, before it does.
-pub fn decompress(encoding: Encoding, body: Bytes, limit: u64, share: &mut Share) -> Result<Bytes, DecompressError> {
-    match encoding {
-        Encoding::Identity if body.len() as u64 > limit => Err(DecompressError::TooLarge { limit }),
-        Encoding::Identity => Ok(body),
-        Encoding::Gzip => gzip(&body, limit, share),
-        Encoding::Deflate => deflate(&body, limit, share),
-        Encoding::Zstd => zstd(&body, limit, share),
+/// buffer, before it does, and is in the end what the body takes.
+///
+/// # Errors
+///
+/// When it is damaged, too large, or its sender has gone.
+pub fn decompress(
+    encoding: Encoding,
+    body: Bytes,
+    limit: u64,
+    share: &mut Share,
+    turn: &Turn,
+    presence: &Presence,
+) -> Result<Bytes, DecompressError> {
+    let wire = Wire::new(&body, turn, presence);
+    let out = match encoding {
+        Encoding::Identity if body.len() as u64 > limit => return Err(DecompressError::TooLarge { limit }),
+        Encoding::Identity => return Ok(body),
+        Encoding::Gzip => gzip(wire, limit, share),
+        Encoding::Deflate => deflate(wire, limit, share),
+        Encoding::Zstd => zstd(wire, limit, share),
+    }?;
+    // What it was made of is gone before its memory is given back.
+    drop(body);
+    share.shrink_to(out.len() as u64);
+    Ok(out)
+}
+
+/// What the last bytes say of the length, where they can be right: those of one member that is whole.
+fn gzip_length(body: &[u8]) -> Option<u64> {
+    let length = u64::from(u32::from_le_bytes(*body.last_chunk()?));
+    (length <= (body.len() as u64).saturating_mul(DEFLATE_RATIO_MAX)).then_some(length)
+}
+
+fn gzip(wire: Wire<'_>, limit: u64, share: &mut Share) -> Result<Bytes, DecompressError> {
+    let body = wire.whole;
+    let several_members = memchr::memmem::find_iter(body, GZIP_MAGIC).nth(1).is_some();
+    let length = gzip_length(body).filter(|_| !several_members && body.len() <= AT_ONCE_WIRE);
+    let Some(length) = length.filter(|length| *length <= AT_ONCE.min(limit)) else {
+        return stream(MultiGzDecoder::new(wire), wire, limit, share);
+    };
+    share.grow_to(body.len() as u64 + length)?;
+    let mut out = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+    match Decompressor::new().gzip_decompress(body, &mut out) {
+        Ok(bytes) if bytes as u64 == length && ends_with_sum(body, &out) => Ok(out.into()),
+        Ok(_) => Err(damaged("bytes after the end")),
+        Err(DecompressionError::InsufficientSpace) => Err(damaged("more comes out than its end says")),
+        Err(DecompressionError::BadData) => Err(damaged("not valid gzip")),
     }
 }
 
-fn gzip(body: &[u8], limit: u64, share: &mut Share) -> Result<Bytes, DecompressError> {
-    let several_members = memchr::memmem::find_iter(body, GZIP_MAGIC).nth(1).is_some();
-    let Some(trailer) = body.last_chunk::<8>().filter(|_| !several_members) else {
-        return stream(MultiGzDecoder::new(body), body.len(), limit, share);
-    };
-    let [c0, c1, c2, c3, l0, l1, l2, l3] = *trailer;
-    let (crc, length) = (u32::from_le_bytes([c0, c1, c2, c3]), u32::from_le_bytes([l0, l1, l2, l3]));
-    let wire = body.len() as u64;
-    let plausible = u64::from(length) <= wire.saturating_mul(DEFLATE_RATIO_MAX);
-    if plausible && u64::from(length) > limit {
-        // Only a hint so far: with bytes after the member these four could be anything.
-        return stream(MultiGzDecoder::new(body), body.len(), limit, share);
-    }
-    let mut room = if plausible { u64::from(length).max(1) } else { (wire * RATIO_GUESS).max(BUFFER_MIN) };
-    let mut decompressor = Decompressor::new();
-    loop {
-        room = room.min(limit);
-        share.grow_to(wire + room)?;
-        let mut out = vec![0; usize::try_from(room).unwrap_or(usize::MAX)];
-        match decompressor.gzip_decompress(body, &mut out) {
-            Ok(bytes) => {
-                out.truncate(bytes);
-                let ends_here = bytes as u32 == length && crc32fast::hash(&out) == crc;
-                return if ends_here { Ok(out.into()) } else { Err(damaged("bytes after the end")) };
-            }
-            Err(DecompressionError::InsufficientSpace) if room >= limit => {
-                return Err(DecompressError::TooLarge { limit });
-            }
-            Err(DecompressionError::InsufficientSpace) => room = room.saturating_mul(4),
-            Err(DecompressionError::BadData) => return Err(damaged("not valid gzip")),
-        }
-    }
+/// Whether the member that was read ends where the body does.
+fn ends_with_sum(body: &[u8], out: &[u8]) -> bool {
+    let sum = body.last_chunk::<8>().map(|[a, b, c, d, ..]| u32::from_le_bytes([*a, *b, *c, *d]));
+    sum == Some(crc32fast::hash(out))
 }
 
 /// RFC 9110 means zlib by "deflate"; some clients send it raw. zlib is recognised by its header and its checksum.
-fn deflate(body: &[u8], limit: u64, share: &mut Share) -> Result<Bytes, DecompressError> {
-    let looks_like_zlib = matches!(body, [method, flags, ..]
+fn deflate(wire: Wire<'_>, limit: u64, share: &mut Share) -> Result<Bytes, DecompressError> {
+    let length = wire.whole.len() as u64;
+    let looks_like_zlib = matches!(wire.whole, [method, flags, ..]
         if method & 0x0f == 8 && (u16::from(*method) << 8 | u16::from(*flags)).is_multiple_of(31));
     if looks_like_zlib {
-        let mut decoder = ZlibDecoder::new(body);
-        match stream(&mut decoder, body.len(), limit, share) {
-            Ok(_) if decoder.total_in() != body.len() as u64 => return Err(damaged("bytes after the end")),
+        let mut decoder = ZlibDecoder::new(wire);
+        match stream(&mut decoder, wire, limit, share) {
+            Ok(_) if decoder.total_in() != length => return Err(damaged("bytes after the end")),
             Err(DecompressError::Damaged(_)) => {}
             done => return done,
         }
     }
-    let mut decoder = DeflateDecoder::new(body);
-    let out = stream(&mut decoder, body.len(), limit, share)?;
-    if decoder.total_in() == body.len() as u64 { Ok(out) } else { Err(damaged("bytes after the end")) }
+    let mut decoder = DeflateDecoder::new(wire);
+    let out = stream(&mut decoder, wire, limit, share)?;
+    if decoder.total_in() == length { Ok(out) } else { Err(damaged("bytes after the end")) }
 }
 
-fn zstd(body: &[u8], limit: u64, share: &mut Share) -> Result<Bytes, DecompressError> {
+fn zstd(wire: Wire<'_>, limit: u64, share: &mut Share) -> Result<Bytes, DecompressError> {
     let io = |error: std::io::Error| damaged(&error.to_string());
-    let mut decoder = zstd::stream::read::Decoder::with_buffer(body).map_err(io)?;
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(wire).map_err(io)?;
     decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(io)?;
-    stream(decoder, body.len(), limit, share)
-}
-
-/// Reads to the end, but never more than one byte past the limit.
-fn stream(reader: impl Read, wire: usize, limit: u64, share: &mut Share) -> Result<Bytes, DecompressError> {
-    let mut reader = reader.take(limit + 1);
-    let mut out = Vec::new();
-    loop {
-        let room = (out.len() as u64 * 2).max(BUFFER_MIN).min(limit + 1);
-        share.grow_to(wire as u64 + room)?;
-        let before = out.len();
-        let step = room - before as u64;
-        let read = reader.by_ref().take(step.max(1)).read_to_end(&mut out).map_err(|e| damaged(&e.to_string()))?;
-        if out.len() as u64 > limit {
-            return Err(DecompressError::TooLarge { limit });
-        }
-        if read == 0 {
-            return Ok(out.into());
-        }
-    }
+    stream(decoder, wire, limit, share)
 }
 
 fn damaged(reason: &str) -> DecompressError {

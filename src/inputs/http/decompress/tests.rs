@@ -35,8 +35,13 @@ fn events() -> Vec<u8> {
     (0..2000).map(|id| format!("{{\"EventID\":4624,\"EventRecordID\":{id}}}\n")).collect::<String>().into_bytes()
 }
 
+fn open_within(encoding: Encoding, body: Vec<u8>, memory: &Memory) -> Result<Bytes, DecompressError> {
+    let mut share = memory.share(&Who::default());
+    decompress(encoding, body.into(), LIMIT, &mut share, &Turn::alone(), &Presence::default())
+}
+
 fn open(encoding: Encoding, body: Vec<u8>) -> Result<Bytes, DecompressError> {
-    decompress(encoding, body.into(), LIMIT, &mut Memory::new(64 << 20).share())
+    open_within(encoding, body, &Memory::new(64 << 20))
 }
 
 type Compress = fn(&[u8]) -> Vec<u8>;
@@ -59,7 +64,7 @@ fn one_byte_over_the_limit_is_too_large_and_a_bomb_takes_no_more_memory_than_the
         assert_eq!(open(encoding, over), Err(DecompressError::TooLarge { limit: LIMIT }), "{encoding:?}");
         let bomb = compress(&vec![0; 64 << 20]);
         let memory = Memory::new(2 * LIMIT + bomb.len() as u64);
-        let result = decompress(encoding, bomb.into(), LIMIT, &mut memory.share());
+        let result = open_within(encoding, bomb, &memory);
         assert_eq!(result, Err(DecompressError::TooLarge { limit: LIMIT }), "{encoding:?}");
     }
 }
@@ -117,7 +122,7 @@ fn nothing_is_decompressed_twice_and_memory_is_asked_for_first() {
     let tight = Memory::new(8 << 10);
     for (encoding, compress) in ROADS {
         let body = compress(&vec![b'x'; 512 << 10]);
-        let result = decompress(encoding, body.into(), LIMIT, &mut tight.share());
+        let result = open_within(encoding, body, &tight);
         assert_eq!(result, Err(DecompressError::NoMemory(NoMemory)), "{encoding:?}");
     }
 }
@@ -140,5 +145,63 @@ fn one_known_encoding_or_the_first_bytes_decide() {
             headers.append(header::CONTENT_ENCODING, HeaderValue::from_static(value));
         }
         assert!(matches!(Encoding::of(&headers, b""), Err(DecompressError::Unsupported(_))), "{wrong:?}");
+    }
+}
+
+/// Other clients' small uploads, one after the other, until they are told to stop.
+fn others_wait(turns: &Turns) -> [tokio::task::JoinHandle<()>; 4] {
+    ["a", "b", "c", "d"].map(|name| {
+        let turns = turns.clone();
+        tokio::spawn(async move {
+            loop {
+                turns.run(&Who::new(&name.into(), None), 1, |_| ()).await.expect("it is done");
+            }
+        })
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bomb_gives_way_piece_by_piece_and_ends_when_its_sender_has_gone() {
+    let turns = Turns::new(1, 2, std::time::Duration::ZERO);
+    let others = others_wait(&turns);
+    for (encoding, compress) in ROADS {
+        let bomb = Bytes::from(compress(&vec![0; 32 << 20]));
+        let waiting = std::sync::Arc::new(());
+        let presence = Presence::of(&waiting);
+        let unpack = {
+            let (bomb, presence) = (bomb.clone(), presence.clone());
+            let mut share = Memory::new(256 << 20).share(&Who::default());
+            move |turn: &Turn| {
+                let result = decompress(encoding, bomb, 64 << 20, &mut share, turn, &presence);
+                (result.map(|out| out.len()), turn.slices())
+            }
+        };
+        let (result, slices) = turns.run(&Who::default(), 64 << 20, unpack).await.expect("it is done");
+        assert_eq!(result, Ok(32 << 20), "{encoding:?}");
+        assert!(slices > 8, "{encoding:?}: {slices} slices");
+        drop(waiting);
+        let share = Memory::new(256 << 20).share(&Who::default());
+        let gone = in_turn(&turns, &Who::default(), (encoding, bomb), 64 << 20, share, &presence).await;
+        assert_eq!(gone.map(|_| ()), Err(DecompressError::Gone), "{encoding:?}");
+    }
+    others.iter().for_each(|other| other.abort());
+}
+
+#[tokio::test]
+async fn what_is_more_than_it_looked_like_is_read_as_what_it_is() {
+    let turns = Turns::new(1, 1, std::time::Duration::ZERO);
+    for (encoding, compress) in ROADS {
+        for (size, limit) in [(10, LIMIT), (4 << 20, 8 << 20), (4 << 20, LIMIT)] {
+            let body = Bytes::from(compress(&vec![b'x'; size]));
+            let memory = Memory::new(64 << 20);
+            let share = memory.share(&Who::default());
+            let read = in_turn(&turns, &Who::default(), (encoding, body), limit, share, &Presence::default()).await;
+            if size as u64 <= limit {
+                let (out, _share) = read.expect("it fits");
+                assert_eq!((out.len(), memory.held()), (size, size as u64), "{encoding:?}");
+            } else {
+                assert_eq!(read.map(|_| ()), Err(DecompressError::TooLarge { limit }), "{encoding:?}");
+            }
+        }
     }
 }

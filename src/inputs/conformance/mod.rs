@@ -4,271 +4,31 @@
 //! A protocol brings a [`Specimen`]: how a client of it writes an upload, and how that client reads an answer. Kill -9 in
 //! between is the business of `tests/crash`.
 
-use std::net::SocketAddr;
+mod bench;
+mod client;
+
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::StatusCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::access_log::Requests;
-use super::http::auth::{Gate, Token};
+use super::http::auth::Gate;
 use super::protocol::{Head, Place};
 use super::reason::{Failure, Reason};
 use super::registry::{Protocols, specimens};
-use super::{Config, Peer, Uploads};
-use crate::access_log::{self, AccessLog};
-use crate::cli::simulate::events::{Host, SimulatedEvent};
-use crate::dedup::memory::MemoryStore;
-use crate::event::{KeyMaker, Upload};
+use super::{Config, Peer};
+use crate::cli::simulate::events::Host;
 use crate::filter::{EventSet, Rules};
-use crate::ingest::ledger::Waiting;
-use crate::ingest::{self, Accept, Ingest, Receipt, Refusal};
-use crate::net::tls_server::Mode;
-use crate::spool::dead_letter::DeadLetters;
-use crate::spool::fs::RealFs;
-use crate::spool::fs::faulty::{Faults, FaultyFs};
-use crate::spool::{self, Spool};
+use crate::ingest::Receipt;
 use crate::values::{ByteSize, Span};
+use bench::{Bench, config_of};
+pub(super) use client::{Answer, Sent, Shown, Specimen};
 
 /// How long an answer that must not come is waited for. It can only make a wrong protocol pass, never a right one fail.
 const NO_ANSWER: Duration = Duration::from_millis(300);
-const PATIENCE: Duration = Duration::from_secs(30);
-/// The token that is let in, and its SHA-256.
-const RIGHT: (&str, &str) = ("right", "27042f4e6eca7d0b2a7ee4026df2ecfa51d3339e6d122aa099118ecd8563bad9");
-
-/// What a request shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shown {
-    Nothing,
-    Wrong,
-    Right,
-}
-
-/// A protocol as its clients know it.
-pub(super) trait Specimen {
-    /// Enables the protocol on a listener, which speaks no other.
-    fn enable(&self, protocols: &mut Protocols);
-
-    /// Lets the client in that shows [`Shown::Right`]. The default is a bearer token.
-    fn let_in(&self, config: &mut Config) {
-        let (name, sha256) = ("plant".to_owned(), RIGHT.1.to_owned());
-        config.auth.tokens = vec![Token { name, sha256, group: None, hosts: Vec::new(), resource_ids: Vec::new() }];
-    }
-
-    /// Puts on a request what it shows. The default is a bearer token.
-    fn show(&self, request: &mut Sent, shown: Shown) {
-        let token = match shown {
-            Shown::Nothing => return,
-            Shown::Wrong => "wrong",
-            Shown::Right => RIGHT.0,
-        };
-        request.headers.push(("authorization", format!("Bearer {token}")));
-    }
-
-    /// One upload of these events, and behind them so many records that nobody can understand.
-    fn upload(&self, events: &[SimulatedEvent], unreadable: usize) -> Sent;
-
-    /// Whether a client of it forgets its copy upon this answer.
-    fn is_success(&self, answer: &Answer) -> bool;
-
-    /// Whether a client of it keeps its copy and sends it again, unchanged, upon this answer.
-    fn is_sent_again(&self, answer: &Answer) -> bool;
-
-    /// Received, filtered, duplicate, set aside, spooled; where the answer tells.
-    fn counts(&self, answer: &Answer) -> Option<[u64; 5]>;
-}
-
-/// A request as a client writes it.
-#[derive(Debug, Clone)]
-pub(super) struct Sent {
-    pub(super) method: &'static str,
-    pub(super) target: String,
-    pub(super) headers: Vec<(&'static str, String)>,
-    pub(super) body: Vec<u8>,
-}
-
-impl Sent {
-    pub(super) fn post(target: &str, content_type: &str, body: Vec<u8>) -> Self {
-        let headers = vec![("content-type", content_type.to_owned())];
-        Self { method: "POST", target: target.to_owned(), headers, body }
-    }
-
-    fn head(&self) -> Vec<u8> {
-        let (Self { method, target, .. }, length) = (self, self.body.len());
-        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: gate\r\nContent-Length: {length}\r\n");
-        for (name, value) in &self.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        head.push_str("\r\n");
-        head.into_bytes()
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        [self.head(), self.body.clone()].concat()
-    }
-}
-
-/// An answer as a client reads it.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
-}
-
-impl Answer {
-    /// Whether it says when to come back.
-    pub(super) fn says_when(&self) -> bool {
-        self.headers.contains_key("retry-after")
-    }
-
-    /// The answers that stand in these bytes, one after the other.
-    fn all(mut bytes: &[u8]) -> Vec<Self> {
-        let mut answers = Vec::new();
-        while let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-            let head = std::str::from_utf8(&bytes[..end]).expect("a head is text");
-            let mut lines = head.split("\r\n");
-            let status = lines.next().and_then(|line| line.get(9..12)).and_then(|code| code.parse().ok());
-            let fields = lines.filter_map(|line| line.split_once(": "));
-            let headers: HeaderMap = fields
-                .map(|(name, value)| {
-                    let name = HeaderName::try_from(name).expect("a name");
-                    (name, HeaderValue::try_from(value).expect("a value"))
-                })
-                .collect();
-            let length = headers.get("content-length").and_then(|length| length.to_str().ok()?.parse().ok());
-            let (start, length) = (end + 4, length.unwrap_or(0usize));
-            let body = bytes[start..start + length].to_vec();
-            let status = StatusCode::from_u16(status.expect("a status")).expect("a status");
-            answers.push(Self { status, headers, body });
-            bytes = &bytes[start + length..];
-        }
-        answers
-    }
-}
-
-/// An ingest that shows its receipts.
-struct Noted {
-    ingest: Ingest,
-    receipts: Arc<Mutex<Vec<Receipt>>>,
-}
-
-impl Accept for Noted {
-    fn accept(&self, upload: Upload) -> BoxFuture<'static, Result<Receipt, Refusal>> {
-        let (accepting, receipts) = (self.ingest.accept(upload), Arc::clone(&self.receipts));
-        Box::pin(async move {
-            let receipt = accepting.await?;
-            receipts.lock().unwrap_or_else(PoisonError::into_inner).push(receipt);
-            Ok(receipt)
-        })
-    }
-}
-
-/// One listener that speaks one protocol.
-struct Bench<'s> {
-    specimen: &'s dyn Specimen,
-    address: SocketAddr,
-    ingest: Ingest,
-    spool: Spool,
-    disk: Arc<Faults>,
-    rules: Arc<ArcSwap<Rules>>,
-    receipts: Arc<Mutex<Vec<Receipt>>>,
-    hosts: Mutex<Host>,
-    _plane: Uploads,
-    _dir: tempfile::TempDir,
-}
-
-/// A listener's configuration with this protocol and no other.
-fn config_of(specimen: &dyn Specimen) -> Config {
-    let mut config = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Config::default() };
-    config.tls.mode = Mode::Off;
-    // All but these are off unless they are asked for.
-    config.protocols.logs_ingestion.enabled = false;
-    config.protocols.events.enabled = false;
-    specimen.enable(&mut config.protocols);
-    config
-}
-
-impl<'s> Bench<'s> {
-    /// With the protocol alone, and what is changed about its listener.
-    async fn new(specimen: &'s dyn Specimen, change: impl FnOnce(&mut Config)) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let small =
-            spool::Config { segment_size: ByteSize::mib(1), max_size: ByteSize::mib(16), ..spool::Config::default() };
-        let (fs, disk) = FaultyFs::new(Arc::new(RealFs));
-        let (spool, _) = Spool::open(&small, &dir.path().join("spool"), fs).expect("a spool");
-        let letters = DeadLetters::open(Arc::new(RealFs), &dir.path().join("dead-letters"), 1 << 20);
-        let rules = Arc::new(ArcSwap::from_pointee(Rules::of_event_set(EventSet::Everything)));
-        let parts = ingest::Parts {
-            rules: Arc::clone(&rules),
-            keys: Arc::new(KeyMaker::new(&[7; 32])),
-            dedup: Arc::new(MemoryStore::new(&crate::dedup::Config::default())),
-            spool: spool.clone(),
-            dead_letters: Arc::new(Mutex::new(letters.expect("dead letters"))),
-            waiting: Arc::new(Waiting::default()),
-        };
-        let (ingest, receipts) = (Ingest::new(ingest::Config::default(), 0.8, parts), Arc::default());
-        let accept = Noted { ingest: ingest.clone(), receipts: Arc::clone(&receipts) };
-        let mut config = config_of(specimen);
-        change(&mut config);
-        let log = access_log::Config { file: Some(dir.path().join("access.log")), ..access_log::Config::default() };
-        let log = AccessLog::open(&log).expect("an access log");
-        let plane = Uploads::new(dir.path().join("state"), Arc::new(accept), Requests::new(log));
-        let prepared = plane.prepare(&[config]).unwrap_or_else(|error| panic!("{error}"));
-        plane.apply(prepared, Duration::ZERO);
-        let address = plane.addresses()[0].1;
-        let hosts = Mutex::new(Host::new("CONFORM.plant.example", 3));
-        Self { specimen, address, ingest, spool, disk, rules, receipts, hosts, _plane: plane, _dir: dir }
-    }
-
-    /// An upload of so many events that nobody has sent before.
-    fn fresh(&self, events: usize) -> Sent {
-        self.fresh_with(events, 0)
-    }
-
-    fn fresh_with(&self, events: usize, unreadable: usize) -> Sent {
-        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        self.specimen.upload(&hosts.by_ref().take(events).collect::<Vec<_>>(), unreadable)
-    }
-
-    /// Everything that is answered to these bytes, until the connection closes or our half is closed and all is said.
-    async fn raw(&self, bytes: &[u8]) -> Vec<Answer> {
-        let mut stream = TcpStream::connect(self.address).await.expect("the listener takes connections");
-        stream.write_all(bytes).await.ok();
-        stream.shutdown().await.ok();
-        Self::rest(stream).await
-    }
-
-    async fn rest(mut stream: TcpStream) -> Vec<Answer> {
-        let mut answer = Vec::new();
-        tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("an answer in time").ok();
-        Answer::all(&answer)
-    }
-
-    async fn send(&self, request: &Sent) -> Answer {
-        let mut answers = self.raw(&request.bytes()).await;
-        assert_eq!(answers.len(), 1, "one request has one answer");
-        answers.remove(0)
-    }
-
-    fn receipts(&self) -> Vec<Receipt> {
-        std::mem::take(&mut self.receipts.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn kept(&self) -> u64 {
-        self.spool.status().end
-    }
-
-    fn assert_nothing_kept(&self, answer: &Answer) {
-        assert!(!self.specimen.is_success(answer), "{answer:?}");
-        assert_eq!((self.kept(), self.receipts()), (0, Vec::new()));
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn success_leaves_after_the_events_are_durable_and_a_failing_disk_makes_the_client_send_again() {

@@ -1,0 +1,89 @@
+//! Revocation lists (CRL) of the authorities of client certificates.
+//!
+//! They fail closed: where a listener has any, it takes a client certificate only when a list that is not past its time says
+//! nothing against it, and against the authorities between it and `client_ca`. A list that was forgotten would else let in
+//! whom it was made against, and nobody would notice. What is missing or too old is told with each refusal.
+
+use std::path::{Path, PathBuf};
+
+use rustls::pki_types::CertificateRevocationListDer;
+use rustls::pki_types::pem::PemObject as _;
+use x509_parser::prelude::{ASN1Time, CertificateRevocationList, FromDer};
+
+use super::tls_files::read;
+use super::tls_server::TlsError;
+
+/// The number of the extension that makes a list one of changes only.
+const DELTA: &str = "2.5.29.27";
+
+/// All lists of these files, each with one in DER form or with any number in PEM form; the newest first, which is the one that
+/// counts where an authority has several.
+pub(super) fn lists(files: &[PathBuf]) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let mut found = Vec::new();
+    for file in files {
+        for list in lists_of(file)? {
+            let issued = parsed(&list, file)?.last_update().timestamp();
+            found.push((issued, list));
+        }
+    }
+    found.sort_by_key(|(issued, _)| std::cmp::Reverse(*issued));
+    Ok(found.into_iter().map(|(_, list)| list).collect())
+}
+
+/// What is to be said about lists that are past their time, or about files that cannot be read.
+pub(super) fn warning(files: &[PathBuf]) -> Option<String> {
+    let lists = match lists(files) {
+        Ok(lists) => lists,
+        Err(error) => return Some(error.to_string()),
+    };
+    let now = ASN1Time::now();
+    lists.iter().find_map(|list| {
+        let (_, list) = CertificateRevocationList::from_der(list).ok()?;
+        let until = list.next_update().filter(|until| *until < now)?;
+        Some(format!(
+            "the revocation list of {} in tls.client_crl was good until {until}: no certificate of that authority is taken; \
+             put its current list in the place of this one",
+            list.issuer()
+        ))
+    })
+}
+
+fn lists_of(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let bytes = read(file)?;
+    // A sequence, which is what a list in DER form is.
+    if bytes.first() == Some(&0x30) {
+        return Ok(vec![CertificateRevocationListDer::from(bytes)]);
+    }
+    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&bytes).collect();
+    match lists {
+        Ok(lists) if !lists.is_empty() => Ok(lists),
+        Ok(_) => Err(content(file, "no revocation list (X509 CRL) in PEM or DER form")),
+        Err(error) => Err(content(file, &format!("no revocation list in PEM form: {error}"))),
+    }
+}
+
+fn parsed<'l>(
+    list: &'l CertificateRevocationListDer<'_>,
+    file: &Path,
+) -> Result<CertificateRevocationList<'l>, TlsError> {
+    let (rest, parsed) = CertificateRevocationList::from_der(list)
+        .map_err(|error| content(file, &format!("no revocation list in DER form: {error}")))?;
+    if !rest.is_empty() {
+        return Err(content(
+            file,
+            "bytes follow the revocation list in DER form; write each in a file of its own, or PEM",
+        ));
+    }
+    if parsed.extensions().iter().any(|extension| extension.oid.to_id_string() == DELTA) {
+        return Err(content(file, "a list of changes only (delta CRL) is not taken; name the authority's base list"));
+    }
+    Ok(parsed)
+}
+
+fn content(file: &Path, reason: &str) -> TlsError {
+    TlsError::Content { path: file.to_owned(), reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+#[path = "revocation_tests.rs"]
+mod tests;

@@ -1,0 +1,128 @@
+use std::sync::Mutex;
+
+use super::*;
+
+const LARGE: u64 = 64 << 20;
+
+fn who(name: &str) -> Who {
+    Who::new(&name.into(), None)
+}
+
+/// Every look at the clock ends a slice.
+fn impatient(cores: usize, places: usize) -> Turns {
+    Turns::new(cores, places, Duration::ZERO)
+}
+
+/// What was done, in order.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<&'static str>>>);
+
+impl Log {
+    fn note(&self, what: &'static str) {
+        self.0.lock().expect("nobody panics").push(what);
+    }
+
+    fn taken(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.0.lock().expect("nobody panics"))
+    }
+}
+
+/// Goes on in slices until it is told to stop.
+fn bomb(log: &Log, name: &'static str, until: &Arc<std::sync::atomic::AtomicBool>) -> impl FnOnce(&Turn) + use<> {
+    let (log, until) = (log.clone(), Arc::clone(until));
+    move |turn| {
+        while !until.load(std::sync::atomic::Ordering::Relaxed) {
+            log.note(name);
+            turn.give_way();
+        }
+    }
+}
+
+async fn settle() {
+    tokio::time::sleep(Duration::from_millis(30)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_upload_waits_for_one_slice_of_each_other_client_at_most() {
+    let (turns, log) = (impatient(1, 4), Log::default());
+    let over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let bombs: Vec<_> = ["a", "b", "c", "d"]
+        .into_iter()
+        .map(|name| {
+            let (turns, work) = (turns.clone(), bomb(&log, name, &over));
+            tokio::spawn(async move { turns.run(&who(name), LARGE, work).await })
+        })
+        .collect();
+    settle().await;
+    for _ in 0..20 {
+        let noted = log.clone();
+        let (began, ended) = (log.clone(), log.clone());
+        began.note("asked");
+        turns.run(&who("good"), 1000, move |_| noted.note("done")).await.expect("it is done");
+        let order = ended.taken();
+        let asked = order.iter().rposition(|what| *what == "asked").expect("it was noted");
+        let done = order.iter().rposition(|what| *what == "done").expect("it was noted");
+        for name in ["a", "b", "c", "d"] {
+            // Who has the turn when it is asked ends its slice, and may have begun to note the next.
+            let slices = order[asked..done].iter().filter(|what| **what == name).count();
+            assert!(slices <= 2, "{name} had {slices} slices first");
+        }
+    }
+    over.store(true, std::sync::atomic::Ordering::Relaxed);
+    for bomb in bombs {
+        assert_eq!(bomb.await.expect("it was not cut"), Ok(()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_work_of_two_clients_takes_turns_slice_by_slice() {
+    let (turns, log) = (impatient(1, 2), Log::default());
+    let counted = |name| {
+        let (turns, log) = (turns.clone(), log.clone());
+        async move {
+            let work = move |turn: &Turn| {
+                // Waits for the other to be there, so that there is somebody to give way to.
+                std::thread::sleep(Duration::from_millis(20));
+                for _ in 0..50 {
+                    log.note(name);
+                    turn.give_way();
+                }
+                turn.slices()
+            };
+            turns.run(&who(name), LARGE, work).await.expect("it is done")
+        }
+    };
+    let (a, b) = tokio::join!(tokio::spawn(counted("a")), tokio::spawn(counted("b")));
+    let slices = [a.expect("it is done"), b.expect("it is done")];
+    assert!(slices.iter().all(|slices| *slices > 20), "{slices:?}");
+    let alternations = log.taken().windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert!(alternations > 40, "{alternations}");
+}
+
+#[tokio::test]
+async fn who_is_alone_gives_way_to_nobody_and_who_gives_up_leaves_the_queue() {
+    let turns = impatient(1, 1);
+    let slices = turns
+        .run(&who("a"), LARGE, |turn| {
+            (0..100).for_each(|_| turn.give_way());
+            turn.slices()
+        })
+        .await;
+    assert_eq!(slices, Ok(1));
+
+    let held = Fair::take(&turns.cores, &who("a"), 1).await.expect("it is free");
+    let b = who("b");
+    let waiting = tokio::time::timeout(Duration::from_millis(1), turns.run(&b, 1, |_| ()));
+    assert!(waiting.await.is_err(), "somebody has the only turn");
+    drop(held);
+    assert_eq!(turns.run(&who("c"), 1, |_| ()).await, Ok(()));
+}
+
+#[tokio::test]
+async fn work_that_panics_gives_its_turn_back() {
+    let turns = impatient(1, 1);
+    for bytes in [1, LARGE] {
+        assert_eq!(turns.run(&who("a"), bytes, |_| panic!("as told")).await, Err::<(), _>(Ended::Panicked));
+    }
+    assert_eq!(turns.run(&who("a"), LARGE, |_| ()).await, Ok(()));
+}
