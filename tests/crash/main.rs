@@ -80,8 +80,9 @@ fn signed(body: &[u8]) -> Vec<(&'static str, String)> {
     vec![("authorization", authorization), ("x-ms-date", date), ("log-type", "Rows".to_owned())]
 }
 
-/// One agent: it keeps a batch until it is acknowledged, whatever happens to the gateway meanwhile.
-async fn agent(number: u64, client: Client, spoken: &'static Spoken, url: String, oracle: Arc<Oracle>) {
+/// One agent: it keeps a batch until it is acknowledged, whatever happens to the gateway meanwhile. Returns how many were.
+async fn agent(number: u64, client: Client, spoken: &'static Spoken, url: String, oracle: Arc<Oracle>) -> u64 {
+    let mut acknowledged = 0;
     let mut host = Host::new(format!("CRASH-{number}.plant.example"), number).with_system_share(0.0);
     let mut rng = fastrand::Rng::with_seed(number);
     while !oracle.stop.load(Ordering::Relaxed) {
@@ -97,11 +98,13 @@ async fn agent(number: u64, client: Client, spoken: &'static Spoken, url: String
             if answer.is_ok_and(|answer| answer.status == spoken.taken) {
                 oracle.owed.lock().unwrap().extend(batch.iter().map(SimulatedEvent::identity));
                 oracle.uploads.fetch_add(1, Ordering::Relaxed);
+                acknowledged += 1;
                 break;
             }
             tokio::time::sleep(Duration::from_millis(rng.u64(5..50))).await;
         }
     }
+    acknowledged
 }
 
 fn variable(name: &str) -> Option<u64> {
@@ -146,8 +149,8 @@ async fn nothing_acknowledged_is_lost_and_nothing_arrives_twice_over_a_hundred_k
         running = Some(site.start().await);
     }
     oracle.stop.store(true, Ordering::Relaxed);
-    for agent in agents {
-        agent.await.unwrap();
+    for (agent, spoken) in agents.into_iter().zip(SPOKEN.iter().cycle()) {
+        assert!(agent.await.unwrap() > 0, "nothing that went to {} was ever taken", spoken.path);
     }
     site.until_drained().await;
     assert!(running.take().unwrap().stop().success(), "{}", site.log());
@@ -310,8 +313,8 @@ async fn what_kills_make_of_copies_is_counted_in_each_round_and_hardly_more() {
         running = site.start().await;
     }
     oracle.stop.store(true, Ordering::Relaxed);
-    for agent in agents {
-        agent.await.unwrap();
+    for (agent, spoken) in agents.into_iter().zip(SPOKEN.iter().cycle()) {
+        assert!(agent.await.unwrap() > 0, "nothing that went to {} was ever taken", spoken.path);
     }
     site.until_drained().await;
     counting.kill_and_count(&site, running).await;

@@ -3,7 +3,8 @@
 //! Record ids restart when a log is cleared, host names are shared, record ids are per channel: so all of computer,
 //! channel, event id, record id and time make the identity. The time counts in whole seconds, because some agents cut it
 //! there; the record id tells apart what happens within one. Of an event id the lower 16 bits count, which are the id: the
-//! upper ones are qualifiers, and not every agent sends them. Everything else is known by its content.
+//! upper ones are qualifiers, and not every agent sends them. Everything else is known by its content, or, where
+//! an upload has a mark, by that and its place in the upload.
 //!
 //! Hashes are keyed with a secret of the installation: without it nobody can construct two events that collide.
 

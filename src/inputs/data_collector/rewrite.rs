@@ -23,6 +23,8 @@ const TIMESTAMP: &str = "@timestamp";
 /// How old, and how far ahead, a record's own time may be to be believed, in seconds.
 const OLDEST: i64 = 2 * 24 * 60 * 60;
 const NEWEST: i64 = 24 * 60 * 60;
+/// The year 2000: a clock that tells an earlier time was never set, and equal records of it may be two.
+const CLOCKS_FROM: i64 = 946_684_800;
 /// The text grows by no less.
 const STEP: u64 = 64 << 10;
 
@@ -266,11 +268,12 @@ struct Told {
 
 /// A time, as a record tells it: in ISO 8601, or as a number since 1970.
 fn time_of(value: &str) -> Option<Timestamp> {
-    match value.as_bytes().first()? {
+    let time = match value.as_bytes().first()? {
         b'"' => column::text(value).and_then(|text| column::iso_8601(&text)),
         b'0'..=b'9' => Timestamp::from_number(value),
         _ => None,
-    }
+    };
+    time.filter(|time| time.unix_seconds() >= CLOCKS_FROM)
 }
 
 /// The elements of the array.

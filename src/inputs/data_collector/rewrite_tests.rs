@@ -75,6 +75,7 @@ fn records_are_timed_when_each_of_them_tells_its_own_time() {
     for (body, field, timed) in [
         ("[{\"@timestamp\":1799000000.123456},{\"@timestamp\":\"2026-01-02T00:00:00.000Z\"}]", None, true),
         ("[{\"@timestamp\":1799000000.123456},{\"a\":1}]", None, false),
+        ("[{\"@timestamp\":0.5}]", None, false),
         ("[{\"at\":\"2019-01-02T00:00:00Z\"}]", Some("at"), true),
         ("[{\"at\":\"2019-01-02T00:00:00Z\"}]", None, false),
         ("[{\"@timestamp\":1799000000.123456}]", Some("at"), false),
