@@ -71,7 +71,7 @@ metrics! {
     CLOCK_JUMPS = Counter "gatepost_clock_jumps_total" [];
     /// Files of the state directory that were found lost or damaged at the start or since, by part. What was done about each
     /// is in the log.
-    STATE_DAMAGED = Counter "gatepost_state_damaged_total" ["part" = "certificate" | "dead_letters" | "dedup" | "ledger" | "position" | "rules" | "secret" | "spool" | "token_keys"];
+    STATE_DAMAGED = Counter "gatepost_state_damaged_total" ["part" = "certificate" | "dead_letters" | "dedup" | "hosts" | "ledger" | "position" | "rules" | "secret" | "spool" | "token_keys" | "wef_bookmarks"];
     /// 1 when a file or directory that the gateway has open was removed or replaced under it, else 0. Uploads are refused
     /// until a restart.
     STATE_REMOVED = Gauge "gatepost_state_removed" [];
