@@ -44,6 +44,8 @@ protocols! {
     events;
     /// The HTTP Data Collector API, for agents and scripts that cannot be changed.
     data_collector;
+    /// Windows Event Forwarding.
+    wef;
     /// An example, which no gateway has.
     #[cfg(test)]
     lines;

@@ -58,6 +58,14 @@ enum Value<'a> {
     Other,
 }
 
+/// Where a property stands in its row: the column's name in two parts, and what is written there.
+#[derive(Debug)]
+pub(super) struct Placed<'k, 'v> {
+    pub(super) name: Cow<'k, str>,
+    pub(super) suffix: &'static str,
+    pub(super) written: Written<'v>,
+}
+
 /// A value as it is written into a row.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Written<'a> {
@@ -80,13 +88,14 @@ impl Columns {
     }
 
     /// The column of a property and what stands there; `None` for null. `value` is its JSON.
-    pub(super) fn place<'a>(&self, property: &str, value: &'a str) -> Option<(String, Written<'a>)> {
+    pub(super) fn place<'k, 'v>(&self, property: &'k str, value: &'v str) -> Option<Placed<'k, 'v>> {
         if value == "null" {
             return None;
         }
         let (name, read) = (in_column_letters(property), Value::of(value));
         let natural = read.kind();
-        let known = self.0.get(&*name).map(Vec::as_slice).unwrap_or_default();
+        let known = if self.0.is_empty() { None } else { self.0.get(&*name) };
+        let known = known.map(Vec::as_slice).unwrap_or_default();
         let is_computer = name == COMPUTER && known.is_empty() && matches!(read, Value::Text(_));
         let fits = |kind: &Kind| read.written(*kind, value).map(|written| (*kind, written));
         let chosen = if is_computer {
@@ -97,7 +106,7 @@ impl Columns {
             KINDS.iter().filter(|(kind, _)| known.contains(kind)).find_map(|(kind, _)| fits(kind))
         };
         let (kind, written) = chosen.or_else(|| fits(&natural))?;
-        Some((format!("{name}{}", kind.suffix()), written))
+        Some(Placed { name, suffix: kind.suffix(), written })
     }
 }
 
@@ -201,12 +210,12 @@ mod tests {
 
     fn placed(columns: &[&str], property: &str, value: &str) -> Option<String> {
         let columns: Vec<String> = columns.iter().map(|name| (*name).to_owned()).collect();
-        let (name, written) = Columns::new(&columns).place(property, value)?;
+        let Placed { name, suffix, written } = Columns::new(&columns).place(property, value)?;
         let value = match written {
             Written::Json(json) => json.to_owned(),
             Written::Text(text) => serde_json::Value::from(text).to_string(),
         };
-        Some(format!("{name}={value}"))
+        Some(format!("{name}{suffix}={value}"))
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer as _, Error as _, MapAccess, SeqAc
 use serde::{Deserialize, de};
 use serde_json::value::RawValue;
 
-use super::column::{self, Columns, Written};
+use super::column::{self, Columns, Placed, Written};
 use crate::event::{MAX_EVENTS, Timestamp};
 use crate::inputs::http::body::Share;
 
@@ -217,10 +217,12 @@ impl Writer<'_, '_> {
             let meant = is_time_field && name == TIME_GENERATED;
             return if meant { Ok(()) } else { Err(RewriteError::Reserved { record: self.records, name }) };
         }
-        let Some((name, written)) = columns.place(key, value) else { return Ok(()) };
+        let Some(Placed { name, suffix, written }) = columns.place(key, value) else { return Ok(()) };
         self.separate(told)?;
-        self.out.push_quoted(&name)?;
-        self.out.push(b":")?;
+        // Letters of columns need no escapes.
+        for part in ["\"", &*name, suffix, "\":"] {
+            self.out.push(part.as_bytes())?;
+        }
         match written {
             Written::Json(json) => self.out.push(json.as_bytes()),
             Written::Text(text) => self.out.push_quoted(&text),
