@@ -8,7 +8,7 @@ use super::*;
 use crate::inputs::http::auth::Peer;
 
 fn peer(address: [u8; 4]) -> Peer {
-    Peer { address: IpAddr::from(address), certificate: Arc::default() }
+    Peer { address: IpAddr::from(address), certificate: Arc::default(), leaf: None }
 }
 
 fn opened(change: impl FnOnce(&mut Workspace)) -> Workspaces {
