@@ -11,6 +11,11 @@ use crate::metrics::{self, Metric};
 pub(super) fn begin(parts: &Parts) {
     metrics::CONFIG_LAST_RELOAD_OK.set(&[], 1.0);
     metrics::CONFIG_IN_FORCE_SINCE.set(&[], (parts.clock.shown_now_ms() / 1000) as f64);
+    begin_counters(parts);
+}
+
+/// Begins what is counted; once more when an output has started without a reload.
+pub(super) fn begin_counters(parts: &Parts) {
     let config = parts.in_force.current();
     let names = Names {
         inputs: config.listeners.iter().map(|listener| listener.name.clone()).collect(),
