@@ -260,7 +260,7 @@ metrics! {
     DEAD_LETTERS_LOST = Counter "gatepost_dead_letters_lost_total" [];
     /// Records of inputs that were not understood and whose dead letters were given up for newer ones, because they
     /// filled the share of their sender or of all inputs.
-    DEAD_LETTERS_DISPLACED = Counter "gatepost_dead_letters_displaced_total" ["source", "reason"];
+    DEAD_LETTERS_DISPLACED = Counter "gatepost_dead_letters_displaced_total" ["source", "reason" = "not_understood"];
     /// 1 while an output waits until there is room for its dead letters, else 0.
     OUTPUT_WAITS_FOR_LETTERS = Gauge "gatepost_output_waits_for_dead_letters" ["output"];
     /// Bytes of disk that an output's dead letters take, as a share of what they may take: from 1 on it waits.

@@ -188,7 +188,7 @@ fn open(
         admin_tls,
         started_at: SystemTime::now(),
         config_path,
-        expiry: Expiry::of(&config),
+        expiry: Expiry::new(),
         running: Mutex::new(Gauge::new(&metrics::OUTPUT_RUNNING)),
         in_force: InForce::since_start(config),
         rule_texts: Arc::new(ArcSwap::from_pointee(texts)),

@@ -80,19 +80,18 @@ struct Shown {
 }
 
 impl Expiry {
-    /// Reads the files of a configuration that comes into force with its start.
-    pub(super) fn of(config: &Config) -> Self {
+    /// Nothing is in force yet.
+    pub(super) fn new() -> Self {
         let shown = Shown {
             certificates: Gauge::new(&metrics::CERTIFICATE_EXPIRY),
             lists: Gauge::new(&metrics::CRL_NEXT_UPDATE),
             tokens: Gauge::new(&metrics::TOKEN_EXPIRY),
             failing: Gauge::new(&metrics::TOKEN_FAILING),
         };
-        let of_listeners = ArcSwap::from_pointee(read(config, &config.state_dir));
-        Self { of_listeners, shown: Mutex::new(shown) }
+        Self { of_listeners: ArcSwap::default(), shown: Mutex::new(shown) }
     }
 
-    /// Reads the files of a configuration that a reload puts in force.
+    /// Reads the files of a configuration that comes into force. Those that a listener makes for itself must be there.
     pub(super) fn renew(&self, config: &Config, state_dir: &Path) {
         self.of_listeners.store(Arc::new(read(config, state_dir)));
     }

@@ -80,6 +80,7 @@ impl Gateway {
         let config = parts.in_force.current();
         let listeners = parts.uploads.prepare(&config.listeners)?;
         let tunnels = parts.tunnels.prepare(&config.tunnel, &parts.own_addresses(&listeners))?;
+        parts.expiry.renew(&config, &config.state_dir);
         let outputs = parts.outputs_of(&config);
         parts.outputs.begin(outputs)?;
         parts.outputs.end_others(outputs).await;

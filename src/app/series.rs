@@ -64,7 +64,8 @@ impl Names {
             begun.last().is_some_and(|last| last == output).then_some(endpoints)
         };
         match label {
-            "input" => self.inputs.iter().map(String::as_str).collect(),
+            // Only inputs give letters up for newer ones, and no other counter has this label.
+            "input" | "source" => self.inputs.iter().map(String::as_str).collect(),
             "output" => self.outputs.iter().map(|(name, _)| name.as_str()).collect(),
             "endpoint" => self.outputs.iter().filter_map(endpoints).flatten().map(String::as_str).collect(),
             _ => Vec::new(),
@@ -91,6 +92,8 @@ mod tests {
         assert_eq!(names.series(&metrics::SPOOL_COMMITS), [Vec::<&str>::new()]);
         assert_eq!(names.series(&metrics::EVENTS_SPOOLED), [["agents"], ["scripts"]]);
         assert_eq!(names.series(&metrics::EVENTS_FOREIGN).len(), 4);
+        let displaced = [["agents", "not_understood"], ["scripts", "not_understood"]];
+        assert_eq!(names.series(&metrics::DEAD_LETTERS_DISPLACED), displaced);
         assert_eq!(
             names.series(&metrics::FORWARD_CONTRADICTED),
             [["sentinel", "dce"], ["lake", "a"], ["lake", "b"]],

@@ -20,3 +20,4 @@ mod ready;
 mod rules_cli;
 mod send;
 mod senders;
+mod status_page;

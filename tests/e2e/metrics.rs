@@ -164,13 +164,15 @@ fn dashboard_queries() -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_healthy_gateway_leaves_no_panel_of_the_dashboard_empty() {
     /// What is there only when rules, a tunnel or a workspace are used.
-    const OF_OTHER_USES: [&str; 8] = [
+    const OF_OTHER_USES: [&str; 10] = [
         "gatepost_rule_events_total",
         "gatepost_tunnel_bytes_total",
         "gatepost_tunnel_dial_seconds",
         "gatepost_tunnels_ended_total",
         "gatepost_tunnels_open",
         "gatepost_token_requests_total",
+        "gatepost_token_expiry_timestamp_seconds",
+        "gatepost_revocation_list_next_update_timestamp_seconds",
         "gatepost_connections_refused_total",
         "gatepost_events_dead_lettered_total",
     ];
