@@ -75,7 +75,7 @@ case "${1:-}" in
 test)
     debian curl curl haproxy haproxy promtool prometheus systemd-analyze systemd mkfs.ext4 e2fsprogs openssl openssl \
         docker-compose docker-compose python3 python3 \
-        squid squid-openssl wget wget git git node nodejs npm npm
+        squid squid-openssl wget wget git git node nodejs npm npm chromium chromium
     python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install python3-venv
     python3 -c 'import yaml' 2>/dev/null || apt_install python3-yaml
     client_libraries

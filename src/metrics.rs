@@ -82,6 +82,12 @@ metrics! {
     CONFIG_IN_FORCE_SINCE = Gauge "gatepost_config_in_force_timestamp_seconds" [];
     /// Bytes that are free for Gatepost on the disk of the state directory.
     STATE_FREE_BYTES = Gauge "gatepost_state_free_bytes" [];
+    /// When a certificate ends, in seconds since 1970, by what it is for and the name of its listener or output; of a chain, or of
+    /// several authorities in one file, the first end. NaN when it is not used any more.
+    CERTIFICATE_EXPIRY = Gauge "gatepost_certificate_expiry_timestamp_seconds" ["use" = "admin" | "identity" | "tunnel" | "tunnel_client_ca" | "upload" | "upload_client_ca", "name"];
+    /// When the next update of a listener's revocation lists is due, in seconds since 1970: after it no client certificate of that
+    /// authority is taken. Of several authorities the first; NaN when no list is used any more.
+    CRL_NEXT_UPDATE = Gauge "gatepost_revocation_list_next_update_timestamp_seconds" ["use" = "tunnel" | "upload", "name"];
     /// Lines of the log, by level, for errors and warnings.
     LOG_LINES = Counter "gatepost_log_lines_total" ["level" = "error" | "warn"];
     /// Configuration reloads, by result.
@@ -200,6 +206,9 @@ metrics! {
     EVENTS_PENDING = Gauge "gatepost_events_pending" ["output"];
     /// Age in seconds of the oldest event that this output still has to send.
     OLDEST_PENDING_SECONDS = Gauge "gatepost_oldest_pending_seconds" ["output"];
+    /// 1 while an output runs, 0 while it is configured and cannot start: its events are kept, and it is tried again. NaN when it is
+    /// configured no more.
+    OUTPUT_RUNNING = Gauge "gatepost_output_running" ["output"];
     /// Seconds for which this output has had events to send and settled none; 0 while it makes progress.
     OUTPUT_STALLED_SECONDS = Gauge "gatepost_output_stalled_seconds" ["output"];
     /// Events sent again although they may have been taken before: no answer came, an answer leaves it open, or a former
@@ -255,6 +264,12 @@ metrics! {
     /// Requests for tokens, by kind of identity and outcome: "fetched", "failed" (time may mend it) or "refused" (a person
     /// must).
     TOKEN_REQUESTS = Counter "gatepost_token_requests_total" ["kind", "outcome"];
+
+    /// When the token ends that an output sends, in seconds since 1970, by output and kind of identity; the last one, when it has
+    /// none that is good.
+    TOKEN_EXPIRY = Gauge "gatepost_token_expiry_timestamp_seconds" ["output", "kind"];
+    /// 1 while the last try to get a token for an output failed, also while the one before it is still good; else 0.
+    TOKEN_FAILING = Gauge "gatepost_token_failing" ["output", "kind"];
 
     /// Dead letters kept now.
     DEAD_LETTERS = Gauge "gatepost_dead_letters" [];

@@ -22,7 +22,7 @@ pub trait StatusSource: Send + Sync + 'static {
 const PAGE: &str = include_str!("status.html");
 
 /// The page loads nothing from elsewhere and can be framed by nobody.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'";
 
 pub(super) fn routes(source: Arc<dyn StatusSource>) -> Router {
     Router::new().route("/", get(page)).route("/status", get(status)).route("/hosts", get(hosts)).with_state(source)

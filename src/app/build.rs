@@ -9,6 +9,8 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
+use super::expiry::Expiry;
+use super::gauges::Gauge;
 use super::in_force::InForce;
 use super::outputs::{Common, Outputs};
 use super::positions::Positions;
@@ -78,7 +80,10 @@ pub(super) struct Parts {
     /// The files with rules as they were when the configuration came into force.
     pub(super) rule_texts: Arc<ArcSwap<Texts>>,
     pub(super) rule_store: Arc<RuleStore>,
-    /// Held during a reload: two at a time would start an output twice.
+    pub(super) expiry: Expiry,
+    /// Which outputs run.
+    pub(super) running: Mutex<Gauge>,
+    /// Held during a reload, and while outputs are tried again: two at a time would start an output twice.
     pub(super) reloading: tokio::sync::Mutex<()>,
     /// Held during a replay of dead letters: two at a time would send the same ones.
     pub(super) replaying: tokio::sync::Mutex<()>,
@@ -187,6 +192,8 @@ fn open(
         admin_tls,
         started_at: SystemTime::now(),
         config_path,
+        expiry: Expiry::new(),
+        running: Mutex::new(Gauge::new(&metrics::OUTPUT_RUNNING)),
         in_force: InForce::since_start(config),
         rule_texts: Arc::new(ArcSwap::from_pointee(texts)),
         rule_store: Arc::new(rule_store),

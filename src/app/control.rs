@@ -134,6 +134,7 @@ async fn apply(parts: &Parts) -> anyhow::Result<String> {
         running.replace_with(renewed);
     }
     parts.hosts.configure(&wanted.hosts);
+    parts.expiry.renew(&wanted, &parts.in_force.started().state_dir);
     parts.in_force.apply(wanted);
     series::begin(parts);
     parts.rule_texts.store(Arc::new(texts));

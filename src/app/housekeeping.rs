@@ -1,11 +1,12 @@
 //! What has to be done now and then: checkpoints, recycling, gauges, readiness.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::build::Parts;
+use super::series;
 use crate::clock::Standing;
 use crate::dedup::store::Store as _;
 use crate::forward::Forwarder;
@@ -16,16 +17,19 @@ use crate::spool::Health;
 /// How often.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// How often outputs that could not start are tried again.
+const RETRY_EVERY: Duration = Duration::from_secs(5);
+
 /// Keeps house until it is stopped. A disk that hangs holds checkpoints up, not what is shown.
 pub(super) async fn run(parts: Arc<Parts>, stop: CancellationToken) {
     let books = async {
-        let mut tick = ticks();
+        let mut tick = ticks(EVERY);
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
             checkpoint(&parts).await;
         }
     };
     let windows = async {
-        let mut tick = ticks();
+        let mut tick = ticks(EVERY);
         let mut seen = Seen::default();
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
             // Off the runtime: it asks for locks that others hold while the disk works.
@@ -37,11 +41,26 @@ pub(super) async fn run(parts: Arc<Parts>, stop: CancellationToken) {
             seen = shown.await.unwrap_or(seen);
         }
     };
-    tokio::join!(books, windows);
+    let left_behind = async {
+        let mut tick = ticks(RETRY_EVERY);
+        while stop.run_until_cancelled(tick.tick()).await.is_some() {
+            retry(&parts).await;
+        }
+    };
+    tokio::join!(books, windows, left_behind);
 }
 
-fn ticks() -> tokio::time::Interval {
-    let mut tick = tokio::time::interval(EVERY);
+/// Tries outputs again that could not start: what was in their way may be gone.
+async fn retry(parts: &Parts) {
+    let _alone = parts.reloading.lock().await;
+    let config = parts.in_force.current();
+    if parts.outputs.retry(parts.outputs_of(&config)) {
+        series::begin_counters(parts);
+    }
+}
+
+fn ticks(every: Duration) -> tokio::time::Interval {
+    let mut tick = tokio::time::interval(every);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     tick
 }
@@ -122,6 +141,8 @@ fn show(parts: &Parts, seen: &mut Seen) {
     seen.evicted = remembered.evicted;
 
     show_letters(parts);
+    parts.expiry.show(parts);
+    show_running(parts);
 
     for forwarder in parts.outputs.forwarders() {
         let name = forwarder.name();
@@ -167,6 +188,16 @@ fn show_letters(parts: &Parts) {
     let all = unburied > 0 && unburied == forwarders.len();
     parts.readiness.set("no output can keep its dead letters", all);
     parts.readiness.warn("an output cannot keep its dead letters", unburied > 0 && !all);
+}
+
+/// An output that cannot start keeps its events and nothing else from its work; a person must know of it.
+fn show_running(parts: &Parts) {
+    let forwarders = parts.outputs.forwarders();
+    let left_behind = parts.outputs.left_behind();
+    let running = forwarders.iter().map(|forwarder| (vec![forwarder.name().to_owned()], 1.0));
+    let others = left_behind.iter().map(|(name, _)| (vec![name.clone()], 0.0));
+    parts.running.lock().unwrap_or_else(PoisonError::into_inner).show(running.chain(others));
+    parts.readiness.warn("an output cannot start", !left_behind.is_empty());
 }
 
 /// What only uploads can find out; what is wrong with the spool is seen above.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::left_behind::{LeftBehind, Why};
 use super::positions::Positions;
 use crate::balancer::{Backoff, Balancer, EventRates, RetryBudget, Spec};
 use crate::config;
@@ -43,6 +44,9 @@ pub(super) struct Outputs {
     /// What each configured output needs of the spool, as last made durable; whether or not it runs at this moment.
     /// An output that is being restarted or has been stopped still needs its events.
     needs: Mutex<BTreeMap<String, Ordinal>>,
+    left_behind: LeftBehind,
+    /// Once they end, none is tried again.
+    are_ending: AtomicBool,
     /// How many outputs are configured: they share the memory for batches.
     configured: AtomicU64,
 }
@@ -58,7 +62,14 @@ struct Running {
 
 impl Outputs {
     pub(super) fn new(common: Common) -> Self {
-        Self { common, running: Mutex::default(), needs: Mutex::default(), configured: AtomicU64::new(1) }
+        Self {
+            common,
+            running: Mutex::default(),
+            needs: Mutex::default(),
+            left_behind: LeftBehind::default(),
+            are_ending: AtomicBool::new(false),
+            configured: AtomicU64::new(1),
+        }
     }
 
     /// Makes sure that every output of the configuration runs: starts new ones, restarts those that changed, or whose files did (at
@@ -78,8 +89,8 @@ impl Outputs {
             self.end(|of| !before.contains(of)).await;
             // An output that the refused configuration had alone must not hold the spool.
             self.needs().retain(|name, _| needed.contains(name));
-            if let Err(error) = self.start_missing(&before) {
-                tracing::error!(error = with_causes(error.as_ref()), "an output does not run until the next reload");
+            for section in &before {
+                self.start_or_leave_behind(section);
             }
         } else {
             self.share_letters(sections);
@@ -114,19 +125,50 @@ impl Outputs {
     fn start_each(&self, sections: &[config::Output]) -> anyhow::Result<()> {
         for section in sections {
             match self.start_missing(std::slice::from_ref(section)) {
-                Err(error) if error.downcast_ref::<CursorError>().is_some() => {
-                    tracing::error!(
-                        error = with_causes(error.as_ref()),
-                        "an output does not run; the spool keeps its events. Mend its position, or move the file away, and reload"
-                    );
-                    metrics::STATE_DAMAGED.add(&["position"], 1);
-                    self.common.positions.keep_for(section.output.name());
-                    self.needs().insert(section.output.name().to_owned(), 0);
-                }
+                Err(error) if is_of_position(&error) => self.leave_behind(section.output.name(), &error),
                 result => result?,
             }
         }
         Ok(())
+    }
+
+    fn start_or_leave_behind(&self, section: &config::Output) {
+        if let Err(error) = self.start_missing(std::slice::from_ref(section)) {
+            self.leave_behind(section.output.name(), &error);
+        }
+    }
+
+    /// This output does not run, and the spool keeps what it needs. Told when it is news: it is tried again and again.
+    fn leave_behind(&self, name: &str, error: &anyhow::Error) {
+        let reason = with_causes(error.as_ref());
+        if self.left_behind.note(name, reason.clone()) {
+            tracing::error!(
+                output = name,
+                error = reason,
+                "an output cannot start; the spool keeps its events. Mend what is named, or move a position that cannot be read \
+                 away: it is tried again by itself"
+            );
+            metrics::STATE_DAMAGED.add(&["position"], u64::from(is_of_position(error)));
+        }
+        self.common.positions.keep_for(name);
+        self.needs().entry(name.to_owned()).or_insert(0);
+    }
+
+    /// Tries those of the configuration again that could not start. Whether one of them runs now. Not while a configuration is
+    /// applied.
+    pub(super) fn retry(&self, sections: &[config::Output]) -> bool {
+        let left: Vec<&config::Output> =
+            sections.iter().filter(|section| self.is_left_behind(section.output.name())).collect();
+        if self.are_ending.load(Ordering::Relaxed) {
+            return false;
+        }
+        left.iter().for_each(|section| self.start_or_leave_behind(section));
+        left.iter().any(|section| !self.is_left_behind(section.output.name()))
+    }
+
+    /// Those of the configuration that could not start, and why.
+    pub(super) fn left_behind(&self) -> Vec<(String, Why)> {
+        self.left_behind.list().into_iter().filter(|(name, _)| self.is_left_behind(name)).collect()
     }
 
     /// Ends the outputs that are not in the configuration: lets them send what is theirs already, for a while, and gives up the
@@ -141,7 +183,9 @@ impl Outputs {
         }
         self.end(|of| !sections.iter().any(|section| section.output.name() == of.output.name())).await;
         self.common.positions.retire_others(sections);
-        self.needs().retain(|name, _| sections.iter().any(|section| section.output.name() == name));
+        let is_configured = |name: &str| sections.iter().any(|section| section.output.name() == name);
+        self.needs().retain(|name, _| is_configured(name));
+        self.left_behind.retain(is_configured);
     }
 
     async fn end(&self, which: impl Fn(&config::Output) -> bool) {
@@ -156,6 +200,9 @@ impl Outputs {
             if !self.running().contains_key(name) {
                 let started = self.start(section).with_context(|| format!("output {name:?} cannot start"))?;
                 self.running().insert(name.to_owned(), started);
+                if self.left_behind.has_started(name) {
+                    tracing::info!(output = name, "an output that could not start runs now");
+                }
             }
         }
         Ok(())
@@ -196,6 +243,7 @@ impl Outputs {
 
     /// Stops all of them; resolves when their last requests have their answers.
     pub(super) async fn stop(&self) {
+        self.are_ending.store(true, Ordering::Relaxed);
         let running = std::mem::take(&mut *self.running());
         self.end_all(running.into_values().collect()).await;
     }
@@ -274,6 +322,11 @@ impl Running {
         };
         Some((name, life))
     }
+}
+
+/// Whether it is the position that keeps an output from starting.
+fn is_of_position(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<CursorError>().is_some()
 }
 
 fn spec(endpoint: &crate::outputs::output::EndpointSpec, rates: &EventRates) -> Spec {

@@ -11,6 +11,11 @@ use crate::metrics::{self, Metric};
 pub(super) fn begin(parts: &Parts) {
     metrics::CONFIG_LAST_RELOAD_OK.set(&[], 1.0);
     metrics::CONFIG_IN_FORCE_SINCE.set(&[], (parts.clock.shown_now_ms() / 1000) as f64);
+    begin_counters(parts);
+}
+
+/// Begins what is counted; once more when an output has started without a reload.
+pub(super) fn begin_counters(parts: &Parts) {
     let config = parts.in_force.current();
     let names = Names {
         inputs: config.listeners.iter().map(|listener| listener.name.clone()).collect(),
@@ -59,7 +64,7 @@ impl Names {
             begun.last().is_some_and(|last| last == output).then_some(endpoints)
         };
         match label {
-            // Of what is displaced: outputs never give way.
+            // Only inputs give letters up for newer ones, and no other counter has this label.
             "input" | "source" => self.inputs.iter().map(String::as_str).collect(),
             "output" => self.outputs.iter().map(|(name, _)| name.as_str()).collect(),
             "endpoint" => self.outputs.iter().filter_map(endpoints).flatten().map(String::as_str).collect(),
@@ -87,6 +92,8 @@ mod tests {
         assert_eq!(names.series(&metrics::SPOOL_COMMITS), [Vec::<&str>::new()]);
         assert_eq!(names.series(&metrics::EVENTS_SPOOLED), [["agents"], ["scripts"]]);
         assert_eq!(names.series(&metrics::EVENTS_FOREIGN).len(), 4);
+        let displaced = [["agents", "not_understood"], ["scripts", "not_understood"]];
+        assert_eq!(names.series(&metrics::DEAD_LETTERS_DISPLACED), displaced);
         assert_eq!(
             names.series(&metrics::FORWARD_CONTRADICTED),
             [["sentinel", "dce"], ["lake", "a"], ["lake", "b"]],

@@ -1,15 +1,16 @@
 //! The state of everything as JSON: what `/status` shows.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
 use super::build::Parts;
+use super::left_behind::Why;
 use super::warnings;
 use crate::admin::StatusSource;
 use crate::dedup::store::Store as _;
 use crate::filter::rules::Shown;
+use crate::forward::Forwarder;
 use crate::hosts;
 use crate::memory::Shares;
 use crate::spool::Health;
@@ -36,7 +37,6 @@ pub(super) fn status(parts: &Parts) -> Value {
     let runs = parts.in_force.started();
     let spool = parts.spool.status();
     let remembered = parts.dedup.remembered();
-    let (dead, displaced, shares) = letters(parts);
     let ledger = parts.books.ledger();
     let listeners = parts.uploads.addresses();
     json!({
@@ -78,45 +78,66 @@ pub(super) fn status(parts: &Parts) -> Value {
             "memory_bytes": remembered.bytes,
             "evicted": remembered.evicted,
         },
-        "dead_letters": { "count": dead.count, "bytes": dead.bytes, "displaced": displaced, "outputs": shares },
-        "outputs": parts.outputs.forwarders().iter().map(|forwarder| {
-            let totals = forwarder.totals();
-            json!({
-                "name": forwarder.name(),
-                "kind": forwarder.kind(),
-                "pending": forwarder.pending(),
-                "stalled_seconds": forwarder.stalled_for().as_secs_f64(),
-                "oldest_pending_seconds": forwarder.oldest_pending().as_secs_f64(),
-                "forwarded": totals.forwarded,
-                "dead_lettered": totals.dead_lettered,
-                "damaged": totals.damaged,
-                "skipped": totals.skipped,
-                "forgotten": totals.forgotten,
-                "in_doubt": forwarder.in_doubt(),
-                "position_lost": forwarder.position_lost(),
-                "last_error": forwarder.last_error(),
-                "unburied": forwarder.unburied(),
-                "without_shape": forwarder.shapeless(),
-                "details": forwarder.output_status(),
-                "endpoints": forwarder.balancer().snapshot(),
-            })
-        }).collect::<Vec<_>>(),
+        "dead_letters": letters(parts),
+        "expiry": parts.expiry.list(parts),
+        "outputs": outputs(parts),
     })
 }
 
-/// What goes on, and a person should look at: of what happens, and of the configuration.
-fn warned(parts: &Parts) -> Vec<String> {
-    let of_now = parts.readiness.warnings().into_iter().map(str::to_owned);
-    of_now.chain(warnings::of(&parts.in_force.current())).collect()
+/// Those that run, then those that cannot start.
+fn outputs(parts: &Parts) -> Vec<Value> {
+    let cannot_start = |(name, why): (String, Why)| json!({ "name": name, "state": "cannot start", "because": why });
+    let running = parts.outputs.forwarders().into_iter().map(|forwarder| running(&forwarder));
+    running.chain(parts.outputs.left_behind().into_iter().map(cannot_start)).collect()
 }
 
-/// How many dead letters there are, how many of each input were given up for newer ones, and what each output may keep.
-fn letters(parts: &Parts) -> (Totals, BTreeMap<String, u64>, Map<String, Value>) {
+fn running(forwarder: &Forwarder) -> Value {
+    let totals = forwarder.totals();
+    json!({
+        "name": forwarder.name(),
+        "state": "running",
+        "kind": forwarder.kind(),
+        "pending": forwarder.pending(),
+        "stalled_seconds": forwarder.stalled_for().as_secs_f64(),
+        "oldest_pending_seconds": forwarder.oldest_pending().as_secs_f64(),
+        "forwarded": totals.forwarded,
+        "dead_lettered": totals.dead_lettered,
+        "damaged": totals.damaged,
+        "skipped": totals.skipped,
+        "forgotten": totals.forgotten,
+        "in_doubt": forwarder.in_doubt(),
+        "position_lost": forwarder.position_lost(),
+        "last_error": forwarder.last_error(),
+        "unburied": forwarder.unburied(),
+        "without_shape": forwarder.shapeless(),
+        "details": forwarder.output_status(),
+        "endpoints": forwarder.balancer().snapshot(),
+    })
+}
+
+/// What goes on, and a person should look at: of what happens, of the configuration, and of what ends soon.
+fn warned(parts: &Parts) -> Vec<String> {
+    let of_now = parts.readiness.warnings().into_iter().map(str::to_owned);
+    of_now.chain(warnings::of(&parts.in_force.current())).chain(parts.expiry.warnings(parts)).collect()
+}
+
+/// How many dead letters there are, of whom and why, how many of each input were given up for newer ones, and what each output may
+/// keep.
+fn letters(parts: &Parts) -> Value {
     let forwarders = parts.outputs.forwarders();
     let letters = parts.dead_letters();
+    let kind = |((source, reason), count): (&(String, String), &u64)| json!({ "source": source, "reason": reason, "count": count });
     let share = |name: &str| json!({ "bytes": letters.kept_of(name), "share_bytes": letters.share_of(name) });
-    let shares = forwarders.iter().map(|forwarder| (forwarder.name().to_owned(), share(forwarder.name()))).collect();
-    (letters.totals(), letters.displaced().clone(), shares)
+    let shares: Map<String, Value> =
+        forwarders.iter().map(|forwarder| (forwarder.name().to_owned(), share(forwarder.name()))).collect();
+    let Totals { count, bytes } = letters.totals();
+    json!({
+        "count": count,
+        "bytes": bytes,
+        "waiting": letters.waiting().iter().map(kind).collect::<Vec<_>>(),
+        "displaced": letters.displaced(),
+        "outputs": shares,
+    })
 }
 
 /// The rules, in brief: `gatepost rules show` tells the rest.

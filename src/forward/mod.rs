@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::balancer::{Backoff, Balancer, RetryBudget};
+use crate::outputs::identity::TokenStatus;
 use crate::outputs::output::Output;
 use crate::spool::cursor::{Cursor, Settlement, Totals};
 use crate::spool::dead_letter::DeadLetters;
@@ -387,6 +388,11 @@ impl Forwarder {
     /// What its destination shows of itself on the status page, beyond its endpoints.
     pub fn output_status(&self) -> Option<serde_json::Value> {
         self.output.status()
+    }
+
+    /// How it stands with the tokens of its destination; none where it wants none.
+    pub fn token(&self) -> Option<TokenStatus> {
+        self.output.token()
     }
 
     /// Its destination's kind, for the status page.

@@ -2,6 +2,7 @@
 //! addresses.
 
 pub mod dns;
+pub mod expiry;
 pub mod http1_guard;
 pub mod http_client;
 pub mod http_proxy;

@@ -4,6 +4,7 @@
 //! nothing against it, and against the authorities between it and `client_ca`. A list that was forgotten would else let in
 //! whom it was made against, and nobody would notice. What is missing or too old is told with each refusal.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::CertificateRevocationListDer;
@@ -46,6 +47,18 @@ pub(super) fn warning(files: &[PathBuf]) -> Option<String> {
             list.issuer()
         ))
     })
+}
+
+/// When the first of the lists that count is to be renewed, in seconds since 1970.
+pub(super) fn next_update(files: &[PathBuf]) -> Option<i64> {
+    let mut ends = BTreeMap::new();
+    for list in lists(files).ok()? {
+        let (_, list) = CertificateRevocationList::from_der(&list).ok()?;
+        let end = list.next_update().map(|until| until.timestamp());
+        // The newest list of an authority comes first.
+        ends.entry(list.issuer().as_raw().to_owned()).or_insert(end);
+    }
+    ends.into_values().flatten().min()
 }
 
 fn lists_of(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {

@@ -200,3 +200,20 @@ fn a_file_that_holds_no_revocation_list_is_named_with_what_it_is() {
     let without = Config { client_crl: vec!["x".into()], ..Config::default() };
     assert_eq!(without.half_given().collect::<Vec<_>>(), [("tls.client_crl", "tls.client_ca")]);
 }
+
+#[test]
+fn the_next_update_is_that_of_the_newest_list_of_each_authority() {
+    let bench = Bench::new();
+    let list =
+        |name: &str, of: &Authority, days_ago| bench.write(name, of.list(&[], days_ago).pem().expect("PEM").as_bytes());
+    let (old, new) = (list("old.pem", &bench.plant, 20), list("new.pem", &bench.plant, 1));
+    let office = list("office.pem", &bench.office, 3);
+    let days_left = |lists: &[PathBuf]| {
+        let next = next_update(lists).expect("a next update");
+        ((next - OffsetDateTime::now_utc().unix_timestamp()) as f64 / 86_400.0).round() as i64
+    };
+    assert_eq!(days_left(&[old.clone(), new.clone()]), 9, "the old list does not count beside the new one");
+    assert_eq!(days_left(&[old.clone(), new, office]), 7, "the first of two authorities");
+    assert_eq!(days_left(&[old]), -10);
+    assert_eq!(next_update(&[]), None);
+}

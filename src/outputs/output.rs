@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use super::identity::TokenStatus;
 use crate::event::{Format, Timestamp};
 
 /// One event on its way out.
@@ -205,6 +206,11 @@ pub trait Output: Send + Sync + 'static {
 
     /// What an operator should do about events of whose shape it knows nothing ([`Row::is_shapeless`]).
     fn advise_shapeless(&self) -> Option<String> {
+        None
+    }
+
+    /// How it stands with the tokens that it sends; none where it sends none.
+    fn token(&self) -> Option<TokenStatus> {
         None
     }
 

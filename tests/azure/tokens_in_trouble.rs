@@ -1,6 +1,6 @@
 //! Tokens that end, secrets that go, an Entra that is away, roles that are late: events wait, and arrive once.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gatepost::cli::simulate::azure::Fault;
 use tokio::time::Instant;
@@ -65,8 +65,14 @@ async fn a_revoked_secret_holds_events_back_until_its_replacement_is_configured(
     scene.upload(200).await;
     scene.until("the log tells why", async || scene.site.log().contains("AADSTS7000215")).await;
     assert_eq!(stored(&scene), before);
+    let failing = "gatepost_token_failing{output=";
+    scene.until("the failure is shown", async || scene.site.metric(failing).await == 1.0).await;
     scene.site.configure(&scene.site.config().replace(SECRET, "the-replacement"));
     scene.running.signal("HUP");
+    scene.until("it fails no more", async || scene.site.metric(failing).await == 0.0).await;
+    let about = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64() + 2.0;
+    let ends = scene.site.metric("gatepost_token_expiry_timestamp_seconds{output=").await;
+    assert!((ends - about).abs() < 60.0, "{ends} and not {about}");
     scene.ends_well().await;
 }
 

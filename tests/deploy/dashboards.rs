@@ -75,6 +75,9 @@ fn panels_have_ids_of_their_own_a_place_and_the_data_source_variable() {
                 continue;
             }
             assert_eq!(panel["datasource"]["uid"], DATA_SOURCE, "{name}: {title}");
+            assert!(panel["description"].as_str().is_some_and(|text| text.len() > 10), "{name}: {title}: what is it?");
+            let unit = &panel["fieldConfig"]["defaults"]["unit"];
+            assert!(unit.as_str().is_some_and(|unit| !unit.is_empty()), "{name}: {title} has no unit");
             let targets = panel["targets"].as_array().expect("targets");
             assert!(!targets.is_empty(), "{name}: {title} shows nothing");
             let mut letters = BTreeSet::new();

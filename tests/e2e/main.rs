@@ -21,3 +21,4 @@ mod ready;
 mod rules_cli;
 mod send;
 mod senders;
+mod status_page;

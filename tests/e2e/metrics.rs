@@ -164,13 +164,15 @@ fn dashboard_queries() -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_healthy_gateway_leaves_no_panel_of_the_dashboard_empty() {
     /// What is there only when rules, a tunnel or a workspace are used.
-    const OF_OTHER_USES: [&str; 8] = [
+    const OF_OTHER_USES: [&str; 10] = [
         "gatepost_rule_events_total",
         "gatepost_tunnel_bytes_total",
         "gatepost_tunnel_dial_seconds",
         "gatepost_tunnels_ended_total",
         "gatepost_tunnels_open",
         "gatepost_token_requests_total",
+        "gatepost_token_expiry_timestamp_seconds",
+        "gatepost_revocation_list_next_update_timestamp_seconds",
         "gatepost_connections_refused_total",
         "gatepost_events_dead_lettered_total",
     ];
@@ -224,5 +226,32 @@ async fn no_client_can_make_the_number_of_series_grow() {
     assert!(after < 600, "{after} series for one listener and one output");
     for odd in ["agent-", "HOST-", "Odd", "dcr-"] {
         assert!(!page.contains(odd), "{odd} is in the metrics:\n{page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ends_is_shown_before_it_does() {
+    let collector = Collector::start(Memory::Identities).await.unwrap();
+    let site = Site::new(&workspace("workspace", &[&collector]), "");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let ends = time::OffsetDateTime::now_utc() + time::Duration::hours(110);
+    params.not_after = ends;
+    // What somebody has put in the place of the certificate that is made there.
+    let tls = site.state().join("tls");
+    std::fs::create_dir_all(&tls).unwrap();
+    std::fs::write(tls.join("cert.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(tls.join("key.pem"), key.serialize_pem()).unwrap();
+    let _running = site.start().await;
+    let status = site.status().await;
+    assert_eq!(status["expiry"][0]["name"], "uploads", "{status:#}");
+    assert_eq!(status["expiry"][0]["ends_s"], ends.unix_timestamp(), "{status:#}");
+    let told = |warning: &Value| warning.as_str().is_some_and(|it| it.contains("its certificate ends in 4 days"));
+    assert!(status["warnings"].as_array().unwrap().iter().any(told), "{status:#}");
+    let series = "gatepost_certificate_expiry_timestamp_seconds{use=\"upload\",name=\"uploads\"}";
+    let until = Instant::now() + PATIENCE;
+    while site.metric(series).await != ends.unix_timestamp() as f64 {
+        assert!(Instant::now() < until, "{}", page(&site).await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

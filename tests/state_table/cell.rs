@@ -153,7 +153,8 @@ pub(crate) async fn run_without_a_position() {
     let later = world.upload().await;
     world.site.until_drained().await;
     let outputs = world.site.status().await["outputs"].clone();
-    assert_eq!(outputs.as_array().map(Vec::len), Some(1), "{outputs:#}");
+    assert_eq!(outputs[1]["state"], "cannot start", "{outputs:#}");
+    assert!(outputs[1]["because"]["reason"].as_str().is_some_and(|why| why.contains("soc.cursor")), "{outputs:#}");
     assert_eq!(outputs[0]["forwarded"], 400, "the other one goes on: {outputs:#}");
     let (told, _) = world.signals(true).await;
     assert!(told.contains("gatepost_state_damaged_total{part=position}"), "{told:?}\n{}", world.site.log());
@@ -176,10 +177,18 @@ pub(crate) async fn run_with_an_output_that_cannot_start() {
     let running = world.site.start().await;
     world.make_rules().await;
     let owed = world.upload().await;
-    assert_eq!(world.site.status().await["outputs"].as_array().map(Vec::len), Some(1), "{}", world.site.log());
-    assert!(running.stop().success(), "{}", world.site.log());
+    let outputs = world.site.status().await["outputs"].clone();
+    let states = [0, 1].map(|at| outputs[at]["state"].as_str());
+    assert_eq!(states, [Some("running"), Some("cannot start")], "{outputs:#}\n{}", world.site.log());
+    let runs = async || world.site.metric("gatepost_output_running{output=\"soc\"}").await == 1.0;
+    assert!(!runs().await);
+    // Nobody restarts or reloads it: it is tried again by itself.
     std::fs::remove_dir(&position).unwrap();
-    let running = world.site.start().await;
+    let until = Instant::now() + PATIENCE;
+    while !runs().await {
+        assert!(Instant::now() < until, "{:#}\n{}", world.site.status().await, world.site.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     world.site.until_drained().await;
     assert_eq!(world.missing(&owed.iter().map(SimulatedEvent::identity).collect()), 0, "{}", world.site.log());
     assert!(running.stop().success());

@@ -166,7 +166,8 @@ impl Site {
         let until = Instant::now() + PATIENCE;
         loop {
             let status = self.status().await;
-            let outputs = status["outputs"].as_array().cloned().unwrap_or_default();
+            let mut outputs = status["outputs"].as_array().cloned().unwrap_or_default();
+            outputs.retain(|output| output["state"] != "cannot start");
             if !outputs.is_empty() && outputs.iter().all(|output| output["pending"] == 0) {
                 return;
             }

@@ -160,6 +160,39 @@ async fn status_and_metrics_answer_with_their_types() {
 }
 
 #[tokio::test]
+async fn the_page_asks_nobody_else_and_shows_what_a_person_must_know() {
+    let plane = plane(Config::default(), "127.0.0.1:8449").await;
+    let (status, page) = plane.ask("GET /", LOCAL, "").await;
+    assert_eq!(status, 200);
+    assert!(page.contains("content-security-policy: default-src 'none'"), "{page}");
+    for elsewhere in ["http://", "https://", "src=", "@import", "url("] {
+        assert!(!page.contains(elsewhere), "the page names something elsewhere: {elsewhere}");
+    }
+    for shown in [
+        "status.not_ready_because",
+        "status.refusing_because",
+        "status.warnings",
+        "status.waits_for_restart",
+        "status.dead_letters",
+        "displaced",
+        "status.without_time",
+        "output.because",
+        "output.unburied",
+        "status.expiry",
+        "status.hosts",
+        "/hosts?limit=",
+    ] {
+        assert!(page.contains(shown), "the page does not show {shown}");
+    }
+    for wanted in
+        ["<html lang=\"en\">", "name=\"viewport\"", "prefers-color-scheme: dark", "role=\"status\"", "<caption"]
+    {
+        assert!(page.contains(wanted), "the page has no {wanted}");
+    }
+    plane.stop.cancel();
+}
+
+#[tokio::test]
 async fn on_loopback_control_works_without_a_token_but_not_for_web_pages() {
     let plane =
         plane(Config { allowed_hosts: vec!["Gate.example".into()], ..Config::default() }, "127.0.0.1:8449").await;

@@ -151,6 +151,7 @@ impl Cache {
             kind: self.kind,
             has_token: good.is_some(),
             expires_in_seconds: good.map(|kept| kept.left(now).as_secs()),
+            certificate_ends: self.source.certificate_ends(),
             fetched: state.fetched,
             last_error: error.map(|error| error.detail.clone()),
             advice: error.and_then(|error| error.advice.clone()).or_else(|| state.notice.clone()),

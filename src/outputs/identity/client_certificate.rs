@@ -136,6 +136,10 @@ impl Source for ClientCertificate {
     fn fetch(&self) -> BoxFuture<'_, Result<Fetched, Failure>> {
         self.ask().boxed()
     }
+
+    fn certificate_ends(&self) -> Option<i64> {
+        Some(self.loaded.lock().unwrap_or_else(PoisonError::into_inner).credential.ends)
+    }
 }
 
 #[cfg(test)]

@@ -159,3 +159,20 @@ async fn a_certificate_that_is_not_registered_is_named_by_its_thumbprint() {
     let error = tokens(&issuer, &path, false).token().await.unwrap_err();
     assert!(error.advice.unwrap().contains("6CB34220884B4EFE177F28ADE42DDCF63A83441F"));
 }
+
+#[tokio::test]
+async fn the_status_has_the_end_of_the_certificate_that_is_used() {
+    let issuer = Issuer::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("app.pem");
+    std::fs::write(&path, made(2100).pem).unwrap();
+    let tokens = tokens(&issuer, &path, false);
+    let ends = |year| {
+        Some(Date::from_calendar_date(year, Month::January, 1).unwrap().midnight().assume_utc().unix_timestamp())
+    };
+    assert_eq!(tokens.status().certificate_ends, ends(2100));
+    let first = tokens.token().await.unwrap().unwrap();
+    std::fs::write(&path, made(2101).pem).unwrap();
+    tokens.instead_of(&first).await.unwrap();
+    assert_eq!(tokens.status().certificate_ends, ends(2101), "the files were read again");
+}

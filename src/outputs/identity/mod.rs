@@ -90,6 +90,8 @@ pub struct TokenStatus {
     pub has_token: bool,
     /// Seconds until it ends.
     pub expires_in_seconds: Option<u64>,
+    /// When the certificate ends that proves the identity, in seconds since 1970; none where it has none.
+    pub certificate_ends: Option<i64>,
     /// How often a token was fetched.
     pub fetched: u64,
     /// Why the last try failed, unless a later one went well.
@@ -190,6 +192,7 @@ impl Tokens {
                 kind: self.kind,
                 has_token: matches!(fixed, Keeping::Fixed(_)),
                 expires_in_seconds: None,
+                certificate_ends: None,
                 fetched: 0,
                 last_error: None,
                 advice: None,

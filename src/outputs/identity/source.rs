@@ -10,6 +10,11 @@ use super::{Token, TokenError};
 pub(super) trait Source: Send + Sync {
     /// A new token, or why there is none. Makes no second try that waits: pauses are the cache's.
     fn fetch(&self) -> BoxFuture<'_, Result<Fetched, Failure>>;
+
+    /// When the certificate ends that it proves itself with, in seconds since 1970; none where it has none.
+    fn certificate_ends(&self) -> Option<i64> {
+        None
+    }
 }
 
 /// A token that came.

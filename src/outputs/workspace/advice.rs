@@ -75,7 +75,15 @@ mod tests {
 
     fn token(kind: &'static str, advice: Option<&str>) -> TokenStatus {
         let advice = advice.map(str::to_owned);
-        TokenStatus { kind, has_token: false, expires_in_seconds: None, fetched: 0, last_error: None, advice }
+        TokenStatus {
+            kind,
+            has_token: false,
+            expires_in_seconds: None,
+            certificate_ends: None,
+            fetched: 0,
+            last_error: None,
+            advice,
+        }
     }
 
     fn retry(reason: RetryReason) -> Outcome {

@@ -21,7 +21,7 @@ use crate::net::http_client::HttpClient;
 use crate::net::tls_client::Trust;
 use crate::outputs::body::{Compression, Shape};
 use crate::outputs::config::{specs, trust, urls};
-use crate::outputs::identity::{Token, TokenError, Tokens};
+use crate::outputs::identity::{Token, TokenError, TokenStatus, Tokens};
 use crate::outputs::outcome::Words;
 use crate::outputs::output::{BatchLimits, EndpointSpec, Outcome, OutgoingEvent, Output, Request, RetryReason, Row};
 use crate::outputs::sender::{CONNECT_TIMEOUT, Sender, USER_AGENT_VALUE, well};
@@ -266,6 +266,10 @@ impl Output for Workspace {
 
     fn advise_shapeless(&self) -> Option<String> {
         self.table.map(|table| self.advisor.advise_shapeless(table))
+    }
+
+    fn token(&self) -> Option<TokenStatus> {
+        Some(self.tokens.status())
     }
 
     fn status(&self) -> Option<serde_json::Value> {
