@@ -15,11 +15,11 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::event::Timestamp;
+use crate::fs::{Fs, RealFs};
 use crate::ingest::ledger::{Ledger, Note, Tally};
 use crate::spool::cursor::registry::Registry;
 use crate::spool::cursor::{Cursor, Loss};
 use crate::spool::dead_letter;
-use crate::spool::fs::{Fs, RealFs};
 use crate::spool::inspect::Inspection;
 use crate::spool::{HeadItem, Item, Ordinal};
 

@@ -26,6 +26,7 @@ use crate::dedup::store::Store;
 use crate::event::KeyMaker;
 use crate::faults::with_causes;
 use crate::filter::Rules;
+use crate::fs::{Fs, RealFs};
 use crate::hosts::Hosts;
 use crate::ingest::bookkeeper::Bookkeeper;
 use crate::ingest::ledger::Waiting;
@@ -36,7 +37,6 @@ use crate::metrics;
 use crate::net::tls_server::ServerTls;
 use crate::spool::Spool;
 use crate::spool::dead_letter::DeadLetters;
-use crate::spool::fs::{Fs, RealFs};
 use crate::tunnel::Tunnels;
 
 /// The folder that stands in for a state that cannot be used.

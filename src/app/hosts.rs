@@ -15,9 +15,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::build::Parts;
+use crate::fs::sealed::{self, Seal};
 use crate::hosts::{Counts, Hosts};
 use crate::metrics;
-use crate::spool::sealed::{self, Seal};
 
 const FILE: &str = "hosts.json";
 

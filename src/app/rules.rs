@@ -15,7 +15,7 @@ use crate::faults::{Fault, with_causes};
 use crate::filter::Rules;
 use crate::filter::dcr::{Finding, Severity};
 use crate::filter::rules::{Managed, Place, Problem};
-use crate::spool::fs::RealFs;
+use crate::fs::RealFs;
 
 /// Where the rules that came over the admin plane are kept, within the state folder.
 pub(super) const FOLDER: &str = "rules";

@@ -22,8 +22,8 @@ use crate::dedup::journal::{self, Journal, JournalError};
 use crate::dedup::memory::MemoryStore;
 use crate::dedup::store::Store;
 use crate::event::{EventKey, key};
+use crate::fs::is_full;
 use crate::metrics;
-use crate::spool::fs::is_full;
 use crate::spool::{Entry, Head, HeadItem, Ordinal, ReadError, Reader, Spool};
 
 /// Why the books could not be kept.

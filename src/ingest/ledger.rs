@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::accept::Receipt;
-use crate::spool::sealed::{self, Seal};
+use crate::fs::sealed::{self, Seal};
 
 /// What became of the events of one input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::spool::fs::{Fs, RealFs};
+use crate::fs::{Fs, RealFs};
 
 /// Enough for the keys of some hundred thousand events and for a ledger.
 const BYTES: u64 = 4 << 20;

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost::admin::Scrape;
+use gatepost::fs::volatile::VolatileFs;
 use gatepost::spool::cursor::Boot;
-use gatepost::spool::fs::volatile::VolatileFs;
 use life::{Events, Life};
 use sink::World;
 use tokio::task::JoinSet;

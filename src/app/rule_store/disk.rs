@@ -17,9 +17,9 @@ use serde_json::Value;
 
 use crate::admin::azure::{Entry, Shelf, Write, key};
 use crate::faults::with_causes;
+use crate::fs::sealed::{self, Seal};
+use crate::fs::{Access, Fs};
 use crate::limits::AZURE_BODY_MAX_BYTES;
-use crate::spool::fs::{Access, Fs};
-use crate::spool::sealed::{self, Seal};
 
 /// Bytes of a file: a body, written anew with what Azure adds, and each byte of it escaped at worst.
 const FILE_MAX_BYTES: u64 = 8 * AZURE_BODY_MAX_BYTES as u64;

@@ -10,7 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::faults;
-use crate::spool::fs::{File as _, FileId};
+use crate::fs::{File as _, FileId};
 
 mod safety;
 mod secret;

@@ -17,8 +17,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::fs::{Access, File, Fs, is_full};
 use super::{LogId, Ordinal};
+use crate::fs::{Access, File, Fs, is_full};
 
 mod boot;
 mod journal;

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::spool::fs::{Access, Fs};
+use crate::fs::{Access, Fs};
 
 /// The outputs that have had a position.
 #[derive(Debug)]
@@ -106,7 +106,7 @@ fn decode(bytes: &[u8]) -> Option<BTreeMap<String, u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spool::fs::RealFs;
+    use crate::fs::RealFs;
 
     fn open(dir: &Path) -> (Registry, Found) {
         Registry::open(Arc::new(RealFs), dir)

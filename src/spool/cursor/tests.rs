@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::super::fs::faulty::FaultyFs;
-use super::super::fs::volatile::VolatileFs;
-use super::super::fs::{Fs, RealFs};
 use super::*;
+use crate::fs::faulty::FaultyFs;
+use crate::fs::volatile::VolatileFs;
+use crate::fs::{Fs, RealFs};
 
 fn path(dir: &tempfile::TempDir) -> PathBuf {
     dir.path().join("siem.cursor")

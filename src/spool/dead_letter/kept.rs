@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::fs::Fs;
-use super::super::sealed::{self, Seal};
 use super::{read_file, replace};
+use crate::fs::Fs;
+use crate::fs::sealed::{self, Seal};
 
 /// What is noted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,10 +8,10 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::fs::{DirEntry, Fs};
 use super::kept::Note;
 use super::shares::{Owner, Segment, Shares};
 use super::{DeadLetters, Room, Waiting, lines, read_file, replace};
+use crate::fs::{DirEntry, Fs};
 
 /// No letter takes less.
 const LETTER_MIN: u64 = 64;

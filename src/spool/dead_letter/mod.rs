@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::fs::{Access, File, Fs};
+use crate::fs::{Access, File, Fs};
 
 mod config;
 mod kept;

@@ -4,8 +4,8 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::spool::fs::faulty::FaultyFs;
-use crate::spool::fs::{Access, DirEntry, File};
+use crate::fs::faulty::FaultyFs;
+use crate::fs::{Access, DirEntry, File};
 
 /// A file system whose n-th sync of a directory from now fails; 0 for none.
 #[derive(Debug, Default)]

@@ -1,4 +1,4 @@
-//! The few file operations the spool is built on, as a trait, so that tests and drills can let them fail.
+//! The few file operations that everything durable is built on, as a trait, so that tests and drills can let them fail.
 //!
 //! What is promised about durability is a promise about the order of these calls; a test double that loses unsynced
 //! bytes or refuses a sync shows whether the order is right.
@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 pub mod faulty;
 mod real;
+pub mod sealed;
 pub mod volatile;
 
 pub use real::RealFs;
@@ -41,7 +42,7 @@ pub struct FileId {
     pub number: u64,
 }
 
-/// A file system, as far as the spool needs one. Paths are passed through as they are.
+/// A file system, as far as a gateway needs one. Paths are passed through as they are.
 pub trait Fs: Send + Sync + fmt::Debug + 'static {
     /// Makes a directory and its parents, for the owner only. Nothing happens when it is there.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;

@@ -7,10 +7,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Access, DirEntry, File, Fs};
-use crate::spool::lock;
 
 const SECTOR: usize = 512;
 
@@ -87,29 +86,33 @@ impl VolatileFs {
     }
 
     fn switch_off(&self) -> Disk {
-        let mut disk = lock(&self.disk);
+        let mut disk = self.disk();
         disk.is_off = true;
         Disk { is_off: false, changes_left: None, ..disk.clone() }
     }
 
     /// Lets the power go off by itself after so many more writes, syncs and changes of names.
     pub fn cut_after(&self, changes: u64) {
-        lock(&self.disk).changes_left = Some(changes);
+        self.disk().changes_left = Some(changes);
     }
 
     /// Whether there is power.
     pub fn is_on(&self) -> bool {
-        !lock(&self.disk).is_off
+        !self.disk().is_off
     }
 
     /// Does this while there is power for sure: no cut falls into it. `None` without power.
     pub fn while_on<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
-        let disk = lock(&self.disk);
+        let disk = self.disk();
         (!disk.is_off).then(work)
     }
 
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn on(&self) -> io::Result<MutexGuard<'_, Disk>> {
-        let disk = lock(&self.disk);
+        let disk = self.disk();
         if disk.is_off { Err(io::Error::other("the power is off")) } else { Ok(disk) }
     }
 
