@@ -1,5 +1,7 @@
 //! The few file operations that everything durable is built on, as a trait, so that tests and drills can let them fail.
 //!
+//! What is kept beside the log is replaced whole, by [`replace()`], whose module says what a crash leaves.
+//!
 //! What is promised about durability is a promise about the order of these calls; a test double that loses unsynced
 //! bytes or refuses a sync shows whether the order is right.
 
@@ -10,10 +12,14 @@ use std::sync::Arc;
 
 pub mod faulty;
 mod real;
+mod replace;
 pub mod sealed;
+#[cfg(test)]
+pub(crate) mod trial;
 pub mod volatile;
 
 pub use real::RealFs;
+pub use replace::{folder_of, is_unfinished, read, replace, replace_and_open, tidy};
 
 /// One regular file of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +37,15 @@ pub enum Access {
     Read,
     /// Reading and writing.
     ReadWrite,
+}
+
+/// Who may read a new file. Its owner alone writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readers {
+    /// Its owner.
+    Owner,
+    /// Everybody whom the folders above let in, as far as the mask of the process grants it.
+    Everybody,
 }
 
 /// Which file it is, whatever it is called: its device and its number there.
@@ -52,7 +67,12 @@ pub trait Fs: Send + Sync + fmt::Debug + 'static {
 
     /// Makes a new file of so many bytes of zero, with its blocks allocated if the file system can. Fails if the path
     /// is taken; takes nothing when it fails.
-    fn create(&self, path: &Path, size: u64) -> io::Result<Arc<dyn File>>;
+    fn create_for(&self, path: &Path, size: u64, readers: Readers) -> io::Result<Arc<dyn File>>;
+
+    /// The same for its owner only.
+    fn create(&self, path: &Path, size: u64) -> io::Result<Arc<dyn File>> {
+        self.create_for(path, size, Readers::Owner)
+    }
 
     /// Opens an existing file; never follows a link.
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>>;

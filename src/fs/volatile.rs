@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Access, DirEntry, File, Fs};
+use super::{Access, DirEntry, File, Fs, Readers};
 
 const SECTOR: usize = 512;
 
@@ -22,6 +22,8 @@ pub struct VolatileFs {
 #[derive(Debug, Clone, Default)]
 struct Disk {
     is_off: bool,
+    /// It says that it made things durable and does not.
+    ignores_syncs: bool,
     /// The power goes off instead of the change after so many.
     changes_left: Option<u64>,
     files: Vec<Bytes>,
@@ -88,12 +90,17 @@ impl VolatileFs {
     fn switch_off(&self) -> Disk {
         let mut disk = self.disk();
         disk.is_off = true;
-        Disk { is_off: false, changes_left: None, ..disk.clone() }
+        Disk { is_off: false, ignores_syncs: false, changes_left: None, ..disk.clone() }
     }
 
     /// Lets the power go off by itself after so many more writes, syncs and changes of names.
     pub fn cut_after(&self, changes: u64) {
         self.disk().changes_left = Some(changes);
+    }
+
+    /// Lets it lie until the next cut: every sync succeeds, and none makes anything durable.
+    pub fn ignore_syncs(&self) {
+        self.disk().ignores_syncs = true;
     }
 
     /// Whether there is power.
@@ -212,7 +219,7 @@ impl Fs for VolatileFs {
         Ok(names.iter().map(entry).collect())
     }
 
-    fn create(&self, path: &Path, size: u64) -> io::Result<Arc<dyn File>> {
+    fn create_for(&self, path: &Path, size: u64, _: Readers) -> io::Result<Arc<dyn File>> {
         let mut disk = self.changed()?;
         let index = disk.files.len();
         let (directory, name) = disk.directory(path)?;
@@ -246,7 +253,11 @@ impl Fs for VolatileFs {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut disk = self.changed()?;
+        let is_ignored = disk.ignores_syncs;
         let directory = disk.directories.get_mut(dir).ok_or(io::ErrorKind::NotFound)?;
+        if is_ignored {
+            return Ok(());
+        }
         directory.changes.clear();
         directory.durable = directory.names.clone();
         Ok(())
@@ -285,7 +296,10 @@ impl File for VolatileFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.disk.changed()?.files[self.index].volatile.clear();
+        let mut disk = self.disk.changed()?;
+        if !disk.ignores_syncs {
+            disk.files[self.index].volatile.clear();
+        }
         Ok(())
     }
 

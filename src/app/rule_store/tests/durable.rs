@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 use crate::fs::faulty::FaultyFs;
-use crate::fs::{Access, DirEntry, File};
+use crate::fs::{Access, DirEntry, File, Readers};
 
 /// A file system whose n-th sync of a directory from now fails; 0 for none.
 #[derive(Debug, Default)]
@@ -24,8 +24,8 @@ impl Fs for FailingDirs {
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
         RealFs.list(dir)
     }
-    fn create(&self, path: &Path, size: u64) -> io::Result<Arc<dyn File>> {
-        RealFs.create(path, size)
+    fn create_for(&self, path: &Path, size: u64, readers: Readers) -> io::Result<Arc<dyn File>> {
+        RealFs.create_for(path, size, readers)
     }
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>> {
         RealFs.open(path, access)
