@@ -14,7 +14,7 @@ pub struct Faults {
     full: AtomicBool,
     failing_syncs: Failing,
     failing_changes: Failing,
-    last_failed: Mutex<Option<&'static str>>,
+    first_failed: Mutex<Option<&'static str>>,
     longest_write: AtomicUsize,
     sync_delay_ms: AtomicU64,
     syncs: AtomicU64,
@@ -79,7 +79,7 @@ impl Faults {
     /// [`Faults::mend_changes`] for `u64::MAX`. Changes are new files and folders, writes, cuts, syncs of files and folders, new
     /// names and removals. A write that fails has written half of its bytes; of all else nothing has happened.
     pub fn fail_changes(&self, nth: u64, count: u64) {
-        *self.last_failed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.first_failed() = None;
         self.failing_changes.set(nth, count);
     }
 
@@ -88,9 +88,9 @@ impl Faults {
         self.failing_changes.set(0, 0);
     }
 
-    /// Which change failed last since [`Faults::fail_changes`]: the name of the call.
-    pub fn last_failed(&self) -> Option<&'static str> {
-        *self.last_failed.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Which change was the first to fail since [`Faults::fail_changes`]: the name of the call.
+    pub fn failed(&self) -> Option<&'static str> {
+        *self.first_failed()
     }
 
     /// Ends the failing of syncs.
@@ -158,8 +158,12 @@ impl Faults {
         if !self.failing_changes.takes_one() {
             return Ok(());
         }
-        *self.last_failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(call);
+        self.first_failed().get_or_insert(call);
         Err(broken())
+    }
+
+    fn first_failed(&self) -> std::sync::MutexGuard<'_, Option<&'static str>> {
+        self.first_failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use super::{Access, File, Fs, Readers};
 
 /// What the name of an unfinished file ends with, behind the whole name of the file it is for.
-pub const UNFINISHED: &str = "new";
+const UNFINISHED: &str = "new";
 
 /// Replaces a file whole, or makes it; see the module for what a crash or an error leaves. `readers` may read the new one from
 /// its first byte on.
@@ -130,6 +130,41 @@ mod tests {
     fn a_replaced_file_holds_the_old_or_the_new_whatever_fails_and_whenever_the_power_goes() {
         trial::fails_at_every_change(&Plain);
         trial::loses_power_at_every_change(&Plain);
+    }
+
+    /// What [`replace`] is there to prevent: a file that is written without one of its steps.
+    struct Careless(fn(&dyn Fs, &Path, &[u8]) -> io::Result<()>);
+
+    impl Durable for Careless {
+        fn write(&self, fs: &Arc<dyn Fs>, version: u8) -> io::Result<()> {
+            self.0(&**fs, &trial::path("plain"), &[version; 1_500])
+        }
+
+        fn read(&self, fs: &Arc<dyn Fs>) -> Result<Option<u8>, String> {
+            Plain.read(fs)
+        }
+    }
+
+    #[test]
+    #[should_panic = "power cut at change"]
+    fn the_trial_notices_a_file_that_is_not_synced() {
+        trial::loses_power_at_every_change(&Careless(|fs, path, bytes| {
+            drop(fs.remove(&beside(path)));
+            fs.create(&beside(path), 0)?.write_all_at(bytes, 0)?;
+            fs.rename(&beside(path), path)?;
+            fs.sync_dir(folder_of(path))
+        }));
+    }
+
+    #[test]
+    #[should_panic = "power cut at change"]
+    fn the_trial_notices_a_file_that_is_written_in_place() {
+        trial::loses_power_at_every_change(&Careless(|fs, path, bytes| {
+            let file = fs.open(path, Access::ReadWrite).or_else(|_| fs.create(path, 0))?;
+            file.write_all_at(bytes, 0)?;
+            file.sync_data()?;
+            fs.sync_dir(folder_of(path))
+        }));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::Fs;
 use super::faulty::FaultyFs;
 use super::volatile::VolatileFs;
 
-/// The folder of all files under trial.
+/// The folder of most files under trial.
 const DIR: &str = "/state";
 
 /// More changes than any replacement needs.
@@ -17,9 +17,9 @@ const CHANGES_MAX: u64 = 200;
 
 /// A file, or several that belong together, of a component.
 pub(crate) trait Durable {
-    /// Makes the folders that it needs beside [`folder`]; they are there before anything is written.
-    fn prepare(&self, fs: &Arc<dyn Fs>) {
-        let _ = fs;
+    /// The folders that are there before anything is written.
+    fn folders(&self) -> Vec<PathBuf> {
+        vec![folder().to_owned()]
     }
 
     /// Writes this content, as the component does it.
@@ -29,7 +29,7 @@ pub(crate) trait Durable {
     fn read(&self, fs: &Arc<dyn Fs>) -> Result<Option<u8>, String>;
 }
 
-/// The folder that is there.
+/// The folder that is always there.
 pub(crate) fn folder() -> &'static Path {
     Path::new(DIR)
 }
@@ -55,7 +55,7 @@ pub(crate) fn fails_at_every_change(subject: &impl Durable) {
             let fs: Arc<dyn Fs> = fs;
             faults.fail_changes(nth, lasts);
             let written = subject.write(&fs, 2);
-            let failed = faults.last_failed();
+            let failed = faults.failed();
             faults.mend_changes();
             let found = subject.read(&fs);
             let case = format!("change {nth}, {failed:?} fails for {lasts}: {written:?}, then {found:?}");
@@ -67,7 +67,7 @@ pub(crate) fn fails_at_every_change(subject: &impl Durable) {
             }
             subject.write(&fs, 3).unwrap_or_else(|error| panic!("{case}, and it does not work again: {error}"));
             assert_eq!(subject.read(&fs), Ok(Some(3)), "{case}");
-            let left = fs.list(folder()).unwrap();
+            let left: Vec<_> = subject.folders().iter().flat_map(|dir| fs.list(dir).unwrap()).collect();
             assert!(!left.iter().any(|entry| super::is_unfinished(&entry.name)), "{case}: {left:?}");
             if failed.is_none() {
                 assert!(nth > 2, "nothing was changed");
@@ -119,8 +119,7 @@ pub(crate) fn stands_on_a_disk_that_lies(subject: &impl Durable) {
 /// A disk that holds the old content, durably.
 fn on_disk(subject: &impl Durable) -> VolatileFs {
     let disk = VolatileFs::default();
-    disk.create_dir(folder()).unwrap();
-    subject.prepare(&on(&disk));
+    subject.folders().iter().for_each(|dir| disk.create_dir(dir).unwrap());
     subject.write(&on(&disk), 1).expect("nothing is wrong");
     let honest = disk.cut(&mut fastrand::Rng::with_seed(1));
     assert_eq!(subject.read(&on(&honest)), Ok(Some(1)), "it is durable when it says so");

@@ -3,8 +3,11 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::super::disk::Disk;
 use super::*;
+use crate::admin::azure::Entry;
 use crate::fs::faulty::FaultyFs;
+use crate::fs::trial::{self, Durable};
 use crate::fs::{Access, DirEntry, File, Readers};
 
 /// A file system whose n-th sync of a directory from now fails; 0 for none.
@@ -152,6 +155,37 @@ async fn a_removal_that_breaks_off_leaves_what_is_on_the_disk_in_force() {
     let left = before.plane.in_force.last();
     assert_eq!((left.rules.len(), left.associations.len()), (1, 1));
     assert_eq!(RuleStore::open(Arc::new(RealFs), before.dir.path().to_owned()).snapshot(), left);
+}
+
+/// A rule with its copy, as far as the description tells what it holds.
+struct Described;
+
+impl Durable for Described {
+    fn folders(&self) -> Vec<PathBuf> {
+        vec![trial::path("rules"), trial::path("rules-copy")]
+    }
+
+    fn write(&self, fs: &Arc<dyn Fs>, version: u8) -> io::Result<()> {
+        let mut resource = body(&["Security!*"]);
+        resource["properties"]["description"] = json!(version.to_string());
+        let entry = Entry::read(&rule("a"), resource).expect("it is a rule");
+        Disk::new(Arc::clone(fs), trial::path("rules")).write(&Write::Put(Arc::new(entry)))
+    }
+
+    fn read(&self, fs: &Arc<dyn Fs>) -> Result<Option<u8>, String> {
+        let found = Disk::new(Arc::clone(fs), trial::path("rules")).load().map_err(|error| error.to_string())?;
+        if let Some((file, reason)) = found.damaged.first_key_value() {
+            return Err(format!("{file}: {reason}"));
+        }
+        let Some(entry) = found.shelf.rules.get(&key(&rule("a"))) else { return Ok(None) };
+        let version = entry.resource["properties"]["description"].as_str().and_then(|text| text.parse().ok());
+        version.map(Some).ok_or_else(|| "another one".to_owned())
+    }
+}
+
+#[test]
+fn a_rule_survives_a_failing_disk_and_a_power_cut() {
+    trial::pass(&Described);
 }
 
 /// What can happen to a file, given what it holds.
