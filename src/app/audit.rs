@@ -88,7 +88,7 @@ pub fn audit(config: &Config) -> anyhow::Result<Report> {
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     // Positions first: what happens meanwhile is then in the log but not yet settled, and counts as pending.
     let cursors = cursors(state_dir, &fs)?;
-    let ledger = Ledger::load(&Ledger::path(state_dir)).context("the ledger cannot be read")?;
+    let ledger = Ledger::load(&*fs, &Ledger::path(state_dir)).context("the ledger cannot be read")?;
     let log = Inspection::open(&state_dir.join("spool"), Arc::clone(&fs)).context("the spool cannot be read")?;
     let mut ledger = ledger.unwrap_or_else(|| Ledger::beginning_at(log.range().start));
     let mut differences = Vec::new();

@@ -218,7 +218,8 @@ struct Kept {
 /// Opens what keeps events.
 fn keep(config: &Config, state: &Folder, machine: &Machine, secret: Secret) -> anyhow::Result<Kept> {
     let fs = &machine.fs;
-    let journal = Journal::open(&state.dir("dedup")?, config.dedup.window.get()).context("the dedup journal")?;
+    let journal = Journal::open(Arc::clone(fs), &state.dir("dedup")?, config.dedup.window.get())
+        .context("the dedup journal")?;
     let clock = open_clock(state, Arc::clone(&machine.time), &journal)?;
     let spool_dir = state.dir("spool")?;
     let (spool, recovered) = Spool::open_with(&config.spool, &spool_dir, Arc::clone(fs), clock.clone())
@@ -235,7 +236,14 @@ fn keep(config: &Config, state: &Folder, machine: &Machine, secret: Secret) -> a
 
     let dedup = Arc::new(MemoryStore::following(&config.dedup, clock.clone()));
     let waiting = Arc::new(Waiting::default());
-    let books = Bookkeeper::open(state.path(), spool.clone(), Arc::clone(&waiting), journal, Arc::clone(&dedup))?;
+    let books = Bookkeeper::open(
+        Arc::clone(fs),
+        state.path(),
+        spool.clone(),
+        Arc::clone(&waiting),
+        journal,
+        Arc::clone(&dedup),
+    )?;
     let positions = Positions::open(Arc::clone(fs), state.path(), state.dir("outputs")?, spool.clone())?;
     Ok(Kept { secret, clock, spool, dead_letters, dedup, waiting, books, positions })
 }

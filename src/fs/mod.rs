@@ -162,6 +162,28 @@ pub trait File: Send + Sync + fmt::Debug {
     }
 }
 
+/// A file read from its beginning to its end.
+#[derive(Debug)]
+pub struct Reading {
+    file: Arc<dyn File>,
+    at: u64,
+}
+
+impl Reading {
+    /// From the beginning.
+    pub fn of(file: Arc<dyn File>) -> Self {
+        Self { file, at: 0 }
+    }
+}
+
+impl io::Read for Reading {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let got = self.file.pread(buf, self.at)?;
+        self.at += got as u64;
+        Ok(got)
+    }
+}
+
 /// Whether an error says that there is no room: a full disk or a used-up quota.
 pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)

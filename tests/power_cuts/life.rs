@@ -50,7 +50,7 @@ pub(crate) struct Life {
 
 impl Life {
     /// Opens everything; `None` when the power goes off meanwhile.
-    pub(crate) fn open(output: &str, disk: &VolatileFs, boot: Boot, books: &Path, world: &Arc<World>) -> Option<Self> {
+    pub(crate) fn open(output: &str, disk: &VolatileFs, boot: Boot, world: &Arc<World>) -> Option<Self> {
         let fs: Arc<dyn Fs> = Arc::new(disk.clone());
         let state = Path::new("/state");
         let outputs = state.join("outputs");
@@ -61,9 +61,10 @@ impl Life {
         let letters = DeadLetters::open(Arc::clone(&fs), &state.join("letters"), 1 << 20).ok()?;
         let letters = Arc::new(Mutex::new(letters));
         let (dedup, waiting) = (Arc::new(MemoryStore::new(&Default::default())), Arc::new(Waiting::default()));
-        let journal = Journal::open(books, Duration::from_secs(24 * 3600)).unwrap();
+        let journal = Journal::open(Arc::clone(&fs), &state.join("dedup"), Duration::from_secs(24 * 3600)).ok()?;
         let bookkeeper =
-            Bookkeeper::open(books, spool.clone(), Arc::clone(&waiting), journal, Arc::clone(&dedup)).ok()?;
+            Bookkeeper::open(Arc::clone(&fs), state, spool.clone(), Arc::clone(&waiting), journal, Arc::clone(&dedup))
+                .ok()?;
         let parts = ingest::Parts {
             rules: Arc::new(ArcSwap::from_pointee(Rules::of_event_set(EventSet::Everything))),
             keys: Arc::new(KeyMaker::new(&SECRET)),
