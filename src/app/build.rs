@@ -51,6 +51,8 @@ const NO_RULES: &str = "a rule cannot be read";
 pub(super) struct Parts {
     /// Locked for as long as the parts live.
     _state: StateDir,
+    /// Keeps everything that is durable.
+    pub(super) fs: Arc<dyn Fs>,
     pub(super) clock: Clock,
     /// What keeps events could not be opened, and others stand in for it: no upload is taken and nothing is forwarded.
     pub(super) is_standing_in: bool,
@@ -100,7 +102,7 @@ pub(super) async fn parts(
 
 /// What of the machine a gateway stands on.
 pub struct Machine {
-    /// Keeps the log.
+    /// Keeps everything that is durable.
     pub fs: Arc<dyn Fs>,
     /// Tells the time.
     pub time: Arc<dyn clock::Source>,
@@ -122,7 +124,7 @@ fn open(
 ) -> anyhow::Result<Parts> {
     let state = StateDir::open(&config.state_dir)?;
     let admin_tls = admin::load_tls(&config.admin, state.path()).context("admin plane")?.map(Arc::new);
-    let kept = state.secret().and_then(|secret| keep(&config, state.folder(), &machine, secret));
+    let kept = state.secret(&*machine.fs).and_then(|secret| keep(&config, state.folder(), &machine, secret));
     let is_standing_in = kept.is_err();
     let Kept { secret, clock, spool, dead_letters, dedup, waiting, books, positions } = match kept {
         Ok(kept) => kept,
@@ -138,7 +140,7 @@ fn open(
     let rules = Arc::new(ArcSwap::from_pointee(rules));
     let store: Arc<dyn Store> = dedup.clone();
     let hosts = Hosts::new(config.hosts.clone(), clock.clone());
-    super::hosts::restore(&hosts, state.path());
+    super::hosts::restore(&hosts, &*machine.fs, state.path());
     let ingest = Ingest::new(
         config.ingest.clone(),
         ingest::Parts {
@@ -165,6 +167,7 @@ fn open(
     let tunnels = Tunnels::new(&config.tunnel, state.path().to_owned())?;
     Ok(Parts {
         _state: state,
+        fs: machine.fs,
         clock,
         is_standing_in,
         readiness,
@@ -193,9 +196,10 @@ fn open(
 }
 
 /// The clock that is kept. Where none is, the newest keys tell how far an earlier version had come.
-fn open_clock(state: &Folder, time: Arc<dyn clock::Source>, journal: &Journal) -> anyhow::Result<Clock> {
+fn open_clock(state: &Folder, machine: &Machine, journal: &Journal) -> anyhow::Result<Clock> {
     let newest_s = journal.newest_s().context("the dedup journal")?.and_then(|newest| u64::try_from(newest).ok());
-    let clock = Clock::open(&state.path().join("clock"), time, newest_s.map(|newest| newest * 1000));
+    let (fs, time) = (Arc::clone(&machine.fs), Arc::clone(&machine.time));
+    let clock = Clock::open(fs, &state.path().join("clock"), time, newest_s.map(|newest| newest * 1000));
     if let Err(error) = clock.keep() {
         // A full disk must not keep the gateway from starting.
         tracing::error!(%error, "the clock cannot be kept yet");
@@ -218,9 +222,9 @@ struct Kept {
 /// Opens what keeps events.
 fn keep(config: &Config, state: &Folder, machine: &Machine, secret: Secret) -> anyhow::Result<Kept> {
     let fs = &machine.fs;
-    let journal = Journal::open(Arc::clone(fs), &state.dir("dedup")?, config.dedup.window.get())
-        .context("the dedup journal")?;
-    let clock = open_clock(state, Arc::clone(&machine.time), &journal)?;
+    let journal =
+        Journal::open(Arc::clone(fs), &state.dir("dedup")?, config.dedup.window.get()).context("the dedup journal")?;
+    let clock = open_clock(state, machine, &journal)?;
     let spool_dir = state.dir("spool")?;
     let (spool, recovered) = Spool::open_with(&config.spool, &spool_dir, Arc::clone(fs), clock.clone())
         .with_context(|| format!("the spool in {} cannot be opened", spool_dir.display()))?;

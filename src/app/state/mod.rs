@@ -10,7 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::faults;
-use crate::fs::{File as _, FileId};
+use crate::fs::{File as _, FileId, Fs};
 
 mod safety;
 mod secret;
@@ -73,8 +73,8 @@ impl StateDir {
     }
 
     /// The secret of the installation; made at the first start. Event keys and batch ids depend on it.
-    pub(super) fn secret(&self) -> anyhow::Result<Secret> {
-        secret::open(self.path(), self.path().join("spool").is_dir())
+    pub(super) fn secret(&self, fs: &dyn Fs) -> anyhow::Result<Secret> {
+        secret::open(fs, self.path(), self.path().join("spool").is_dir())
     }
 
     /// What must stay where it is for as long as this gateway uses the directory: paths, and the files that they named
