@@ -87,6 +87,11 @@ impl VolatileFs {
         Self { disk: Arc::new(Mutex::new(self.switch_off())) }
     }
 
+    /// Another disk that holds the same, and lost nothing.
+    pub fn copy(&self) -> Self {
+        Self { disk: Arc::new(Mutex::new(self.disk().clone())) }
+    }
+
     fn switch_off(&self) -> Disk {
         let mut disk = self.disk();
         disk.is_off = true;

@@ -52,7 +52,7 @@ impl Folder {
     pub(super) fn own(fs: Arc<dyn Fs>, path: &Path) -> io::Result<Self> {
         fs.create_dir(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
-        // Nobody else writes here.
+        // A key that another listener writes at this moment fails by it, and is made at its next look.
         fs::tidy(&*fs, path)?;
         Self::open(fs, path)
     }
