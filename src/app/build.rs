@@ -222,10 +222,10 @@ struct Kept {
 /// Opens what keeps events.
 fn keep(config: &Config, state: &Folder, machine: &Machine, secret: Secret) -> anyhow::Result<Kept> {
     let fs = &machine.fs;
-    let journal =
-        Journal::open(Arc::clone(fs), &state.dir("dedup")?, config.dedup.window.get()).context("the dedup journal")?;
+    let journal = Journal::open(Arc::clone(fs), &state.dir(&**fs, "dedup")?, config.dedup.window.get())
+        .context("the dedup journal")?;
     let clock = open_clock(state, machine, &journal)?;
-    let spool_dir = state.dir("spool")?;
+    let spool_dir = state.dir(&**fs, "spool")?;
     let (spool, recovered) = Spool::open_with(&config.spool, &spool_dir, Arc::clone(fs), clock.clone())
         .with_context(|| format!("the spool in {} cannot be opened", spool_dir.display()))?;
     let damaged = recovered.damaged.len();
@@ -234,7 +234,7 @@ fn keep(config: &Config, state: &Folder, machine: &Machine, secret: Secret) -> a
     for (file, reason) in &recovered.set_aside {
         tracing::error!(file, reason, "a file of the spool cannot be used and is put aside as *.damaged");
     }
-    let dead_letters_dir = state.dir("dead-letters")?;
+    let dead_letters_dir = state.dir(&**fs, "dead-letters")?;
     let dead_letters = open_letters(config, &dead_letters_dir, fs);
     let dead_letters = Arc::new(Mutex::new(dead_letters));
 
@@ -248,7 +248,7 @@ fn keep(config: &Config, state: &Folder, machine: &Machine, secret: Secret) -> a
         journal,
         Arc::clone(&dedup),
     )?;
-    let positions = Positions::open(Arc::clone(fs), state.path(), state.dir("outputs")?, spool.clone())?;
+    let positions = Positions::open(Arc::clone(fs), state.path(), state.dir(&**fs, "outputs")?, spool.clone())?;
     Ok(Kept { secret, clock, spool, dead_letters, dedup, waiting, books, positions })
 }
 
@@ -278,7 +278,7 @@ fn stand_in(config: &Config, state: &StateDir, machine: &Machine, why: &anyhow::
         "the state cannot be used: no upload is taken and nothing is forwarded until it is mended and the gateway restarted; tunnels are served"
     );
     metrics::STATE_DAMAGED.add(&["spool"], 1);
-    keep(config, &state.folder().emptied(STAND_IN)?, machine, [0; 32])
+    keep(config, &state.folder().emptied(&*machine.fs, STAND_IN)?, machine, [0; 32])
 }
 
 impl Parts {

@@ -66,7 +66,7 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
 /// When a gateway uses the state folder, or the disk fails.
 pub fn delete(config: &Config, id: &str) -> anyhow::Result<bool> {
     let state = StateDir::open(&config.state_dir)?;
-    RuleStore::delete_kept(Arc::new(RealFs), state.folder().dir(FOLDER)?, id)
+    RuleStore::delete_kept(Arc::new(RealFs), state.folder().dir(&RealFs, FOLDER)?, id)
 }
 
 /// Makes the rules, and says in the log what differs from what their authors may expect.

@@ -85,7 +85,9 @@ impl Disk {
     /// Removes what a crash left unfinished.
     pub(super) fn tidy(&self) -> anyhow::Result<()> {
         for dir in [&self.dir, &self.copies] {
-            self.fs.create_dir(dir).with_context(|| format!("{} cannot be made", dir.display()))?;
+            // Its name must not go with the rules that are kept in it.
+            let made = self.fs.create_dir(dir).and_then(|()| self.fs.sync_dir(fs::folder_of(dir)));
+            made.with_context(|| format!("{} cannot be made", dir.display()))?;
         }
         for dir in [&self.dir, &self.copies] {
             fs::tidy(&*self.fs, dir).with_context(|| format!("{} cannot be read", dir.display()))?;

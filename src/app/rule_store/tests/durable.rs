@@ -215,6 +215,17 @@ fn reopened(dir: &Place) -> RuleStore {
     RuleStore::open(Arc::new(RealFs), dir.path().to_owned())
 }
 
+#[test]
+fn the_names_of_the_folders_are_durable_before_a_rule_is() {
+    let (dir, fs) = (Place::new(), Arc::new(FailingDirs::default()));
+    for nth in [1, 2] {
+        fs.fail(nth);
+        let store = RuleStore::open(Arc::clone(&fs) as Arc<dyn Fs>, dir.path().to_owned());
+        assert!(!store.faults().is_empty(), "sync {nth}");
+    }
+    assert!(RuleStore::open(fs, dir.path().to_owned()).faults().is_empty());
+}
+
 #[tokio::test]
 async fn leftovers_go() {
     let (dir, plane, names) = kept().await;
@@ -324,7 +335,8 @@ async fn a_rule_is_deleted_while_no_gateway_works() {
     assert_eq!(kept(), before);
 
     let id = rule("a").to_uppercase();
-    fs.fail(4);
+    // Before the removals, the names of both folders are made durable.
+    fs.fail(6);
     assert!(format!("{:#}", delete(&id).unwrap_err()).ends_with("cannot be removed: the disk is gone"));
     assert_eq!((kept().rules.len(), kept().associations.len()), (2, 2), "the rule goes last");
     assert!(delete(&id).unwrap());
