@@ -30,9 +30,10 @@ mod steady;
 
 pub use source::{BootId, Reading, Source, System};
 
-use crate::fs::Fs;
 use kept::Kept;
 use steady::Steady;
+
+use crate::fs::Fs;
 
 const NS_PER_MS: i64 = 1_000_000;
 const MS_PER_S: u64 = 1_000;
