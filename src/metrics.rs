@@ -71,7 +71,7 @@ metrics! {
     CLOCK_JUMPS = Counter "gatepost_clock_jumps_total" [];
     /// Files of the state directory that were found lost or damaged at the start or since, by part. What was done about each
     /// is in the log.
-    STATE_DAMAGED = Counter "gatepost_state_damaged_total" ["part" = "certificate" | "dead_letters" | "dedup" | "ledger" | "position" | "rules" | "secret" | "spool" | "token_keys"];
+    STATE_DAMAGED = Counter "gatepost_state_damaged_total" ["part" = "certificate" | "dead_letters" | "dedup" | "hosts" | "ledger" | "position" | "rules" | "secret" | "spool" | "token_keys" | "wef_bookmarks"];
     /// 1 when a file or directory that the gateway has open was removed or replaced under it, else 0. Uploads are refused
     /// until a restart.
     STATE_REMOVED = Gauge "gatepost_state_removed" [];
@@ -105,6 +105,22 @@ metrics! {
     ENTRA_TOKENS = Counter "gatepost_entra_tokens_total" ["input", "result" = "issued" | "failed" | "refused"];
     /// Bytes of upload bodies, by input and whether counted on the wire or decompressed.
     INPUT_BYTES = Counter "gatepost_input_bytes_total" ["input", "counted" = "wire" | "decompressed"];
+
+    /// Messages of hosts that forward events, by input and kind: "enumerate", "heartbeat", "events", "subscription_end", "end".
+    WEF_MESSAGES = Counter "gatepost_wef_messages_total" ["input", "kind"];
+    /// Events that hosts lost before they could forward them, by input: their logs wrapped. Known where every event of a channel
+    /// is asked for, because there record ids follow each other.
+    WEF_LOST_BY_HOSTS = Counter "gatepost_wef_events_lost_by_hosts_total" ["input"];
+    /// Events that the forwarder of a host makes itself when it begins a subscription, by input: they stand in no log and are not
+    /// kept.
+    WEF_FORWARDER_EVENTS = Counter "gatepost_wef_forwarder_events_total" ["input"];
+    /// Messages of hosts that call themselves by the name of a computer that is not theirs by their certificate, by input and
+    /// whether they were refused or only counted.
+    WEF_FOREIGN_MACHINES = Counter "gatepost_wef_foreign_machines_total" ["input", "action"];
+    /// Bookmarks of hosts that forward events, that are kept now.
+    WEF_BOOKMARKS = Gauge "gatepost_wef_bookmarks" [];
+    /// Seconds from a bookmark's arrival until it was durable, with those that came together counted once.
+    WEF_BOOKMARK_SECONDS = Histogram "gatepost_wef_bookmark_seconds" [] SECONDS;
 
     /// Events in acknowledged uploads, by input: the left side of the account.
     EVENTS_RECEIVED = Counter "gatepost_events_received_total" ["input"];
@@ -245,7 +261,7 @@ metrics! {
     DEAD_LETTERS_LOST = Counter "gatepost_dead_letters_lost_total" [];
     /// Records of inputs that were not understood and whose dead letters were given up for newer ones, because they
     /// filled the share of their sender or of all inputs.
-    DEAD_LETTERS_DISPLACED = Counter "gatepost_dead_letters_displaced_total" ["source", "reason"];
+    DEAD_LETTERS_DISPLACED = Counter "gatepost_dead_letters_displaced_total" ["source", "reason" = "not_understood"];
     /// 1 while an output waits until there is room for its dead letters, else 0.
     OUTPUT_WAITS_FOR_LETTERS = Gauge "gatepost_output_waits_for_dead_letters" ["output"];
     /// Bytes of disk that an output's dead letters take, as a share of what they may take: from 1 on it waits.

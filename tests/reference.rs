@@ -123,8 +123,9 @@ fn the_threat_model_names_the_limits_that_are_in_force() {
     let (rules, page) = (number(DCR_RULES_MAX), number(AZURE_PAGE_MAX));
     let told = [
         format!("{} levels; {} an event; {} events;", MAX_JSON_DEPTH, mib(MAX_RECORD_BYTES), number(MAX_EVENTS)),
-        format!("{} a file, {rules} rules; expressions may grow to", mib(DCR_TEXT_MAX_BYTES)),
-        format!("grow to {} in all; {} findings", mib(DCR_TEMPLATE_GROWTH_MAX_BYTES), number(DCR_FINDINGS_MAX)),
+        format!("{} a file, {rules} rules, ", mib(DCR_TEXT_MAX_BYTES)),
+        format!("grow to {} in all", mib(DCR_TEMPLATE_GROWTH_MAX_BYTES)),
+        format!("{} findings are told", number(DCR_FINDINGS_MAX)),
         format!("{} a body, {rules} rules, {} associations", mib(AZURE_BODY_MAX_BYTES), number(DCR_ASSOCIATIONS_MAX)),
         format!("associations, pages of {page}"),
         format!("forms have {} of their own", mib(usize::try_from(FORMS_MAX).expect("it is small"))),

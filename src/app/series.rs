@@ -59,7 +59,8 @@ impl Names {
             begun.last().is_some_and(|last| last == output).then_some(endpoints)
         };
         match label {
-            "input" => self.inputs.iter().map(String::as_str).collect(),
+            // Of what is displaced: outputs never give way.
+            "input" | "source" => self.inputs.iter().map(String::as_str).collect(),
             "output" => self.outputs.iter().map(|(name, _)| name.as_str()).collect(),
             "endpoint" => self.outputs.iter().filter_map(endpoints).flatten().map(String::as_str).collect(),
             _ => Vec::new(),

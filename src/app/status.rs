@@ -53,6 +53,7 @@ pub(super) fn status(parts: &Parts) -> Value {
         "rules": rules(parts),
         "hosts": senders(parts),
         "without_time": parts.ingest.timeless(),
+        "wef": parts.uploads.forwarding_hosts(),
         "refusing_because": parts.ingest.troubles(),
         "account": {
             "inputs": ledger.tallies,

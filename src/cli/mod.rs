@@ -35,6 +35,7 @@ pub mod send;
 pub mod simulate;
 pub mod spool;
 pub mod token;
+pub mod wef;
 pub mod xpath;
 
 /// `EX_CONFIG` of sysexits.h: service managers need not restart on it.
@@ -129,7 +130,9 @@ enum Command {
     Token(token::Args),
     /// Hash a password for the configuration
     Password(password::Args),
-    /// Play Azure on this machine, to try Gatepost without an account
+    /// Show what Windows hosts need to forward events here, or what they are asked for
+    Wef(wef::Args),
+    /// Play Azure or Windows hosts on this machine, to try Gatepost without them
     Simulate(simulate::command::Args),
 }
 
@@ -171,6 +174,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Completions(args) => completions::run(args, global),
         Command::Token(args) => token::run(args, global),
         Command::Password(args) => password::run(args, global),
+        Command::Wef(args) => wef::run(args, global),
         Command::Simulate(args) => simulate::command::run(args, global),
     }
 }

@@ -100,6 +100,11 @@ impl Binding {
         self.hosts.is_empty() && self.names.is_empty() && self.resource_ids.is_empty()
     }
 
+    /// Whether a client so bound may call itself by this computer's name.
+    pub fn speaks_for(&self, computer: &str) -> bool {
+        self.has_host(computer)
+    }
+
     /// What an event names beyond this binding.
     pub fn foreign(&self, event: &Event<'_>) -> Option<Foreign> {
         let Some(computers) = Computers::of(event) else { return Some(Foreign::Unclear) };

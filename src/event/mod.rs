@@ -133,6 +133,9 @@ pub enum Syntax {
     JsonArray,
     /// One record a line: a JSON object (several may stand back to back on one), or an `<Event>` element (which may also span lines or stand back to back).
     Lines,
+    /// As [`Syntax::Lines`], out of an envelope that was understood: a record that is not is set aside, also when it is the only
+    /// one. Its sender would send it again for ever, and nothing after it.
+    Enveloped,
     /// Decided by the first byte that is not white space: `[` is [`Syntax::JsonArray`], else [`Syntax::Lines`].
     Sniff,
 }
@@ -177,6 +180,6 @@ impl Upload {
         let unreadable =
             |damaged: &Damaged| Unreadable { raw: &self.body[damaged.span.clone()], reason: damaged.reason.clone() };
         decoded.unreadable.extend(self.damaged.iter().map(unreadable));
-        Ok(decoded.understood(&self.body)?)
+        if self.syntax == Syntax::Enveloped { Ok(decoded) } else { Ok(decoded.understood(&self.body)?) }
     }
 }

@@ -49,7 +49,7 @@ pub(crate) struct Tokens<'a> {
     pub(super) xml: &'a [u8],
     pub(crate) pos: usize,
     /// Where the last token begins.
-    pub(super) start: usize,
+    pub(crate) start: usize,
 }
 
 impl<'a> Tokens<'a> {

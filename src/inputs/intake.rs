@@ -234,7 +234,7 @@ mod tests {
         let room = Room::new(limits::Config::default(), Memory::new(1 << 20));
         let (parts, ()) = http::Request::new(()).into_parts();
         let (listener, gate) = (Arc::from("agents"), Gate::new(&auth::Config::default(), true, false, None));
-        let peer = Peer { address: [127, 0, 0, 1].into(), certificate: Arc::default() };
+        let peer = Peer { address: [127, 0, 0, 1].into(), certificate: Arc::default(), leaf: None };
         let head = Head { listener: &listener, parts: &parts, peer: &peer, gate: &gate };
         let mut record = Record::of_connection(&listener, peer.address, "", "");
         let (destination, presence) = (Destination::default(), Presence::default());

@@ -24,6 +24,7 @@ pub mod registry;
 mod routes;
 pub mod serve;
 pub mod target;
+pub mod wef;
 
 use std::net::SocketAddr;
 
@@ -118,6 +119,10 @@ impl Config {
         problems.extend(self.identity.problems(&self.auth, &self.entra, client_ca));
         problems.extend(self.limits.problems());
         problems.extend(self.protocols.problems());
+        if self.protocols.wef.enabled && !client_ca {
+            problems
+                .push("wef.enabled needs client certificates, which say who a host is; set tls.client_ca".to_owned());
+        }
         problems.into_iter().map(keyed).collect()
     }
 
@@ -126,7 +131,8 @@ impl Config {
         let listen = listen::fault(self.listen).map(|reason| Fault::stops("listen", reason));
         let tls = self.tls.faults().into_iter().map(|fault| fault.within("tls"));
         let entra = self.entra.faults().into_iter().map(|fault| fault.within("entra"));
-        listen.into_iter().chain(tls).chain(entra).collect()
+        let wef = self.protocols.wef.faults(&self.name).into_iter().map(|fault| fault.within("wef"));
+        listen.into_iter().chain(tls).chain(entra).chain(wef).collect()
     }
 
     /// What works, and is yet hardly meant.

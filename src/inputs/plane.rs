@@ -8,7 +8,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,8 +23,9 @@ use super::access_log::Requests;
 use super::entra::Issuer;
 use super::http::body::Memory;
 use super::http::limits;
+use super::protocol::Shared;
 use super::serve::{self, BindError, Listener, Stages};
-use super::{Config, Opened, router};
+use super::{Config, Opened, router, wef};
 use crate::ingest::Accept;
 use crate::memory::Shares;
 use crate::net::tls_server::{Mode, ServerTls};
@@ -33,7 +33,7 @@ use crate::values::Network;
 
 /// The listeners that run, by name.
 pub struct Uploads {
-    state_dir: PathBuf,
+    shared: Shared,
     accept: Arc<dyn Accept>,
     /// For the bodies of all listeners that have no memory of their own. Outlives reloads, as uploads do.
     bodies: Memory,
@@ -69,10 +69,10 @@ pub struct Prepared {
 
 impl Uploads {
     /// None yet. What they take goes to `accept`, and each request is told to `requests`.
-    pub fn new(state_dir: PathBuf, accept: Arc<dyn Accept>, requests: Requests) -> Self {
+    pub fn new(shared: Shared, accept: Arc<dyn Accept>, requests: Requests) -> Self {
         let bodies = Memory::new(Shares::here().bodies());
         Self {
-            state_dir,
+            shared,
             accept,
             bodies,
             requests,
@@ -95,27 +95,27 @@ impl Uploads {
             if !stays {
                 fresh.push((config.clone(), self.bind(&fitted(config, configs.len()))?));
             } else if config.tls.mode == Mode::On {
-                renewed.insert(name.clone(), serve::load_tls(config, &self.state_dir)?);
+                renewed.insert(name.clone(), serve::load_tls(config, &self.shared.state_dir)?);
             }
         }
         Ok(Prepared { fresh, renewed, opened, configs: configs.to_vec() })
     }
 
     fn bind(&self, config: &Config) -> Result<Listener, BindError> {
-        Ok(Listener::bind(config, &self.state_dir)?.telling(self.requests.clone()))
+        Ok(Listener::bind(config, &self.shared.state_dir)?.telling(self.requests.clone()))
     }
 
     /// What a listener speaks.
     fn open(&self, config: &Config) -> Result<Opened, BindError> {
         let running = self.running().get(&config.name).map(|running| running.opened.clone()).unwrap_or_default();
         let issuer = if config.entra.enabled { Some(self.issuer(config, running.issuer.as_deref())?) } else { None };
-        let opened = Opened::new(config, issuer, &self.state_dir, &running);
+        let opened = Opened::new(config, issuer, &self.shared, &running);
         opened.map_err(|source| BindError::Protocol { name: config.name.clone(), source })
     }
 
     /// The local Entra of a listener, which remembers what the running one does.
     fn issuer(&self, config: &Config, before: Option<&Issuer>) -> Result<Arc<Issuer>, BindError> {
-        let opened = Issuer::open(&config.entra, &config.name, &self.state_dir, before);
+        let opened = Issuer::open(&config.entra, &config.name, &self.shared.state_dir, before);
         opened.map(Arc::new).map_err(|source| BindError::Entra { name: config.name.clone(), source })
     }
 
@@ -198,6 +198,11 @@ impl Uploads {
         self.stages.end();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// The hosts that forward events, where a listener takes those.
+    pub fn forwarding_hosts(&self) -> Option<wef::Shown> {
+        self.shared.wef.hosts()
     }
 
     /// Each listener's name and address.

@@ -14,7 +14,7 @@
 //! that was seen) it hands over as [`Content::then`], which runs when the events are durable and before the answer.
 
 use std::any::Any;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -26,8 +26,9 @@ use http::{HeaderMap, Response};
 use super::http::auth::{Admitted, Gate, Peer};
 use super::intake::Intake;
 use super::reason::Failure;
-use super::target;
+use super::{Config, target, wef};
 use crate::event::{Damaged, Syntax};
+use crate::filter::{EventSet, Rules};
 use crate::ingest::accept::Receipt;
 
 /// A protocol on one listener. It is opened with the listener's configuration and anew with each reload; requests that have
@@ -171,6 +172,10 @@ pub struct Place<'a> {
     pub listener: &'a str,
     /// The state directory: a protocol keeps what is its own in a folder of its name.
     pub state_dir: &'a Path,
+    /// The whole listener.
+    pub config: &'a Config,
+    /// What outlives reloads.
+    pub shared: &'a Shared,
     /// What the listener of that name speaks until now; empty at the start.
     pub running: &'a [Arc<dyn Protocol>],
 }
@@ -182,6 +187,23 @@ impl Place<'_> {
             let protocol: &dyn Any = &**protocol;
             protocol.downcast_ref()
         })
+    }
+}
+
+/// What the listeners of one gateway share, over reloads too.
+#[derive(Clone)]
+pub struct Shared {
+    /// The state directory.
+    pub state_dir: PathBuf,
+    /// What Windows Event Forwarding remembers.
+    pub wef: Arc<wef::Memory>,
+}
+
+impl Shared {
+    /// Over a state directory of the machine, without rules: for tests.
+    pub fn over(state_dir: &Path) -> Self {
+        let rules = Rules::of_event_set(EventSet::Everything);
+        Self { state_dir: state_dir.to_owned(), wef: Arc::new(wef::Memory::over(state_dir.to_owned(), rules)) }
     }
 }
 

@@ -86,6 +86,7 @@ reasons! { {
     IN_FLIGHT_BYTES "in_flight_bytes" 429 2 "too much work is inside", "more memory (ingest.in_flight_max), or more gateways";
     BODY_MEMORY "body_memory" 503 2 "the memory for bodies is used up", "more memory (limits.memory_max), or more gateways";
     STOPPING "stopping" 503 5 "the gateway drains or stops", "nothing: a load balancer finds another gateway";
+    BOOKMARKS_FAILED "bookmarks_failed" 503 30 "the bookmark of a forwarding host cannot be kept", "mend the disk";
     HELD "held" 503 30 "a rule, or the state, cannot be read", "see /readyz: a person must mend it";
 } and of ingest {
     SPOOL_FULL 503 30;

@@ -42,6 +42,8 @@ protocols! {
     logs_ingestion;
     /// The plain door for scripts.
     events;
+    /// Windows Event Forwarding.
+    wef;
     /// An example, which no gateway has.
     #[cfg(test)]
     lines;

@@ -1,7 +1,6 @@
 //! The way of one request, from its target to its answer.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use super::http::body::{Memory, Share, collect};
 use super::http::limits;
 use super::http::reply::{self, Ids};
 use super::intake::{self, Intake, Room, content_length};
-use super::protocol::{Ask, Content, Head, OpenError, Place, Protocol, Reading, Then};
+use super::protocol::{Ask, Content, Head, OpenError, Place, Protocol, Reading, Shared, Then};
 use super::reason::{Failure, Reason};
 use super::{Config, target};
 use crate::event::{Client, Presence, Upload};
@@ -66,10 +65,11 @@ impl Opened {
     pub fn new(
         config: &Config,
         issuer: Option<Arc<Issuer>>,
-        state_dir: &Path,
+        shared: &Shared,
         running: &Self,
     ) -> Result<Self, OpenError> {
-        let place = Place { listener: &config.name, state_dir, running: &running.protocols };
+        let place =
+            Place { listener: &config.name, state_dir: &shared.state_dir, config, shared, running: &running.protocols };
         let protocols = config.protocols.open(&place)?;
         Ok(Self { issuer, protocols })
     }

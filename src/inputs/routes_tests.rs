@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc::{Sender, channel};
 use tower::ServiceExt as _;
@@ -15,12 +17,12 @@ impl Accept for Endless {
 }
 
 fn opened(config: &Config) -> Opened {
-    Opened::new(config, None, Path::new("/nonexistent"), &Opened::default()).expect("nothing is read")
+    Opened::new(config, None, &Shared::over(Path::new("/nonexistent")), &Opened::default()).expect("nothing is read")
 }
 
 fn post(body: Body) -> Request {
     let mut request = Request::post("/v1/events").body(body).expect("a request");
-    request.extensions_mut().insert(Peer { address: [127, 0, 0, 1].into(), certificate: Arc::default() });
+    request.extensions_mut().insert(Peer { address: [127, 0, 0, 1].into(), certificate: Arc::default(), leaf: None });
     request
 }
 

@@ -28,7 +28,7 @@ impl SmallDisk {
             return None;
         }
         std::fs::create_dir_all(path).unwrap();
-        let options = format!("size={size}");
+        let options = format!("size={size},mode=0700");
         let mount = ["-t", "tmpfs", "-o", &options, "tmpfs"];
         let mounted = Command::new("mount").args(mount).arg(path).output().expect("mount is there");
         assert!(

@@ -127,10 +127,11 @@ async fn a_secret_restored_alone_gives_no_batch_an_id_that_another_had() {
         site.until_drained().await;
     }
     assert!(running.stop().success());
-    let secret = std::fs::read(site.state().join("secret.key")).unwrap();
+    let backup = site.dir.join("secret.key");
+    std::fs::copy(site.state().join("secret.key"), &backup).unwrap();
     std::fs::remove_dir_all(site.state()).unwrap();
     std::fs::create_dir(site.state()).unwrap();
-    std::fs::write(site.state().join("secret.key"), secret).unwrap();
+    std::fs::copy(&backup, site.state().join("secret.key")).unwrap();
     let running = site.start().await;
     let mut after = Agent::new(&site, "SECRET-2", 14);
     for _ in 0..5 {

@@ -10,9 +10,11 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::client::WantsClientCert;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ConfigBuilder};
 
 use crate::faults::with_causes;
 use crate::net::tls_named::Named;
@@ -51,6 +53,15 @@ pub enum ClientError {
     Certificates(String),
 }
 
+/// A certificate to show, with its key.
+#[derive(Debug)]
+pub struct Certificate {
+    /// The certificate, and behind it those above it that are shown too.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The key of the first.
+    pub key: PrivateKeyDer<'static>,
+}
+
 /// A client with a pool of connections. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
@@ -61,18 +72,13 @@ impl Client {
     /// A client that trusts the certificates in this PEM text (authorities, or the very certificate of a self-signed
     /// server); without it, the authorities of the system.
     pub fn new(ca_pem: Option<&[u8]>) -> Result<Self, ClientError> {
-        let tls = builder()?;
-        Ok(Self::with(match ca_pem {
-            Some(pem) => {
-                let named = Named::new(certificates(pem)?, provider()).map_err(|e| wrong(&e))?;
-                tls.dangerous().with_custom_certificate_verifier(Arc::new(named)).with_no_client_auth()
-            }
-            None => {
-                let mut roots = rustls::RootCertStore::empty();
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-                tls.with_root_certificates(roots).with_no_client_auth()
-            }
-        }))
+        Ok(Self::with(trusting(ca_pem)?.with_no_client_auth()))
+    }
+
+    /// The same, which shows a certificate of its own.
+    pub fn showing(ca_pem: Option<&[u8]>, own: Certificate) -> Result<Self, ClientError> {
+        let Certificate { chain, key } = own;
+        Ok(Self::with(trusting(ca_pem)?.with_client_auth_cert(chain, key).map_err(|e| wrong(&e))?))
     }
 
     /// A client of a server whose own certificates are at hand, in these PEM texts: it believes no others, and those under any
@@ -155,6 +161,21 @@ fn wrong(error: &dyn std::fmt::Display) -> ClientError {
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+fn trusting(ca_pem: Option<&[u8]>) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, ClientError> {
+    let tls = builder()?;
+    Ok(match ca_pem {
+        Some(pem) => {
+            let named = Named::new(certificates(pem)?, provider()).map_err(|e| wrong(&e))?;
+            tls.dangerous().with_custom_certificate_verifier(Arc::new(named))
+        }
+        None => {
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            tls.with_root_certificates(roots)
+        }
+    })
 }
 
 fn builder() -> Result<rustls::ConfigBuilder<rustls::ClientConfig, rustls::WantsVerifier>, ClientError> {

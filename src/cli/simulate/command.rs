@@ -15,6 +15,7 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::azure::{App, FakeAzure, Fault, Plan, Row, Rule, Upload};
+use super::wef;
 use crate::cli::{Global, print};
 
 /// The tenant, and what stands in the configuration where nothing was named.
@@ -37,6 +38,8 @@ pub struct Args {
 enum What {
     /// A workspace with its data collection endpoints, and the Entra ID that gives tokens for it. Ctrl-C ends it
     Workspace(WorkspaceArgs),
+    /// Windows hosts that forward their events to a gateway, each with a certificate of its own
+    Wef(wef::command::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -111,9 +114,11 @@ fn specific(text: &str) -> Result<SocketAddr, String> {
 
 /// Runs the command.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let What::Workspace(args) = args.what;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(workspace(&args, global.json))?;
+    match args.what {
+        What::Workspace(args) => runtime.block_on(workspace(&args, global.json))?,
+        What::Wef(args) => runtime.block_on(wef::command::run(&args))?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -15,6 +15,7 @@ pub mod evtx;
 pub mod held;
 pub mod lossy_relay;
 pub mod traffic;
+pub mod wef;
 
 mod catalogue;
 mod render;

@@ -65,7 +65,7 @@ pub(super) fn decode_while<E: From<DecodeError>>(
     let start = skip_blank(body, 0);
     let is_array = match syntax {
         Syntax::JsonArray => true,
-        Syntax::Lines => false,
+        Syntax::Lines | Syntax::Enveloped => false,
         Syntax::Sniff => body.get(start) == Some(&b'['),
     };
     let asking = Asking { go_on, next: 0 };

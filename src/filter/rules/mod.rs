@@ -19,16 +19,19 @@ mod hosts;
 mod index;
 mod session;
 mod show;
+mod wanted;
 
 pub use draft::{Managed, ManagedRule, Material, Text, paired};
 pub use hosts::Association;
 pub use index::OUTPUTS_MAX;
 pub use session::{Outcome, RouteSet, Session, Taken};
 pub use show::{Explained, Shown, ShownQuery};
+pub use wanted::Wanted;
 
 use draft::{Draft, DraftQuery, listed};
 use hosts::{Hosts, Mask};
 use index::{Applying, Index, Query, RouteTo, Taken as Chosen};
+use wanted::Written;
 
 /// The rules, ready to use.
 #[derive(Debug)]
@@ -41,6 +44,8 @@ pub struct Rules {
     others: Others,
     /// What is to be said about the rules together.
     notes: Vec<String>,
+    /// Its queries in words that a host understands.
+    written: Written,
 }
 
 #[derive(Debug)]
@@ -229,6 +234,7 @@ fn assemble(material: &Material<'_>, drafts: Vec<Draft>) -> Rules {
         }
     }
     let notes = notes(material, &drafts, &routes);
+    let written = Written::of(&drafts, material.config.event_set);
     rules.extend(drafts.into_iter().map(Rule::of));
     let alike = |output: &Arc<str>| {
         let mut streams = routes.iter().map(|of| &of.route).filter(|route| route.output == *output);
@@ -243,6 +249,7 @@ fn assemble(material: &Material<'_>, drafts: Vec<Draft>) -> Rules {
         routes,
         others: others(material.config.event_set),
         notes,
+        written,
     }
 }
 

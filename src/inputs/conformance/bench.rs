@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::super::access_log::Requests;
+use super::super::protocol::Shared;
 use super::super::{Config, Uploads};
 use super::client::{Answer, Sent, Specimen};
 use crate::access_log::{self, AccessLog};
@@ -96,7 +97,7 @@ impl<'s> Bench<'s> {
         change(&mut config);
         let log = access_log::Config { file: Some(dir.path().join("access.log")), ..access_log::Config::default() };
         let log = AccessLog::open(&log).expect("an access log");
-        let plane = Uploads::new(dir.path().join("state"), Arc::new(accept), Requests::new(log));
+        let plane = Uploads::new(Shared::over(&dir.path().join("state")), Arc::new(accept), Requests::new(log));
         let prepared = plane.prepare(&[config]).unwrap_or_else(|error| panic!("{error}"));
         plane.apply(prepared, Duration::ZERO);
         let address = plane.addresses()[0].1;

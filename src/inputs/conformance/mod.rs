@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::http::auth::Gate;
-use super::protocol::{Head, Place};
+use super::protocol::{Head, Place, Shared};
 use super::reason::{Failure, Reason};
 use super::registry::{Protocols, specimens};
 use super::{Config, Peer};
@@ -188,9 +188,11 @@ async fn every_reason_has_an_answer_and_one_that_passes_makes_the_client_send_ag
         }
         let (parts, ()) = request.body(()).expect("a request").into_parts();
         let (listener, gate) = ("agents".into(), Gate::new(&config.auth, true, false, None));
-        let peer = Peer { address: [127, 0, 0, 1].into(), certificate: Arc::default() };
+        let peer = Peer { address: [127, 0, 0, 1].into(), certificate: Arc::default(), leaf: None };
         let head = Head { listener: &listener, parts: &parts, peer: &peer, gate: &gate };
-        let place = Place { listener: "agents", state_dir: Path::new("/nonexistent"), running: &[] };
+        let shared = Shared::over(Path::new("/nonexistent"));
+        let state_dir = &shared.state_dir;
+        let place = Place { listener: "agents", state_dir, config: &config, shared: &shared, running: &[] };
         let protocols = config.protocols.open(&place).unwrap_or_else(|error| panic!("{error}"));
         let ask = protocols.iter().find_map(|protocol| protocol.ask(&head)).expect("it knows its own requests");
         for reason in Reason::ALL {

@@ -98,6 +98,8 @@ pub struct Peer {
     pub address: IpAddr,
     /// The names in the client's verified certificate, common name first; empty without one.
     pub certificate: Arc<[String]>,
+    /// That certificate, encoded: some protocols ask for more than its names.
+    pub leaf: Option<Arc<[u8]>>,
 }
 
 /// Why a request is not let in.

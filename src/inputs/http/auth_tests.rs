@@ -6,6 +6,7 @@ fn sha256_hex(text: &str) -> String {
 
 fn peer(address: &str, certificate: &[&str]) -> Peer {
     Peer {
+        leaf: None,
         address: address.parse().expect("an address"),
         certificate: certificate.iter().map(|name| (*name).to_owned()).collect(),
     }

@@ -50,6 +50,7 @@ const NAMES: &[(&Reason, &str)] = &[
     (Reason::IN_FLIGHT_BYTES, "ServerBusy"),
     (Reason::BODY_MEMORY, "ServerBusy"),
     (Reason::STOPPING, "ServerStopping"),
+    (Reason::BOOKMARKS_FAILED, "BookmarksFailed"),
     (Reason::HELD, "ServerNotReady"),
     (Reason::SPOOL_FULL, "SpoolFull"),
     (Reason::SPOOL_FAILED, "SpoolFailed"),

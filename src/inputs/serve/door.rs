@@ -120,7 +120,7 @@ impl Door {
             }
         }
         let Some(tls) = &self.tls else {
-            let peer = Peer { address, certificate: Arc::default() };
+            let peer = Peer { address, certificate: Arc::default(), leaf: None };
             return Box::pin(self.http(stream, peer)).await;
         };
         let handshake = tokio_rustls::TlsAcceptor::from(tls.current()).accept(stream);
@@ -130,7 +130,8 @@ impl Door {
             Ok(Ok(stream)) => {
                 let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
                 let certificate = chain.first().map(|der| certificate_names(der)).unwrap_or_default().into();
-                Box::pin(self.http(stream, Peer { address, certificate })).await;
+                let leaf = chain.first().map(|der| Arc::from(der.as_ref()));
+                Box::pin(self.http(stream, Peer { address, certificate, leaf })).await;
             }
         }
     }

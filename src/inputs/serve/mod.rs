@@ -136,8 +136,13 @@ impl Listener {
 /// The certificates of a listener.
 pub fn load_tls(config: &Config, state_dir: &Path) -> Result<ServerTls, BindError> {
     let name = &config.name;
-    let loaded = ServerTls::load(&config.tls, state_dir, tls_server::HTTP);
+    let loaded = ServerTls::load(&config.tls, state_dir, offered(config));
     loaded.map_err(|source| BindError::Tls { name: name.clone(), source })
+}
+
+/// What a listener offers by ALPN: hosts that forward events speak HTTP/1.1 only, and so do proxies between that would else choose HTTP/2.
+fn offered(config: &Config) -> &'static [&'static [u8]] {
+    if config.protocols.wef.enabled { tls_server::ONLY_HTTP1 } else { tls_server::HTTP }
 }
 
 /// Serves connections as far as `stages` are; at their end waits for requests in flight up to `drain_timeout`, then cuts.

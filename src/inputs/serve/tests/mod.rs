@@ -13,6 +13,7 @@ use super::*;
 use crate::access_log::{self, AccessLog};
 use crate::event::{DecodeError, Syntax, Upload};
 use crate::ingest::accept::{Accept, Receipt, Refusal};
+use crate::inputs::protocol::Shared;
 use crate::inputs::{self, http::auth};
 use crate::net::http1_guard::vectors;
 use crate::values::{ByteSize, Span};
@@ -69,8 +70,9 @@ fn start_issuing(config: &inputs::Config, listener: Listener, issuer: Option<Arc
     let (address, stages, accept) = (listener.address(), Stages::default(), Arc::<Scripted>::default());
     let is_unready = Arc::<AtomicBool>::default();
     let bodies = inputs::http::body::Memory::new(64 << 20);
-    let opened = inputs::Opened::new(config, issuer, Path::new("/nonexistent"), &inputs::Opened::default())
-        .expect("nothing is read");
+    let opened =
+        inputs::Opened::new(config, issuer, &Shared::over(Path::new("/nonexistent")), &inputs::Opened::default())
+            .expect("nothing is read");
     let router = inputs::router(config, Arc::clone(&accept) as Arc<dyn Accept>, opened, &bodies);
     let task = tokio::spawn(serve(listener, router, stages.clone(), Arc::clone(&is_unready)));
     Running { address, accept, stages, is_unready, task }

@@ -1,0 +1,67 @@
+//! What is remembered over reloads and shared by the listeners: bookmarks, the hosts that were seen, the rules in force.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use super::bookmarks::{Bookmarks, Journal, NotKept};
+use super::hosts::{Hosts, Shown};
+use crate::filter::Rules;
+use crate::fs::{Fs, RealFs};
+
+/// The folder of the state directory that bookmarks are in.
+const FOLDER: &str = "wef";
+
+/// The memory of one gateway.
+pub struct Memory {
+    fs: Arc<dyn Fs>,
+    state_dir: PathBuf,
+    rules: Arc<ArcSwap<Rules>>,
+    /// Opened when the first host needs it: whoever only checks a configuration must not touch it.
+    journal: OnceLock<Arc<Journal>>,
+    opening: Mutex<()>,
+    pub(super) hosts: Hosts,
+}
+
+impl Memory {
+    /// Nothing is made on the disk until a host needs it.
+    pub fn new(fs: Arc<dyn Fs>, state_dir: PathBuf, rules: Arc<ArcSwap<Rules>>) -> Self {
+        Self { fs, state_dir, rules, journal: OnceLock::new(), opening: Mutex::default(), hosts: Hosts::default() }
+    }
+
+    /// With these rules, over a state directory of the machine: for tests.
+    pub fn over(state_dir: PathBuf, rules: Rules) -> Self {
+        Self::new(Arc::new(RealFs), state_dir, Arc::new(ArcSwap::from_pointee(rules)))
+    }
+
+    /// The hosts that were seen since the start; `None` where none ever was.
+    pub fn hosts(&self) -> Option<Shown> {
+        self.journal.get().map(|_| self.hosts.shown())
+    }
+
+    pub(super) fn rules(&self) -> Arc<Rules> {
+        self.rules.load_full()
+    }
+
+    /// The one journal of this gateway.
+    pub(super) async fn bookmarks(self: &Arc<Self>) -> Result<Arc<dyn Bookmarks>, NotKept> {
+        if let Some(opened) = self.journal.get() {
+            return Ok(opened.clone());
+        }
+        let memory = Arc::clone(self);
+        let opened = tokio::task::spawn_blocking(move || memory.open()).await.map_err(io::Error::other).flatten();
+        let opened = opened.map_err(|error| NotKept(error.to_string()))?;
+        Ok(opened)
+    }
+
+    fn open(&self) -> io::Result<Arc<Journal>> {
+        let _alone = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(opened) = self.journal.get() {
+            return Ok(Arc::clone(opened));
+        }
+        let opened = Arc::new(Journal::open(Arc::clone(&self.fs), &self.state_dir, FOLDER)?);
+        Ok(Arc::clone(self.journal.get_or_init(|| opened)))
+    }
+}
