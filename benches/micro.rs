@@ -229,7 +229,7 @@ fn payload() -> Vec<u8> {
 #[divan::bench]
 fn pack_record(bencher: Bencher<'_, '_>) {
     let dir = tempfile::tempdir().expect("a directory");
-    let fs = Arc::new(gatepost::spool::fs::RealFs);
+    let fs = Arc::new(gatepost::fs::RealFs);
     let (spool, _) = Spool::open(&gatepost::spool::Config::default(), dir.path(), fs).expect("a spool");
     let payload = payload();
     bencher

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use gatepost::spool::fs::RealFs;
+use gatepost::fs::RealFs;
 use gatepost::spool::{Config, Entry, Spool};
 use tokio::time::Instant;
 

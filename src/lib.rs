@@ -31,12 +31,13 @@ pub mod outputs;
 pub mod spool;
 
 pub mod access_log;
+pub mod clock;
 pub mod event;
 pub mod net;
 pub mod turns;
 
-pub mod clock;
 pub mod faults;
+pub mod fs;
 pub mod limits;
 pub mod memory;
 pub mod metrics;

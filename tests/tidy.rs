@@ -15,8 +15,8 @@ use source::Source;
 
 /// A module imports only from rows below its own, and never from another module of its own row.
 const LAYERS: [&[&str]; 8] = [
-    &["clock", "faults", "limits", "memory", "metrics", "telemetry", "values"],
-    &["access_log", "event", "net", "turns"],
+    &["faults", "fs", "limits", "memory", "metrics", "telemetry", "values"],
+    &["access_log", "clock", "event", "net", "turns"],
     &["filter", "dedup", "spool", "balancer", "outputs", "hosts"],
     &["ingest", "forward"],
     &["admin", "tunnel", "inputs"],

@@ -15,11 +15,11 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::event::Timestamp;
+use crate::fs::{Fs, RealFs};
 use crate::ingest::ledger::{Ledger, Note, Tally};
 use crate::spool::cursor::registry::Registry;
 use crate::spool::cursor::{Cursor, Loss};
 use crate::spool::dead_letter;
-use crate::spool::fs::{Fs, RealFs};
 use crate::spool::inspect::Inspection;
 use crate::spool::{HeadItem, Item, Ordinal};
 
@@ -88,7 +88,7 @@ pub fn audit(config: &Config) -> anyhow::Result<Report> {
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     // Positions first: what happens meanwhile is then in the log but not yet settled, and counts as pending.
     let cursors = cursors(state_dir, &fs)?;
-    let ledger = Ledger::load(&Ledger::path(state_dir)).context("the ledger cannot be read")?;
+    let ledger = Ledger::load(&*fs, &Ledger::path(state_dir)).context("the ledger cannot be read")?;
     let log = Inspection::open(&state_dir.join("spool"), Arc::clone(&fs)).context("the spool cannot be read")?;
     let mut ledger = ledger.unwrap_or_else(|| Ledger::beginning_at(log.range().start));
     let mut differences = Vec::new();

@@ -28,6 +28,7 @@ use crate::dedup::store::Store;
 use crate::event::KeyMaker;
 use crate::faults::with_causes;
 use crate::filter::Rules;
+use crate::fs::{Fs, RealFs};
 use crate::hosts::Hosts;
 use crate::ingest::bookkeeper::Bookkeeper;
 use crate::ingest::ledger::Waiting;
@@ -40,7 +41,6 @@ use crate::metrics;
 use crate::net::tls_server::ServerTls;
 use crate::spool::Spool;
 use crate::spool::dead_letter::DeadLetters;
-use crate::spool::fs::{Fs, RealFs};
 use crate::tunnel::Tunnels;
 
 /// The folder that stands in for a state that cannot be used.
@@ -55,6 +55,8 @@ const NO_RULES: &str = "a rule cannot be read";
 pub(super) struct Parts {
     /// Locked for as long as the parts live.
     _state: StateDir,
+    /// Keeps everything that is durable.
+    pub(super) fs: Arc<dyn Fs>,
     pub(super) clock: Clock,
     /// What keeps events could not be opened, and others stand in for it: no upload is taken and nothing is forwarded.
     pub(super) is_standing_in: bool,
@@ -107,7 +109,7 @@ pub(super) async fn parts(
 
 /// What of the machine a gateway stands on.
 pub struct Machine {
-    /// Keeps the log.
+    /// Keeps everything that is durable.
     pub fs: Arc<dyn Fs>,
     /// Tells the time.
     pub time: Arc<dyn clock::Source>,
@@ -129,7 +131,7 @@ fn open(
 ) -> anyhow::Result<Parts> {
     let state = StateDir::open(&config.state_dir)?;
     let admin_tls = admin::load_tls(&config.admin, state.path()).context("admin plane")?.map(Arc::new);
-    let kept = state.secret().and_then(|secret| keep(&config, state.folder(), &machine, secret));
+    let kept = state.secret(&*machine.fs).and_then(|secret| keep(&config, state.folder(), &machine, secret));
     let is_standing_in = kept.is_err();
     let Kept { secret, clock, spool, dead_letters, dedup, waiting, books, positions } = match kept {
         Ok(kept) => kept,
@@ -145,7 +147,7 @@ fn open(
     let rules = Arc::new(ArcSwap::from_pointee(rules));
     let store: Arc<dyn Store> = dedup.clone();
     let hosts = Hosts::new(config.hosts.clone(), clock.clone());
-    super::hosts::restore(&hosts, state.path());
+    super::hosts::restore(&hosts, &*machine.fs, state.path());
     let ingest = Ingest::new(
         config.ingest.clone(),
         ingest::Parts {
@@ -174,6 +176,7 @@ fn open(
     let tunnels = Tunnels::new(&config.tunnel, state.path().to_owned())?;
     Ok(Parts {
         _state: state,
+        fs: machine.fs,
         clock,
         is_standing_in,
         readiness,
@@ -204,9 +207,10 @@ fn open(
 }
 
 /// The clock that is kept. Where none is, the newest keys tell how far an earlier version had come.
-fn open_clock(state: &Folder, time: Arc<dyn clock::Source>, journal: &Journal) -> anyhow::Result<Clock> {
+fn open_clock(state: &Folder, machine: &Machine, journal: &Journal) -> anyhow::Result<Clock> {
     let newest_s = journal.newest_s().context("the dedup journal")?.and_then(|newest| u64::try_from(newest).ok());
-    let clock = Clock::open(&state.path().join("clock"), time, newest_s.map(|newest| newest * 1000));
+    let (fs, time) = (Arc::clone(&machine.fs), Arc::clone(&machine.time));
+    let clock = Clock::open(fs, &state.path().join("clock"), time, newest_s.map(|newest| newest * 1000));
     if let Err(error) = clock.keep() {
         // A full disk must not keep the gateway from starting.
         tracing::error!(%error, "the clock cannot be kept yet");
@@ -229,9 +233,10 @@ struct Kept {
 /// Opens what keeps events.
 fn keep(config: &Config, state: &Folder, machine: &Machine, secret: Secret) -> anyhow::Result<Kept> {
     let fs = &machine.fs;
-    let journal = Journal::open(&state.dir("dedup")?, config.dedup.window.get()).context("the dedup journal")?;
-    let clock = open_clock(state, Arc::clone(&machine.time), &journal)?;
-    let spool_dir = state.dir("spool")?;
+    let journal = Journal::open(Arc::clone(fs), &state.dir(&**fs, "dedup")?, config.dedup.window.get())
+        .context("the dedup journal")?;
+    let clock = open_clock(state, machine, &journal)?;
+    let spool_dir = state.dir(&**fs, "spool")?;
     let (spool, recovered) = Spool::open_with(&config.spool, &spool_dir, Arc::clone(fs), clock.clone())
         .with_context(|| format!("the spool in {} cannot be opened", spool_dir.display()))?;
     let damaged = recovered.damaged.len();
@@ -240,14 +245,21 @@ fn keep(config: &Config, state: &Folder, machine: &Machine, secret: Secret) -> a
     for (file, reason) in &recovered.set_aside {
         tracing::error!(file, reason, "a file of the spool cannot be used and is put aside as *.damaged");
     }
-    let dead_letters_dir = state.dir("dead-letters")?;
+    let dead_letters_dir = state.dir(&**fs, "dead-letters")?;
     let dead_letters = open_letters(config, &dead_letters_dir, fs);
     let dead_letters = Arc::new(Mutex::new(dead_letters));
 
     let dedup = Arc::new(MemoryStore::following(&config.dedup, clock.clone()));
     let waiting = Arc::new(Waiting::default());
-    let books = Bookkeeper::open(state.path(), spool.clone(), Arc::clone(&waiting), journal, Arc::clone(&dedup))?;
-    let positions = Positions::open(Arc::clone(fs), state.path(), state.dir("outputs")?, spool.clone())?;
+    let books = Bookkeeper::open(
+        Arc::clone(fs),
+        state.path(),
+        spool.clone(),
+        Arc::clone(&waiting),
+        journal,
+        Arc::clone(&dedup),
+    )?;
+    let positions = Positions::open(Arc::clone(fs), state.path(), state.dir(&**fs, "outputs")?, spool.clone())?;
     Ok(Kept { secret, clock, spool, dead_letters, dedup, waiting, books, positions })
 }
 
@@ -277,7 +289,7 @@ fn stand_in(config: &Config, state: &StateDir, machine: &Machine, why: &anyhow::
         "the state cannot be used: no upload is taken and nothing is forwarded until it is mended and the gateway restarted; tunnels are served"
     );
     metrics::STATE_DAMAGED.add(&["spool"], 1);
-    keep(config, &state.folder().emptied(STAND_IN)?, machine, [0; 32])
+    keep(config, &state.folder().emptied(&*machine.fs, STAND_IN)?, machine, [0; 32])
 }
 
 impl Parts {

@@ -4,9 +4,7 @@
 //! cannot be read is put aside and told.
 
 use std::collections::BTreeSet;
-use std::fs::OpenOptions;
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +13,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::build::Parts;
+use crate::fs::sealed::{self, Seal};
+use crate::fs::{self, Fs, Readers};
 use crate::hosts::{Counts, Hosts};
 use crate::metrics;
-use crate::spool::sealed::{self, Seal};
 
 const FILE: &str = "hosts.json";
+
+/// Longer than a full table.
+const FILE_MAX: u64 = 1 << 30;
 
 /// How often the metrics are renewed.
 const SHOWN_EVERY: Duration = Duration::from_secs(5);
@@ -28,9 +30,9 @@ const SHOWN_EVERY: Duration = Duration::from_secs(5);
 const KEPT_EVERY: Duration = Duration::from_secs(60);
 
 /// Takes back what an earlier gateway knew.
-pub(super) fn restore(hosts: &Hosts, dir: &Path) {
+pub(super) fn restore(hosts: &Hosts, fs: &dyn Fs, dir: &Path) {
     let path = dir.join(FILE);
-    let restored = match std::fs::read(&path) {
+    let restored = match fs::read(fs, &path, FILE_MAX) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return,
         Err(error) => Err(error.to_string()),
         Ok(bytes) if sealed::check(&bytes) != Seal::Whole => Err("it is not as it was written".to_owned()),
@@ -40,7 +42,7 @@ pub(super) fn restore(hosts: &Hosts, dir: &Path) {
         tracing::error!(file = %path.display(), error, "who sent events before is not known any more; the file is put aside");
         metrics::STATE_DAMAGED.add(&["hosts"], 1);
         // What cannot be put aside is overwritten.
-        std::fs::rename(&path, path.with_extension("damaged")).ok();
+        drop(fs.rename(&path, &path.with_extension("damaged")));
     }
 }
 
@@ -90,7 +92,7 @@ pub(super) async fn keep(parts: &Arc<Parts>) {
         }
         parts.hosts.tidy();
         if let Some(bytes) = parts.hosts.encode()
-            && let Err(error) = write(&parts.in_force.started().state_dir, bytes)
+            && let Err(error) = write(&*parts.fs, &parts.in_force.started().state_dir, bytes)
         {
             parts.hosts.not_kept();
             tracing::warn!(%error, "who sends events cannot be kept yet");
@@ -101,27 +103,49 @@ pub(super) async fn keep(parts: &Arc<Parts>) {
     }
 }
 
-/// Replaces the file whole: a crash leaves the old one or the new one.
-fn write(dir: &Path, mut bytes: Vec<u8>) -> io::Result<()> {
-    let path = dir.join(FILE);
-    let fresh = path.with_extension("json.new");
+fn write(fs: &dyn Fs, dir: &Path, mut bytes: Vec<u8>) -> io::Result<()> {
     sealed::seal(&mut bytes, 0);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-    file.write_all(&bytes)?;
-    file.sync_data()?;
-    std::fs::rename(&fresh, &path)?;
-    std::fs::File::open(dir)?.sync_all()
+    fs::replace(fs, &dir.join(FILE), &bytes, Readers::Owner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock::Clock;
+    use crate::fs::RealFs;
+    use crate::fs::trial::{self, Durable};
     use crate::hosts::{Config, Filter, Sender};
+
+    fn sender(client: &str) -> Sender {
+        Sender { input: "agents".into(), client: client.into(), address: None, agent: None }
+    }
+
+    /// The table, as far as the number of its senders tells what it holds.
+    struct Senders;
+
+    impl Durable for Senders {
+        fn write(&self, fs: &Arc<dyn Fs>, version: u8) -> io::Result<()> {
+            let hosts = Hosts::new(Config::default(), Clock::system());
+            (0..version).for_each(|number| hosts.refuse(&sender(&number.to_string())));
+            write(&**fs, trial::folder(), hosts.encode().expect("something is new"))
+        }
+
+        fn read(&self, fs: &Arc<dyn Fs>) -> Result<Option<u8>, String> {
+            let hosts = Hosts::new(Config::default(), Clock::system());
+            restore(&hosts, &**fs, trial::folder());
+            let known = hosts.list(&Filter::default()).len();
+            Ok(u8::try_from(known).ok().filter(|known| *known > 0))
+        }
+    }
+
+    #[test]
+    fn the_senders_survive_a_failing_disk_and_a_power_cut() {
+        trial::pass(&Senders);
+    }
 
     fn known(dir: &Path) -> usize {
         let hosts = Hosts::new(Config::default(), Clock::system());
-        restore(&hosts, dir);
+        restore(&hosts, &RealFs, dir);
         hosts.list(&Filter::default()).len()
     }
 
@@ -130,9 +154,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         assert_eq!(known(dir.path()), 0);
         let hosts = Hosts::new(Config::default(), Clock::system());
-        let sender = Sender { input: "agents".into(), client: "plant".into(), address: None, agent: None };
-        hosts.refuse(&sender);
-        write(dir.path(), hosts.encode().expect("something is new")).expect("written");
+        hosts.refuse(&sender("plant"));
+        write(&RealFs, dir.path(), hosts.encode().expect("something is new")).expect("written");
         assert_eq!(known(dir.path()), 1);
 
         let path = dir.path().join(FILE);

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config;
+use crate::fs::{Access, Fs};
 use crate::metrics;
 use crate::spool::cursor::registry::{self, Registry};
 use crate::spool::cursor::{Boot, Cursor, Surroundings};
-use crate::spool::fs::{Access, Fs};
 use crate::spool::{Ordinal, Spool};
 
 /// The positions of all outputs.

@@ -15,7 +15,7 @@ use crate::faults::{Fault, with_causes};
 use crate::filter::Rules;
 use crate::filter::dcr::{Finding, Severity};
 use crate::filter::rules::{Managed, Place, Problem};
-use crate::spool::fs::RealFs;
+use crate::fs::RealFs;
 
 /// Where the rules that came over the admin plane are kept, within the state folder.
 pub(super) const FOLDER: &str = "rules";
@@ -66,7 +66,7 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
 /// When a gateway uses the state folder, or the disk fails.
 pub fn delete(config: &Config, id: &str) -> anyhow::Result<bool> {
     let state = StateDir::open(&config.state_dir)?;
-    RuleStore::delete_kept(Arc::new(RealFs), state.folder().dir(FOLDER)?, id)
+    RuleStore::delete_kept(Arc::new(RealFs), state.folder().dir(&RealFs, FOLDER)?, id)
 }
 
 /// Makes the rules, and says in the log what differs from what their authors may expect.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Global, print};
 use crate::event::stored::{self, StoredUploadOwned};
-use crate::spool::fs::{Fs, RealFs};
+use crate::fs::{Fs, RealFs};
 use crate::spool::inspect::Inspection;
 use crate::spool::{Item, Ordinal};
 

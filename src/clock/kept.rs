@@ -3,16 +3,17 @@
 //! Within a boot an old mark is as good as a new one, because the clock since boot tells what has passed. So it is written
 //! only when it would lead elsewhere, and every ten seconds for the sake of the next boot.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::source::BootId;
+use crate::fs::{self, Fs, Readers};
 
 const MAGIC: [u8; 8] = *b"GPclock1";
 const LEN: usize = 60;
+/// A longer file is another one.
+const FILE_MAX: u64 = 4 << 10;
 
 /// How far from the truth the mark may lead, in nanoseconds.
 const TOLERANCE_NS: i64 = 1_000_000_000;
@@ -32,6 +33,7 @@ pub(super) struct Mark {
 /// The file.
 #[derive(Debug)]
 pub(super) struct Kept {
+    fs: Arc<dyn Fs>,
     path: PathBuf,
     boot: Option<BootId>,
     saved: Mutex<Option<Mark>>,
@@ -39,8 +41,8 @@ pub(super) struct Kept {
 
 impl Kept {
     /// The file and what it holds; `None` where there is nothing, or nothing that can be read and understood.
-    pub(super) fn open(path: &Path, boot: Option<BootId>) -> (Self, Option<Mark>) {
-        let mark = match std::fs::read(path) {
+    pub(super) fn open(fs: Arc<dyn Fs>, path: &Path, boot: Option<BootId>) -> (Self, Option<Mark>) {
+        let mark = match fs::read(&*fs, path, FILE_MAX) {
             Ok(bytes) => Mark::decode(&bytes).or_else(|| {
                 tracing::error!(path = %path.display(), "the clock's file is damaged; the clock begins anew");
                 None
@@ -51,7 +53,7 @@ impl Kept {
                 None
             }
         };
-        (Self { path: path.to_owned(), boot, saved: Mutex::new(None) }, mark)
+        (Self { fs, path: path.to_owned(), boot, saved: Mutex::new(None) }, mark)
     }
 
     pub(super) fn boot(&self) -> Option<BootId> {
@@ -68,14 +70,7 @@ impl Kept {
         if saved.is_some_and(|saved| saved.leads_to(mark)) {
             return Ok(());
         }
-        let fresh = self.path.with_extension("new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-        file.write_all(&mark.encode())?;
-        file.sync_data()?;
-        std::fs::rename(&fresh, &self.path)?;
-        if let Some(dir) = self.path.parent() {
-            File::open(dir)?.sync_all()?;
-        }
+        fs::replace(&*self.fs, &self.path, &mark.encode(), Readers::Owner)?;
         *saved = Some(*mark);
         Ok(())
     }
@@ -114,5 +109,32 @@ impl Mark {
             since_ns: field(3)?,
             boot: BootId(bytes[40..56].try_into().ok()?),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::trial::{self, Durable};
+
+    /// The clock's file, as far as the time of its mark tells what it holds.
+    struct Marked;
+
+    impl Durable for Marked {
+        fn write(&self, fs: &Arc<dyn Fs>, version: u8) -> io::Result<()> {
+            let (kept, _) = Kept::open(Arc::clone(fs), &trial::path("clock"), None);
+            let boot = BootId([7; 16]);
+            kept.save(&Mark { now_ns: version.into(), boot_ns: 2, accepted_ns: 3, since_ns: 4, boot })
+        }
+
+        fn read(&self, fs: &Arc<dyn Fs>) -> Result<Option<u8>, String> {
+            let (_, mark) = Kept::open(Arc::clone(fs), &trial::path("clock"), None);
+            mark.map(|mark| u8::try_from(mark.now_ns).map_err(|error| error.to_string())).transpose()
+        }
+    }
+
+    #[test]
+    fn the_clock_survives_a_failing_disk_and_a_power_cut() {
+        trial::pass(&Marked);
     }
 }

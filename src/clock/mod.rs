@@ -33,6 +33,8 @@ pub use source::{BootId, Reading, Source, System};
 use kept::Kept;
 use steady::Steady;
 
+use crate::fs::Fs;
+
 const NS_PER_MS: i64 = 1_000_000;
 const MS_PER_S: u64 = 1_000;
 
@@ -75,9 +77,9 @@ impl Clock {
 
     /// The clock that is kept in this file, going on; a new one where there is none or where it cannot be read. `stamped_ms` is
     /// the newest stamp that an earlier clock is known to have made: a new clock does not begin after it.
-    pub fn open(path: &Path, source: Arc<dyn Source>, stamped_ms: Option<u64>) -> Self {
+    pub fn open(fs: Arc<dyn Fs>, path: &Path, source: Arc<dyn Source>, stamped_ms: Option<u64>) -> Self {
         let reading = source.read();
-        let (kept, mark) = Kept::open(path, source.boot_id());
+        let (kept, mark) = Kept::open(fs, path, source.boot_id());
         let steady = match mark {
             Some(mark) => Steady::going_on(&mark, kept.is_same_boot(&mark), reading),
             None => Steady::beginning_before(stamped_ms, reading),

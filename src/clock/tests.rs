@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 
 use super::*;
+use crate::fs::RealFs;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -30,7 +31,7 @@ impl Machine {
     }
 
     fn open(self: &Arc<Self>, dir: &tempfile::TempDir) -> Clock {
-        Clock::open(&dir.path().join("clock"), Arc::clone(self) as Arc<dyn Source>, None)
+        Clock::open(Arc::new(RealFs), &dir.path().join("clock"), Arc::clone(self) as Arc<dyn Source>, None)
     }
 
     /// Time passes, as everybody sees it.
@@ -187,7 +188,7 @@ fn what_was_stamped_before_the_beginning_counts_from_the_beginning() {
     let (machine, dir) = (Machine::new(), tempfile::tempdir().unwrap());
     let long_ago = (START_NS / NS_PER_MS) as u64 - YEARS.as_millis() as u64;
     let path = dir.path().join("clock");
-    let clock = Clock::open(&path, Arc::clone(&machine) as Arc<dyn Source>, Some(long_ago));
+    let clock = Clock::open(Arc::new(RealFs), &path, Arc::clone(&machine) as Arc<dyn Source>, Some(long_ago));
     assert_eq!(clock.now_ms(), long_ago, "it begins where the stamps end");
     assert_eq!(clock.shown_ms(long_ago), (START_NS / NS_PER_MS) as u64);
     assert!(!clock.standing().held);
@@ -200,7 +201,12 @@ fn what_was_stamped_before_the_beginning_counts_from_the_beginning() {
 
     // A stamp from the future moves nothing.
     let future = Machine::new();
-    let clock = Clock::open(&dir.path().join("other"), Arc::clone(&future) as Arc<dyn Source>, Some(u64::MAX));
+    let clock = Clock::open(
+        Arc::new(RealFs),
+        &dir.path().join("other"),
+        Arc::clone(&future) as Arc<dyn Source>,
+        Some(u64::MAX),
+    );
     assert_eq!(clock.now_ms(), (START_NS / NS_PER_MS) as u64);
 }
 

@@ -6,9 +6,9 @@ use futures_util::future::BoxFuture;
 use super::*;
 use crate::event::Format;
 use crate::event::stored::{Routing, StoredRoute, StoredUpload};
+use crate::fs::RealFs;
 use crate::outputs::output::{EndpointSpec, Outcome, Request};
 use crate::spool::cursor::{Boot, Cursor, Settlement, Surroundings};
-use crate::spool::fs::RealFs;
 use crate::spool::{Config, Entry, LogId, Spool};
 use crate::values::ByteSize;
 

@@ -11,10 +11,10 @@ use super::super::{Config, Parts};
 use super::*;
 use crate::balancer::{self, Backoff, Balancer, EndpointStatus, RetryBudget, SharedRate, Spec};
 use crate::event::Format;
+use crate::fs::RealFs;
 use crate::outputs::output::{BatchLimits, EndpointSpec, OutgoingEvent, Output, Row};
 use crate::spool::cursor::{Boot, Cursor, Surroundings};
 use crate::spool::dead_letter::DeadLetters;
-use crate::spool::fs::RealFs;
 use crate::spool::{LogId, Spool};
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -22,8 +22,8 @@ use crate::dedup::journal::{self, Journal, JournalError};
 use crate::dedup::memory::MemoryStore;
 use crate::dedup::store::Store;
 use crate::event::{EventKey, key};
+use crate::fs::{Fs, is_full};
 use crate::metrics;
-use crate::spool::fs::is_full;
 use crate::spool::{Entry, Head, HeadItem, Ordinal, ReadError, Reader, Spool};
 
 /// Why the books could not be kept.
@@ -53,6 +53,7 @@ impl BookError {
 
 /// Keeps the seen keys and the account.
 pub struct Bookkeeper {
+    fs: Arc<dyn Fs>,
     spool: Spool,
     dedup: Arc<MemoryStore>,
     waiting: Arc<Waiting>,
@@ -75,6 +76,7 @@ struct Books {
 impl Bookkeeper {
     /// Opens the books and brings them and `dedup` up to the end of the log.
     pub fn open(
+        fs: Arc<dyn Fs>,
         state_dir: &Path,
         spool: Spool,
         waiting: Arc<Waiting>,
@@ -96,7 +98,7 @@ impl Bookkeeper {
             );
         }
         let path = Ledger::path(state_dir);
-        let ledger = load_or_begin(&path, &spool)?;
+        let ledger = load_or_begin(&*fs, &path, &spool)?;
         // What was counted must never be numbered again, even if damage took it from the log.
         spool.advance_to(ledger.position);
         // Read apart from keeping the books: those need to write, and a full disk must not keep the gateway from
@@ -112,9 +114,9 @@ impl Bookkeeper {
         let next_number = AtomicU64::new(end.last_number + 1);
         let reader = spool.reader(ledger.position)?;
         let books = Mutex::new(Books { reader, journal, window, saved: ledger.clone(), ledger });
-        let reserve = Reserve::new(state_dir);
+        let reserve = Reserve::new(Arc::clone(&fs), state_dir);
         lost::begin();
-        let bookkeeper = Self { spool, dedup, waiting, path, reserve, next_number, books };
+        let bookkeeper = Self { fs, spool, dedup, waiting, path, reserve, next_number, books };
         if let Err(error) = bookkeeper.checkpoint() {
             tracing::error!(%error, "the books cannot be brought up to date yet; the spool keeps what they need");
         }
@@ -139,7 +141,7 @@ impl Bookkeeper {
     }
 
     fn keep(&self, books: &mut Books) -> Result<(), BookError> {
-        books.catch_up(&self.path, &self.spool)?;
+        books.catch_up(&*self.fs, &self.path, &self.spool)?;
         lost::tell(&self.spool, &mut books.journal, &*self.dedup, books.saved.position)
     }
 
@@ -161,8 +163,8 @@ impl Bookkeeper {
 }
 
 impl Books {
-    fn catch_up(&mut self, path: &Path, spool: &Spool) -> Result<(), BookError> {
-        let result = self.write_up(path, spool);
+    fn catch_up(&mut self, fs: &dyn Fs, path: &Path, spool: &Spool) -> Result<(), BookError> {
+        let result = self.write_up(fs, path, spool);
         if result.is_err() {
             self.ledger = self.saved.clone();
             self.reader = spool.reader(self.saved.position)?;
@@ -170,7 +172,7 @@ impl Books {
         result
     }
 
-    fn write_up(&mut self, path: &Path, spool: &Spool) -> Result<(), BookError> {
+    fn write_up(&mut self, fs: &dyn Fs, path: &Path, spool: &Spool) -> Result<(), BookError> {
         // First what gives space back.
         self.journal.expire(self.window.now_s())?;
         let Self { reader, journal, ledger, .. } = self;
@@ -188,7 +190,7 @@ impl Books {
         })?;
         if self.ledger != self.saved {
             self.journal.sync()?;
-            self.ledger.save(path)?;
+            self.ledger.save(fs, path)?;
             if self.ledger.uncounted > self.saved.uncounted {
                 let events = self.ledger.uncounted - self.saved.uncounted;
                 tracing::warn!(events, "the account lacks events whose records were lost before it came to them");
@@ -281,9 +283,9 @@ fn second_of(head: &Head) -> i64 {
 
 /// The ledger; one that begins with the oldest record that is kept in place of one that is gone, or that cannot be
 /// understood and is put aside. What was before is not damage: it was counted, by a ledger that is lost.
-fn load_or_begin(path: &Path, spool: &Spool) -> io::Result<Ledger> {
+fn load_or_begin(fs: &dyn Fs, path: &Path, spool: &Spool) -> io::Result<Ledger> {
     let first = spool.status().first;
-    match Ledger::load(path) {
+    match Ledger::load(fs, path) {
         Ok(Some(ledger)) => return Ok(ledger),
         // The first record is there, and with it the whole account.
         Ok(None) if first == 0 => {}
@@ -292,7 +294,7 @@ fn load_or_begin(path: &Path, spool: &Spool) -> io::Result<Ledger> {
             metrics::STATE_DAMAGED.add(&["ledger"], 1);
             let aside = path.with_extension("damaged");
             tracing::error!(%error, first, aside = %aside.display(), "the ledger is damaged and put aside; the account begins anew with this event");
-            std::fs::rename(path, aside)?;
+            fs.rename(path, &aside)?;
         }
     }
     Ok(Ledger::beginning_at(first))

@@ -6,17 +6,19 @@
 //! with the position they stand for, so that a note is counted exactly once whatever happens in between.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::io;
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use super::accept::Receipt;
-use crate::spool::sealed::{self, Seal};
+use crate::fs::sealed::{self, Seal};
+use crate::fs::{self, Fs, Readers};
+
+/// Longer than the tallies of any number of inputs that a configuration has room for.
+const FILE_MAX: u64 = 64 << 20;
 
 /// What became of the events of one input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -193,8 +195,8 @@ impl Ledger {
     }
 
     /// Reads the ledger; `None` when there is none, and invalid data when it is damaged.
-    pub fn load(path: &Path) -> io::Result<Option<Self>> {
-        match std::fs::read(path) {
+    pub fn load(fs: &dyn Fs, path: &Path) -> io::Result<Option<Self>> {
+        match fs::read(fs, path, FILE_MAX) {
             Ok(bytes) if sealed::check(&bytes) == Seal::Broken => {
                 Err(io::Error::new(io::ErrorKind::InvalidData, "its checksum is wrong"))
             }
@@ -207,18 +209,10 @@ impl Ledger {
     }
 
     /// Replaces the file whole: a crash leaves the old one or the new one.
-    pub fn save(&self, path: &Path) -> io::Result<()> {
-        let fresh = path.with_extension("json.new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    pub fn save(&self, fs: &dyn Fs, path: &Path) -> io::Result<()> {
         let mut bytes = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
         sealed::seal(&mut bytes, 0);
-        file.write_all(&bytes)?;
-        file.sync_data()?;
-        std::fs::rename(&fresh, path)?;
-        if let Some(dir) = path.parent() {
-            std::fs::File::open(dir)?.sync_all()?;
-        }
-        Ok(())
+        fs::replace(fs, path, &bytes, Readers::Owner)
     }
 
     /// Counts one record: its position after it, and its note.
@@ -252,7 +246,30 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::fs::RealFs;
+    use crate::fs::trial::{self, Durable};
+
+    /// A ledger, as far as its position tells what it holds.
+    struct Positioned;
+
+    impl Durable for Positioned {
+        fn write(&self, fs: &Arc<dyn Fs>, version: u8) -> io::Result<()> {
+            Ledger::beginning_at(version.into()).save(&**fs, &Ledger::path(trial::folder()))
+        }
+
+        fn read(&self, fs: &Arc<dyn Fs>) -> Result<Option<u8>, String> {
+            let ledger = Ledger::load(&**fs, &Ledger::path(trial::folder())).map_err(|error| error.to_string())?;
+            Ok(ledger.and_then(|ledger| u8::try_from(ledger.position).ok()))
+        }
+    }
+
+    #[test]
+    fn the_ledger_survives_a_failing_disk_and_a_power_cut() {
+        trial::pass(&Positioned);
+    }
 
     fn tally(duplicate: u64, spooled: u64) -> Tally {
         Tally { received: duplicate + spooled, duplicate, spooled, ..Tally::default() }
@@ -298,18 +315,18 @@ mod tests {
         let path = Ledger::path(dir.path());
         std::fs::write(&path, r#"{"position":9,"damaged":2,"tallies":{}}"#).unwrap();
         let ledger = Ledger { position: 9, uncounted: 2, ..Ledger::default() };
-        assert_eq!(Ledger::load(&path).unwrap(), Some(ledger));
+        assert_eq!(Ledger::load(&RealFs, &path).unwrap(), Some(ledger));
     }
 
     #[test]
     fn the_file_holds_the_ledger() {
         let dir = tempfile::tempdir().unwrap();
         let path = Ledger::path(dir.path());
-        assert_eq!(Ledger::load(&path).unwrap(), None);
+        assert_eq!(Ledger::load(&RealFs, &path).unwrap(), None);
         let mut ledger = Ledger::default();
         ledger.count(7, &Note { tallies: [("dmz".to_owned(), tally(1, 7))].into(), number: None });
-        ledger.save(&path).unwrap();
-        assert_eq!(Ledger::load(&path).unwrap(), Some(ledger.clone()));
+        ledger.save(&RealFs, &path).unwrap();
+        assert_eq!(Ledger::load(&RealFs, &path).unwrap(), Some(ledger.clone()));
         assert!(ledger.total().balances());
     }
 
@@ -319,11 +336,11 @@ mod tests {
         let path = Ledger::path(dir.path());
         let mut ledger = Ledger::default();
         ledger.count(7, &Note { tallies: [("dmz".to_owned(), tally(1, 7))].into(), number: None });
-        ledger.save(&path).unwrap();
+        ledger.save(&RealFs, &path).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replacen("\"position\": 7", "\"position\": 5", 1)).unwrap();
-        assert_eq!(Ledger::load(&path).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(Ledger::load(&RealFs, &path).unwrap_err().kind(), io::ErrorKind::InvalidData);
         std::fs::write(&path, serde_json::to_vec_pretty(&ledger).unwrap()).unwrap();
-        assert_eq!(Ledger::load(&path).unwrap(), Some(ledger));
+        assert_eq!(Ledger::load(&RealFs, &path).unwrap(), Some(ledger));
     }
 }

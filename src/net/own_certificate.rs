@@ -4,10 +4,7 @@
 //! certificate by its signature and in the key by not fitting it. What is damaged is put aside and made anew, and that is
 //! told: clients that trust the old one have to be given the new one, which is better than listeners that do not start.
 
-use std::fs;
-use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
@@ -16,22 +13,33 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::tls_server::TlsError;
+use crate::fs::{self, Access, Fs, Readers, RealFs};
 use crate::metrics;
+
+/// Longer than any certificate with its chain.
+const FILE_MAX: u64 = 4 << 20;
 
 /// The name in a certificate that was made here, as subject and issuer.
 const NAME: &str = "Gatepost (self-signed)";
 
 /// The paths of the certificate and its key in `dir`; makes them when they are not there, or not as they were made.
 pub(super) fn in_dir(dir: &Path) -> Result<(PathBuf, PathBuf), TlsError> {
+    std::fs::create_dir_all(dir).map_err(|source| TlsError::File { path: dir.to_owned(), source })?;
+    on(&RealFs, dir)
+}
+
+/// The same in a folder that is there, on any file system.
+fn on(fs: &dyn Fs, dir: &Path) -> Result<(PathBuf, PathBuf), TlsError> {
     let paths = (path_in(dir), dir.join("key.pem"));
     let (certificate, key) = &paths;
-    if certificate.exists() || key.exists() {
-        match check(certificate, key) {
+    let is_there = |path: &Path| fs.open(path, Access::Read).is_ok();
+    if is_there(certificate) || is_there(key) {
+        match check(fs, certificate, key) {
             Ok(()) => return Ok(paths),
-            Err(reason) => put_aside(certificate, key, &reason),
+            Err(reason) => put_aside(fs, certificate, key, &reason),
         }
     }
-    make(certificate, key)?;
+    make(fs, certificate, key)?;
     Ok(paths)
 }
 
@@ -41,8 +49,8 @@ pub(super) fn path_in(dir: &Path) -> PathBuf {
 }
 
 /// Whether certificate and key are as they were made, or what is wrong.
-fn check(certificate: &Path, key: &Path) -> Result<(), String> {
-    let read = |path: &Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
+fn check(fs: &dyn Fs, certificate: &Path, key: &Path) -> Result<(), String> {
+    let read = |path: &Path| fs::read(fs, path, FILE_MAX).map_err(|error| format!("{}: {error}", path.display()));
     let (certificate, key) = (read(certificate)?, read(key)?);
     let der = CertificateDer::from_pem_slice(&certificate).map_err(|error| format!("the certificate: {error}"))?;
     let (rest, parsed) = X509Certificate::from_der(&der).map_err(|error| format!("the certificate: {error}"))?;
@@ -65,7 +73,7 @@ fn signed_by_itself(certificate: &X509Certificate<'_>) -> bool {
         && public.verify(certificate.tbs_certificate.as_ref(), &certificate.signature_value.data).is_ok()
 }
 
-fn put_aside(certificate: &Path, key: &Path, reason: &str) {
+fn put_aside(fs: &dyn Fs, certificate: &Path, key: &Path, reason: &str) {
     metrics::STATE_DAMAGED.add(&["certificate"], 1);
     tracing::error!(
         certificate = %certificate.display(),
@@ -74,19 +82,20 @@ fn put_aside(certificate: &Path, key: &Path, reason: &str) {
     );
     for path in [certificate, key] {
         // What cannot be put aside is overwritten.
-        fs::rename(path, path.with_added_extension("damaged")).ok();
+        drop(fs.rename(path, &path.with_added_extension("damaged")));
     }
 }
 
-fn make(certificate: &Path, key: &Path) -> Result<(), TlsError> {
+fn make(fs: &dyn Fs, certificate: &Path, key: &Path) -> Result<(), TlsError> {
     let failed = |error: rcgen::Error| TlsError::Mismatch(format!("cannot make a self-signed certificate: {error}"));
     let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(failed)?;
     let mut params = rcgen::CertificateParams::new(own_names()).map_err(failed)?;
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(rcgen::DnType::CommonName, NAME);
     let made = params.self_signed(&pair).map_err(failed)?;
-    write(key, &pair.serialize_pem(), 0o600)?;
-    write(certificate, &made.pem(), 0o644)
+    // The key first: a certificate that somebody has seen has its key.
+    write(fs, key, &pair.serialize_pem(), Readers::Owner)?;
+    write(fs, certificate, &made.pem(), Readers::Everybody)
 }
 
 fn own_names() -> Vec<String> {
@@ -100,24 +109,19 @@ fn own_names() -> Vec<String> {
     names
 }
 
-/// Replaces a file whole and durably. Nobody but the owner may read a key, from its first byte on.
-fn write(path: &Path, content: &str, mode: u32) -> Result<(), TlsError> {
-    let fresh = path.with_added_extension("new");
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let written = || -> io::Result<()> {
-        fs::create_dir_all(dir)?;
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&fresh)?;
-        file.write_all(content.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&fresh, path)?;
-        fs::File::open(dir)?.sync_all()
-    };
-    written().map_err(|source| TlsError::File { path: path.to_owned(), source })
+fn write(fs: &dyn Fs, path: &Path, content: &str, readers: Readers) -> Result<(), TlsError> {
+    fs::replace(fs, path, content.as_bytes(), readers)
+        .map_err(|source| TlsError::File { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
     use super::*;
+    use crate::fs::faulty::FaultyFs;
+    use crate::fs::volatile::VolatileFs;
 
     fn contents(paths: &(PathBuf, PathBuf)) -> (Vec<u8>, Vec<u8>) {
         (fs::read(&paths.0).expect("a certificate"), fs::read(&paths.1).expect("a key"))
@@ -138,10 +142,41 @@ mod tests {
                 flipped[bit / 8] ^= 1 << (bit % 8);
                 fs::write(path, &flipped).expect("written");
                 let now = contents(&in_dir(dir.path()).expect("it starts"));
-                assert!(check(&paths.0, &paths.1).is_ok(), "{} bit {bit}", path.display());
+                assert!(check(&RealFs, &paths.0, &paths.1).is_ok(), "{} bit {bit}", path.display());
                 let kept = CertificateDer::from_pem_slice(&now.0).ok() == CertificateDer::from_pem_slice(&made.0).ok();
                 assert!(kept || now.0 != made.0 && now.1 != made.1, "{} bit {bit}", path.display());
             }
+        }
+    }
+
+    /// What a folder of this disk holds once nothing fails any more: a pair that fits.
+    fn pair_on(disk: &VolatileFs) -> (Vec<u8>, Vec<u8>) {
+        let paths = on(disk, Path::new("/tls")).expect("nothing is wrong any more");
+        check(disk, &paths.0, &paths.1).expect("they fit");
+        let read = |path: &Path| super::fs::read(disk, path, FILE_MAX).expect("it is there");
+        (read(&paths.0), read(&paths.1))
+    }
+
+    #[test]
+    fn whatever_fails_while_a_pair_is_made_the_next_start_has_one_that_fits_and_one_that_was_told_stays() {
+        for nth in 0..40 {
+            let disk = VolatileFs::default();
+            disk.create_dir(Path::new("/tls")).expect("a folder");
+            let (faulty, faults) = FaultyFs::new(Arc::new(disk.clone()));
+            faults.fail_changes(nth + 1, 1);
+            let made = on(&*faulty, Path::new("/tls"));
+            assert_eq!(made.is_err(), faults.failed().is_some(), "change {nth}");
+            pair_on(&disk);
+
+            let disk = VolatileFs::default();
+            disk.create_dir(Path::new("/tls")).expect("a folder");
+            disk.cut_after(nth);
+            let made = on(&disk, Path::new("/tls"));
+            let was_told = made.is_ok().then(|| pair_on(&disk));
+            let left = disk.cut(&mut fastrand::Rng::with_seed(nth));
+            let found = pair_on(&left);
+            assert!(was_told.is_none_or(|told| told == found), "power cut at change {nth}");
+            assert_eq!(pair_on(&left), found);
         }
     }
 

@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer as _, X509Certificate};
 
 use super::tls_server::TlsError;
 
@@ -80,7 +79,7 @@ pub(super) fn out_of_time(path: &Path) -> Option<String> {
     let certificate = certificates(path).ok()?.into_iter().next()?;
     let (_, certificate) = X509Certificate::from_der(&certificate).ok()?;
     let validity = certificate.validity();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|now| i64::try_from(now.as_secs()).ok())?;
+    let now = ASN1Time::now().timestamp();
     let shown = path.display();
     if now > validity.not_after.timestamp() {
         return Some(format!("{shown} ended on {}, and clients refuse it; renew it", validity.not_after));

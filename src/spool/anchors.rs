@@ -10,8 +10,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::fs::{File, FileId, Fs};
 use super::lock;
+use crate::fs::{File, FileId, Fs};
 
 #[derive(Debug)]
 pub(super) struct Anchors {

@@ -16,12 +16,12 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::frame::{Packed, SEGMENT_HEADER_LEN, SegmentHeader, new_epoch};
-use super::fs::{Access, File, Fs, is_full};
 use super::recovery::{Layout, segment_name};
 use super::segment::{Extent, Segment, no_handle};
 use super::shared::{Shared, Work};
 use super::{AppendError, Appended, CommitReport, Config, Health, LogId, Ordinal, lock};
 use crate::clock::{self, Clock};
+use crate::fs::{Access, File, Fs, is_full};
 
 /// An append that waits for its commit.
 #[derive(Debug)]

@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::cursor::{Boot, Cursor, CursorError, Settlement, Surroundings};
-use super::fs::Fs;
 use super::{LogId, Ordinal, lock};
+use crate::fs::Fs;
 
 /// The file in the spool's directory.
 const FILE: &str = "damage.cursor";

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::damage::Damage;
-use super::fs::{Access, Fs};
 use super::recovery::{OpenError, Survey, live_segment, read_tail, survey};
 use super::segment::{Segment, Step, WIDE, Walk};
 use super::shared::Shared;
 use super::{Ordinal, Reader};
+use crate::fs::{Access, Fs};
 
 /// One segment, read whole.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

@@ -18,7 +18,7 @@
 //! 7. Nothing is acknowledged into a file that was deleted or moved away: see [`Spool::is_in_place`].
 //!
 //! The layers, each knowing only what is below it: [`Spool`] → committer, [`Reader`] → segment and its walk →
-//! [`frame`] → [`fs`]. Beside the log stand the read positions ([`cursor`]) and what no endpoint takes
+//! [`frame`] → [`crate::fs`]. Beside the log stand the read positions ([`cursor`]) and what no endpoint takes
 //! ([`dead_letter`]).
 //!
 //! Nothing here counts metrics: operations return what they did.
@@ -37,11 +37,9 @@ pub mod cursor;
 pub mod damage;
 pub mod dead_letter;
 pub mod frame;
-pub mod fs;
 pub mod inspect;
 mod reader;
 mod recovery;
-pub mod sealed;
 mod segment;
 mod shared;
 #[cfg(test)]
@@ -56,10 +54,10 @@ pub use recovery::{OpenError, Recovered};
 use committer::{Committer, Waiting};
 use damage::Damage;
 use frame::SEGMENT_HEADER_LEN;
-use fs::{FileId, Fs};
 use shared::Shared;
 
 use crate::clock::Clock;
+use crate::fs::{FileId, Fs};
 
 /// The number of an item since the spool began; a record of `n` items covers `first..first + n`.
 pub type Ordinal = u64;

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::frame::RecordHeader;
-use super::fs::{File, Fs};
 use super::segment::{NARROW, Segment, Step, WIDE, Walk};
 use super::shared::Shared;
 use super::{Ordinal, ReadError};
+use crate::fs::{File, Fs};
 
 /// What [`Reader::next`] gives.
 #[derive(Debug, Clone, PartialEq, Eq)]

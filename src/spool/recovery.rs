@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 
 use super::frame::{HeaderError, RecordHeader, SEGMENT_HEADER_LEN, SegmentHeader, epoch_is_of};
-use super::fs::{Access, File, Fs};
 use super::segment::{Extent, NARROW, Segment, Step, WIDE, Walk, find_header, no_handle};
 use super::{Config, LogId, Ordinal};
+use crate::fs::{Access, File, Fs};
 
 /// Why a spool cannot be opened.
 #[derive(Debug, thiserror::Error)]

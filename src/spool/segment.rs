@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use super::frame::{ALIGN, RECORD_HEADER_LEN, RECORD_MAGIC, RecordHeader, SEGMENT_HEADER_LEN};
-use super::fs::{Access, File, Fs};
 use super::{Ordinal, lock};
+use crate::fs::{Access, File, Fs};
 
 /// Bytes read at once where records are read whole.
 pub(super) const WIDE: usize = 256 << 10;

@@ -9,9 +9,9 @@ use tokio::sync::watch;
 
 use super::anchors::Anchors;
 use super::committer::Waiting;
-use super::fs::Fs;
 use super::segment::Segment;
 use super::{AppendError, Health, Ordinal, lock};
+use crate::fs::Fs;
 
 /// How long to wait before looking again whether a failure is over.
 const HEAL_PAUSE: Duration = Duration::from_millis(500);

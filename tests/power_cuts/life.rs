@@ -13,6 +13,8 @@ use gatepost::event::{Client, KeyMaker, Presence, Syntax, Upload};
 use gatepost::filter::{EventSet, Rules};
 use gatepost::forward::batch::Identity;
 use gatepost::forward::{self, Forwarder};
+use gatepost::fs::Fs;
+use gatepost::fs::volatile::VolatileFs;
 use gatepost::hosts::Hosts;
 use gatepost::ingest::bookkeeper::Bookkeeper;
 use gatepost::ingest::ledger::Waiting;
@@ -21,8 +23,6 @@ use gatepost::outputs::output::Output;
 use gatepost::spool::cursor::registry::Registry;
 use gatepost::spool::cursor::{Boot, Cursor, Surroundings};
 use gatepost::spool::dead_letter::DeadLetters;
-use gatepost::spool::fs::Fs;
-use gatepost::spool::fs::volatile::VolatileFs;
 use gatepost::spool::{self, Spool};
 use gatepost::values::{ByteSize, Span};
 use tokio::task::JoinHandle;
@@ -50,7 +50,7 @@ pub(crate) struct Life {
 
 impl Life {
     /// Opens everything; `None` when the power goes off meanwhile.
-    pub(crate) fn open(output: &str, disk: &VolatileFs, boot: Boot, books: &Path, world: &Arc<World>) -> Option<Self> {
+    pub(crate) fn open(output: &str, disk: &VolatileFs, boot: Boot, world: &Arc<World>) -> Option<Self> {
         let fs: Arc<dyn Fs> = Arc::new(disk.clone());
         let state = Path::new("/state");
         let outputs = state.join("outputs");
@@ -61,9 +61,10 @@ impl Life {
         let letters = DeadLetters::open(Arc::clone(&fs), &state.join("letters"), 1 << 20).ok()?;
         let letters = Arc::new(Mutex::new(letters));
         let (dedup, waiting) = (Arc::new(MemoryStore::new(&Default::default())), Arc::new(Waiting::default()));
-        let journal = Journal::open(books, Duration::from_secs(24 * 3600)).unwrap();
+        let journal = Journal::open(Arc::clone(&fs), &state.join("dedup"), Duration::from_secs(24 * 3600)).ok()?;
         let bookkeeper =
-            Bookkeeper::open(books, spool.clone(), Arc::clone(&waiting), journal, Arc::clone(&dedup)).ok()?;
+            Bookkeeper::open(Arc::clone(&fs), state, spool.clone(), Arc::clone(&waiting), journal, Arc::clone(&dedup))
+                .ok()?;
         let parts = ingest::Parts {
             rules: Arc::new(ArcSwap::from_pointee(Rules::of_event_set(EventSet::Everything))),
             keys: Arc::new(KeyMaker::new(&SECRET)),

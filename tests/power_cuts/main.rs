@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost::admin::Scrape;
+use gatepost::fs::volatile::VolatileFs;
 use gatepost::spool::cursor::Boot;
-use gatepost::spool::fs::volatile::VolatileFs;
 use life::{Events, Life};
 use sink::World;
 use tokio::task::JoinSet;
@@ -30,8 +30,6 @@ struct Story {
     output: String,
     rng: fastrand::Rng,
     disk: VolatileFs,
-    /// For what is not under test, and is durable when it says so: the books.
-    books: tempfile::TempDir,
     boot: u128,
     world: Arc<World>,
     owed: BTreeSet<u64>,
@@ -54,7 +52,6 @@ impl Story {
         Self {
             output: format!("seed-{seed}"),
             disk: VolatileFs::default(),
-            books: tempfile::tempdir().unwrap(),
             boot: 1,
             world: Arc::new(World::new(rng.fork(), recognises)),
             rng,
@@ -65,7 +62,7 @@ impl Story {
     }
 
     fn open(&self) -> Option<Life> {
-        Life::open(&self.output, &self.disk, Boot::of(self.boot), self.books.path(), &self.world)
+        Life::open(&self.output, &self.disk, Boot::of(self.boot), &self.world)
     }
 
     /// One life, from an opening that may not come to its end to whatever ends it.

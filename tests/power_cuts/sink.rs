@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use gatepost::fs::volatile::VolatileFs;
 use gatepost::outputs::output::{BatchLimits, EndpointSpec, Outcome, OutgoingEvent, Output, Request, RetryReason, Row};
-use gatepost::spool::fs::volatile::VolatileFs;
 
 /// What the sink holds, over all lives of the gateway.
 pub(crate) struct World {

@@ -8,8 +8,8 @@ use gatepost::cli::simulate::collector::{Behaviour, Collector, Memory};
 use gatepost::cli::simulate::events::{Host, Identity, Shape, SimulatedEvent};
 
 use gatepost::event::Format;
+use gatepost::fs::RealFs;
 use gatepost::spool::dead_letter::{DeadLetters, Letter, Source};
-use gatepost::spool::fs::RealFs;
 use tokio::time::Instant;
 
 use crate::load::{LOOK, SMALL_SPOOL, assert_each_once, json_lines};

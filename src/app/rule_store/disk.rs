@@ -1,11 +1,10 @@
 //! One file for each resource, and a copy of it in a folder beside.
 //!
-//! A file is written under another name, made durable, and renamed: at any moment the name holds the old content or the
-//! new, whole. Names are hashes, since ids hold what file names may not. Each file has a checksum; one that is damaged or
+//! Each file is replaced whole. Names are hashes, since ids hold what file names may not. Each file has a checksum; one that is damaged or
 //! lost is made anew from its copy. The copy is written after the file and removed before it, so what only the copy has was
 //! lost and not deleted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,15 +16,14 @@ use serde_json::Value;
 
 use crate::admin::azure::{Entry, Shelf, Write, key};
 use crate::faults::with_causes;
+use crate::fs::sealed::{self, Seal};
+use crate::fs::{self, Fs, Readers};
 use crate::limits::AZURE_BODY_MAX_BYTES;
-use crate::spool::fs::{Access, Fs};
-use crate::spool::sealed::{self, Seal};
 
 /// Bytes of a file: a body, written anew with what Azure adds, and each byte of it escaped at worst.
 const FILE_MAX_BYTES: u64 = 8 * AZURE_BODY_MAX_BYTES as u64;
 
 const KEPT: &str = "json";
-const UNFINISHED: &str = "new";
 
 /// What a file holds.
 #[derive(Serialize, Deserialize)]
@@ -87,14 +85,12 @@ impl Disk {
     /// Removes what a crash left unfinished.
     pub(super) fn tidy(&self) -> anyhow::Result<()> {
         for dir in [&self.dir, &self.copies] {
-            self.fs.create_dir(dir).with_context(|| format!("{} cannot be made", dir.display()))?;
+            // Its name must not go with the rules that are kept in it.
+            let made = self.fs.create_dir(dir).and_then(|()| self.fs.sync_dir(fs::folder_of(dir)));
+            made.with_context(|| format!("{} cannot be made", dir.display()))?;
         }
         for dir in [&self.dir, &self.copies] {
-            for name in self.list(dir)?.into_keys().filter(|name| extension(name) == Some(UNFINISHED)) {
-                if let Err(error) = self.fs.remove(&dir.join(&name)) {
-                    tracing::warn!(file = name, %error, "what a crash left unfinished cannot be removed");
-                }
-            }
+            fs::tidy(&*self.fs, dir).with_context(|| format!("{} cannot be read", dir.display()))?;
         }
         Ok(())
     }
@@ -105,13 +101,10 @@ impl Disk {
         let files = self.list(&self.dir)?;
         // Made at the first start of a version that has them.
         let copies = self.list(&self.copies).unwrap_or_default();
-        let mut names: Vec<&String> = files.keys().chain(copies.keys()).collect();
-        names.sort();
-        names.dedup();
-        for name in names {
+        for name in files.union(&copies) {
             match extension(name) {
-                Some(UNFINISHED) => {}
-                Some(KEPT) => self.load_one(name, files.get(name).copied(), copies.get(name).copied(), &mut found),
+                _ if fs::is_unfinished(name) => {}
+                Some(KEPT) => self.load_one(name, files.contains(name), copies.contains(name), &mut found),
                 _ => tracing::warn!(file = name, "this file is none of the rules' and is left alone"),
             }
         }
@@ -119,7 +112,7 @@ impl Disk {
     }
 
     /// The file counts as long as it is whole: a person may have restored it.
-    fn load_one(&self, name: &str, file: Option<u64>, copy: Option<u64>, found: &mut Found) {
+    fn load_one(&self, name: &str, file: bool, copy: bool, found: &mut Found) {
         let file = self.read(&self.dir, name, file);
         let copy = self.read(&self.copies, name, copy);
         let Read { entry, bytes, .. } = match (file, copy) {
@@ -151,19 +144,16 @@ impl Disk {
         }
     }
 
-    fn list(&self, dir: &Path) -> anyhow::Result<BTreeMap<String, u64>> {
+    fn list(&self, dir: &Path) -> anyhow::Result<BTreeSet<String>> {
         let entries = self.fs.list(dir).with_context(|| format!("{} cannot be read", dir.display()))?;
-        Ok(entries.into_iter().map(|entry| (entry.name, entry.len)).collect())
+        Ok(entries.into_iter().map(|entry| entry.name).collect())
     }
 
-    fn read(&self, dir: &Path, name: &str, len: Option<u64>) -> anyhow::Result<Read> {
-        let len = len.context("it is gone")?;
-        if len > FILE_MAX_BYTES {
-            bail!("it is longer than {FILE_MAX_BYTES} bytes");
+    fn read(&self, dir: &Path, name: &str, is_there: bool) -> anyhow::Result<Read> {
+        if !is_there {
+            bail!("it is gone");
         }
-        let mut bytes = vec![0; usize::try_from(len)?];
-        let read = self.fs.open(&dir.join(name), Access::Read)?.read_at(&mut bytes, 0)?;
-        bytes.truncate(read);
+        let bytes = fs::read(&*self.fs, &dir.join(name), FILE_MAX_BYTES)?;
         let seal = sealed::check(&bytes);
         if seal == Seal::Broken {
             bail!("its checksum is wrong");
@@ -199,7 +189,6 @@ impl Disk {
                 None => self.fs.remove(&path),
             };
             drop(undone);
-            drop(self.fs.remove(&path.with_extension(UNFINISHED)));
             return written;
         }
         if let Err(error) = self.replace(&self.copies, &name, &bytes) {
@@ -234,27 +223,14 @@ impl Disk {
     }
 
     fn replace(&self, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let path = dir.join(name);
-        let unfinished = path.with_extension(UNFINISHED);
-        match self.fs.remove(&unfinished) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let file = self.fs.create(&unfinished, 0)?;
-        file.write_all_at(bytes, 0)?;
-        file.sync_data()?;
-        self.fs.rename(&unfinished, &path)?;
-        self.fs.sync_dir(dir)
+        fs::replace(&*self.fs, &dir.join(name), bytes, Readers::Owner)
     }
 
     fn content(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        let file = match self.fs.open(path, Access::Read) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened?,
-        };
-        let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
-        file.read_at(&mut bytes, 0)?;
-        Ok(Some(bytes))
+        match fs::read(&*self.fs, path, u64::MAX) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some),
+        }
     }
 }
 

@@ -20,9 +20,9 @@ pub(super) use snapshot::{Activate, Commit, Snapshot};
 
 use crate::admin::azure::{Answer, Edit, Meaning, Refusal, RuleBook, Shelf, Write, key};
 use crate::faults::with_causes;
+use crate::fs::Fs;
 use crate::limits::{DCR_ASSOCIATIONS_MAX, DCR_RULES_MAX};
 use crate::metrics;
-use crate::spool::fs::Fs;
 use disk::{Disk, Found};
 
 /// What is kept, in memory and on the disk.

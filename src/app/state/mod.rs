@@ -10,7 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::faults;
-use crate::spool::fs::{File as _, FileId};
+use crate::fs::{File as _, FileId, Fs};
 
 mod safety;
 mod secret;
@@ -73,8 +73,8 @@ impl StateDir {
     }
 
     /// The secret of the installation; made at the first start. Event keys and batch ids depend on it.
-    pub(super) fn secret(&self) -> anyhow::Result<Secret> {
-        secret::open(self.path(), self.path().join("spool").is_dir())
+    pub(super) fn secret(&self, fs: &dyn Fs) -> anyhow::Result<Secret> {
+        secret::open(fs, self.path(), self.path().join("spool").is_dir())
     }
 
     /// What must stay where it is for as long as this gateway uses the directory: paths, and the files that they named
@@ -96,15 +96,16 @@ impl Folder {
         &self.path
     }
 
-    /// A directory within, made if need be.
-    pub(super) fn dir(&self, name: &str) -> anyhow::Result<PathBuf> {
+    /// A directory within, made if need be. Its name is durable before anything is kept in it: a power cut would take both.
+    pub(super) fn dir(&self, fs: &dyn Fs, name: &str) -> anyhow::Result<PathBuf> {
         let path = self.path.join(name);
-        make_private(&path)?;
+        let made = fs.create_dir(&path).and_then(|()| fs.sync_dir(&self.path));
+        made.with_context(|| cannot_be_made(&path))?;
         Ok(path)
     }
 
     /// A folder within, without what it held.
-    pub(super) fn emptied(&self, name: &str) -> anyhow::Result<Self> {
+    pub(super) fn emptied(&self, fs: &dyn Fs, name: &str) -> anyhow::Result<Self> {
         let path = self.path.join(name);
         match std::fs::remove_dir_all(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -112,7 +113,7 @@ impl Folder {
             }
             _ => {}
         }
-        Ok(Self { path: self.dir(name)? })
+        Ok(Self { path: self.dir(fs, name)? })
     }
 }
 
@@ -136,16 +137,20 @@ fn private() -> OpenOptions {
 }
 
 fn make_private(path: &Path) -> anyhow::Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .with_context(|| format!("the directory {} cannot be made", path.display()))
+    DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| cannot_be_made(path))
+}
+
+fn cannot_be_made(path: &Path) -> String {
+    format!("the directory {} cannot be made", path.display())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::fs::RealFs;
+    use crate::fs::faulty::FaultyFs;
 
     #[test]
     fn one_gateway_at_a_time() {
@@ -157,6 +162,19 @@ mod tests {
         drop(first);
         assert!(!StateDir::is_in_use(dir.path()));
         assert!(StateDir::open(dir.path()).is_ok());
+    }
+
+    #[test]
+    fn the_name_of_a_folder_is_durable_before_anything_is_kept_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder { path: dir.path().to_owned() };
+        let (fs, faults) = FaultyFs::new(Arc::new(RealFs));
+        for (nth, change) in [(1, "create_dir"), (2, "sync_dir")] {
+            faults.fail_changes(nth, 1);
+            assert!(folder.dir(&*fs, "spool").is_err());
+            assert_eq!(faults.failed(), Some(change));
+        }
+        assert_eq!(folder.dir(&*fs, "spool").unwrap(), dir.path().join("spool"));
     }
 
     #[test]

@@ -129,7 +129,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::spool::fs::RealFs;
+    use crate::fs::RealFs;
 
     fn letter(raw: &[u8]) -> Letter {
         Letter {

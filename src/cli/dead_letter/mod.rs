@@ -17,8 +17,8 @@ use super::{Global, print};
 use crate::app::state::StateDir;
 use crate::clock;
 use crate::config::Config;
+use crate::fs::{Fs, RealFs};
 use crate::spool::dead_letter::{DeadLetters, Filter, Letter, Page};
-use crate::spool::fs::{Fs, RealFs};
 use crate::values::Span;
 
 mod export;

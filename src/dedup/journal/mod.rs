@@ -20,16 +20,16 @@ pub mod frame;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use self::frame::{Frame, Kind, Scan};
 use crate::event::EventKey;
 use crate::event::key::{KeyError, decode_keys, encode_keys};
+use crate::fs::{self, Access, File, Fs};
 
 /// Seconds of keys in one file.
 const FILE_SPAN_S: i64 = 1_800;
@@ -74,6 +74,7 @@ pub enum Entry {
 /// Keys on disk. One process at a time may have it open.
 #[derive(Debug)]
 pub struct Journal {
+    fs: Arc<dyn Fs>,
     dir: PathBuf,
     window_s: i64,
     open: Option<Open>,
@@ -86,16 +87,18 @@ pub struct Journal {
 struct Open {
     start: i64,
     path: PathBuf,
-    file: File,
+    file: Arc<dyn File>,
+    /// Where what is written next goes.
+    end: u64,
     waiting: Vec<u8>,
 }
 
 impl Journal {
     /// Opens the journal in `dir`, which is made when missing; only the owner may read it.
-    pub fn open(dir: &Path, window: Duration) -> Result<Self, JournalError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed("create", dir))?;
+    pub fn open(fs: Arc<dyn Fs>, dir: &Path, window: Duration) -> Result<Self, JournalError> {
+        fs.create_dir(dir).map_err(failed("create", dir))?;
         let window_s = i64::try_from(window.as_secs()).unwrap_or(i64::MAX).max(1);
-        Ok(Self { dir: dir.to_owned(), window_s, open: None, spans: BTreeMap::new() })
+        Ok(Self { fs, dir: dir.to_owned(), window_s, open: None, spans: BTreeMap::new() })
     }
 
     /// How long keys are kept.
@@ -138,7 +141,7 @@ impl Journal {
         }
         let open = match &mut self.open {
             Some(open) => open,
-            none => none.insert(Open::at(&self.dir, start)?),
+            none => none.insert(Open::at(&*self.fs, &self.dir, start)?),
         };
         frame::write(&mut open.waiting, kind, unix_s, payload);
         if open.waiting.len() < BUFFER_MAX {
@@ -154,7 +157,7 @@ impl Journal {
         // is given up and the caller appends again.
         open.write_out()
             .and_then(|()| open.file.sync_data().map_err(failed("sync", &open.path)))
-            .and_then(|()| open.is_named().map_err(failed("find again", &open.path)))
+            .and_then(|()| open.is_named(&*self.fs).map_err(failed("find again", &open.path)))
             .inspect_err(|_| self.open = None)
     }
 
@@ -162,12 +165,12 @@ impl Journal {
     /// time. Cuts torn ends. To be called before the first append.
     pub fn load(&mut self, now_unix_s: i64, mut each: impl FnMut(i64, Entry)) -> Result<Loaded, JournalError> {
         let limit = now_unix_s.saturating_sub(self.window_s);
-        let mut loaded = Loaded::default();
+        let (fs, mut loaded) = (Arc::clone(&self.fs), Loaded::default());
         for (start, path) in self.files()? {
             if file_end(start) <= limit {
                 continue;
             }
-            let scanned = read_file(&path, |frame| match read(&frame) {
+            let scanned = read_file(&*fs, &path, |frame| match read(&frame) {
                 Ok(_) if frame.unix_s <= limit => {}
                 Ok((ordinals, keys)) => {
                     self.widen(start, ordinals);
@@ -186,7 +189,7 @@ impl Journal {
             loaded.corrupt += scan.corrupt;
             loaded.torn_bytes += scan.torn_bytes;
             if scan.torn_bytes > 0
-                && let Err(error) = cut(&path, scan.good_end)
+                && let Err(error) = cut(&*fs, &path, scan.good_end)
             {
                 tracing::warn!(%error, "a torn end stays and is passed over");
             }
@@ -202,7 +205,7 @@ impl Journal {
             if !self.spans.get(&start).is_some_and(touches) {
                 continue;
             }
-            let scanned = read_file(&path, |frame| {
+            let scanned = read_file(&*self.fs, &path, |frame| {
                 let Ok((span, keys)) = read(&frame) else { return };
                 let numbered =
                     span.zip(keys).filter(|(ordinal, _)| ordinals.iter().any(|range| range.contains(ordinal)));
@@ -231,7 +234,7 @@ impl Journal {
         let mut removed = 0;
         for (start, path) in self.files()? {
             if file_end(start) <= limit && in_use != Some(start) {
-                fs::remove_file(&path).map_err(failed("remove", &path))?;
+                self.fs.remove(&path).map_err(failed("remove", &path))?;
                 self.spans.remove(&start);
                 removed += 1;
             }
@@ -242,8 +245,8 @@ impl Journal {
     /// The files with their starts, oldest first. Other files in the directory are left alone.
     fn files(&self) -> Result<Vec<(i64, PathBuf)>, JournalError> {
         let mut files = Vec::new();
-        for entry in fs::read_dir(&self.dir).map_err(failed("list", &self.dir))? {
-            let path = entry.map_err(failed("list", &self.dir))?.path();
+        for entry in self.fs.list(&self.dir).map_err(failed("list", &self.dir))? {
+            let path = self.dir.join(entry.name);
             let start = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
             if let Some(start) = start.filter(|_| path.extension().is_some_and(|extension| extension == SUFFIX)) {
                 files.push((start, path));
@@ -255,24 +258,31 @@ impl Journal {
 }
 
 impl Open {
-    fn at(dir: &Path, start: i64) -> Result<Self, JournalError> {
+    fn at(fs: &dyn Fs, dir: &Path, start: i64) -> Result<Self, JournalError> {
         let path = dir.join(format!("{start}.{SUFFIX}"));
-        let file =
-            OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(failed("open", &path))?;
+        let file = match fs.open(&path, Access::ReadWrite) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fs.create(&path, 0),
+            opened => opened,
+        };
+        let file = file.map_err(failed("open", &path))?;
+        let end = file.len().map_err(failed("open", &path))?;
         // The name must be durable too, or a crash loses the file with all that was synced into it.
-        File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed("sync", dir))?;
-        Ok(Self { start, path, file, waiting: Vec::new() })
+        fs.sync_dir(dir).map_err(failed("sync", dir))?;
+        Ok(Self { start, path, file, end, waiting: Vec::new() })
     }
 
     /// Fails when the file was removed or replaced: what was written to it will not be found at the next start.
-    fn is_named(&self) -> io::Result<()> {
-        let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-        let same = id(fs::metadata(&self.path)?) == id(self.file.metadata()?);
-        if same { Ok(()) } else { Err(io::Error::other("it was replaced")) }
+    fn is_named(&self, fs: &dyn Fs) -> io::Result<()> {
+        if fs.names(&self.path, &*self.file) { Ok(()) } else { Err(io::Error::other("it was removed or replaced")) }
     }
 
+    /// What a full disk took of it is cut off again: behind half a frame, the next start would take the next one for damage.
     fn write_out(&mut self) -> Result<(), JournalError> {
-        self.file.write_all(&self.waiting).map_err(failed("write", &self.path))?;
+        if let Err(error) = self.file.write_all_at(&self.waiting, self.end) {
+            drop(self.file.set_len(self.end));
+            return Err(failed("write", &self.path)(error));
+        }
+        self.end += self.waiting.len() as u64;
         self.waiting.clear();
         Ok(())
     }
@@ -292,14 +302,14 @@ fn overlap(one: &Range<u64>, other: &Range<u64>) -> bool {
     one.start < other.end && other.start < one.end
 }
 
-fn read_file(path: &Path, each: impl FnMut(Frame<'_>)) -> Result<Scan, JournalError> {
-    let file = File::open(path).map_err(failed("open", path))?;
-    frame::scan(file, each).map_err(failed("read", path))
+fn read_file(fs: &dyn Fs, path: &Path, each: impl FnMut(Frame<'_>)) -> Result<Scan, JournalError> {
+    let file = fs.open(path, Access::Read).map_err(failed("open", path))?;
+    frame::scan(fs::Reading::of(file), each).map_err(failed("read", path))
 }
 
-fn cut(path: &Path, len: u64) -> Result<(), JournalError> {
-    let file = OpenOptions::new().write(true).open(path).map_err(failed("open", path))?;
-    file.set_len(len).and_then(|()| file.sync_all()).map_err(failed("cut", path))
+fn cut(fs: &dyn Fs, path: &Path, len: u64) -> Result<(), JournalError> {
+    let file = fs.open(path, Access::ReadWrite).map_err(failed("open", path))?;
+    file.set_len(len).and_then(|()| file.sync_data()).map_err(failed("cut", path))
 }
 
 fn file_start(unix_s: i64) -> i64 {

@@ -1,9 +1,14 @@
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::event::key::encode_keys;
+use crate::fs::RealFs;
+use crate::fs::faulty::FaultyFs;
+use crate::fs::trial::{self, Durable};
+use crate::fs::volatile::VolatileFs;
 
 const WINDOW: Duration = Duration::from_secs(86_400);
 const NOW: i64 = 1_700_000_000;
@@ -15,7 +20,7 @@ fn run(first: u64, count: u64) -> Vec<EventKey> {
 }
 
 fn journal(dir: &tempfile::TempDir) -> Journal {
-    Journal::open(&dir.path().join("dedup"), WINDOW).expect("the journal opens")
+    Journal::open(Arc::new(RealFs), &dir.path().join("dedup"), WINDOW).expect("the journal opens")
 }
 
 fn append(journal: &mut Journal, unix_s: i64, keys: &[EventKey]) {
@@ -193,6 +198,82 @@ fn files_past_the_window_go_and_strangers_stay() {
     assert_eq!(load(&mut writer).0.keys, 2);
     assert_eq!(writer.expire(NOW + 90_000).expect("expired"), 1, "the open file stays");
     assert!(stranger.exists());
+}
+
+/// The journal, as far as the last key tells what it holds.
+struct LastKey;
+
+impl LastKey {
+    fn open(fs: &Arc<dyn Fs>) -> Journal {
+        Journal::open(Arc::clone(fs), &trial::path("dedup"), WINDOW).expect("the journal opens")
+    }
+}
+
+impl Durable for LastKey {
+    fn folders(&self) -> Vec<PathBuf> {
+        vec![trial::path("dedup")]
+    }
+
+    fn write(&self, fs: &Arc<dyn Fs>, version: u8) -> io::Result<()> {
+        let mut journal = Journal::open(Arc::clone(fs), &trial::path("dedup"), WINDOW).map_err(|error| error.source)?;
+        let written = journal.append(NOW, 0..1, &encode_keys(&run(version.into(), 1)));
+        written.and_then(|()| journal.sync()).map_err(|error| error.source)
+    }
+
+    fn read(&self, fs: &Arc<dyn Fs>) -> Result<Option<u8>, String> {
+        let mut last = None;
+        let loaded = Self::open(fs).load(NOW, |_, entry| last = Some(entry)).map_err(|error| error.to_string())?;
+        match last {
+            _ if loaded.corrupt > 0 => Err("damaged".to_owned()),
+            Some(Entry::Seen(keys)) => {
+                let versions = (1..=3).find(|version| keys == run(u64::from(*version), 1));
+                versions.map(Some).ok_or_else(|| format!("{keys:?}"))
+            }
+            Some(other) => Err(format!("{other:?}")),
+            None => Ok(None),
+        }
+    }
+}
+
+#[test]
+fn the_journal_survives_a_power_cut_and_a_disk_that_lies() {
+    trial::loses_power_at_every_change(&LastKey);
+    trial::stands_on_a_disk_that_lies(&LastKey);
+}
+
+#[test]
+fn what_a_failing_disk_took_half_is_appended_again_and_is_no_damage_to_the_next_start() {
+    for nth in 1..50 {
+        let disk = VolatileFs::default();
+        disk.create_dir(&trial::path("dedup")).expect("a folder");
+        let (fs, faults) = FaultyFs::new(Arc::new(disk.clone()));
+        let mut journal = LastKey::open(&(fs as Arc<dyn Fs>));
+        append(&mut journal, NOW, &run(0, 100));
+        journal.sync().expect("synced");
+        faults.fail_changes(nth, 1);
+        let mut failures = 0;
+        loop {
+            let keys = encode_keys(&run(100, 100));
+            // Into another file too.
+            let appended = journal.append(NOW, 0..100, &keys).and_then(|()| journal.append(NOW + 3_600, 0..100, &keys));
+            match appended.and_then(|()| journal.sync()) {
+                Ok(()) => break,
+                Err(_) => failures += 1,
+            }
+        }
+        assert_eq!(failures, u8::from(faults.failed().is_some()), "change {nth}: a failure is told");
+        let left: Arc<dyn Fs> = Arc::new(disk.cut(&mut fastrand::Rng::with_seed(nth)));
+        let mut found = Vec::new();
+        let loaded = LastKey::open(&left).load(NOW, |_, entry| found.push(entry)).expect("the journal is read");
+        assert_eq!((loaded.corrupt, loaded.torn_bytes), (0, 0), "change {nth}, {:?}", faults.failed());
+        assert_eq!(found[0], Entry::Seen(run(0, 100)));
+        assert!(found.iter().filter(|entry| **entry == Entry::Seen(run(100, 100))).count() >= 2, "change {nth}");
+        if failures == 0 {
+            assert!(nth > 4, "nothing was changed");
+            return;
+        }
+    }
+    panic!("it never came to its end");
 }
 
 proptest! {

@@ -18,13 +18,13 @@ use crate::cli::simulate::events::Host;
 use crate::dedup::memory::MemoryStore;
 use crate::event::{KeyMaker, Upload};
 use crate::filter::{EventSet, Rules};
+use crate::fs::RealFs;
+use crate::fs::faulty::{Faults, FaultyFs};
 use crate::hosts::Hosts;
 use crate::ingest::ledger::Waiting;
 use crate::ingest::{self, Accept, Ingest, Receipt, Refusal};
 use crate::net::tls_server::Mode;
 use crate::spool::dead_letter::DeadLetters;
-use crate::spool::fs::RealFs;
-use crate::spool::fs::faulty::{Faults, FaultyFs};
 use crate::spool::{self, Spool};
 use crate::values::ByteSize;
 

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use super::bookmarks::{Bookmarks, Journal, NotKept};
 use super::hosts::{Hosts, Shown};
 use crate::filter::Rules;
-use crate::spool::fs::{Fs, RealFs};
+use crate::fs::{Fs, RealFs};
 
 /// The folder of the state directory that bookmarks are in.
 const FOLDER: &str = "wef";

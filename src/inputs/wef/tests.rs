@@ -14,12 +14,12 @@ use super::*;
 use crate::cli::simulate::wef::Authority;
 use crate::event::Upload;
 use crate::filter::{EventSet, Rules};
+use crate::fs::RealFs;
+use crate::fs::faulty::{Faults, FaultyFs};
 use crate::ingest::accept::{Accept, Receipt, Refusal};
 use crate::inputs::http::body;
 use crate::inputs::protocol::Shared;
 use crate::inputs::{Config as Listener, Opened, Peer, router};
-use crate::spool::fs::RealFs;
-use crate::spool::fs::faulty::{Faults, FaultyFs};
 
 const HOST: &str = "pc1.plant.test";
 const BOOKMARK: &str = r#"<BookmarkList><Bookmark Channel="Security" RecordId="7" IsCurrent="true"/></BookmarkList>"#;

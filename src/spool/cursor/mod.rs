@@ -17,8 +17,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::fs::{Access, File, Fs, is_full};
 use super::{LogId, Ordinal};
+use crate::fs::{self, Access, File, Fs, is_full};
 
 mod boot;
 mod journal;
@@ -168,7 +168,7 @@ impl Cursor {
         entries.push(Entry::Opened(boot));
         entries.into_iter().try_for_each(|entry| self.note(entry))?;
         self.file.sync_data()?;
-        self.fs.sync_dir(parent(&self.path))
+        self.fs.sync_dir(fs::folder_of(&self.path))
     }
 
     /// Where it began: what is below was never its business.
@@ -378,22 +378,9 @@ impl Cursor {
 }
 
 fn write_anew(fs: &dyn Fs, path: &Path, state: &State) -> io::Result<(Arc<dyn File>, u64)> {
-    let fresh = path.with_extension("cursor-new");
-    match fs.remove(&fresh) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
     let bytes = state.encode();
-    let file = fs.create(&fresh, ALLOCATED.max(2 * bytes.len() as u64))?;
-    file.write_all_at(&bytes, 0)?;
-    file.sync_data()?;
-    fs.rename(&fresh, path)?;
-    fs.sync_dir(parent(path))?;
+    let file = fs::replace_and_open(fs, path, &bytes, ALLOCATED.max(2 * bytes.len() as u64))?;
     Ok((file, bytes.len() as u64))
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("."))
 }
 
 /// Opens and reads a whole file.

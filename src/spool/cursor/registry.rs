@@ -10,7 +10,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::spool::fs::{Access, Fs};
+use crate::fs::{self, Fs, Readers};
+
+/// Longer than the names and lives of all outputs that a configuration has room for.
+const FILE_MAX: u64 = 64 << 20;
 
 /// The outputs that have had a position.
 #[derive(Debug)]
@@ -37,7 +40,7 @@ impl Registry {
     /// nobody knows which outputs it named, and it is written anew with the first note.
     pub fn open(fs: Arc<dyn Fs>, dir: &Path) -> (Self, Found) {
         let path = dir.join("outputs.registry");
-        let (lives, found) = match read(&*fs, &path) {
+        let (lives, found) = match fs::read(&*fs, &path, FILE_MAX) {
             Ok(bytes) => match decode(&bytes) {
                 Some(lives) => (lives, Found::Whole),
                 None => (BTreeMap::new(), Found::Damaged),
@@ -71,26 +74,8 @@ impl Registry {
     }
 
     fn save(&self, lives: &BTreeMap<String, u64>) -> io::Result<()> {
-        let bytes = encode(lives);
-        let fresh = self.path.with_extension("registry-new");
-        match self.fs.remove(&fresh) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let file = self.fs.create(&fresh, 0)?;
-        file.write_all_at(&bytes, 0)?;
-        file.sync_data()?;
-        self.fs.rename(&fresh, &self.path)?;
-        self.fs.sync_dir(self.path.parent().unwrap_or(Path::new(".")))
+        fs::replace(&*self.fs, &self.path, &encode(lives), Readers::Owner)
     }
-}
-
-fn read(fs: &dyn Fs, path: &Path) -> io::Result<Vec<u8>> {
-    let file = fs.open(path, Access::Read)?;
-    let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(0)];
-    let got = file.read_at(&mut bytes, 0)?;
-    bytes.truncate(got);
-    Ok(bytes)
 }
 
 fn encode(lives: &BTreeMap<String, u64>) -> Vec<u8> {
@@ -106,7 +91,29 @@ fn decode(bytes: &[u8]) -> Option<BTreeMap<String, u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spool::fs::RealFs;
+    use crate::fs::RealFs;
+    use crate::fs::trial::{self, Durable};
+
+    /// The registry, as far as the life of one output tells what it holds.
+    struct Lives;
+
+    impl Durable for Lives {
+        fn write(&self, fs: &Arc<dyn Fs>, version: u8) -> io::Result<()> {
+            Registry::open(Arc::clone(fs), trial::folder()).0.note("siem", version.into())
+        }
+
+        fn read(&self, fs: &Arc<dyn Fs>) -> Result<Option<u8>, String> {
+            match Registry::open(Arc::clone(fs), trial::folder()) {
+                (_, Found::Damaged) => Err("damaged".to_owned()),
+                (registry, _) => Ok(registry.life("siem").and_then(|life| u8::try_from(life).ok())),
+            }
+        }
+    }
+
+    #[test]
+    fn the_registry_survives_a_failing_disk_and_a_power_cut() {
+        trial::pass(&Lives);
+    }
 
     fn open(dir: &Path) -> (Registry, Found) {
         Registry::open(Arc::new(RealFs), dir)

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::super::fs::faulty::FaultyFs;
-use super::super::fs::volatile::VolatileFs;
-use super::super::fs::{Fs, RealFs};
 use super::*;
+use crate::fs::faulty::FaultyFs;
+use crate::fs::trial::{self, Durable};
+use crate::fs::volatile::VolatileFs;
+use crate::fs::{Fs, RealFs};
 
 fn path(dir: &tempfile::TempDir) -> PathBuf {
     dir.path().join("siem.cursor")
@@ -366,6 +367,30 @@ fn a_full_disk_stops_new_batches_and_what_was_settled_is_written_later() {
     assert_eq!(cursor.durable_low(), 10);
     drop(cursor);
     assert_eq!(open(&dir).low(), 10);
+}
+
+/// A position that is written anew, as far as its low mark tells what it holds.
+struct WrittenAnew;
+
+impl Durable for WrittenAnew {
+    fn write(&self, fs: &Arc<dyn Fs>, version: u8) -> io::Result<()> {
+        let mut state = new_at(0).without_journal().state;
+        state.apply(&Entry::Settle(0..version.into(), Settlement::Forwarded));
+        write_anew(&**fs, &trial::path("siem.cursor"), &state).map(drop)
+    }
+
+    fn read(&self, fs: &Arc<dyn Fs>) -> Result<Option<u8>, String> {
+        match Cursor::look(Arc::clone(fs), &trial::path("siem.cursor")) {
+            Ok(cursor) if cursor.found().loss.is_some() => Err("damaged".to_owned()),
+            Ok(cursor) => Ok(u8::try_from(cursor.low()).ok()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+#[test]
+fn a_position_that_is_written_anew_survives_a_failing_disk_and_a_power_cut() {
+    trial::pass(&WrittenAnew);
 }
 
 #[test]

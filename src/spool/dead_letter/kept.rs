@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::fs::Fs;
-use super::super::sealed::{self, Seal};
-use super::{read_file, replace};
+use super::FILE_MAX;
+use crate::fs::sealed::{self, Seal};
+use crate::fs::{self, Fs, Readers};
 
 /// What is noted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +43,7 @@ impl Note {
     /// Reads the note of a directory. One that is missing or damaged promises nothing.
     pub(super) fn read(fs: &Arc<dyn Fs>, dir: &Path) -> Self {
         let path = dir.with_extension("kept");
-        let bytes = read_file(&**fs, &path).unwrap_or_default();
+        let bytes = fs::read(&**fs, &path, FILE_MAX).unwrap_or_default();
         let whole = sealed::check(&bytes) == Seal::Whole;
         let written = whole.then(|| serde_json::from_slice(&bytes).ok()).flatten().unwrap_or_default();
         Self { fs: Arc::clone(fs), path, written }
@@ -61,8 +61,35 @@ impl Note {
         let mut bytes = serde_json::to_vec(&kept)?;
         sealed::seal(&mut bytes, 0);
         bytes.push(b'\n');
-        replace(&*self.fs, &self.path, &bytes)?;
+        fs::replace(&*self.fs, &self.path, &bytes, Readers::Owner)?;
         self.written = kept;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::trial::{self, Durable};
+
+    /// The note of a folder, as far as the number of letters tells what it holds.
+    struct Letters;
+
+    impl Durable for Letters {
+        fn write(&self, fs: &Arc<dyn Fs>, version: u8) -> io::Result<()> {
+            let mut note = Note::read(fs, &trial::path("letters"));
+            note.write(Kept { letters: version.into(), ..Kept::default() })
+        }
+
+        fn read(&self, fs: &Arc<dyn Fs>) -> Result<Option<u8>, String> {
+            // One that is damaged promises nothing, as one that is not there.
+            let letters = Note::read(fs, &trial::path("letters")).written().letters;
+            Ok(u8::try_from(letters).ok().filter(|letters| *letters > 0))
+        }
+    }
+
+    #[test]
+    fn the_note_survives_a_failing_disk_and_a_power_cut() {
+        trial::pass(&Letters);
     }
 }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::super::sealed::{self, Seal};
 use super::{Letter, NOT_UNDERSTOOD, Owner};
+use crate::fs::sealed::{self, Seal};
 
 /// What a letter is counted and chosen by.
 #[derive(Debug, Deserialize)]

@@ -8,10 +8,10 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::fs::{DirEntry, Fs};
 use super::kept::Note;
 use super::shares::{Owner, Segment, Shares};
-use super::{DeadLetters, Room, Waiting, lines, read_file, replace};
+use super::{DeadLetters, FILE_MAX, Room, Waiting, lines};
+use crate::fs::{self, DirEntry, Fs, Readers};
 
 /// No letter takes less.
 const LETTER_MIN: u64 = 64;
@@ -89,7 +89,7 @@ impl DeadLetters {
 
     fn load_file(&mut self, entry: &DirEntry, number: u64) -> io::Result<()> {
         let path = self.dir.join(&entry.name);
-        let mut bytes = read_file(&*self.fs, &path)?;
+        let mut bytes = fs::read(&*self.fs, &path, FILE_MAX)?;
         let sum = lines::summary(&bytes);
         if sum.damaged > 0 {
             self.damage.letters += sum.damaged;
@@ -118,9 +118,9 @@ impl DeadLetters {
     fn put_aside(&self, path: &Path, bytes: Vec<u8>) -> Vec<u8> {
         let (whole, damaged) = lines::sift(&bytes);
         let aside = path.with_extension("damaged");
-        let before = read_file(&*self.fs, &aside).unwrap_or_default();
-        let moved =
-            replace(&*self.fs, &aside, &[before, damaged].concat()).and_then(|()| replace(&*self.fs, path, &whole));
+        let before = fs::read(&*self.fs, &aside, FILE_MAX).unwrap_or_default();
+        let moved = fs::replace(&*self.fs, &aside, &[before, damaged].concat(), Readers::Owner)
+            .and_then(|()| fs::replace(&*self.fs, path, &whole, Readers::Owner));
         if moved.is_ok() { whole } else { bytes }
     }
 
@@ -155,7 +155,7 @@ impl DeadLetters {
     /// Each owner's letters go to a file named after the first; the first owner's stay where they are. That one is written
     /// last: a crash before it leaves everything there, and the next start does the same again.
     fn divide_file(&self, file: &Segment) -> io::Result<()> {
-        let bytes = read_file(&*self.fs, &file.path)?;
+        let bytes = fs::read(&*self.fs, &file.path, FILE_MAX)?;
         let mut parts: BTreeMap<Owner, (u64, Vec<u8>)> = BTreeMap::new();
         for line in lines::lines(&bytes[..file.len as usize]) {
             let Some(head) = lines::head(line) else {
@@ -170,8 +170,8 @@ impl DeadLetters {
         let mut parts: Vec<(u64, Vec<u8>)> = parts.into_values().collect();
         parts.sort_unstable_by_key(|(first, _)| *first);
         for (first, part) in parts.iter().skip(1) {
-            replace(&*self.fs, &super::path_of(&self.dir, *first), part)?;
+            fs::replace(&*self.fs, &super::path_of(&self.dir, *first), part, Readers::Owner)?;
         }
-        parts.first().map_or(Ok(()), |(_, part)| replace(&*self.fs, &file.path, part))
+        parts.first().map_or(Ok(()), |(_, part)| fs::replace(&*self.fs, &file.path, part, Readers::Owner))
     }
 }

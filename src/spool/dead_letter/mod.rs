@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::fs::{Access, File, Fs};
+use crate::fs::Fs;
 
 mod config;
 mod kept;
@@ -163,29 +163,4 @@ pub fn displaced(fs: &Arc<dyn Fs>, dir: &Path) -> BTreeMap<String, u64> {
 
 fn path_of(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:020}.ndjson"))
-}
-
-fn read_file(fs: &dyn Fs, path: &Path) -> io::Result<Vec<u8>> {
-    let file = fs.open(path, Access::Read)?;
-    let len = file.len()?;
-    if len > FILE_MAX {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "no file of letters is so long"));
-    }
-    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-    let got = file.read_at(&mut bytes, 0)?;
-    bytes.truncate(got);
-    Ok(bytes)
-}
-
-fn replace(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let fresh = path.with_extension("new");
-    match fs.remove(&fresh) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let file: Arc<dyn File> = fs.create(&fresh, 0)?;
-    file.write_all_at(bytes, 0)?;
-    file.sync_data()?;
-    fs.rename(&fresh, path)?;
-    fs.sync_dir(path.parent().unwrap_or(Path::new(".")))
 }

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::super::fs::{Access, is_full};
 use super::kept::Kept;
 use super::shares::{FILE_CHARGE, Held, Owner, Segment};
 use super::{DeadLetters, Letter, NOT_UNDERSTOOD, lines};
+use crate::fs::{Access, is_full};
 use crate::metrics;
 
 /// So many removed files are named in the note before their removal is made durable.

@@ -6,7 +6,8 @@ use std::io;
 use super::kept::Kept;
 use super::lines::{self, Head};
 use super::shares::{Owner, Segment};
-use super::{DeadLetters, Filter, Letter, Page, read_file, replace};
+use super::{DeadLetters, FILE_MAX, Filter, Letter, Page};
+use crate::fs::{self, Readers};
 
 impl DeadLetters {
     /// Letters that match, oldest first.
@@ -20,7 +21,7 @@ impl DeadLetters {
             if segment.last <= page.after || !may_match(filter, owner, segment) {
                 continue;
             }
-            let bytes = read_file(&*self.fs, &segment.path)?;
+            let bytes = fs::read(&*self.fs, &segment.path, FILE_MAX)?;
             let wanted = |head: &Head<'_>| head.id > page.after && filter.matches(head);
             for letter in lines::letters(&bytes, wanted).take(page.limit) {
                 found.insert(letter.id, letter);
@@ -67,11 +68,11 @@ impl DeadLetters {
         self.note.write(Kept { letters, last_id: self.last_id(), ..self.note.written().clone() })?;
         let mut removed = 0;
         for (owner, file) in files {
-            let (kept, gone) = lines::without(&read_file(&*self.fs, &file.path)?, &unwanted);
+            let (kept, gone) = lines::without(&fs::read(&*self.fs, &file.path, FILE_MAX)?, &unwanted);
             if gone.is_empty() {
                 continue;
             }
-            replace(&*self.fs, &file.path, &kept)?;
+            fs::replace(&*self.fs, &file.path, &kept, Readers::Owner)?;
             let count: u64 = gone.values().sum();
             removed += count;
             self.shares.change(&owner, |held| {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::super::fs::RealFs;
-use super::super::fs::faulty::FaultyFs;
 use super::*;
+use crate::fs::RealFs;
+use crate::fs::faulty::FaultyFs;
 
 const KIB: u64 = 1 << 10;
 

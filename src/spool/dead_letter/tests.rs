@@ -1,7 +1,7 @@
 //! Letters are kept until a person removes them.
 
-use super::super::fs::RealFs;
 use super::*;
+use crate::fs::RealFs;
 
 /// A directory within another: beside the letters stands their note.
 struct Place {

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use super::*;
-use crate::spool::fs::faulty::FaultyFs;
+use crate::fs::faulty::FaultyFs;
 use crate::spool::inspect::Inspection;
 
 fn segment_files(dir: &Path) -> Vec<PathBuf> {

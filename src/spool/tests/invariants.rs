@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::super::fs::RealFs;
-use super::super::fs::faulty::FaultyFs;
 use super::super::{Config, Entry, Item, Spool};
+use crate::fs::RealFs;
+use crate::fs::faulty::FaultyFs;
 use crate::values::ByteSize;
 
 #[tokio::test]

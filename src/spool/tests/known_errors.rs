@@ -1,7 +1,7 @@
 //! What has gone wrong elsewhere: failed syncs, full disks, torn tails, flipped bits.
 
 use super::*;
-use crate::spool::fs::faulty::FaultyFs;
+use crate::fs::faulty::FaultyFs;
 use crate::spool::{AppendError, Health};
 
 fn segment_files(dir: &Path) -> Vec<std::path::PathBuf> {

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::fs::{Fs, RealFs};
 use super::{Config, Entry, Item, Packed, Recovered, Spool};
+use crate::fs::{Fs, RealFs};
 use crate::values::ByteSize;
 
 mod damage;

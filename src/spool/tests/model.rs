@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 use proptest::prelude::*;
 
 use super::*;
-use crate::spool::fs::faulty::{Faults, FaultyFs};
-use crate::spool::fs::volatile::VolatileFs;
+use crate::fs::faulty::{Faults, FaultyFs};
+use crate::fs::volatile::VolatileFs;
 
 #[derive(Debug, Clone)]
 enum Op {

@@ -1,8 +1,8 @@
 //! What a crash, a bad disk or a careless hand left behind.
 
 use super::*;
-use crate::spool::fs::faulty::FaultyFs;
-use crate::spool::fs::volatile::VolatileFs;
+use crate::fs::faulty::FaultyFs;
+use crate::fs::volatile::VolatileFs;
 use crate::spool::inspect::Inspection;
 use crate::spool::{HeadItem, Health, OpenError, ReadError};
 

@@ -3,9 +3,12 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::super::disk::Disk;
 use super::*;
-use crate::spool::fs::faulty::FaultyFs;
-use crate::spool::fs::{Access, DirEntry, File};
+use crate::admin::azure::Entry;
+use crate::fs::faulty::FaultyFs;
+use crate::fs::trial::{self, Durable};
+use crate::fs::{Access, DirEntry, File, Readers};
 
 /// A file system whose n-th sync of a directory from now fails; 0 for none.
 #[derive(Debug, Default)]
@@ -24,8 +27,8 @@ impl Fs for FailingDirs {
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
         RealFs.list(dir)
     }
-    fn create(&self, path: &Path, size: u64) -> io::Result<Arc<dyn File>> {
-        RealFs.create(path, size)
+    fn create_for(&self, path: &Path, size: u64, readers: Readers) -> io::Result<Arc<dyn File>> {
+        RealFs.create_for(path, size, readers)
     }
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>> {
         RealFs.open(path, access)
@@ -154,6 +157,37 @@ async fn a_removal_that_breaks_off_leaves_what_is_on_the_disk_in_force() {
     assert_eq!(RuleStore::open(Arc::new(RealFs), before.dir.path().to_owned()).snapshot(), left);
 }
 
+/// A rule with its copy, as far as the description tells what it holds.
+struct Described;
+
+impl Durable for Described {
+    fn folders(&self) -> Vec<PathBuf> {
+        vec![trial::path("rules"), trial::path("rules-copy")]
+    }
+
+    fn write(&self, fs: &Arc<dyn Fs>, version: u8) -> io::Result<()> {
+        let mut resource = body(&["Security!*"]);
+        resource["properties"]["description"] = json!(version.to_string());
+        let entry = Entry::read(&rule("a"), resource).expect("it is a rule");
+        Disk::new(Arc::clone(fs), trial::path("rules")).write(&Write::Put(Arc::new(entry)))
+    }
+
+    fn read(&self, fs: &Arc<dyn Fs>) -> Result<Option<u8>, String> {
+        let found = Disk::new(Arc::clone(fs), trial::path("rules")).load().map_err(|error| error.to_string())?;
+        if let Some((file, reason)) = found.damaged.first_key_value() {
+            return Err(format!("{file}: {reason}"));
+        }
+        let Some(entry) = found.shelf.rules.get(&key(&rule("a"))) else { return Ok(None) };
+        let version = entry.resource["properties"]["description"].as_str().and_then(|text| text.parse().ok());
+        version.map(Some).ok_or_else(|| "another one".to_owned())
+    }
+}
+
+#[test]
+fn a_rule_survives_a_failing_disk_and_a_power_cut() {
+    trial::pass(&Described);
+}
+
 /// What can happen to a file, given what it holds.
 fn damages(whole: &[u8]) -> Vec<Vec<u8>> {
     let text = String::from_utf8(whole.to_vec()).unwrap();
@@ -179,6 +213,17 @@ async fn kept() -> (Place, Plane, Vec<String>) {
 
 fn reopened(dir: &Place) -> RuleStore {
     RuleStore::open(Arc::new(RealFs), dir.path().to_owned())
+}
+
+#[test]
+fn the_names_of_the_folders_are_durable_before_a_rule_is() {
+    let (dir, fs) = (Place::new(), Arc::new(FailingDirs::default()));
+    for nth in [1, 2] {
+        fs.fail(nth);
+        let store = RuleStore::open(Arc::clone(&fs) as Arc<dyn Fs>, dir.path().to_owned());
+        assert!(!store.faults().is_empty(), "sync {nth}");
+    }
+    assert!(RuleStore::open(fs, dir.path().to_owned()).faults().is_empty());
 }
 
 #[tokio::test]
@@ -290,7 +335,8 @@ async fn a_rule_is_deleted_while_no_gateway_works() {
     assert_eq!(kept(), before);
 
     let id = rule("a").to_uppercase();
-    fs.fail(4);
+    // Before the removals, the names of both folders are made durable.
+    fs.fail(6);
     assert!(format!("{:#}", delete(&id).unwrap_err()).ends_with("cannot be removed: the disk is gone"));
     assert_eq!((kept().rules.len(), kept().associations.len()), (2, 2), "the rule goes last");
     assert!(delete(&id).unwrap());

@@ -14,7 +14,7 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::admin;
 use crate::filter::dcr::{Finding, Severity};
-use crate::spool::fs::RealFs;
+use crate::fs::RealFs;
 
 const GROUP: &str = "/subscriptions/703362b3-f278-4e4b-9179-c76eaf41ffc2/resourceGroups/myResourceGroup";
 const VERSION: &str = "api-version=2024-03-11";

@@ -1,7 +1,7 @@
 //! The fake Entra: tokens for app registrations, with its errors in its own words and numbers.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use super::apps::{App, Refusal};
 use super::door::{Answer, Behind, Call, json};
 use super::jwt::Mint;
 use super::rules::random_guid;
+use crate::clock;
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
@@ -41,7 +42,7 @@ struct State {
 
 /// Seconds since 1970.
 fn unix_now() -> i64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
+    clock::wall_s().cast_signed()
 }
 
 impl Directory {

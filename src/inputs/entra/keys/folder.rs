@@ -2,9 +2,8 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,6 +11,7 @@ use aws_lc_rs::rsa::KeyPair;
 
 use super::Key;
 use crate::faults;
+use crate::fs::{self, Fs, Readers, RealFs};
 use crate::metrics;
 
 /// Longer files are no keys.
@@ -26,6 +26,7 @@ const KEPT: &str = "key";
 /// Where keys are kept.
 #[derive(Debug)]
 pub(super) struct Folder {
+    fs: Arc<dyn Fs>,
     path: PathBuf,
     /// Files that are no keys and have been told once.
     left_alone: Mutex<HashSet<OsString>>,
@@ -37,10 +38,10 @@ impl Folder {
     /// # Errors
     ///
     /// When it cannot be made or seen, or others may use it.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    pub(super) fn open(fs: Arc<dyn Fs>, path: &Path) -> io::Result<Self> {
+        fs.create_dir(path)?;
         check_private(path, "700")?;
-        Ok(Self { path: path.to_owned(), left_alone: Mutex::default() })
+        Ok(Self { fs, path: path.to_owned(), left_alone: Mutex::default() })
     }
 
     /// The same within the state directory, which is nobody else's: a backup that was put back may have lost its rights.
@@ -48,10 +49,12 @@ impl Folder {
     /// # Errors
     ///
     /// When it cannot be made or seen.
-    pub(super) fn own(path: &Path) -> io::Result<Self> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
-        Self::open(path)
+    pub(super) fn own(fs: Arc<dyn Fs>, path: &Path) -> io::Result<Self> {
+        fs.create_dir(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
+        // A key that another listener writes at this moment fails by it, and is made at its next look.
+        fs::tidy(&*fs, path)?;
+        Self::open(fs, path)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -96,14 +99,12 @@ impl Folder {
     /// When that fails.
     pub(super) fn keep(&self, key: &Key, der: &[u8]) -> io::Result<()> {
         let path = self.path.join(file_name(key));
-        let unfinished = path.with_extension("unfinished");
-        let written = write(&unfinished, der).and_then(|()| fs::rename(&unfinished, &path));
+        let written = fs::replace(&*self.fs, &path, der, Readers::Owner);
         if written.is_err() {
-            // It may never have been there, and what matters is why it could not be written.
-            fs::remove_file(&unfinished).ok();
+            // It may stand there without being durable, and must not sign then. What matters is why.
+            drop(self.fs.remove(&path));
         }
-        written?;
-        fs::File::open(&self.path)?.sync_all()
+        written
     }
 
     /// Removes a key. Another gateway may have been faster.
@@ -112,7 +113,7 @@ impl Folder {
     ///
     /// When it is still there.
     pub(super) fn remove(&self, key: &Key) -> io::Result<()> {
-        match fs::remove_file(self.path.join(file_name(key))) {
+        match self.fs.remove(&self.path.join(file_name(key))) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
@@ -120,7 +121,7 @@ impl Folder {
 
     fn files(&self) -> io::Result<Vec<PathBuf>> {
         let mut found = Vec::new();
-        for entry in fs::read_dir(&self.path)?.take(4 * KEYS_MAX) {
+        for entry in std::fs::read_dir(&self.path)?.take(4 * KEYS_MAX) {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == KEPT) && found.len() < KEYS_MAX {
                 found.push(path);
@@ -147,14 +148,14 @@ pub(in crate::inputs::entra) fn fault(path: &Path) -> Option<String> {
     if !path.exists() {
         return None;
     }
-    let folder = Folder { path: path.to_owned(), left_alone: Mutex::default() };
+    let folder = Folder { fs: Arc::new(RealFs), path: path.to_owned(), left_alone: Mutex::default() };
     let read = check_private(path, "700").and_then(|()| folder.read_strictly());
     read.err().map(|error| error.to_string())
 }
 
 /// Refuses what others than its owner may read, write or search.
 fn check_private(path: &Path, right: &str) -> io::Result<()> {
-    let mode = fs::metadata(path)?.permissions().mode() & 0o777;
+    let mode = std::fs::metadata(path)?.permissions().mode() & 0o777;
     if mode & 0o077 == 0 {
         return Ok(());
     }
@@ -168,18 +169,12 @@ fn file_name(key: &Key) -> String {
     format!("{:012}-{}.{KEPT}", key.made, key.id)
 }
 
-fn write(path: &Path, der: &[u8]) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(der)?;
-    file.sync_all()
-}
-
 fn read_one(path: &Path) -> io::Result<Key> {
     check_private(path, "600")?;
-    if fs::metadata(path)?.len() > FILE_MAX {
+    if std::fs::metadata(path)?.len() > FILE_MAX {
         return Err(io::Error::other("it is too long"));
     }
-    let bytes = fs::read(path)?;
+    let bytes = std::fs::read(path)?;
     let parse = || {
         let (made, id) = path.file_stem()?.to_str()?.split_once('-')?;
         let key = Key::new(KeyPair::from_pkcs8(&bytes).ok()?, made.parse().ok()?)?;

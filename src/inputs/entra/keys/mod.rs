@@ -26,6 +26,7 @@ use tokio::time::{sleep, timeout};
 use x509_parser::public_key::RSAPublicKey;
 
 use super::jwt::{self, PublicKey};
+use crate::fs::RealFs;
 
 mod folder;
 
@@ -96,7 +97,7 @@ impl Keys {
     ///
     /// When it cannot be read or written, or others than its owner may do that.
     pub(super) fn open(path: &Path, lifetime: Duration, now: u64) -> io::Result<Self> {
-        let folder = Folder::open(path)?;
+        let folder = Folder::open(Arc::new(RealFs), path)?;
         let keys = folder.read_strictly()?;
         Self::with(folder, keys, lifetime, now)
     }
@@ -108,7 +109,7 @@ impl Keys {
     ///
     /// When it cannot be read or written.
     pub(super) fn open_own(path: &Path, lifetime: Duration, now: u64) -> io::Result<Self> {
-        let folder = Folder::own(path)?;
+        let folder = Folder::own(Arc::new(RealFs), path)?;
         let keys = folder.read(&[])?;
         Self::with(folder, keys, lifetime, now)
     }

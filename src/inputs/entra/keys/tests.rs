@@ -3,6 +3,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use super::*;
+use crate::fs::faulty::FaultyFs;
 
 const DAY: u64 = 24 * 60 * 60;
 const LIFETIME: Duration = Duration::from_secs(30 * DAY);
@@ -122,11 +123,44 @@ fn the_old_key_goes_on_while_the_folder_is_gone() {
     assert_eq!(files(&path).len(), 2, "the next one is made as soon as that works");
 }
 
+#[test]
+fn a_key_that_could_not_be_made_durable_is_not_there_and_leaves_nothing() {
+    for nth in 1..20 {
+        let (_held, path) = place();
+        let (fs, faults) = FaultyFs::new(Arc::new(RealFs));
+        let folder = Folder::own(fs, &path).expect("it opens");
+        faults.fail_changes(nth, 1);
+        let made = make(&folder, NOW + DAY);
+        let failed = faults.failed();
+        faults.mend_changes();
+        let ids: Vec<String> = folder.read(&[]).expect("it can be read").iter().map(|key| key.id.clone()).collect();
+        match (made, failed) {
+            (Ok(key), _) => assert_eq!(ids, [key.id], "change {nth}"),
+            (Err(_), Some(_)) => assert_eq!((ids.len(), files(&path).len()), (0, 0), "change {nth}: {failed:?}"),
+            (Err(error), None) => panic!("{error}"),
+        }
+        if failed.is_none() {
+            assert!(nth > 4, "nothing was changed");
+            return;
+        }
+    }
+    panic!("it never came to its end");
+}
+
+#[test]
+fn what_a_crash_left_unfinished_of_a_key_goes() {
+    let (_held, path) = place();
+    Keys::open_own(&path, LIFETIME, NOW).expect("it opens");
+    fs::write(path.join("000000000001-x.key.new"), b"half of it").expect("written");
+    Keys::open_own(&path, LIFETIME, NOW).expect("it opens");
+    assert_eq!(files(&path).len(), 1);
+}
+
 #[tokio::test]
 async fn a_token_that_names_an_unknown_key_is_refused_at_once_and_makes_the_gateway_look() {
     let (_held, path) = place();
     let ours = Arc::new(open(&path, NOW));
-    let theirs = make(&Folder::open(&path).expect("it opens"), NOW + 1).expect("a key");
+    let theirs = make(&Folder::open(Arc::new(RealFs), &path).expect("it opens"), NOW + 1).expect("a key");
     fs::write(path.join("000000000001-x.key"), b"nonsense").expect("it can be written");
     assert!(ours.find(&theirs.id, NOW + 1).is_none());
     ours.tend(|| NOW + 1);
@@ -136,7 +170,7 @@ async fn a_token_that_names_an_unknown_key_is_refused_at_once_and_makes_the_gate
         }
     };
     timeout(Duration::from_secs(20), found).await.expect("it is looked for");
-    let last = make(&Folder::open(&path).expect("it opens"), NOW + 2).expect("a key");
+    let last = make(&Folder::open(Arc::new(RealFs), &path).expect("it opens"), NOW + 2).expect("a key");
     let found = async {
         while ours.find(&last.id, NOW + 2).is_none() {
             sleep(Duration::from_millis(20)).await;

@@ -17,9 +17,9 @@ use tokio::time::Instant;
 use super::kept::Kept;
 use super::line::{self, Line, Scan};
 use super::{Bookmarks, Known, NotKept, Owner};
+use crate::fs::{Access, File, Fs};
 use crate::inputs::wef::ids;
 use crate::metrics;
-use crate::spool::fs::{Access, File, Fs};
 
 /// The file.
 const FILE: &str = "bookmarks.jsonl";

@@ -4,8 +4,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::*;
-use crate::spool::fs::RealFs;
-use crate::spool::fs::faulty::{Faults, FaultyFs};
+use crate::fs::RealFs;
+use crate::fs::faulty::{Faults, FaultyFs};
 
 fn owner(machine: &str) -> Owner {
     Owner { client: "pc.test".into(), machine: machine.into(), subscription: "4D2C".into() }

@@ -1,4 +1,4 @@
-//! The file system of the machine. Files are for their owner only, and links are not followed.
+//! The file system of the machine. Files are for their owner only, unless somebody asks for more, and links are not followed.
 
 use std::fs;
 use std::io;
@@ -9,16 +9,17 @@ use std::sync::Arc;
 use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::Errno;
 
-use super::{Access, DirEntry, File, FileId, Fs};
+use super::{Access, DirEntry, File, FileId, Fs, Readers};
 
 /// The file system of the machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealFs;
 
 impl RealFs {
-    fn options() -> fs::OpenOptions {
+    fn options(readers: Readers) -> fs::OpenOptions {
         let mut options = fs::OpenOptions::new();
-        options.mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+        let mode = if readers == Readers::Owner { 0o600 } else { 0o644 };
+        options.mode(mode).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
         options
     }
 }
@@ -40,8 +41,8 @@ impl Fs for RealFs {
         Ok(entries)
     }
 
-    fn create(&self, path: &Path, size: u64) -> io::Result<Arc<dyn File>> {
-        let file = Self::options().read(true).write(true).create_new(true).open(path)?;
+    fn create_for(&self, path: &Path, size: u64, readers: Readers) -> io::Result<Arc<dyn File>> {
+        let file = Self::options(readers).read(true).write(true).create_new(true).open(path)?;
         match allocate(&file, size) {
             Ok(()) => Ok(Arc::new(file)),
             Err(e) => {
@@ -53,7 +54,7 @@ impl Fs for RealFs {
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>> {
-        let file = Self::options().read(true).write(access == Access::ReadWrite).open(path)?;
+        let file = Self::options(Readers::Owner).read(true).write(access == Access::ReadWrite).open(path)?;
         Ok(Arc::new(file))
     }
 

@@ -1,4 +1,6 @@
-//! The few file operations the spool is built on, as a trait, so that tests and drills can let them fail.
+//! The few file operations that everything durable is built on, as a trait, so that tests and drills can let them fail.
+//!
+//! What is kept beside the log is replaced whole, by [`replace()`], whose module says what a crash leaves.
 //!
 //! What is promised about durability is a promise about the order of these calls; a test double that loses unsynced
 //! bytes or refuses a sync shows whether the order is right.
@@ -10,9 +12,14 @@ use std::sync::Arc;
 
 pub mod faulty;
 mod real;
+mod replace;
+pub mod sealed;
+#[cfg(test)]
+pub(crate) mod trial;
 pub mod volatile;
 
 pub use real::RealFs;
+pub use replace::{folder_of, is_unfinished, read, replace, replace_and_open, tidy};
 
 /// One regular file of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +39,15 @@ pub enum Access {
     ReadWrite,
 }
 
+/// Who may read a new file. Its owner alone writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readers {
+    /// Its owner.
+    Owner,
+    /// Everybody whom the folders above let in, as far as the mask of the process grants it.
+    Everybody,
+}
+
 /// Which file it is, whatever it is called: its device and its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileId {
@@ -41,7 +57,7 @@ pub struct FileId {
     pub number: u64,
 }
 
-/// A file system, as far as the spool needs one. Paths are passed through as they are.
+/// A file system, as far as a gateway needs one. Paths are passed through as they are.
 pub trait Fs: Send + Sync + fmt::Debug + 'static {
     /// Makes a directory and its parents, for the owner only. Nothing happens when it is there.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
@@ -51,7 +67,12 @@ pub trait Fs: Send + Sync + fmt::Debug + 'static {
 
     /// Makes a new file of so many bytes of zero, with its blocks allocated if the file system can. Fails if the path
     /// is taken; takes nothing when it fails.
-    fn create(&self, path: &Path, size: u64) -> io::Result<Arc<dyn File>>;
+    fn create_for(&self, path: &Path, size: u64, readers: Readers) -> io::Result<Arc<dyn File>>;
+
+    /// The same for its owner only.
+    fn create(&self, path: &Path, size: u64) -> io::Result<Arc<dyn File>> {
+        self.create_for(path, size, Readers::Owner)
+    }
 
     /// Opens an existing file; never follows a link.
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>>;
@@ -138,6 +159,28 @@ pub trait File: Send + Sync + fmt::Debug {
             }
         }
         Ok(())
+    }
+}
+
+/// A file read from its beginning to its end.
+#[derive(Debug)]
+pub struct Reading {
+    file: Arc<dyn File>,
+    at: u64,
+}
+
+impl Reading {
+    /// From the beginning.
+    pub fn of(file: Arc<dyn File>) -> Self {
+        Self { file, at: 0 }
+    }
+}
+
+impl io::Read for Reading {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let got = self.file.pread(buf, self.at)?;
+        self.at += got as u64;
+        Ok(got)
     }
 }
 

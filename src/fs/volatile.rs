@@ -7,10 +7,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Access, DirEntry, File, Fs};
-use crate::spool::lock;
+use super::{Access, DirEntry, File, Fs, Readers};
 
 const SECTOR: usize = 512;
 
@@ -23,6 +22,8 @@ pub struct VolatileFs {
 #[derive(Debug, Clone, Default)]
 struct Disk {
     is_off: bool,
+    /// It says that it made things durable and does not.
+    ignores_syncs: bool,
     /// The power goes off instead of the change after so many.
     changes_left: Option<u64>,
     files: Vec<Bytes>,
@@ -86,30 +87,44 @@ impl VolatileFs {
         Self { disk: Arc::new(Mutex::new(self.switch_off())) }
     }
 
+    /// Another disk that holds the same, and lost nothing.
+    pub fn copy(&self) -> Self {
+        Self { disk: Arc::new(Mutex::new(self.disk().clone())) }
+    }
+
     fn switch_off(&self) -> Disk {
-        let mut disk = lock(&self.disk);
+        let mut disk = self.disk();
         disk.is_off = true;
-        Disk { is_off: false, changes_left: None, ..disk.clone() }
+        Disk { is_off: false, ignores_syncs: false, changes_left: None, ..disk.clone() }
     }
 
     /// Lets the power go off by itself after so many more writes, syncs and changes of names.
     pub fn cut_after(&self, changes: u64) {
-        lock(&self.disk).changes_left = Some(changes);
+        self.disk().changes_left = Some(changes);
+    }
+
+    /// Lets it lie until the next cut: every sync succeeds, and none makes anything durable.
+    pub fn ignore_syncs(&self) {
+        self.disk().ignores_syncs = true;
     }
 
     /// Whether there is power.
     pub fn is_on(&self) -> bool {
-        !lock(&self.disk).is_off
+        !self.disk().is_off
     }
 
     /// Does this while there is power for sure: no cut falls into it. `None` without power.
     pub fn while_on<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
-        let disk = lock(&self.disk);
+        let disk = self.disk();
         (!disk.is_off).then(work)
     }
 
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn on(&self) -> io::Result<MutexGuard<'_, Disk>> {
-        let disk = lock(&self.disk);
+        let disk = self.disk();
         if disk.is_off { Err(io::Error::other("the power is off")) } else { Ok(disk) }
     }
 
@@ -209,7 +224,7 @@ impl Fs for VolatileFs {
         Ok(names.iter().map(entry).collect())
     }
 
-    fn create(&self, path: &Path, size: u64) -> io::Result<Arc<dyn File>> {
+    fn create_for(&self, path: &Path, size: u64, _: Readers) -> io::Result<Arc<dyn File>> {
         let mut disk = self.changed()?;
         let index = disk.files.len();
         let (directory, name) = disk.directory(path)?;
@@ -243,7 +258,11 @@ impl Fs for VolatileFs {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut disk = self.changed()?;
+        let is_ignored = disk.ignores_syncs;
         let directory = disk.directories.get_mut(dir).ok_or(io::ErrorKind::NotFound)?;
+        if is_ignored {
+            return Ok(());
+        }
         directory.changes.clear();
         directory.durable = directory.names.clone();
         Ok(())
@@ -282,7 +301,10 @@ impl File for VolatileFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.disk.changed()?.files[self.index].volatile.clear();
+        let mut disk = self.disk.changed()?;
+        if !disk.ignores_syncs {
+            disk.files[self.index].volatile.clear();
+        }
         Ok(())
     }
 

@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Access, DirEntry, File, FileId, Fs};
+use super::{Access, DirEntry, File, FileId, Fs, Readers};
 
 /// What shall go wrong. Cheap to share; every change acts at once.
 #[derive(Debug, Default)]
 pub struct Faults {
     full: AtomicBool,
-    failing_syncs: AtomicU64,
-    syncs_before_failure: AtomicU64,
+    failing_syncs: Failing,
+    failing_changes: Failing,
+    first_failed: Mutex<Option<&'static str>>,
     longest_write: AtomicUsize,
     sync_delay_ms: AtomicU64,
     syncs: AtomicU64,
@@ -27,7 +28,35 @@ struct Gate {
     waiting: usize,
 }
 
-const NEVER: u64 = u64::MAX;
+/// What fails from the n-th on, so many in a row.
+#[derive(Debug, Default)]
+struct Failing {
+    before: AtomicU64,
+    count: AtomicU64,
+}
+
+/// As a count: until it is mended.
+const FOR_EVER: u64 = u64::MAX;
+
+impl Failing {
+    fn set(&self, nth: u64, count: u64) {
+        self.before.store(nth.saturating_sub(1), Ordering::SeqCst);
+        self.count.store(count, Ordering::SeqCst);
+    }
+
+    /// Whether the next one fails.
+    fn takes_one(&self) -> bool {
+        let less = |left: u64| left.checked_sub(1);
+        if self.count.load(Ordering::SeqCst) == 0 {
+            return false;
+        }
+        if self.before.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
+            return false;
+        }
+        let lessened = |left: u64| if left == FOR_EVER { Some(left) } else { left.checked_sub(1) };
+        self.count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, lessened).is_ok()
+    }
+}
 
 impl Faults {
     /// While on, every write and every new file fails as on a full disk.
@@ -38,18 +67,35 @@ impl Faults {
     /// Lets the n-th sync from now (1 is the next) fail with an I/O error, after its writes reached the file; then so
     /// many in a row.
     pub fn fail_syncs(&self, nth: u64, count: u64) {
-        self.syncs_before_failure.store(nth.saturating_sub(1), Ordering::SeqCst);
-        self.failing_syncs.store(count, Ordering::SeqCst);
+        self.failing_syncs.set(nth, count);
     }
 
     /// Lets every sync fail until [`Faults::mend_syncs`].
     pub fn fail_all_syncs(&self) {
-        self.fail_syncs(1, NEVER);
+        self.fail_syncs(1, FOR_EVER);
+    }
+
+    /// Lets the n-th change of the disk from now (1 is the next) fail with an I/O error; then so many in a row, until
+    /// [`Faults::mend_changes`] for `u64::MAX`. Changes are new files and folders, writes, cuts, syncs of files and folders, new
+    /// names and removals. A write that fails has written half of its bytes; of all else nothing has happened.
+    pub fn fail_changes(&self, nth: u64, count: u64) {
+        *self.first_failed() = None;
+        self.failing_changes.set(nth, count);
+    }
+
+    /// Ends the failing of changes.
+    pub fn mend_changes(&self) {
+        self.failing_changes.set(0, 0);
+    }
+
+    /// Which change was the first to fail since [`Faults::fail_changes`]: the name of the call.
+    pub fn failed(&self) -> Option<&'static str> {
+        *self.first_failed()
     }
 
     /// Ends the failing of syncs.
     pub fn mend_syncs(&self) {
-        self.failing_syncs.store(0, Ordering::SeqCst);
+        self.failing_syncs.set(0, 0);
     }
 
     /// Lets one write take at most so many bytes; 0 for no bound.
@@ -105,19 +151,24 @@ impl Faults {
         gate.waiting -= 1;
         drop(gate);
         std::thread::sleep(Duration::from_millis(self.sync_delay_ms.load(Ordering::SeqCst)));
-        let failing = self.failing_syncs.load(Ordering::SeqCst);
-        if failing == 0 {
-            return Ok(());
-        }
-        if self.syncs_before_failure.load(Ordering::SeqCst) > 0 {
-            self.syncs_before_failure.fetch_sub(1, Ordering::SeqCst);
-            return Ok(());
-        }
-        if failing != NEVER {
-            self.failing_syncs.fetch_sub(1, Ordering::SeqCst);
-        }
-        Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()))
+        if self.failing_syncs.takes_one() { Err(broken()) } else { Ok(()) }
     }
+
+    fn at_change(&self, call: &'static str) -> io::Result<()> {
+        if !self.failing_changes.takes_one() {
+            return Ok(());
+        }
+        self.first_failed().get_or_insert(call);
+        Err(broken())
+    }
+
+    fn first_failed(&self) -> std::sync::MutexGuard<'_, Option<&'static str>> {
+        self.first_failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn broken() -> io::Error {
+    io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error())
 }
 
 /// Any file system, with faults.
@@ -141,6 +192,7 @@ impl FaultyFs {
 
 impl Fs for FaultyFs {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        self.faults.at_change("create_dir")?;
         self.inner.create_dir(dir)
     }
 
@@ -148,9 +200,10 @@ impl Fs for FaultyFs {
         self.inner.list(dir)
     }
 
-    fn create(&self, path: &Path, size: u64) -> io::Result<Arc<dyn File>> {
+    fn create_for(&self, path: &Path, size: u64, readers: Readers) -> io::Result<Arc<dyn File>> {
         self.faults.check_room()?;
-        self.inner.create(path, size).map(|file| self.wrap(file))
+        self.faults.at_change("create")?;
+        self.inner.create_for(path, size, readers).map(|file| self.wrap(file))
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>> {
@@ -158,14 +211,17 @@ impl Fs for FaultyFs {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.faults.at_change("rename")?;
         self.inner.rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        self.faults.at_change("remove")?;
         self.inner.remove(path)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.faults.at_change("sync_dir")?;
         self.inner.sync_dir(dir)
     }
 
@@ -191,6 +247,11 @@ impl File for FaultyFile {
 
     fn pwrite(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
         self.faults.check_room()?;
+        if let Err(error) = self.faults.at_change("pwrite") {
+            // What the disk still took is nobody's business any more.
+            drop(self.inner.pwrite(&buf[..buf.len() / 2], offset));
+            return Err(error);
+        }
         let longest = match self.faults.longest_write.load(Ordering::SeqCst) {
             0 => buf.len(),
             most => most.min(buf.len()),
@@ -200,10 +261,12 @@ impl File for FaultyFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.faults.at_sync()?;
+        self.faults.at_change("sync_data")?;
         self.inner.sync_data()
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        self.faults.at_change("set_len")?;
         self.inner.set_len(len)
     }
 
