@@ -107,7 +107,8 @@ pub(super) fn status(parts: &Parts) -> Value {
 /// What goes on, and a person should look at: of what happens, and of the configuration.
 fn warned(parts: &Parts) -> Vec<String> {
     let of_now = parts.readiness.warnings().into_iter().map(str::to_owned);
-    of_now.chain(warnings::of(&parts.in_force.current())).collect()
+    let of_text = warnings::of(&parts.in_force.current()).into_iter().map(|(key, warning)| format!("{key}: {warning}"));
+    of_now.chain(of_text).collect()
 }
 
 /// How many dead letters there are, how many of each input were given up for newer ones, and what each output may keep.
