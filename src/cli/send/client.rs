@@ -166,9 +166,7 @@ impl Client {
 fn lasting(error: &legacy::Error, url: &str) -> Option<String> {
     let causes = std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| error.source());
     causes.into_iter().find_map(|cause| {
-        let of_io = cause.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref());
-        let of_tls = of_io.and_then(|inner| inner.downcast_ref()).or_else(|| cause.downcast_ref());
-        match of_tls {
+        match of_tls(cause) {
             Some(rustls::Error::InvalidCertificate(why)) => Some(untrusted(why)),
             // What is no message of TLS is text.
             Some(rustls::Error::InvalidMessage(_)) => {
@@ -184,6 +182,12 @@ fn lasting(error: &legacy::Error, url: &str) -> Option<String> {
             }),
         }
     })
+}
+
+/// The error of TLS in an error: each I/O error may have another one within, which it does not tell as its source.
+fn of_tls<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e rustls::Error> {
+    let within = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.downcast_ref().or_else(|| within.and_then(|error| of_tls(error)))
 }
 
 fn untrusted(why: &CertificateError) -> String {

@@ -214,7 +214,7 @@ async fn tls_needs_the_right_authority_and_lost_replies_are_made_good() {
     let stranger = Client::new(None).expect("a client");
     let url = format!("https://{door}{RULE}");
     let answer = stranger.post(&url, &[], Bytes::from_static(b"[]"), Duration::from_secs(5)).await;
-    assert!(matches!(answer, Err(SendError::Connect(_))), "{answer:?}");
+    assert!(matches!(answer, Err(SendError::Lasting(_))), "{answer:?}");
 
     let relay = LossyRelay::start(door, 0.3, 2).await.expect("a relay");
     let target = Target::parse(&format!("https://{}{RULE}", relay.address())).expect("a target");
