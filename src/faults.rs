@@ -8,7 +8,7 @@ use std::fs::{Metadata, OpenOptions};
 use std::io::ErrorKind;
 use std::path::Path;
 
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, FsWord, PROC_SUPER_MAGIC, access, statfs};
 
 /// Something that is wrong with what a configuration names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,9 @@ pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     })
 }
 
+/// The numbers of the file systems of `/proc` and `/sys`, in which root may write, and where yet nothing can be made.
+const OF_THE_KERNEL: [FsWord; 2] = [PROC_SUPER_MAGIC, 0x6265_6572];
+
 /// Why a folder can neither be used nor made.
 pub fn in_folder(path: &Path) -> Option<String> {
     match path.metadata() {
@@ -79,26 +82,68 @@ fn in_found_folder(path: &Path, found: &Metadata) -> Option<String> {
     if !found.is_dir() {
         return Some(format!("{} is a file, and must be a folder; name another one", path.display()));
     }
-    let may_write = access(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK);
-    may_write.err().map(|error| {
-        format!(
-            "{} cannot be written by this user ({error}); give it to the user that the gateway runs as",
-            path.display()
-        )
+    unwritable(path).map(|reason| {
+        format!("{reason}; if it is the gateway's alone, give it to the gateway's user, else name another folder")
     })
+}
+
+fn unwritable(path: &Path) -> Option<String> {
+    let shown = path.display();
+    if statfs(path).is_ok_and(|found| OF_THE_KERNEL.contains(&found.f_type)) {
+        return Some(format!("{shown} is the kernel's, and nothing can be kept in it"));
+    }
+    let error = access(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).err()?;
+    Some(format!("{shown} cannot be written by this user ({})", spoken(&error.into())))
+}
+
+/// Why a file could not be read, as the end of a sentence that begins with its path, and what would be right.
+pub fn unread(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound if error.raw_os_error().is_some() => {
+            "is not there; put it there or correct the path".to_owned()
+        }
+        ErrorKind::PermissionDenied => {
+            let user = rustix::process::geteuid().as_raw();
+            format!(
+                "cannot be read by user {user}, as whom this runs; let that user read it, and pass through the folders above it"
+            )
+        }
+        ErrorKind::IsADirectory => "is a folder; name a file".to_owned(),
+        ErrorKind::InvalidData if error.raw_os_error().is_none() && error.to_string().contains("valid UTF-8") => {
+            "is not UTF-8; save it as UTF-8 (PowerShell: Set-Content -Encoding utf8)".to_owned()
+        }
+        _ => format!("cannot be read: {}", spoken(error)),
+    }
+}
+
+/// What the system said, without its number.
+pub fn spoken(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error").map_or_else(|| text.clone(), |(words, _)| words.to_owned())
 }
 
 /// Why a folder that is not there cannot be made.
 fn above(path: &Path) -> Option<String> {
-    let parent = match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-        Some(parent) => parent,
-        None => return None,
-    };
-    in_folder(parent).map(|reason| match reason.contains("cannot be made") {
-        true => reason,
-        false => format!("{} cannot be made: {reason}", path.display()),
-    })
+    let parents = path.ancestors().skip(1).map(|parent| match parent.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => parent,
+    });
+    let there = parents.into_iter().find(|parent| parent.symlink_metadata().is_ok())?;
+    let shown = path.display();
+    match there.metadata() {
+        Ok(found) if found.is_dir() => unwritable(there).map(|reason| {
+            let remedy = if reason.contains("kernel") {
+                "name another folder".to_owned()
+            } else {
+                // Never to give away the folder above: it may be the whole machine's.
+                format!(
+                    "make {shown} and give that to the gateway's user: install -d -m 0700 -o USER {shown}, or name another folder"
+                )
+            };
+            format!("{shown} cannot be made: {reason}; {remedy}")
+        }),
+        _ => in_folder(there).map(|reason| format!("{shown} cannot be made: {reason}")),
+    }
 }
 
 fn unusable(path: &Path, error: &std::io::Error) -> String {
@@ -116,7 +161,7 @@ pub fn in_appended_file(path: &Path) -> Option<String> {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             // The file is made, and no folder.
             if folder.exists() {
-                in_folder(folder)
+                unwritable(folder).map(|reason| format!("{reason}; name a file in a folder of the gateway's own"))
             } else {
                 Some(format!("{} is not there; make this folder", folder.display()))
             }
@@ -168,5 +213,25 @@ mod tests {
             assert!(found.as_ref().is_some_and(|found| found.contains(part)), "{part}: {found:?}");
         }
         assert_eq!(std::fs::read_dir(dir.path()).expect("listed").count(), 2);
+    }
+
+    #[test]
+    fn why_a_file_cannot_be_read_comes_with_the_remedy() {
+        let of = |number| unread(&std::io::Error::from_raw_os_error(number));
+        assert_eq!(of(2), "is not there; put it there or correct the path");
+        assert!(of(13).contains("cannot be read by user ") && of(13).contains("let that user read it"), "{}", of(13));
+        assert_eq!(of(21), "is a folder; name a file");
+        assert_eq!(of(5), "cannot be read: Input/output error");
+    }
+
+    #[test]
+    fn a_folder_above_that_is_another_users_is_never_told_to_be_given_away() {
+        let made = in_folder(Path::new("/proc/a/b")).expect("nothing can be made there");
+        assert!(made.contains("/proc/a/b cannot be made") && made.contains("name another folder"), "{made}");
+        // Root may write everywhere.
+        if !rustix::process::geteuid().is_root() {
+            let told = in_folder(Path::new("/usr/gpx/state")).expect("it is root's");
+            assert!(told.contains("install -d -m 0700 -o USER /usr/gpx/state"), "{told}");
+        }
     }
 }

@@ -37,14 +37,14 @@ pub struct Config {
     pub tls: tls_server::Config,
 }
 
-/// To which requests a rule applies. To `/livez` and `/readyz` none does.
+/// Which requests a rule is for. To `/livez` and `/readyz` none does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// To what changes something or shows events: reload, drain, the clock, dead letters, refused hosts, rules.
+    /// What changes something or shows events: reload, drain, the clock, dead letters, refused hosts, rules.
     #[default]
     Changes,
-    /// To `/`, `/status`, `/hosts` and `/metrics` as well.
+    /// `/`, `/status`, `/hosts` and `/metrics` as well.
     Everything,
 }
 
@@ -95,8 +95,8 @@ impl Config {
                 wrong(format!("allowed_hosts[{n}]"), message);
             }
         }
-        for (key, other) in self.tls.half_given() {
-            wrong(key.to_owned(), &format!("and {other} are given together or not at all"));
+        for (key, needs) in self.tls.half_given() {
+            wrong(key.to_owned(), needs);
         }
         if self.tls.client_ca.is_some() || self.tls.client_certificates == tls_server::ClientCertificates::Required {
             let key = if self.tls.client_ca.is_some() { "tls.client_ca" } else { "tls.client_certificates" };
@@ -106,12 +106,12 @@ impl Config {
     }
 
     /// What works, and is yet hardly meant.
-    pub fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<(String, String)> {
         let beyond = !self.listen.ip().to_canonical().is_loopback();
         let readable = beyond && self.token.is_some() && !self.speaks_tls();
-        let warning = "admin.token can be read on the wire: admin.listen is reached by other machines, in plain HTTP; add [admin.tls], \
+        let warning = "can be read on the wire: admin.listen is reached by other machines, in plain HTTP; add [admin.tls], \
                        or put a proxy with TLS on this machine and listen on loopback";
-        readable.then(|| warning.to_owned()).into_iter().collect()
+        readable.then(|| ("token".to_owned(), warning.to_owned())).into_iter().collect()
     }
 }
 
@@ -153,9 +153,9 @@ mod tests {
         let token = "token = \"0123456789abcdef\"\n";
         assert_eq!(config(&format!("{token}listen = \"0.0.0.0:1\"")).warnings().len(), 1);
         for quiet in ["listen = \"127.0.0.1:1\"", "listen = \"0.0.0.0:1\"\n[tls]\n"] {
-            assert_eq!(config(&format!("{token}{quiet}")).warnings(), Vec::<String>::new(), "{quiet}");
+            assert_eq!(config(&format!("{token}{quiet}")).warnings(), [], "{quiet}");
         }
-        assert_eq!(config("listen = \"0.0.0.0:1\"").warnings(), Vec::<String>::new());
+        assert_eq!(config("listen = \"0.0.0.0:1\"").warnings(), []);
     }
 
     #[test]

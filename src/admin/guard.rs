@@ -96,7 +96,7 @@ impl Guard {
 
     /// DNS rebinding: a foreign name that resolves to our address still carries the foreign name.
     fn host<B>(&self, request: &http::Request<B>) -> Result<(), Refused> {
-        let refused = "this Host is not in admin.allowed_hosts, and no right token is shown";
+        let refused = "this Host is not in admin.allowed_hosts, and the request has no valid token";
         let host = host(request.headers()).map(|host| Authority::of(host, 0).host).unwrap_or_default();
         let arrived_at = |arrival: &Arrival| address(host) == Some(arrival.at.to_canonical());
         let known = self.0.hosts.iter().any(|known| known.eq_ignore_ascii_case(host))

@@ -39,7 +39,7 @@ pub(super) fn restore(hosts: &Hosts, fs: &dyn Fs, dir: &Path) {
         Ok(bytes) => hosts.restore(&bytes).map_err(|error| error.to_string()),
     };
     if let Err(error) = restored {
-        tracing::error!(file = %path.display(), error, "who sent events before is not known any more; the file is put aside");
+        tracing::error!(file = %path.display(), error, "hosts.json cannot be read and is put aside; senders are learnt anew");
         metrics::STATE_DAMAGED.add(&["hosts"], 1);
         // What cannot be put aside is overwritten.
         drop(fs.rename(&path, &path.with_extension("damaged")));
@@ -95,11 +95,11 @@ pub(super) async fn keep(parts: &Arc<Parts>) {
             && let Err(error) = write(&*parts.fs, &parts.in_force.started().state_dir, bytes)
         {
             parts.hosts.not_kept();
-            tracing::warn!(%error, "who sends events cannot be kept yet");
+            tracing::warn!(%error, "hosts.json cannot be written");
         }
     };
     if let Err(ended) = tokio::task::spawn_blocking(work).await {
-        tracing::error!(%ended, "keeping the senders ended badly");
+        tracing::error!(%ended, "the task that writes hosts.json failed");
     }
 }
 

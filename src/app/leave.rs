@@ -13,8 +13,12 @@ impl Parts {
         self.uploads.leave();
         let grace = self.in_force.current().drain_grace.get();
         let until = *self.taken_until.get_or_init(|| Instant::now() + grace);
-        let seconds = until.saturating_duration_since(Instant::now()).as_secs_f64();
-        tracing::info!(reason, seconds, "not ready any more; uploads and new tunnels are still taken for so long");
+        let seconds = until.saturating_duration_since(Instant::now()).as_secs_f64().round() as u64;
+        tracing::info!(
+            reason,
+            seconds,
+            "no longer ready; uploads and new tunnels are taken for the rest of drain_grace"
+        );
         until
     }
 

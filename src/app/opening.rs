@@ -20,12 +20,16 @@ pub fn look(config: &Config, running: Option<&Config>) -> Vec<Fault> {
     for (n, listener) in config.listeners.iter().enumerate() {
         add(&format!("listeners[{n}]"), listener.faults());
     }
+    let state_is_wrong = running.is_none() && !StateDir::faults(&config.state_dir).is_empty();
     for (n, output) in config.outputs.iter().enumerate() {
-        add(&format!("outputs[{n}]"), crate::outputs::faults(&output.output, &config.state_dir));
+        // What keeps the state directory from being used keeps what lies in it too, and is told once.
+        if !(state_is_wrong && crate::outputs::lies_in(&output.output, &config.state_dir)) {
+            add(&format!("outputs[{n}]"), crate::outputs::faults(&output.output, &config.state_dir));
+        }
     }
     add("tunnel", config.tunnel.faults());
     add("access_log", config.access_log.faults());
-    add("", warnings::of(config).into_iter().map(|warning| Fault::warns("", warning)).collect());
+    add("", warnings::of(config).into_iter().map(|(key, warning)| Fault::warns(key, warning)).collect());
     if running.is_none() {
         add("admin", config.admin.faults());
         add("", state(config));
@@ -35,15 +39,30 @@ pub fn look(config: &Config, running: Option<&Config>) -> Vec<Fault> {
     faults
 }
 
+/// The same for a check, which starts nothing. Root, who looks at the state of a gateway that runs as another user, would not
+/// start one on it, but may well check it, and must not be told to take it away from that user.
+pub fn look_beside(config: &Config) -> Vec<Fault> {
+    let mut faults = look(config, None);
+    if let Some(uid) = state::owner_beside_root(&config.state_dir) {
+        let told = format!(
+            "{} belongs to user {uid}; run this check as that user to have it judged",
+            config.state_dir.display()
+        );
+        faults.retain(|fault| fault.key != STATE_DIR);
+        faults.push(Fault::warns(STATE_DIR, told));
+    }
+    faults
+}
+
+const STATE_DIR: &str = "state_dir";
+
 /// The state directory, and the rules in it.
 fn state(config: &Config) -> Vec<Fault> {
     let found = StateDir::faults(&config.state_dir);
     if found.is_empty() {
         return rules::faults(config);
     }
-    // Root, who looks at the state of a gateway that runs as another user, would not start one on it, but may well check it.
-    let weigh = if state::belongs_to_another_than_root(&config.state_dir) { Fault::warns } else { Fault::stops };
-    found.into_iter().map(|reason| weigh("state_dir", reason)).collect()
+    found.into_iter().map(|reason| Fault::stops(STATE_DIR, reason)).collect()
 }
 
 /// Whether a key is that of an address that this process listens on already: it may have gone from the machine since.
@@ -69,6 +88,32 @@ mod tests {
         assert_eq!(keys(None), ["listeners[0].listen"]);
         assert_eq!(keys(Some(&Config::default())), ["listeners[0].listen"]);
         assert_eq!(keys(Some(&config)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_check_by_root_beside_the_state_of_another_user_gives_no_harmful_advice() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let config = Config { state_dir: dir.path().to_owned(), ..Config::default() };
+        // Only root can give something away.
+        if std::os::unix::fs::chown(dir.path(), Some(4242), None).is_err() {
+            return;
+        }
+        let of_state =
+            |found: Vec<Fault>| found.into_iter().filter(|fault| fault.key == "state_dir").collect::<Vec<_>>();
+        let (checked, started) = (of_state(look_beside(&config)), of_state(look(&config, None)));
+        assert!(checked.len() == 1 && checked[0].weight == crate::faults::Weight::Warns, "{checked:?}");
+        assert!(checked[0].message.contains("user 4242; run this check as that user"), "{checked:?}");
+        assert!(!checked[0].message.contains("chown"), "{checked:?}");
+        assert!(started.iter().any(|fault| fault.weight == crate::faults::Weight::Stops), "{started:?}");
+    }
+
+    #[test]
+    fn a_state_directory_that_cannot_be_made_is_told_once() {
+        let config = Config { state_dir: "/proc/gatepost".into(), ..Config::default() };
+        let found: Vec<Fault> =
+            look(&config, None).into_iter().filter(|fault| fault.message.contains("/proc")).collect();
+        assert!(found.len() == 1 && found[0].key == "state_dir", "{found:?}");
+        assert!(found[0].weight == crate::faults::Weight::Stops, "{found:?}");
     }
 
     #[test]

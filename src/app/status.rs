@@ -118,7 +118,8 @@ fn running(forwarder: &Forwarder) -> Value {
 /// What goes on, and a person should look at: of what happens, of the configuration, and of what ends soon.
 fn warned(parts: &Parts) -> Vec<String> {
     let of_now = parts.readiness.warnings().into_iter().map(str::to_owned);
-    of_now.chain(warnings::of(&parts.in_force.current())).chain(parts.expiry.warnings(parts)).collect()
+    let of_text = warnings::of(&parts.in_force.current()).into_iter().map(|(key, warning)| format!("{key}: {warning}"));
+    of_now.chain(of_text).chain(parts.expiry.warnings(parts)).collect()
 }
 
 /// How many dead letters there are, of whom and why, how many of each input were given up for newer ones, and what each output may

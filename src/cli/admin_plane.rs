@@ -6,13 +6,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use bytes::Bytes;
 use serde_json::Value;
 
 use super::send::client::{Answer, Client};
 use crate::admin;
 use crate::config::Config;
+use crate::faults::unread;
 
 /// Where the admin plane is, if not where the configuration says.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -51,7 +52,8 @@ impl AdminPlane {
         let bearer = config.admin.token.as_ref().map(|token| format!("Bearer {}", token.reveal()));
         let (url, client) = match &at.admin {
             Some(url) => {
-                let read = |path: &PathBuf| std::fs::read(path).with_context(|| path.display().to_string());
+                let is_whole = url.starts_with("http://") || url.starts_with("https://");
+                ensure!(is_whole, "{url:?} is no URL; write http://{url}, or https:// where it speaks TLS");
                 (
                     url.trim_end_matches('/').to_owned(),
                     Client::new(at.admin_ca.as_ref().map(read).transpose()?.as_deref())?,
@@ -96,6 +98,9 @@ impl AdminPlane {
 fn understood((url, answer): (String, anyhow::Result<Answer>)) -> anyhow::Result<Value> {
     let answer = answer.with_context(|| url.clone())?;
     let said = String::from_utf8_lossy(&answer.body);
+    if answer.status == 401 {
+        bail!("{url} needs admin.token: give the gateway's configuration, which has it, with --config");
+    }
     if answer.status != 200 {
         bail!("{url} answers {}: {}", answer.status, said.trim());
     }
@@ -106,13 +111,16 @@ fn url(admin: &admin::Config) -> String {
     format!("{}://{}", admin.scheme(), reachable(admin.listen))
 }
 
+fn read(path: &PathBuf) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| anyhow!("{} {}", path.display(), unread(&error)))
+}
+
 /// A client that knows the gateway by the certificates that the configuration gives it.
 fn client(admin: &admin::Config, state_dir: &Path) -> anyhow::Result<Client> {
     if admin.scheme() == "http" {
         return Ok(Client::new(None)?);
     }
     let files = admin.tls.certificate_files(state_dir);
-    let read = |path: &PathBuf| std::fs::read(path).with_context(|| path.display().to_string());
     Ok(Client::of_own(&files.iter().map(read).collect::<Result<Vec<_>, _>>()?)?)
 }
 
@@ -129,6 +137,20 @@ pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_without_a_scheme_is_told_what_to_write() {
+        let at = At { admin: Some("127.0.0.1:8449".to_owned()), admin_ca: None };
+        let told = AdminPlane::at(&at, &Config::default()).err().expect("it is no URL").to_string();
+        assert!(told.contains("write http://127.0.0.1:8449"), "{told}");
+    }
+
+    #[test]
+    fn a_missing_token_is_told_with_where_it_stands() {
+        let answer = Answer { status: 401, retry_after: None, body: Bytes::from_static(b"{\"error\":{}}") };
+        let told = understood(("http://x/hosts".to_owned(), Ok(answer))).expect_err("it is refused").to_string();
+        assert!(told.contains("needs admin.token") && told.contains("--config") && !told.contains('{'), "{told}");
+    }
 
     #[test]
     fn a_listener_on_every_address_is_asked_on_loopback() {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::admin_plane::{AdminPlane, At};
-use super::{EXIT_CONFIG, Global, counted, print};
+use super::{Global, Usage, counted, print};
 use crate::app::rules;
 use crate::config::{Config, LoadError, Loaded, Problems, reference};
 use crate::filter::Rules;
@@ -24,7 +24,8 @@ pub struct Args {
     /// Print every effective value, defaults included, secrets as ***
     #[arg(long)]
     print: bool,
-    /// Judge the text alone, and not the files, folders and addresses that it names: for a configuration of another machine
+    /// Judge the text alone, and not the files, folders and addresses that it names: for a configuration of another machine.
+    /// Rules that stand in files are left out; what is missing here of `${env:…}` and `${file:…}` is warned of
     #[arg(long)]
     only_text: bool,
     /// Ask the running gateway whether it takes uploads; exit code 1, with the reasons, when it does not
@@ -38,30 +39,25 @@ pub struct Args {
 /// Runs the command. Exit code 78 when the configuration is wrong.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     if args.ready {
+        if args.at.is_given() && global.config_is_written() {
+            let error = "--admin says where to ask, and no configuration is read then; give either --config or --admin";
+            return Err(Usage(error).into());
+        }
         let config = if args.at.is_given() { Config::default() } else { global.load()? };
         return ready(&AdminPlane::at(&args.at, &config)?, global);
     }
     let loaded = match args.only_text {
-        true => global.load().map(|config| Loaded { config, faulty: Vec::new(), warnings: Vec::new() }),
-        false => global.load_and_look(),
+        true => global.load_text(),
+        false => global.load_and_check(),
     };
-    let Loaded { config, faulty, warnings } = match loaded {
-        Ok(loaded) => loaded,
-        Err(error) if global.json => {
-            print(&format!("{}\n", problems(&error)))?;
-            return Ok(ExitCode::from(EXIT_CONFIG));
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let Loaded { config, mut faulty, mut warnings } = loaded?;
+    if args.only_text && args.print {
+        // What is missing cannot be printed.
+        faulty.append(&mut warnings);
+    }
     if !faulty.is_empty() {
         let wrong = LoadError::Wrong(Problems { file: global.config_name(), problems: faulty });
-        let text = if global.json { problems(&wrong).to_string() } else { wrong.to_string() };
-        if global.json {
-            print(&format!("{text}\n"))?
-        } else {
-            writeln!(std::io::stderr(), "{text}")?
-        }
-        return Ok(ExitCode::from(EXIT_CONFIG));
+        return Err(wrong.into());
     }
     let warnings: Vec<String> = warnings.iter().map(|warning| format!("{}:{warning}", global.config_name())).collect();
     if !global.json {
@@ -74,7 +70,8 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         (true, false) => reference::as_toml(reference::resolved(&config)),
         (false, true) if warnings.is_empty() => format!("{}\n", json!({ "ok": true })),
         (false, true) => format!("{}\n", json!({ "ok": true, "warnings": warnings })),
-        (false, false) => summary(&config, &rules::look(&config)?, global),
+        (false, false) if args.only_text => summary(&config, None, global),
+        (false, false) => summary(&config, Some(&rules::look(&config)?), global),
     };
     print(&text)?;
     Ok(ExitCode::SUCCESS)
@@ -107,24 +104,18 @@ fn ready(admin: &AdminPlane, global: &Global) -> anyhow::Result<ExitCode> {
     Ok(if readiness.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn summary(config: &Config, rules: &Rules, global: &Global) -> String {
+/// Without rules, where only the text was judged.
+fn summary(config: &Config, rules: Option<&Rules>, global: &Global) -> String {
     let file = global.config_name();
     let state = std::path::absolute(&config.state_dir).unwrap_or_else(|_| config.state_dir.clone());
     let (listeners, outputs) = (config.listeners.len(), config.outputs.len());
-    let warnings = match rules.warnings().count() {
+    let warnings = |rules: &Rules| match rules.warnings().count() {
         0 => String::new(),
         n => format!(" with {}, see gatepost rules check", counted(n, "warning")),
     };
-    format!(
-        "{file}: right (listeners: {listeners}, outputs: {outputs}, rules: {}{warnings}, state in {})\n",
-        rules.count(),
-        state.display()
-    )
-}
-
-fn problems(error: &LoadError) -> serde_json::Value {
-    match error {
-        LoadError::Wrong(problems) => json!({ "ok": false, "file": problems.file, "problems": problems.problems }),
-        LoadError::Unreadable { .. } => json!({ "ok": false, "error": error.to_string() }),
-    }
+    let rules = match rules {
+        Some(rules) => format!("rules: {}{}", rules.count(), warnings(rules)),
+        None => "rules in files not judged".to_owned(),
+    };
+    format!("{file}: right (listeners: {listeners}, outputs: {outputs}, {rules}, state in {})\n", state.display())
 }

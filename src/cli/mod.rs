@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use indicatif::HumanCount;
+use serde_json::json;
 
 use crate::app::opening;
 use crate::config::{self, Config, LoadError, Loaded};
@@ -40,6 +41,9 @@ pub mod xpath;
 
 /// `EX_CONFIG` of sysexits.h: service managers need not restart on it.
 const EXIT_CONFIG: u8 = 78;
+
+/// Used wrongly, as clap has it.
+const EXIT_USAGE: u8 = 2;
 
 /// An event-forwarding gateway for isolated Windows servers: durable, deduplicating, observable.
 #[derive(Debug, Parser)]
@@ -77,11 +81,33 @@ impl Global {
     /// The same, with a look at everything that a gateway opens: what keeps it from starting is found at once, and told with its
     /// line.
     pub fn load_and_look(&self) -> Result<Loaded, LoadError> {
-        let look = |config: &Config| opening::look(config, None);
+        self.load_with(&|config: &Config| opening::look(config, None))
+    }
+
+    /// The same for a check, which starts nothing.
+    pub fn load_and_check(&self) -> Result<Loaded, LoadError> {
+        self.load_with(&opening::look_beside)
+    }
+
+    /// The same without a look at anything: for a configuration of another machine.
+    pub fn load_text(&self) -> Result<Loaded, LoadError> {
         match &self.config {
-            Some(file) => config::load_and_look(file, &look),
-            None => config::defaults_and_look(&look),
+            Some(file) => config::load_text(file),
+            None => config::defaults_and_look(&|_| Vec::new()),
         }
+    }
+
+    fn load_with(&self, look: config::Look<'_>) -> Result<Loaded, LoadError> {
+        match &self.config {
+            Some(file) => config::load_and_look(file, look),
+            None => config::defaults_and_look(look),
+        }
+    }
+
+    /// Whether the command line itself names a configuration, and not the environment of whoever calls.
+    fn config_is_written(&self) -> bool {
+        let of_environment = std::env::var_os("GATEPOST_CONFIG").map(PathBuf::from);
+        self.config.is_some() && self.config != of_environment
     }
 
     /// How the configuration is called in messages.
@@ -146,11 +172,26 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    let json = cli.global.json;
     dispatch(cli).unwrap_or_else(|error| {
-        writeln!(io::stderr(), "{}", complaint(&error)).ok();
-        if error.is::<LoadError>() { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
+        match error.downcast_ref::<LoadError>() {
+            Some(wrong) if json => drop(print(&format!("{}\n", problems(wrong)))),
+            _ => drop(writeln!(io::stderr(), "{}", complaint(&error))),
+        }
+        if error.is::<LoadError>() {
+            ExitCode::from(EXIT_CONFIG)
+        } else if error.is::<Usage>() {
+            ExitCode::from(EXIT_USAGE)
+        } else {
+            ExitCode::FAILURE
+        }
     })
 }
+
+/// Arguments that do not fit each other.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(&'static str);
 
 fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let global = &cli.global;
@@ -176,6 +217,14 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Password(args) => password::run(args, global),
         Command::Wef(args) => wef::run(args, global),
         Command::Simulate(args) => simulate::command::run(args, global),
+    }
+}
+
+/// What is wrong with a configuration, for machines.
+fn problems(error: &LoadError) -> serde_json::Value {
+    match error {
+        LoadError::Wrong(problems) => json!({ "ok": false, "file": problems.file, "problems": problems.problems }),
+        LoadError::Unreadable { .. } => json!({ "ok": false, "error": error.to_string() }),
     }
 }
 

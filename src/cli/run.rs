@@ -112,8 +112,8 @@ async fn serve(config: Config, path: Option<PathBuf>) -> anyhow::Result<ExitCode
     if has_time {
         tokio::select! {
             () = gateway.leave() => {}
-            _ = terminate.recv() => tracing::warn!("the time for balancers is cut short"),
-            _ = interrupt.recv() => tracing::warn!("the time for balancers is cut short"),
+            _ = terminate.recv() => tracing::warn!("drain_grace is cut short by a second signal"),
+            _ = interrupt.recv() => tracing::warn!("drain_grace is cut short by a second signal"),
         }
     }
     tracing::info!("stopping; another signal stops at once");

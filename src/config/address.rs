@@ -1,6 +1,6 @@
 //! What is wrong with an address to listen on, and what would be right.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// What the standard library says of a text that is no address with a port, and nothing more.
 const COMPLAINT: &str = "invalid socket address syntax";
@@ -14,6 +14,9 @@ pub(super) fn explained(complaint: String, text: Option<&str>) -> String {
 }
 
 fn remedy(text: &str) -> String {
+    if let Some(meant) = unbracketed(text) {
+        return format!("is an IPv6 address without brackets; write \"{meant}\"");
+    }
     if let Ok(ip) = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
         return format!("has no port; write \"{}\", with the port of your choice", SocketAddr::new(ip, 8443));
     }
@@ -39,6 +42,15 @@ fn remedy(text: &str) -> String {
     }
 }
 
+/// An IPv6 address with what is most likely a port behind it: three digits or more, and none of them a letter. Without brackets
+/// they read as the end of the address.
+fn unbracketed(text: &str) -> Option<SocketAddr> {
+    let (address, port) = text.rsplit_once(':')?;
+    let looks_like_port = port.len() >= 3 && port.bytes().all(|byte| byte.is_ascii_digit());
+    let address = address.parse::<Ipv6Addr>().ok().filter(|_| looks_like_port)?;
+    Some(SocketAddr::new(address.into(), port.parse().ok()?))
+}
+
 const EXAMPLES: &str = "\"127.0.0.1:8443\", \"0.0.0.0:8443\" or \"[::]:8443\"";
 
 fn beside_port(port: &str) -> String {
@@ -62,7 +74,9 @@ mod tests {
             ("gate:8443", "\"127.0.0.1:8443\""),
             ("10.1.2.3", "\"10.1.2.3:8443\""),
             ("[::1]", "\"[::1]:8443\""),
-            ("fe80::1:2:8443", "has no port"),
+            ("fe80::1:2:8443", "\"[fe80::1:2]:8443\""),
+            ("::1:8443", "\"[::1]:8443\""),
+            ("fe80::1:2", "\"[fe80::1:2]:8443\""),
             ("fe80::g:8443", "\"[fe80::g]:8443\""),
             ("127.0.0.1:99999", "from 0 to 65535"),
             ("", "no address with a port"),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::document::{Finding, join};
 use super::mend::{Mend, stand_in};
 use super::schema::{Schema, Shape, Table, Text, Variant};
-use crate::values::{ByteSize, Span};
+use crate::values::{ByteSize, Span, SpanOrZero};
 
 /// What a message about a key that nobody knows begins with.
 pub(super) const UNKNOWN: &str = "is not known here";
@@ -159,6 +159,7 @@ impl Walk<'_> {
             (Some(_), Text::Plain | Text::Secret | Text::FileToRead | Text::PlaceToKeep) => true,
             (Some(text), Text::Size) => text.parse::<ByteSize>().is_ok(),
             (Some(text), Text::Span) => text.parse::<Span>().is_ok(),
+            (Some(text), Text::SpanOrZero) => text.parse::<SpanOrZero>().is_ok(),
         };
         if !right {
             self.wrong(path, format!("must be {}", wanted_text(kind)));
@@ -210,6 +211,9 @@ fn wanted_text(kind: Text) -> &'static str {
         Text::Size => "a size; write a whole number and a unit in quotes, such as \"64 MiB\"",
         Text::Span => {
             "a span of time; write a whole number above 0 and a unit in quotes, such as \"500 ms\", \"30 s\" or \"24 h\""
+        }
+        Text::SpanOrZero => {
+            "a span of time; write a whole number and a unit in quotes, such as \"10 s\", or \"0 s\" for none"
         }
         Text::Secret => "a secret; write \"${env:NAME}\" or \"${file:/path}\"",
     }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
 
-use super::expand::{Sources, expand, files_in};
+use super::expand::{Sources, Unexpanded, expand, files_in};
 use super::mend::Mend;
 use super::problem::Problem;
 use super::redact::{redacted, without_credentials};
@@ -25,12 +25,14 @@ pub(super) struct Finding {
     pub(super) show: bool,
     /// What becomes of the value while the rest of its section is judged.
     pub(super) mend: Mend,
+    /// It is about something that is not on this machine, and may be there on another.
+    pub(super) is_missing: bool,
 }
 
 impl Finding {
     /// With the value as written.
     pub(super) fn shown(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { path: path.into(), message: message.into(), show: true, mend: Mend::Nothing }
+        Self { path: path.into(), message: message.into(), show: true, mend: Mend::Nothing, is_missing: false }
     }
 
     /// Without the value.
@@ -145,9 +147,9 @@ impl<'t> Document<'t> {
                 }
                 Value::String(expanded.text)
             }
-            Err(message) => {
+            Err(Unexpanded { message, is_missing }) => {
                 // Not shown: around the reference there may be the rest of a secret.
-                self.findings.push(Finding { mend: Mend::LeaveOut, ..Finding::hidden(path, message) });
+                self.findings.push(Finding { mend: Mend::LeaveOut, is_missing, ..Finding::hidden(path, message) });
                 Value::Null
             }
         }
@@ -190,7 +192,12 @@ impl<'t> Document<'t> {
 
 fn syntax(text: &str, error: &toml::de::Error) -> Problem {
     let (line, column) = position(text, error.span().map_or(0, |span| span.start));
-    let message = format!("is not TOML: {}", error.message().replace('\n', ", "));
+    let said = error.message().replace('\n', ", ");
+    let key = error.span().and_then(|span| text.get(span)).filter(|_| said == "duplicate key");
+    let message = match key {
+        Some(key) => format!("is not TOML: the key {:?} stands here a second time; remove one of the two", key.trim()),
+        None => format!("is not TOML: {said}"),
+    };
     Problem { line, column, key: String::new(), value: None, message }
 }
 

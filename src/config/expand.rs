@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::paths;
+use crate::faults::unread;
 use crate::limits::SECRET_FILE_MAX_BYTES;
 
 /// Where expansions come from; tests hand in their own environment.
@@ -23,8 +25,16 @@ pub(super) struct Expanded {
     pub(super) inserted: Vec<String>,
 }
 
+/// Why a text could not be expanded, and what would be right.
+#[derive(Debug)]
+pub(super) struct Unexpanded {
+    pub(super) message: String,
+    /// A source is missing on this machine, and may be there on another.
+    pub(super) is_missing: bool,
+}
+
 /// Expands a text. The error says what is missing and what would be right.
-pub(super) fn expand(text: &str, sources: &Sources<'_>) -> Result<Expanded, String> {
+pub(super) fn expand(text: &str, sources: &Sources<'_>) -> Result<Expanded, Unexpanded> {
     let mut out = Expanded { text: String::with_capacity(text.len()), inserted: Vec::new() };
     let mut rest = text;
     while let Some(at) = rest.find("${") {
@@ -36,7 +46,9 @@ pub(super) fn expand(text: &str, sources: &Sources<'_>) -> Result<Expanded, Stri
         }
         out.text.push_str(&rest[..at]);
         let inner = &rest[at + 2..];
-        let end = inner.find('}').ok_or("has a \"${\" without its \"}\"; write \"$${\" for a plain \"${\"")?;
+        let end = inner
+            .find('}')
+            .ok_or_else(|| miswritten("has a \"${\" without its \"}\"; write \"$${\" for a plain \"${\""))?;
         let value = look_up(&inner[..end], sources)?;
         out.text.push_str(&value);
         out.inserted.push(value);
@@ -53,21 +65,26 @@ pub(super) fn files_in(text: &str, sources: &Sources<'_>) -> Vec<PathBuf> {
     paths.map(|(path, _)| sources.folder.join(path)).collect()
 }
 
-fn look_up(reference: &str, sources: &Sources<'_>) -> Result<String, String> {
+fn miswritten(message: &str) -> Unexpanded {
+    Unexpanded { message: message.to_owned(), is_missing: false }
+}
+
+fn look_up(reference: &str, sources: &Sources<'_>) -> Result<String, Unexpanded> {
+    let missing = |message| Unexpanded { message, is_missing: true };
     match reference.split_once(':') {
-        Some(("env", name)) => (sources.env)(name)
-            .ok_or_else(|| format!("needs the environment variable {name}, which is not set (or is not UTF-8)")),
-        Some(("file", path)) => read_secret(&sources.folder.join(path)),
+        Some(("env", name)) => (sources.env)(name).ok_or_else(|| {
+            missing(format!("needs the environment variable {name}, which is not set (or is not UTF-8)"))
+        }),
+        Some(("file", path)) => read_secret(&paths::whole(sources.folder, Path::new(path))).map_err(missing),
         // What stands in the braces is not repeated: a secret may hold a "${" of its own.
-        _ => {
-            Err("has a \"${…}\" of no kind; write ${env:NAME} or ${file:/path}, or \"$${\" for a plain \"${\""
-                .to_owned())
-        }
+        _ => Err(miswritten(
+            "has a \"${…}\" of no kind; write ${env:NAME} or ${file:/path}, or \"$${\" for a plain \"${\"",
+        )),
     }
 }
 
 fn read_secret(path: &Path) -> Result<String, String> {
-    let failed = |error: std::io::Error| format!("needs the file {}, which cannot be read: {error}", path.display());
+    let failed = |error: std::io::Error| format!("needs the file {}, which {}", path.display(), unread(&error));
     let size = std::fs::metadata(path).map_err(failed)?.len();
     if size > SECRET_FILE_MAX_BYTES {
         return Err(format!("needs the file {}, which is larger than {SECRET_FILE_MAX_BYTES} bytes", path.display()));
@@ -84,7 +101,9 @@ mod tests {
 
     fn check(text: &str) -> Result<String, String> {
         let env = |name: &str| (name == "TOKEN").then(|| "s3cret${env:TOKEN}".to_owned());
-        expand(text, &Sources { env: &env, folder: Path::new(".") }).map(|expanded| expanded.text)
+        expand(text, &Sources { env: &env, folder: Path::new(".") })
+            .map(|expanded| expanded.text)
+            .map_err(|error| error.message)
     }
 
     #[test]
@@ -108,6 +127,6 @@ mod tests {
         std::fs::write(dir.path().join("token"), "abc\n").expect("write");
         let env = |_: &str| None;
         let sources = Sources { env: &env, folder: dir.path() };
-        assert_eq!(expand("${file:token}", &sources).map(|e| e.text).as_deref(), Ok("abc"));
+        assert_eq!(expand("${file:token}", &sources).map(|e| e.text).ok().as_deref(), Some("abc"));
     }
 }

@@ -20,14 +20,14 @@ use super::problem::{Problem, Problems};
 use super::rule_files;
 use super::schema::Schema;
 use super::tree::{self, Config};
-use crate::faults::{Fault, Weight};
+use crate::faults::{Fault, Weight, unread};
 use crate::limits::CONFIG_FILE_MAX_BYTES;
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file could not be read.
-    #[error("{path}: cannot be read: {error}", path = path.display())]
+    #[error("{path}: {}", unread(error), path = path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -55,10 +55,10 @@ impl Loaded {
     pub fn tell(&self, file: &str) {
         let at = |problem: &Problem| format!("{file}:{problem}");
         for problem in &self.faulty {
-            tracing::error!(problem = at(problem), "the configuration is in force with a mistake");
+            tracing::error!(problem = at(problem), "the configuration is in force in spite of this error");
         }
         for problem in &self.warnings {
-            tracing::warn!(problem = at(problem), "the configuration has something that a person should know of");
+            tracing::warn!(problem = at(problem), "warning about the configuration");
         }
     }
 }
@@ -82,6 +82,20 @@ pub fn load(path: &Path) -> Result<Config, LoadError> {
 ///
 /// With everything that is wrong with it, and everything that was found and stops a gateway.
 pub fn load_and_look(path: &Path, look: Look<'_>) -> Result<Loaded, LoadError> {
+    load_within(path, Some(look))
+}
+
+/// Loads a file that is for another machine: what it names is not looked at. What is missing here of variables and of files with
+/// secrets is warned of, and the rest is judged without it.
+///
+/// # Errors
+///
+/// With everything that is wrong with its text.
+pub fn load_text(path: &Path) -> Result<Loaded, LoadError> {
+    load_within(path, None)
+}
+
+fn load_within(path: &Path, look: Option<Look<'_>>) -> Result<Loaded, LoadError> {
     let unreadable = |error| LoadError::Unreadable { path: path.to_owned(), error };
     let size = std::fs::metadata(path).map_err(unreadable)?.len();
     if size > CONFIG_FILE_MAX_BYTES {
@@ -99,7 +113,7 @@ pub fn load_and_look(path: &Path, look: Look<'_>) -> Result<Loaded, LoadError> {
 ///
 /// With everything that was found and stops a gateway.
 pub fn defaults_and_look(look: Look<'_>) -> Result<Loaded, LoadError> {
-    Ok(parse_and_look(DEFAULTS, "", Path::new("."), &|_| None, look)?)
+    Ok(parse_and_look(DEFAULTS, "", Path::new("."), &|_| None, Some(look))?)
 }
 
 /// How the defaults are called in messages, where there is no file.
@@ -111,15 +125,16 @@ pub const DEFAULTS: &str = "defaults (no file given)";
 ///
 /// With everything that is wrong with it.
 pub fn parse(file: &str, text: &str, folder: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Problems> {
-    parse_and_look(file, text, folder, env, &|_| Vec::new()).map(|loaded| loaded.config)
+    parse_and_look(file, text, folder, env, Some(&|_| Vec::new())).map(|loaded| loaded.config)
 }
 
+/// Without a look the text alone is judged.
 fn parse_and_look(
     file: &str,
     text: &str,
     folder: &Path,
     env: &dyn Fn(&str) -> Option<String>,
-    look: Look<'_>,
+    look: Option<Look<'_>>,
 ) -> Result<Loaded, Problems> {
     let in_order = |mut problems: Vec<Problem>| {
         problems.sort_by(|a, b| (a.line, a.column, &a.key).cmp(&(b.line, b.column, &b.key)));
@@ -148,11 +163,16 @@ fn parse_and_look(
     sections.findings.extend(found.findings);
     let mut config = tree::read(&mut sections);
     if document.value.get("state_dir").is_none() {
-        config.state_dir = folder.join(&config.state_dir);
+        config.state_dir = paths::whole(folder, &config.state_dir);
     }
-    rule_files::check(&config, &mut sections);
-    let faults = paths::faults(&config, moved).into_iter().chain(look(&config));
-    faults.for_each(|fault| sections.fault(fault));
+    rule_files::check(&config, look.is_some(), &mut sections);
+    if let Some(look) = look {
+        let faults = paths::faults(&config, moved).into_iter().chain(look(&config));
+        faults.for_each(|fault| sections.fault(fault));
+    } else {
+        let is_missing = |finding: &mut Finding| finding.is_missing;
+        sections.warnings.extend(sections.findings.extract_if(.., is_missing));
+    }
     let Sections { findings, faulty, warnings, .. } = sections;
     let placed =
         |findings: Vec<Finding>| in_order(findings.into_iter().map(|finding| document.problem(finding)).collect());

@@ -25,7 +25,7 @@ pub(super) fn stand_in(schema: &Schema, of: &Value) -> Mend {
     }
     Mend::Put(match schema.shape(of) {
         Shape::Text(Text::Size) => "1 MiB".into(),
-        Shape::Text(Text::Span) => "1 s".into(),
+        Shape::Text(Text::Span | Text::SpanOrZero) => "1 s".into(),
         Shape::Text(_) => "x".into(),
         Shape::Choice(words) => words.first().map(|(word, _)| word.as_str()).unwrap_or_default().into(),
         Shape::Whole { min, max } => min.max(1).min(max).into(),

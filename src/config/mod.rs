@@ -31,6 +31,6 @@ pub mod tree;
 #[cfg(test)]
 mod tests;
 
-pub use load::{DEFAULTS, LoadError, Loaded, defaults_and_look, load, load_and_look, parse};
+pub use load::{DEFAULTS, LoadError, Loaded, Look, defaults_and_look, load, load_and_look, load_text, parse};
 pub use problem::{Problem, Problems};
 pub use tree::{Config, Output};

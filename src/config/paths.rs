@@ -4,7 +4,7 @@
 //! still has something there is told, and a state directory is never exchanged for an empty one in silence: what waits in it
 //! would not be sent.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 
@@ -27,6 +27,17 @@ pub(super) fn folder_of(config: &Path) -> &Path {
     config.parent().unwrap_or(Path::new("/"))
 }
 
+/// A path from `folder` on, whole, and without detours as far as they can be told without following links.
+pub(super) fn whole(folder: &Path, path: &Path) -> PathBuf {
+    let joined = folder.join(path);
+    let joined = std::path::absolute(&joined).unwrap_or(joined);
+    let parts: Vec<_> = joined.components().collect();
+    let Some(last) = parts.iter().rposition(|part| *part == Component::ParentDir) else { return joined };
+    let before: PathBuf = parts[..=last].iter().collect();
+    // Where a link leads, its parent is another one than the text says.
+    before.canonicalize().map_or(joined.clone(), |before| before.join(parts[last + 1..].iter().collect::<PathBuf>()))
+}
+
 /// Lets every path start at `folder`. Those that were relative are returned.
 pub(super) fn resolve(value: &mut Value, files: &[(String, Text)], folder: &Path) -> Vec<Moved> {
     let mut moved = Vec::new();
@@ -36,7 +47,7 @@ pub(super) fn resolve(value: &mut Value, files: &[(String, Text)], folder: &Path
         if written.as_os_str().is_empty() || written.is_absolute() {
             continue;
         }
-        let now = folder.join(&written);
+        let now = whole(folder, &written);
         *text = now.to_string_lossy().into();
         moved.push(Moved { key: key.clone(), written, now, is_read: *kind == Text::FileToRead });
     }
@@ -86,6 +97,13 @@ fn fault(moved: &Moved, working: &Path, state: &Path) -> Option<Fault> {
             key,
             format!("{leads}, where nothing is. In former versions it led to {old}: write that whole path, or move it"),
         ),
+        // A new one that was only made, and not used yet, is an exchange for an empty one.
+        ("state_dir", true) if !now.join("spool").is_dir() => Fault::warns(
+            key,
+            format!("{leads}. {old}, where it led in former versions, holds state, which is not looked at any more"),
+        ),
+        // What is where it leads now is in use, and an old file elsewhere is no news at each start.
+        (_, true) => return None,
         _ => Fault::warns(key, format!("{leads}. In former versions it led to {old}, which is not looked at any more")),
     })
 }
@@ -110,7 +128,32 @@ mod tests {
         assert!(found.weight == Weight::Stops && found.message.contains("holds state"), "{found:?}");
         std::fs::create_dir(now.path().join("state")).expect("made");
         assert!(told(&state).expect("it is told").weight == Weight::Warns);
+        std::fs::create_dir(now.path().join("state/spool")).expect("made");
+        assert_eq!(told(&state), None, "it is in use, and this was told before");
         assert_eq!(fault(&moved("state_dir", "state", before.path(), false), before.path(), before.path()), None);
+    }
+
+    #[test]
+    fn paths_are_told_whole_and_without_detours() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let real = dir.path().canonicalize().expect("it is there");
+        std::fs::create_dir_all(real.join("etc/tls")).expect("made");
+        assert_eq!(whole(&real.join("etc"), Path::new("./tls/a.pem")), real.join("etc/tls/a.pem"));
+        assert_eq!(whole(&real.join("etc"), Path::new("../none.pem")), real.join("none.pem"));
+        assert_eq!(whole(&real, Path::new("/abs/x")), Path::new("/abs/x"));
+        assert!(whole(Path::new("."), Path::new("x")).is_absolute());
+        // The parent of what a link leads to is not the folder of the link.
+        std::os::unix::fs::symlink(real.join("etc/tls"), real.join("link")).expect("linked");
+        assert_eq!(whole(&real, Path::new("link/../a.pem")), real.join("etc/a.pem"));
+    }
+
+    #[test]
+    fn what_is_used_where_it_is_now_is_not_told_of_at_each_start() {
+        let (before, now) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        for folder in [&before, &now] {
+            std::fs::write(folder.path().join("ca.pem"), "x").expect("written");
+        }
+        assert_eq!(fault(&moved("outputs[0].ca_file", "ca.pem", now.path(), true), before.path(), before.path()), None);
     }
 
     #[test]

@@ -23,19 +23,40 @@ pub(super) fn redacted(message: String, path: &str, hidden: &[(String, String)])
     without_credentials(&message)
 }
 
-/// A text without the credentials of URLs in it: `https://***@host`.
+/// A text without the credentials of URLs in it: `https://***@host`, `https://host?sig=***`.
+///
+/// A password may have a "/" that should have been written as %2F. So what stands before an "@" is hidden also behind a
+/// slash, where a ":" before the slash has something behind it that is no port.
 pub(super) fn without_credentials(text: &str) -> String {
     let mut parts = text.split("://");
     let mut shown = parts.next().unwrap_or_default().to_owned();
     for rest in parts {
         shown.push_str("://");
-        let end = rest.find(['/', '?', '#', '"', '\'', ' ', ',']).unwrap_or(rest.len());
-        match rest[..end].rfind('@') {
-            Some(at) => shown.extend(["***", &rest[at..]]),
-            None => shown.push_str(rest),
-        }
+        let (url, after) = rest.split_at(rest.find(['"', '\'', ' ', ',']).unwrap_or(rest.len()));
+        let authority = url.find(['/', '?', '#']).unwrap_or(url.len());
+        let has_password = url[..authority]
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| !port.is_empty() && port.bytes().any(|byte| !byte.is_ascii_digit()));
+        let reach = if has_password { url.len() } else { authority };
+        let url = match url[..reach].rfind('@') {
+            Some(at) => format!("***{}", &url[at..]),
+            None => url.to_owned(),
+        };
+        shown.push_str(&without_query(&url));
+        shown.push_str(after);
     }
     shown
+}
+
+/// A URL with `***` for each value of its query: signatures and keys are handed out that way.
+fn without_query(url: &str) -> String {
+    let Some((before, query)) = url.split_once('?') else { return url.to_owned() };
+    let (query, fragment) = query.split_at(query.find('#').unwrap_or(query.len()));
+    let hidden = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, value)) if !value.is_empty() => format!("{name}=***"),
+        _ => pair.to_owned(),
+    });
+    format!("{before}?{}{fragment}", hidden.collect::<Vec<_>>().join("&"))
 }
 
 #[cfg(test)]
@@ -64,6 +85,11 @@ mod tests {
             ("\"https://me:canary@host/path\" must be", "\"https://***@host/path\" must be"),
             ("http://host/@path", "http://host/@path"),
             ("a://b@c d://e@f", "a://***@c d://***@f"),
+            ("https://me:can/ary@host/path is", "https://***@host/path is"),
+            ("https://[::1]:8443/a@b", "https://[::1]:8443/a@b"),
+            ("\"https://host/p?sv=1&sig=canary#x\" has a query", "\"https://host/p?sv=***&sig=***#x\" has a query"),
+            ("https://me:canary@host?sig=canary", "https://***@host?sig=***"),
+            ("https://host/? is", "https://host/? is"),
             ("no url", "no url"),
         ] {
             assert_eq!(without_credentials(text), shown);

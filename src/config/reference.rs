@@ -278,6 +278,7 @@ impl Reference<'_> {
             Shape::Text(Text::Plain) => "text".to_owned(),
             Shape::Text(Text::Size) => "size".to_owned(),
             Shape::Text(Text::Span) => "span".to_owned(),
+            Shape::Text(Text::SpanOrZero) => "span or `\"0 s\"`".to_owned(),
             Shape::Text(Text::Secret) => "secret".to_owned(),
             Shape::Text(Text::FileToRead | Text::PlaceToKeep) => "path".to_owned(),
             Shape::Whole { min, max } if min > 0 && max < i64::MAX => format!("whole number, {min} to {max}"),

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::load::Sections;
 use super::tree::Config;
 use crate::event::from_utf16;
+use crate::faults::unread;
 use crate::filter::Rules;
 use crate::filter::rules::{Managed, Material, Place, Problem, Text};
 use crate::limits::{RULE_FILE_MAX_BYTES, RULE_FILES_MAX};
@@ -53,7 +54,8 @@ pub fn read_those(path: &Path, extensions: &[&str]) -> io::Result<Vec<Text>> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
     files.sort();
-    let named = |file: &Path, error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
+    let named =
+        |file: &Path, error: io::Error| io::Error::new(error.kind(), format!("{} {}", file.display(), unread(&error)));
     files.iter().map(|file| read_file(file).map_err(|error| named(file, error))).collect()
 }
 
@@ -94,7 +96,10 @@ impl Texts {
     fn get(&self, path: &Path) -> io::Result<Vec<Text>> {
         match self.0.get(path) {
             Some(Ok(texts)) => Ok(texts.clone()),
-            Some(Err(error)) => Err(io::Error::new(error.kind(), error.to_string())),
+            Some(Err(error)) => Err(match error.raw_os_error() {
+                Some(number) => io::Error::from_raw_os_error(number),
+                None => io::Error::new(error.kind(), error.to_string()),
+            }),
             None => Err(io::ErrorKind::NotFound.into()),
         }
     }
@@ -123,14 +128,26 @@ impl Config {
     }
 }
 
-/// Reports what is wrong with the rules. They name outputs, so they are not judged while an output has no sound name.
-pub(super) fn check(config: &Config, sections: &mut Sections<'_>) {
+/// Whether a key is one of a rule that stands in a file.
+fn in_file(config: &Config, key: &str) -> bool {
+    let number = key.strip_prefix("rules[").and_then(|rest| rest.split_once(']')).and_then(|(n, _)| n.parse().ok());
+    let rule = number.and_then(|n: usize| config.filter.rules.get(n));
+    rule.is_some_and(|rule| [&rule.file, &rule.parameters, &rule.query_list].iter().any(|path| path.is_some()))
+}
+
+/// Reports what is wrong with the rules. They name outputs, so they are not judged while an output has no sound name. Where no file
+/// may be read, those that stand in files are left out.
+pub(super) fn check(config: &Config, may_read: bool, sections: &mut Sections<'_>) {
     let is_named = |n| sections.is_sound(&format!("outputs[{n}].name"));
     if !(0..config.outputs.len()).all(is_named) {
         return;
     }
-    for problem in config.rules(&Texts::of(config), &Managed::default()).err().unwrap_or_default() {
-        if let Place::Key(key) = problem.place {
+    let texts = if may_read { Texts::of(config) } else { Texts::default() };
+    let is_judged = |key: &str| may_read || !in_file(config, key);
+    for problem in config.rules(&texts, &Managed::default()).err().unwrap_or_default() {
+        if let Place::Key(key) = problem.place
+            && is_judged(&key)
+        {
             sections.wrong(format!("filter.{key}"), problem.message);
         }
     }

@@ -37,6 +37,8 @@ pub(super) enum Text {
     Plain,
     Size,
     Span,
+    /// A span of time, or `0 s`.
+    SpanOrZero,
     Secret,
     /// Of a file that is read with the configuration.
     FileToRead,
@@ -182,6 +184,7 @@ fn text(schema: &Map<String, Value>) -> Text {
     match schema.get("format").and_then(Value::as_str) {
         Some("size") => Text::Size,
         Some("span") => Text::Span,
+        Some("span or zero") => Text::SpanOrZero,
         Some("secret") => Text::Secret,
         Some("file-to-read") => Text::FileToRead,
         Some("place-to-keep") => Text::PlaceToKeep,

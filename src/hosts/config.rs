@@ -18,7 +18,7 @@ pub struct Config {
     /// Most computers and clients that are remembered, from 1 to 1000000; each takes about 1 KiB of memory. Where there are more,
     /// the least recent of the client that has most are forgotten, and counted. Default 10000.
     pub max: usize,
-    /// After so long without an event a computer that is in no group is silent. Default `"24 h"`.
+    /// After so long without an event a computer that is in no group is silent. Default `"1 d"`.
     pub silent_after: Span,
     /// After so long without an event a computer is forgotten, since it hardly comes back. Default `"30 d"`.
     pub forget_after: Span,
@@ -35,6 +35,7 @@ pub struct Group {
     /// Their names, with `*` for any part; without a dot a name may be the first part of the computer's.
     pub computers: Vec<String>,
     /// After so long without an event one of them is silent, such as `"15 min"`.
+    #[schemars(extend("examples" = ["15 min"]))]
     pub silent_after: Span,
     /// They send every record of each channel that they send, so that a record id that never comes is a loss. Most agents choose
     /// among records by a query, and their record ids have gaps that mean nothing. Default false.

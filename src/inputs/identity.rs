@@ -18,9 +18,23 @@ pub struct Config {
 }
 
 impl Config {
-    /// What is configured of clients and yet does nothing. `others` are the bound clients of protocols.
-    pub(super) fn warning(&self, auth: &auth::Config, entra: &entra::Config, others: &[String]) -> Option<String> {
+    /// What is configured of clients and yet does nothing, with its key. `others` are the bound clients of protocols.
+    pub(super) fn warning(
+        &self,
+        auth: &auth::Config,
+        entra: &entra::Config,
+        others: &[String],
+    ) -> Option<(String, String)> {
         let bound = |hosts: &[String], resource_ids: &[String]| !(hosts.is_empty() && resource_ids.is_empty());
+        let first = |list: &str, n: Option<usize>| n.map(|n| format!("{list}[{n}]"));
+        let token = auth.tokens.iter().position(|token| bound(&token.hosts, &token.resource_ids));
+        let named = auth.client_certificates.iter().position(|named| bound(&named.hosts, &named.resource_ids));
+        let client = entra.clients.iter().position(|client| bound(&client.hosts, &client.resource_ids));
+        let key = first("auth.tokens", token)
+            .or_else(|| first("auth.client_certificates", named))
+            .or_else(|| first("entra.clients", client))
+            .or_else(|| (!others.is_empty()).then(|| "identity.policy".to_owned()))
+            .filter(|_| self.policy == IdentityPolicy::Off)?;
         let tokens = auth.tokens.iter().filter(|token| bound(&token.hosts, &token.resource_ids));
         let certificates = auth.client_certificates.iter().filter(|named| bound(&named.hosts, &named.resource_ids));
         let clients = entra.clients.iter().filter(|client| bound(&client.hosts, &client.resource_ids));
@@ -30,13 +44,12 @@ impl Config {
             .chain(others)
             .map(|name| format!("{name:?}"))
             .collect();
-        (self.policy == IdentityPolicy::Off && !names.is_empty()).then(|| {
-            format!(
-                "hosts and resource_ids of {} do nothing while identity.policy is \"off\": any client may send events of any \
-                 computer; set identity.policy to \"enforce\", or to \"tag\" to see first what would be refused",
-                names.join(", ")
-            )
-        })
+        let told = format!(
+            "hosts and resource_ids of {} do nothing while identity.policy is \"off\": any client may send events of any \
+             computer; set identity.policy to \"enforce\", or to \"tag\" to see first what would be refused",
+            names.join(", ")
+        );
+        Some((key, told))
     }
 
     /// What cannot work, with the key and what would be right.
@@ -58,7 +71,8 @@ mod tests {
     use crate::inputs;
 
     fn warnings(text: &str) -> Vec<String> {
-        toml::from_str::<inputs::Config>(text).expect("it can be read").warnings()
+        let told = toml::from_str::<inputs::Config>(text).expect("it can be read").warnings();
+        told.into_iter().map(|(key, warning)| format!("{key}: {warning}")).collect()
     }
 
     #[test]
@@ -70,6 +84,7 @@ mod tests {
         for bound in [&token(", hosts = [\"web01\"]"), &token(", resource_ids = [\"/x\"]"), certificate, workspace] {
             let found = warnings(bound);
             assert!(found.len() == 1 && found[0].contains("do nothing while identity.policy"), "{bound}: {found:?}");
+            assert!(found[0].starts_with("auth.") && found[0].contains("[0]: "), "the place is named: {found:?}");
             for policy in ["tag", "enforce"] {
                 let found = warnings(&format!("{bound}\nidentity.policy = \"{policy}\""));
                 assert_eq!(found, Vec::<String>::new(), "{bound} {policy}");

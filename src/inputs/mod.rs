@@ -107,8 +107,8 @@ impl Config {
             "tls.mode is \"off\" on an address that other machines reach, where tokens could be read on the wire; \
              remove it, listen on a loopback address, or set tls.allow_plain_http = true",
         );
-        for (key, other) in self.tls.half_given() {
-            check(true, &format!("{key} and {other} are given together or not at all"));
+        for (key, needs) in self.tls.half_given() {
+            check(true, &format!("{key} {needs}"));
         }
         check(tls_off && self.tls.client_ca.is_some(), "tls.client_ca needs TLS; remove it or tls.mode = \"off\"");
         check(
@@ -139,7 +139,7 @@ impl Config {
     }
 
     /// What works, and is yet hardly meant.
-    pub fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<(String, String)> {
         self.identity.warning(&self.auth, &self.entra, &self.protocols.bound_clients()).into_iter().collect()
     }
 

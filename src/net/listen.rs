@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dashmap::DashMap;
 use tokio::net::TcpListener;
 
+use crate::faults::spoken;
+
 const BACKLOG: i32 = 1024;
 
 /// Binds and listens; a restart does not have to wait for old connections to be forgotten. Call it inside a runtime.
@@ -15,9 +17,18 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.bind(&address.into()).and_then(|()| socket.listen(BACKLOG)).map_err(with_remedy)?;
     TcpListener::from_std(socket.into())
+}
+
+fn with_remedy(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let told = format!("{}; see who listens there (ss -ltnp), or choose another port", spoken(&error));
+            io::Error::new(error.kind(), told)
+        }
+        _ => error,
+    }
 }
 
 /// Why nobody could listen there. An address that is in use is none of it: whoever uses it may be the gateway that this is asked
@@ -34,7 +45,8 @@ pub fn fault(address: SocketAddr) -> Option<String> {
             address.port()
         )),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(format!(
-            "cannot be had by this user ({error}); choose a port above 1023, or give the process CAP_NET_BIND_SERVICE"
+            "cannot be had by this user ({}); choose a port above 1023, or give the process CAP_NET_BIND_SERVICE",
+            spoken(&error)
         )),
         _ => None,
     }
@@ -141,6 +153,14 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
         assert_eq!(fault(&taken.local_addr().expect("an address").to_string()), None);
         assert_eq!(fault("127.0.0.1:0"), None);
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_told_with_what_to_do() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+        let error = bind(taken.local_addr().expect("an address")).expect_err("it is taken");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        assert!(error.to_string().contains("ss -ltnp") && !error.to_string().contains("os error"), "{error}");
     }
 
     #[test]

@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject as _;
-use x509_parser::prelude::{ASN1Time, CertificateRevocationList, FromDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+use x509_parser::prelude::{ASN1Time, CertificateRevocationList, FromDer, X509Certificate};
 
-use super::tls_files::read;
+use super::tls_files::{date, read};
 use super::tls_server::TlsError;
 
 /// The number of the extension that makes a list one of changes only.
@@ -31,20 +31,17 @@ pub(super) fn lists(files: &[PathBuf]) -> Result<Vec<CertificateRevocationListDe
     Ok(found.into_iter().map(|(_, list)| list).collect())
 }
 
-/// What is to be said about lists that are past their time, or about files that cannot be read.
-pub(super) fn warning(files: &[PathBuf]) -> Option<String> {
-    let lists = match lists(files) {
-        Ok(lists) => lists,
-        Err(error) => return Some(error.to_string()),
-    };
+/// What is to be said about a file whose list is past its time.
+pub(super) fn out_of_time(file: &Path) -> Option<String> {
     let now = ASN1Time::now();
-    lists.iter().find_map(|list| {
+    lists_of(file).ok()?.iter().find_map(|list| {
         let (_, list) = CertificateRevocationList::from_der(list).ok()?;
         let until = list.next_update().filter(|until| *until < now)?;
         Some(format!(
-            "the revocation list of {} in tls.client_crl was good until {until}: no certificate of that authority is taken; \
-             put its current list in the place of this one",
-            list.issuer()
+            "the revocation list of {} in tls.client_crl expired on {}: no certificate of that authority is taken; put its \
+             current list in the place of this one",
+            list.issuer(),
+            date(until)
         ))
     })
 }
@@ -59,6 +56,26 @@ pub(super) fn next_update(files: &[PathBuf]) -> Option<i64> {
         ends.entry(list.issuer().as_raw().to_owned()).or_insert(end);
     }
     ends.into_values().flatten().min()
+}
+
+/// What is to be said about authorities of which there is no list, where there are lists of others.
+pub(super) fn unlisted(files: &[PathBuf], authorities: &[CertificateDer<'_>]) -> Vec<String> {
+    let Ok(lists) = lists(files) else { return Vec::new() };
+    let parsed = |list| CertificateRevocationList::from_der(list).ok().map(|(_, list)| list);
+    let issuers: Vec<Vec<u8>> =
+        lists.iter().filter_map(|list| parsed(list)).map(|list| list.issuer().as_raw().to_vec()).collect();
+    let told = |authority: &CertificateDer<'_>| {
+        let (_, authority) = X509Certificate::from_der(authority).ok()?;
+        let is_listed = issuers.iter().any(|issuer| issuer == authority.subject().as_raw());
+        (!is_listed).then(|| {
+            format!(
+                "tls.client_crl has no list of {}, so none of its certificates is taken; add its list, or take it out of \
+                 tls.client_ca",
+                authority.subject()
+            )
+        })
+    };
+    if lists.is_empty() { Vec::new() } else { authorities.iter().filter_map(told).collect() }
 }
 
 fn lists_of(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {

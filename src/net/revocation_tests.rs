@@ -156,8 +156,14 @@ async fn a_list_that_is_missing_or_past_its_time_lets_nobody_in() {
     let tls = bench.load(std::slice::from_ref(&old)).expect("an old list does not stop the gateway");
     assert_eq!(bench.greet(&tls, Some((&bench.plant, 8))).await, Err(HandshakeFault::RevocationListExpired));
     assert_eq!(bench.greet(&tls, Some((&bench.office, 8))).await, Err(HandshakeFault::RevocationListMissing));
-    let warning = bench.listener(std::slice::from_ref(&old)).warning().expect("it is told before");
-    assert!(warning.contains("CN=plant") && warning.contains("tls.client_crl"), "{warning}");
+    let warnings = bench.listener(std::slice::from_ref(&old)).warnings();
+    let (key, warning) = warnings.first().expect("it is told before");
+    assert!(
+        key == "client_crl[0]" && warning.contains("CN=plant") && warning.contains("expired on 20"),
+        "{warnings:?}"
+    );
+    let (key, warning) = warnings.last().expect("it is told before");
+    assert!(key == "client_crl" && warning.contains("no list of") && warning.contains("CN=office"), "{warnings:?}");
     let new = bench.write("new.crl", bench.plant.list(&[7], 1).der());
     let office = bench.write("office.crl", bench.office.list(&[], 1).pem().expect("PEM").as_bytes());
     let lists = [old, new, office];
@@ -165,7 +171,7 @@ async fn a_list_that_is_missing_or_past_its_time_lets_nobody_in() {
     assert_eq!(bench.greet(&tls, Some((&bench.plant, 8))).await, Ok(()), "of several the newest counts");
     assert_eq!(bench.greet(&tls, Some((&bench.plant, 7))).await, Err(HandshakeFault::ClientRevoked));
     assert_eq!(bench.greet(&tls, Some((&bench.office, 7))).await, Ok(()));
-    assert_eq!(bench.listener(&lists[1..]).warning(), None);
+    assert_eq!(bench.listener(&lists[1..]).warnings(), []);
 }
 
 #[tokio::test]
@@ -198,7 +204,10 @@ fn a_file_that_holds_no_revocation_list_is_named_with_what_it_is() {
     let missing = bench.load(&["/nowhere/x.crl".into()]).expect_err("no file").to_string();
     assert!(missing.contains("/nowhere/x.crl"), "{missing}");
     let without = Config { client_crl: vec!["x".into()], ..Config::default() };
-    assert_eq!(without.half_given().collect::<Vec<_>>(), [("tls.client_crl", "tls.client_ca")]);
+    assert_eq!(
+        without.half_given().collect::<Vec<_>>(),
+        [("tls.client_crl", "needs tls.client_ca, whose lists these are")]
+    );
 }
 
 #[test]

@@ -107,7 +107,7 @@ async fn each_client_gets_the_certificate_that_it_can_use() {
         assert_eq!(certificates.shown(&both, &Client::windows_2012_r2()).await, Ok("ecdsa"), "{first} first");
         assert_eq!(certificates.shown(&both, &Client::appliance()).await, Ok("rsa"), "{first} first");
         assert_eq!(certificates.shown(&both, &Client::of_today()).await, Ok("ecdsa"), "{first} first");
-        assert_eq!(both.warning(), None);
+        assert_eq!(both.warnings(), []);
     }
 }
 
@@ -119,8 +119,9 @@ async fn a_client_without_a_common_cipher_is_known_as_such_and_the_remedy_is_tol
     assert_eq!(certificates.shown(&rsa, &old).await, Err(HandshakeFault::NoCommonCipher));
     assert_eq!(certificates.shown(&rsa, &Client::of_today()).await, Ok("rsa"));
     assert_eq!(certificates.shown(&ecdsa, &old).await, Ok("ecdsa"));
-    assert!(rsa.warning().is_some_and(|text| text.contains("2012 R2") && text.contains("second_certificate")));
-    assert_eq!(ecdsa.warning(), None);
+    let (key, text) = rsa.warnings().pop().expect("it is told");
+    assert!(key == "certificate" && text.contains("2012 R2") && text.contains("second_certificate"), "{text}");
+    assert_eq!(ecdsa.warnings(), []);
     // The certificate that a listener makes for itself.
     let own = Config::default();
     assert_eq!(
@@ -151,10 +152,16 @@ fn a_second_certificate_needs_its_key_and_a_first() {
     let mut listener = certificates.listener("rsa", Some("ecdsa"));
     assert_eq!(listener.half_given().count(), 0);
     listener.second_key = None;
-    assert_eq!(listener.half_given().collect::<Vec<_>>(), [("tls.second_certificate", "tls.second_key")]);
+    assert_eq!(
+        listener.half_given().collect::<Vec<_>>(),
+        [("tls.second_certificate", "needs tls.second_key beside it")]
+    );
     listener = certificates.listener("rsa", Some("ecdsa"));
     (listener.certificate, listener.key) = (None, None);
-    assert_eq!(listener.half_given().collect::<Vec<_>>(), [("tls.second_certificate", "tls.certificate")]);
+    assert_eq!(
+        listener.half_given().collect::<Vec<_>>(),
+        [("tls.second_certificate", "needs tls.certificate beside it")]
+    );
     listener = certificates.listener("rsa", Some("ecdsa"));
     listener.second_key.clone_from(&listener.key);
     let error = ServerTls::load(&listener, certificates.folder.path(), HTTP).expect_err("not its key");

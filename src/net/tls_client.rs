@@ -6,11 +6,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
+use super::tls_files::certificates;
 use super::tls_named::Named;
+use super::tls_server::TlsError;
 
 /// Where the trusted certificate authorities come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,19 +27,16 @@ pub enum Trust {
 /// Why the trusted certificate authorities could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// The file cannot be read or is not PEM.
+    /// The file cannot be read, or holds no certificate in PEM form.
+    #[error(transparent)]
+    File(#[from] TlsError),
+    /// What the file holds cannot be believed.
     #[error("cannot read certificates from {path}: {reason}")]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
-    },
-    /// There is no certificate in the file.
-    #[error("{path} holds no certificate; it must hold at least one PEM block \"BEGIN CERTIFICATE\"")]
-    Empty {
-        /// The file.
-        path: PathBuf,
     },
     /// The system has no usable certificate store.
     #[error("the system has no trusted certificates ({reason}); install them (ca-certificates) or set ca_file")]
@@ -61,22 +58,13 @@ pub fn client_config(trust: &Trust) -> Result<ClientConfig, TrustError> {
         Trust::Nobody => builder.with_root_certificates(RootCertStore::empty()),
         Trust::System => builder.with_root_certificates(system_roots()?),
         Trust::File(path) => {
-            let certificates = read_pem(path)?;
-            if certificates.is_empty() {
-                return Err(TrustError::Empty { path: path.clone() });
-            }
+            let certificates = certificates(path)?;
             let unreadable = |reason| TrustError::Unreadable { path: path.clone(), reason };
             let named = Named::new(certificates, provider).map_err(unreadable)?;
             builder.dangerous().with_custom_certificate_verifier(Arc::new(named))
         }
     };
     Ok(builder.with_no_client_auth())
-}
-
-fn read_pem(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TrustError> {
-    CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(|error| TrustError::Unreadable { path: path.clone(), reason: error.to_string() })
 }
 
 /// The system's trusted certificate authorities. Reads files; call it at start-up, not while serving.
@@ -100,10 +88,13 @@ mod tests {
     fn a_ca_file_must_hold_a_certificate() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ca.pem");
-        assert!(matches!(client_config(&Trust::File(path.clone())), Err(TrustError::Unreadable { .. })));
+        let told = || client_config(&Trust::File(path.clone())).expect_err("it is wrong").to_string();
+        assert!(told().contains("is not there"), "{}", told());
         std::fs::write(&path, "no PEM at all\n").unwrap();
-        assert!(matches!(client_config(&Trust::File(path.clone())), Err(TrustError::Empty { .. })));
+        assert!(told().contains("must hold a certificate"), "{}", told());
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(&path, made.cert.der()).unwrap();
+        assert!(told().contains("openssl x509 -inform der"), "{}", told());
         std::fs::write(&path, made.cert.pem()).unwrap();
         assert!(client_config(&Trust::File(path)).is_ok());
     }

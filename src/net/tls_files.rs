@@ -82,19 +82,24 @@ pub(super) fn out_of_time(path: &Path) -> Option<String> {
     let now = ASN1Time::now().timestamp();
     let shown = path.display();
     if now > validity.not_after.timestamp() {
-        return Some(format!("{shown} ended on {}, and clients refuse it; renew it", validity.not_after));
+        return Some(format!("{shown} expired on {}, and clients refuse it; renew it", date(validity.not_after)));
     }
     let begins = now < validity.not_before.timestamp();
     begins.then(|| {
         format!(
             "{shown} is good from {} on, and clients refuse it until then; is the clock right?",
-            validity.not_before
+            date(validity.not_before)
         )
     })
 }
 
+/// A day, as people write it.
+pub(super) fn date(time: ASN1Time) -> String {
+    time.to_datetime().date().to_string()
+}
+
 /// What a file holds in the place of what it should.
-fn without(what: &str, bytes: &[u8], from_der: &str) -> String {
+pub(super) fn without(what: &str, bytes: &[u8], from_der: &str) -> String {
     let labels: Vec<&str> = std::str::from_utf8(bytes).unwrap_or_default().lines().filter_map(label).collect();
     match (bytes, labels.as_slice()) {
         ([], _) => format!("is empty; it must hold a {what} in PEM form"),
@@ -117,5 +122,5 @@ fn wrong(path: &Path, reason: String) -> TlsError {
 
 /// Reads a file that a listener names.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(path).map_err(|source| TlsError::File { path: path.to_owned(), source })
+    fs::read(path).map_err(|source| TlsError::Unread { path: path.to_owned(), source })
 }

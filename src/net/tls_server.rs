@@ -20,7 +20,7 @@ use super::own_certificate;
 use super::revocation;
 use super::tls_choice::{Choice, FOR_OLD_WINDOWS, is_rsa};
 use super::tls_files::{certificates, certified_key, out_of_time, private_key};
-use crate::faults::Fault;
+use crate::faults::{Fault, unread};
 use crate::values::FileToRead;
 
 /// TLS of one listener.
@@ -60,17 +60,23 @@ pub struct Config {
 }
 
 impl Config {
-    /// Keys of which one is given without the other that it needs, and that other.
+    /// Keys that are given without the other that they need, and what they need.
     pub fn half_given(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         let given = [&self.certificate, &self.key, &self.second_certificate, &self.second_key].map(Option::is_some);
         let [certificate, key, second, second_key] = given;
         let halves = [
-            (certificate != key, "tls.certificate", "tls.key"),
-            (second != second_key, "tls.second_certificate", "tls.second_key"),
-            (second && !certificate, "tls.second_certificate", "tls.certificate"),
-            (!self.client_crl.is_empty() && self.client_ca.is_none(), "tls.client_crl", "tls.client_ca"),
+            (certificate && !key, "tls.certificate", "needs tls.key beside it"),
+            (key && !certificate, "tls.key", "needs tls.certificate beside it"),
+            (second && !second_key, "tls.second_certificate", "needs tls.second_key beside it"),
+            (second_key && !second, "tls.second_key", "needs tls.second_certificate beside it"),
+            (second && second_key && !certificate, "tls.second_certificate", "needs tls.certificate beside it"),
+            (
+                !self.client_crl.is_empty() && self.client_ca.is_none(),
+                "tls.client_crl",
+                "needs tls.client_ca, whose lists these are",
+            ),
         ];
-        halves.into_iter().filter(|(wrong, ..)| *wrong).map(|(_, key, other)| (key, other))
+        halves.into_iter().filter(|(wrong, ..)| *wrong).map(|(_, key, needs)| (key, needs))
     }
 
     /// Everything that is wrong with the files that it names. Makes nothing.
@@ -79,41 +85,59 @@ impl Config {
             return Vec::new();
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut errors: Vec<TlsError> = Vec::new();
+        let stops = |key: &str, error: &TlsError| Fault::stops(key, error.to_string());
         let mut found = Vec::new();
-        for (certificate, key) in self.pairs() {
-            let each = [certificates(certificate).err(), private_key(key).err()];
-            let both = || certified_key(certificate, key, &provider).err();
-            errors.extend(if each.iter().all(Option::is_none) { [both(), None] } else { each }.into_iter().flatten());
-            found.extend(out_of_time(certificate).map(|reason| Fault::fails(self.key_of(certificate), reason)));
+        for (certificate, key) in [("certificate", "key"), ("second_certificate", "second_key")] {
+            // Each is judged alone first, so that what is wrong with one hides nothing of the other.
+            let [of_certificate, of_key] = [self.file(certificate), self.file(key)];
+            let chain = of_certificate.and_then(|path| certificates(path).err());
+            let private = of_key.and_then(|path| private_key(path).err());
+            if let (Some(of_certificate), Some(of_key), None, None) = (of_certificate, of_key, &chain, &private)
+                && let Err(error) = certified_key(of_certificate, of_key, &provider)
+            {
+                let blamed = if error.path() == Some(of_certificate) { certificate } else { key };
+                found.push(stops(blamed, &error));
+            }
+            found.extend(chain.iter().map(|error| stops(certificate, error)));
+            found.extend(private.iter().map(|error| stops(key, error)));
+            let ended = of_certificate.and_then(out_of_time);
+            found.extend(ended.map(|reason| Fault::fails(certificate, reason)));
         }
-        let authorities = self.client_ca.as_ref().map(|path| client_verifier(path, self, provider));
-        errors.extend(authorities.and_then(Result::err));
-        let faulty =
-            |error: TlsError| Fault::stops(error.path().map_or("", |path| self.key_of(path)), error.to_string());
-        found.extend(errors.into_iter().map(faulty));
-        found.extend(self.warning().map(|warning| Fault::warns("certificate", warning)));
+        found.extend(self.client_faults(provider));
+        found.extend(self.warnings().into_iter().map(|(key, warning)| Fault::warns(key, warning)));
         found
+    }
+
+    /// What is wrong with the authorities of clients, and with their lists.
+    fn client_faults(&self, provider: Arc<rustls::crypto::CryptoProvider>) -> Vec<Fault> {
+        let mut found = Vec::new();
+        for (n, list) in self.client_crl.iter().enumerate() {
+            let error = revocation::lists(std::slice::from_ref(list)).err();
+            found.extend(error.map(|error| Fault::stops(format!("client_crl[{n}]"), error.to_string())));
+        }
+        let Some(authorities) = &self.client_ca else { return found };
+        let error = match certificates(authorities) {
+            Ok(_) if found.is_empty() => client_verifier(authorities, self, provider).err(),
+            judged => judged.err(),
+        };
+        found.extend(error.map(|error| Fault::stops("client_ca", error.to_string())));
+        found
+    }
+
+    /// The file that a key names.
+    fn file(&self, key: &str) -> Option<&Path> {
+        let named = match key {
+            "certificate" => &self.certificate,
+            "key" => &self.key,
+            "second_certificate" => &self.second_certificate,
+            _ => &self.second_key,
+        };
+        named.as_deref()
     }
 
     fn pairs(&self) -> impl Iterator<Item = (&Path, &Path)> {
         let pairs = [(&self.certificate, &self.key), (&self.second_certificate, &self.second_key)];
         pairs.into_iter().filter_map(|(certificate, key)| Some((certificate.as_deref()?, key.as_deref()?)))
-    }
-
-    /// The key that names a file.
-    fn key_of(&self, path: &Path) -> &'static str {
-        let named = [
-            ("certificate", &self.certificate),
-            ("key", &self.key),
-            ("second_certificate", &self.second_certificate),
-            ("second_key", &self.second_key),
-            ("client_ca", &self.client_ca),
-        ];
-        if self.client_crl.iter().any(|list| list == path) {
-            return "client_crl";
-        }
-        named.into_iter().find(|(_, named)| named.as_deref() == Some(path)).map_or("", |(key, _)| key)
     }
 
     /// The files with the certificates that it shows: those that are named, or the one that is made in the state folder.
@@ -123,15 +147,23 @@ impl Config {
         if named.is_empty() { vec![own_certificate::path_in(&state_dir.join("tls"))] } else { named }
     }
 
-    /// What works and yet keeps some clients out. Reads the certificates that are named.
-    pub fn warning(&self) -> Option<String> {
+    /// What works and yet keeps some clients out, each with its key. Reads the certificates that are named.
+    pub fn warnings(&self) -> Vec<(String, String)> {
+        if self.mode == Mode::Off {
+            return Vec::new();
+        }
         let named = [&self.certificate, &self.second_certificate].into_iter().flatten();
         let rsa: Vec<bool> = named.filter_map(|path| is_rsa(path)).collect();
-        let only_rsa = self.mode == Mode::On && !rsa.is_empty() && rsa.iter().all(|is_rsa| *is_rsa);
+        let only_rsa = !rsa.is_empty() && rsa.iter().all(|is_rsa| *is_rsa);
         let of_keys = only_rsa.then(|| format!("the certificate has an RSA key; {FOR_OLD_WINDOWS}"));
-        let of_lists = if self.mode == Mode::On { revocation::warning(&self.client_crl) } else { None };
-        let told: Vec<String> = [of_keys, of_lists].into_iter().flatten().collect();
-        (!told.is_empty()).then(|| told.join("; "))
+        let mut told: Vec<_> = of_keys.map(|warning| ("certificate".to_owned(), warning)).into_iter().collect();
+        for (n, list) in self.client_crl.iter().enumerate() {
+            told.extend(revocation::out_of_time(list).map(|warning| (format!("client_crl[{n}]"), warning)));
+        }
+        let authorities = self.client_ca.as_deref().and_then(|path| certificates(path).ok()).unwrap_or_default();
+        let unlisted = revocation::unlisted(&self.client_crl, &authorities);
+        told.extend(unlisted.into_iter().map(|warning| ("client_crl".to_owned(), warning)));
+        told
     }
 }
 
@@ -160,7 +192,15 @@ pub enum ClientCertificates {
 /// Why a listener's TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read or written.
+    /// A file cannot be read.
+    #[error("{} {}", path.display(), unread(source))]
+    Unread {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file cannot be written.
     #[error("{}: {source}", path.display())]
     File {
         /// Which file.
@@ -185,7 +225,7 @@ impl TlsError {
     /// The file that it is about.
     pub fn path(&self) -> Option<&Path> {
         match self {
-            Self::File { path, .. } | Self::Content { path, .. } => Some(path),
+            Self::Unread { path, .. } | Self::File { path, .. } | Self::Content { path, .. } => Some(path),
             Self::Mismatch(_) => None,
         }
     }
@@ -238,8 +278,8 @@ pub fn certificate_names(der: &[u8]) -> Vec<String> {
 }
 
 fn build(config: &Config, state_dir: &Path) -> Result<ServerConfig, TlsError> {
-    if let Some((key, other)) = config.half_given().next() {
-        return Err(TlsError::Mismatch(format!("{key} and {other} must be given together")));
+    if let Some((key, needs)) = config.half_given().next() {
+        return Err(TlsError::Mismatch(format!("{key} {needs}")));
     }
     let mut pairs: Vec<_> = config.pairs().map(|(certificate, key)| (certificate.to_owned(), key.to_owned())).collect();
     if pairs.is_empty() {

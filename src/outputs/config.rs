@@ -179,7 +179,12 @@ impl Problems {
         for (at, endpoint) in endpoints.iter().enumerate() {
             let key = |field: &str| format!("endpoints[{at}].{field}");
             self.check(&key("url"), endpoint.uri().is_some(), || {
-                format!("{:?} must be an http or https URL without query and user name", endpoint.url)
+                let hint = if endpoint.url.is_empty() || endpoint.url.contains("://") {
+                    String::new()
+                } else {
+                    format!("; write \"https://{}\"", endpoint.url)
+                };
+                format!("{:?} must be an http or https URL without query and user name{hint}", endpoint.url)
             });
             let name = endpoint.shown_name();
             self.check(&key("name"), name.is_empty() || names.insert(name.clone()), || {

@@ -7,11 +7,11 @@
 //! What they share: [`row`] turns an event into a row, [`body`] rows into a body, [`sender`] posts it, [`outcome`] says
 //! what the answer means. All pass one suite, `conformance`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::faults::{self, Fault};
-use crate::net::tls_client::TrustError;
+use crate::net::tls_client::{Trust, TrustError, client_config};
 
 mod body;
 pub mod config;
@@ -78,16 +78,30 @@ impl BuildError {
 
 /// Everything that is wrong with the files that an output names, for a gateway that keeps its state in `state_dir`. Makes nothing.
 pub fn faults(config: &Config, state_dir: &Path) -> Vec<Fault> {
+    // What cannot be built at all was told as a problem; it hides nothing of the files.
+    let is_whole = config.problems().is_empty();
     match config {
-        // What cannot be built at all was told as a problem.
-        config if !config.problems().is_empty() => Vec::new(),
-        Config::Workspace(config) => workspace::faults(config).into_iter().map(BuildError::fault).collect(),
-        Config::Http(_) => build(config, &Shared::new(state_dir)).err().map(BuildError::fault).into_iter().collect(),
+        Config::Workspace(config) if is_whole => workspace::faults(config).into_iter().map(BuildError::fault).collect(),
+        Config::Workspace(config) => of_trust(config.ca_file.as_ref()),
+        Config::Http(config) => of_trust(config.ca_file.as_ref()),
+        Config::File(_) if !is_whole => Vec::new(),
         Config::File(config) => {
             let reason = faults::in_folder(&config.directory(state_dir));
             reason.map(|reason| Fault::stops("directory", reason)).into_iter().collect()
         }
     }
+}
+
+/// What is wrong with the trusted authorities of a file.
+fn of_trust(ca_file: Option<&PathBuf>) -> Vec<Fault> {
+    let trust = ca_file.map(|path| Trust::File(path.clone()));
+    let error = trust.and_then(|trust| client_config(&trust).err());
+    error.map(|error| Fault::stops("ca_file", error.to_string())).into_iter().collect()
+}
+
+/// Whether an output writes below this folder.
+pub fn lies_in(config: &Config, state_dir: &Path) -> bool {
+    matches!(config, Config::File(config) if config.directory(state_dir).starts_with(state_dir))
 }
 
 /// The output that `config` describes, with what it shares with others.

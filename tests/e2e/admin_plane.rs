@@ -76,11 +76,19 @@ async fn the_whole_plane_in_tls_is_open_to_own_commands_and_to_who_has_the_token
     assert_eq!(ask("status", &["-u", &format!("operator:{TOKEN}")]), 200);
 
     // Without the configuration: by the certificate that is named, and by no other.
-    let named = site.gatepost(&["check", "--ready", "--admin", &url(""), "--admin-ca", ca]);
-    assert_eq!(both(&named), "ready\n");
-    assert!(!site.gatepost(&["check", "--ready", "--admin", &url("")]).status.success());
-    let plain = site.gatepost(&["check", "--ready", "--admin", &format!("http://127.0.0.1:{}", site.admin)]);
-    assert!(!plain.status.success(), "{}", both(&plain));
+    let check = |args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gatepost"));
+        command.args(["check", "--ready", "--admin"]).args(args).output().expect("the binary is there")
+    };
+    assert_eq!(both(&check(&[&url(""), "--admin-ca", ca])), "ready\n");
+    let untrusted = check(&[&url("")]);
+    assert!(!untrusted.status.success() && both(&untrusted).contains("--admin-ca"), "{}", both(&untrusted));
+    let plain = check(&[&format!("http://127.0.0.1:{}", site.admin)]);
+    assert!(!plain.status.success() && both(&plain).contains("write https://"), "{}", both(&plain));
+    // Who asks without the token is told where it stands, not shown JSON.
+    let seen = ["hosts", "seen", "--admin", &url(""), "--admin-ca", ca];
+    let seen = std::process::Command::new(env!("CARGO_BIN_EXE_gatepost")).args(seen).output().expect("the binary");
+    assert!(both(&seen).contains("needs admin.token") && both(&seen).contains("--config"), "{}", both(&seen));
 
     // Another certificate is shown from the next connection on, after a reload.
     let before = std::fs::read(ca).expect("the certificate");

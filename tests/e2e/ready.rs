@@ -26,9 +26,15 @@ async fn check_ready_tells_what_the_gateway_says() {
     // A gateway that runs is judged by itself, not by a file that it would refuse.
     let config = site.config().to_owned();
     site.configure("nonsense = true");
-    let with_broken_file = site.gatepost(&["check", "--ready", "--admin", &admin]);
+    let mut with_broken_file = Command::new(env!("CARGO_BIN_EXE_gatepost"));
+    with_broken_file.args(["check", "--ready", "--admin", &admin]).env("GATEPOST_CONFIG", site.config_path());
+    let with_broken_file = with_broken_file.output().expect("the binary is there");
     assert!(with_broken_file.status.success(), "{}", both(&with_broken_file));
     site.configure(&config);
+    // A file that would be read for nothing is not taken in silence.
+    let both_given = site.gatepost(&["check", "--ready", "--admin", &admin]);
+    assert_eq!(both_given.status.code(), Some(2), "{}", both(&both_given));
+    assert!(both(&both_given).contains("either --config or --admin"), "{}", both(&both_given));
 
     let drained = curl(&["-X", "POST", &format!("{admin}/drain")], b"").unwrap();
     assert_eq!(drained.status, 200, "{drained:?}");

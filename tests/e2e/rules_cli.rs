@@ -102,7 +102,7 @@ fn check_tells_sound_rules_from_wrong_ones() {
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].starts_with("wrong.json: properties.dataSources.windowsEventLogs[0].xPathQueries[0]: error: "));
     assert!(lines[0].contains("expected a value to compare with"), "{text}");
-    assert!(lines[1].starts_with("missing.json: error: cannot be read"), "{text}");
+    assert!(lines[1].starts_with("missing.json: error: is not there"), "{text}");
     assert_eq!(lines[2], "not usable");
 
     let (code, text) = gatepost(&desk, &["rules", "check", "--json", "wrong.json"]);
@@ -122,7 +122,13 @@ fn check_tells_sound_rules_from_wrong_ones() {
     // A rule of the configuration that is wrong is found without naming its file.
     put(desk.path(), "logons.json", &rule("Security!*[System[EventID=]]"));
     let (code, text) = gatepost(&desk, &["rules", "check"]);
-    assert!(code != 0 && text.contains("filter.rules[0].file") && text.contains("logons.json"), "{code} {text}");
+    assert!(code == 78 && text.contains("filter.rules[0].file") && text.contains("logons.json"), "{code} {text}");
+    for args in [["rules", "check"], ["hosts", "seen"], ["send", "logons.json"]] {
+        let (code, text) = gatepost(&desk, &[&args[..], &["--json"]].concat());
+        let told: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{args:?}: {error}: {text}"));
+        assert_eq!((code, &told["ok"]), (78, &Value::Bool(false)), "{args:?}: {text}");
+        assert_eq!(told["problems"][0]["key"], "filter.rules[0].file", "{args:?}: {text}");
+    }
 }
 
 #[test]

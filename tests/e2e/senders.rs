@@ -31,6 +31,8 @@ fn names(list: &[Value]) -> Vec<&str> {
 #[tokio::test]
 async fn who_sends_is_known_over_a_restart_and_who_stops_is_told() {
     let site = Site::new("", GROUPS);
+    let unasked = site.gatepost(&["hosts", "silent"]);
+    assert_eq!(unasked.status.code(), Some(2), "nobody knows who is silent: {}", both(&unasked));
     let running = site.start().await;
     assert_eq!(both(&site.gatepost(&["hosts", "seen"])), "nobody has sent anything yet\n");
     let client = site.client();
@@ -52,6 +54,7 @@ async fn who_sends_is_known_over_a_restart_and_who_stops_is_told() {
     assert_eq!(nameless["refused_uploads"], 1);
 
     until_silent(&site, "1").await;
+    assert_eq!(both(&site.gatepost(&["hosts", "seen", "zzz"])), "nobody matches \"zzz\"\n");
     let silent = site.gatepost(&["hosts", "silent"]);
     assert!(silent.status.code() == Some(1) && both(&silent).contains("SILENT"), "{}", both(&silent));
     assert_eq!(names(&hosts(&site, &["silent"])), ["dc1"]);

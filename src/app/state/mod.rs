@@ -15,7 +15,7 @@ use crate::fs::{File as _, FileId, Fs};
 mod safety;
 mod secret;
 
-pub(super) use safety::belongs_to_another_than_root;
+pub(super) use safety::owner_beside_root;
 pub(super) use secret::Secret;
 
 const LOCK: &str = "lock";
@@ -50,7 +50,9 @@ impl StateDir {
 
     /// Why it could not be used, whether or not a gateway uses it now. Makes nothing and locks nothing.
     pub fn faults(path: &Path) -> Vec<String> {
-        faults::in_folder(path).into_iter().chain(safety::problems(path)).collect()
+        let lock = path.join(LOCK);
+        let lock = lock.is_file().then(|| faults::in_appended_file(&lock)).flatten();
+        faults::in_folder(path).into_iter().chain(safety::problems(path)).chain(lock).collect()
     }
 
     /// Whether a gateway uses this directory now.

@@ -69,9 +69,10 @@ fn foreign_owner(path: &Path, found: &Metadata) -> Option<String> {
     })
 }
 
-/// Whether this process is root's and the directory is not.
-pub(in crate::app) fn belongs_to_another_than_root(dir: &Path) -> bool {
-    geteuid().is_root() && fs::metadata(dir).is_ok_and(|found| found.uid() != 0)
+/// The user whose directory it is, where this process is root's and the directory is not.
+pub(in crate::app) fn owner_beside_root(dir: &Path) -> Option<u32> {
+    let owner = || fs::metadata(dir).ok().map(|found| found.uid());
+    if geteuid().is_root() { owner().filter(|uid| *uid != 0) } else { None }
 }
 
 fn links(folder: &Path) -> Vec<String> {

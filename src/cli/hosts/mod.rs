@@ -32,7 +32,7 @@ enum Command {
     Observed(observed::Args),
     /// List who sends events to the running gateway: the silent first, then the busiest
     Seen(senders::Args),
-    /// List computers that should have sent events by now. Exit code 1 when there are any
+    /// List computers that should have sent events by now. Exit code 1 when there are any, 2 when the gateway could not be asked
     Silent(senders::Args),
 }
 

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use serde::Serialize;
 
 use super::super::{Global, print};
 use crate::app::rules;
-use crate::config::{LoadError, Problem, rule_files};
+use crate::config::rule_files;
+use crate::faults::unread;
 use crate::filter::dcr::{self, Given, Severity};
 use crate::filter::rules::{Text, paired};
 use crate::filter::xpath::{self, QueryList};
@@ -28,6 +29,10 @@ pub(super) struct Args {
     resource_group: Option<String>,
 }
 
+fn read_parameters(path: &str) -> anyhow::Result<String> {
+    rule_files::read_text(Path::new(path)).map_err(|error| anyhow!("{path} {}", unread(&error)))
+}
+
 impl Args {
     fn given(&self) -> anyhow::Result<Given> {
         let mut given = Given::default();
@@ -35,7 +40,7 @@ impl Args {
             let path =
                 parameter.strip_prefix('@').or_else(|| Some(parameter.as_str()).filter(|text| !text.contains('=')));
             let added = match path {
-                Some(path) => given.add_file(&rule_files::read_text(Path::new(path)).with_context(|| path.to_owned())?),
+                Some(path) => given.add_file(&read_parameters(path)?),
                 None => given.add_pair(parameter),
             };
             added.map_err(|message| anyhow!("{} {message}", path.unwrap_or("--parameters")))?;
@@ -74,18 +79,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
 }
 
 fn of_configuration(global: &Global) -> anyhow::Result<(Vec<Said>, usize)> {
-    let config = match global.load() {
-        Err(LoadError::Wrong(problems)) if global.json => {
-            let said = |problem: &Problem| Said {
-                place: format!("{}:{}:{}: {}", problems.file, problem.line, problem.column, problem.key),
-                severity: Severity::Error,
-                message: problem.message.clone(),
-            };
-            return Ok((problems.problems.iter().map(said).collect(), 0));
-        }
-        loaded => loaded?,
-    };
-    let rules = rules::look(&config)?;
+    let rules = rules::look(&global.load()?)?;
     let warnings = rules.warnings().map(|(rule, warning)| Said {
         place: rule.to_owned(),
         severity: Severity::Warning,
@@ -99,7 +93,7 @@ fn of_files(files: &[PathBuf], given: &Given) -> (Vec<Said>, usize) {
     let mut rules = 0;
     for path in files {
         match rule_files::read_those(path, &["json", "xml"]) {
-            Err(error) => said.push(wrong(path, format!("cannot be read: {error}"))),
+            Err(error) => said.push(wrong(path, unread(&error))),
             Ok(texts) => {
                 let templates = paired(texts, given, |message| said.push(wrong(path, message)));
                 rules += templates.iter().map(|(text, given)| of_text(text, given, &mut said)).sum::<usize>();
@@ -115,12 +109,17 @@ fn wrong(path: &Path, message: String) -> Said {
 
 /// Adds what is to be said about one file; returns how many rules are in it.
 fn of_text(text: &Text, given: &Given, said: &mut Vec<Said>) -> usize {
+    if text.text.trim().is_empty() {
+        let message = "is empty; it must hold a data collection rule (JSON) or a structured query (XML)".to_owned();
+        said.push(Said { place: text.path.clone(), severity: Severity::Error, message });
+        return 0;
+    }
     if QueryList::is_meant(&text.text) {
         return of_query_list(text, said);
     }
     let (rules, findings) = dcr::read(&text.text, &text.stem, given);
     said.extend(findings.into_iter().map(|finding| Said {
-        place: format!("{}: {}", text.path, finding.target),
+        place: if finding.target.is_empty() { text.path.clone() } else { format!("{}: {}", text.path, finding.target) },
         severity: finding.severity,
         message: finding.message,
     }));
@@ -135,10 +134,17 @@ fn of_query_list(text: &Text, said: &mut Vec<Said>) -> usize {
             0
         }
         Ok(list) => {
-            for selector in list.queries.iter().flat_map(|query| query.selects.iter().chain(&query.suppresses)) {
+            let selectors = list.queries.iter().enumerate().flat_map(|(n, query)| {
+                let named = |what: &'static str| {
+                    move |(m, selector)| (format!("{what} {} of Query {}", m + 1, n + 1), selector)
+                };
+                let selects = query.selects.iter().enumerate().map(named("Select"));
+                selects.chain(query.suppresses.iter().enumerate().map(named("Suppress")))
+            });
+            for (place, selector) in selectors {
                 let warnings = xpath::lint(selector.channel.as_deref(), &selector.expr);
                 said.extend(warnings.into_iter().map(|warning| Said {
-                    place: format!("{}: {}", text.path, selector.text.trim()),
+                    place: format!("{}: {place} ({})", text.path, selector.text.trim()),
                     severity: Severity::Warning,
                     message: warning.message,
                 }));
@@ -166,6 +172,15 @@ mod tests {
             let (rules, said) = said(text);
             assert_eq!((rules, said.len()), (1, 1), "{said:?}");
             assert!(said[0].severity == Severity::Warning && said[0].message.contains("every channel"), "{said:?}");
+            assert_eq!(said[0].place, "x.txt: Select 1 of Query 1 (*)");
+        }
+    }
+
+    #[test]
+    fn an_empty_file_is_called_so_and_no_place_is_empty() {
+        for (text, told) in [("", "is empty"), (" \n", "is empty"), ("{}", "there is no")] {
+            let (_, said) = said(text);
+            assert!(said.len() == 1 && said[0].message.contains(told) && !said[0].place.ends_with(": "), "{said:?}");
         }
     }
 

@@ -14,7 +14,7 @@ use rustls::client::WantsClientCert;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, ConfigBuilder};
+use rustls::{CertificateError, ClientConfig, ConfigBuilder};
 
 use crate::faults::with_causes;
 use crate::net::tls_named::Named;
@@ -43,6 +43,9 @@ pub enum SendError {
     /// The request may have been sent, and no answer came.
     #[error("no answer: {0}")]
     NoAnswer(String),
+    /// Nothing that passes: another try would end alike until somebody changes something.
+    #[error("{0}")]
+    Lasting(String),
 }
 
 /// Why a client cannot be made.
@@ -135,9 +138,13 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::new(body)).map_err(|e| SendError::Connect(e.to_string()))?;
+        let request =
+            request.body(Full::new(body)).map_err(|e| SendError::Lasting(format!("{url:?} is no URL: {e}")))?;
         let exchange = async {
             let response = self.inner.request(request).await.map_err(|error| {
+                if let Some(text) = lasting(&error, url) {
+                    return SendError::Lasting(text);
+                }
                 let text = with_causes(&error);
                 if error.is_connect() { SendError::Connect(text) } else { SendError::NoAnswer(text) }
             })?;
@@ -153,6 +160,50 @@ impl Client {
             Err(_) => Err(SendError::NoAnswer(format!("nothing within {} s", timeout.as_secs_f32()))),
         }
     }
+}
+
+/// What is wrong at the far side, or with the URL, and will be at the next try; in the words of whoever can change it.
+fn lasting(error: &legacy::Error, url: &str) -> Option<String> {
+    let causes = std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| error.source());
+    causes.into_iter().find_map(|cause| {
+        match of_tls(cause) {
+            Some(rustls::Error::InvalidCertificate(why)) => Some(untrusted(why)),
+            // What is no message of TLS is text.
+            Some(rustls::Error::InvalidMessage(_)) => {
+                let plain = url.replacen("https://", "http://", 1);
+                Some(format!("it speaks no TLS there; write {plain}"))
+            }
+            _ => cause.downcast_ref::<hyper::Error>().filter(|error| error.is_parse()).map(|_| {
+                let secure = url.replacen("http://", "https://", 1);
+                match secure == url {
+                    true => "what it answers is no HTTP; is that the right port?".to_owned(),
+                    false => format!("what it answers is no HTTP; if it speaks TLS, write {secure}"),
+                }
+            }),
+        }
+    })
+}
+
+/// The error of TLS in an error: each I/O error may have another one within, which it does not tell as its source.
+fn of_tls<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e rustls::Error> {
+    let within = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.downcast_ref().or_else(|| within.and_then(|error| of_tls(error)))
+}
+
+fn untrusted(why: &CertificateError) -> String {
+    let ended = matches!(why, CertificateError::Expired | CertificateError::ExpiredContext { .. });
+    let other_name = matches!(why, CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. });
+    if ended {
+        return "its certificate has expired; renew it, or see whether the clock here is right".to_owned();
+    }
+    if other_name {
+        return "its certificate is for another name than the URL has; write a name that stands in it, or name that very \
+                certificate with --ca (of the admin plane: --admin-ca)"
+            .to_owned();
+    }
+    "its certificate is not trusted: name it, or its authority, with --ca (of the admin plane: --admin-ca); a gateway that made its \
+     own has it in gatepost-state/tls/cert.pem"
+        .to_owned()
 }
 
 fn wrong(error: &dyn std::fmt::Display) -> ClientError {

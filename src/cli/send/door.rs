@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 
 use super::client::Client;
 use super::uploader::Target;
 use super::{Args, Global};
 use crate::cli::admin_plane::reachable;
 use crate::config::Config;
+use crate::faults::unread;
 use crate::inputs;
 use crate::net::tls_server::Mode;
 
@@ -66,7 +67,7 @@ impl Door {
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("certificate {}", path.display()))
+    std::fs::read(path).map_err(|error| anyhow!("certificate {} {}", path.display(), unread(&error)))
 }
 
 #[cfg(test)]

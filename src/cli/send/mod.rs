@@ -315,7 +315,10 @@ fn describe(summary: &Summary) -> String {
         ));
     }
     let answers: Vec<_> = uploads.answers.iter().map(|(answer, times)| format!("{answer} × {times}")).collect();
-    line(format_args!("answers       {} ({} sent again)", answers.join(", "), uploads.retries));
+    match answers.as_slice() {
+        [] => line(format_args!("answers       none")),
+        answers => line(format_args!("answers       {} ({} sent again)", answers.join(", "), uploads.retries)),
+    }
     if let Some(error) = stopped {
         line(format_args!("stopped       {error}"));
     }

@@ -59,6 +59,56 @@ fn a_target_is_the_plain_door_or_a_stream() {
 }
 
 #[tokio::test]
+async fn trouble_that_lasts_is_not_tried_again_and_told_with_the_remedy() {
+    let plain = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let plain_address = plain.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = plain.accept().await {
+            let answer = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+            tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await.expect("sent");
+        }
+    });
+    let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&cert, certificate.cert.pem()).expect("written");
+    std::fs::write(&key, certificate.signing_key.serialize_pem()).expect("written");
+    let tls = crate::net::tls_server::Config { certificate: Some(cert), key: Some(key), ..Default::default() };
+    let tls =
+        crate::net::tls_server::ServerTls::load(&tls, folder.path(), crate::net::tls_server::HTTP).expect("it loads");
+    let secure = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let address = secure.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = secure.accept().await {
+            let acceptor = tokio_rustls::TlsAcceptor::from(tls.current());
+            tokio::spawn(async move { drop(acceptor.accept(stream).await) });
+        }
+    });
+    for (url, told) in [
+        (format!("https://{plain_address}"), "it speaks no TLS there; write http://127.0.0.1"),
+        (format!("https://{address}"), "its certificate is not trusted: name it"),
+        (format!("http://{address}"), "write https://127.0.0.1"),
+    ] {
+        let client =
+            Client::new(Some(rcgen::generate_simple_self_signed(["x".to_owned()]).expect("one").cert.pem().as_bytes()));
+        let target = Target::parse(&url).expect("a target");
+        let uploader = Uploader::new(
+            client.expect("a client"),
+            target,
+            None,
+            patience(),
+            fastrand::Rng::with_seed(1),
+            Arc::new(|_| {}),
+        );
+        let mut tally = Tally::default();
+        let Err(UploadError::Lasting(text)) = uploader.upload(&rows(1), &mut tally).await else {
+            panic!("{url}: {tally:?}");
+        };
+        assert!(text.contains(told) && tally.requests == 1, "{url}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn trouble_that_passes_is_waited_for() {
     let collector = collector().await;
     let records = rows(50);
@@ -164,7 +214,7 @@ async fn tls_needs_the_right_authority_and_lost_replies_are_made_good() {
     let stranger = Client::new(None).expect("a client");
     let url = format!("https://{door}{RULE}");
     let answer = stranger.post(&url, &[], Bytes::from_static(b"[]"), Duration::from_secs(5)).await;
-    assert!(matches!(answer, Err(SendError::Connect(_))), "{answer:?}");
+    assert!(matches!(answer, Err(SendError::Lasting(_))), "{answer:?}");
 
     let relay = LossyRelay::start(door, 0.3, 2).await.expect("a relay");
     let target = Target::parse(&format!("https://{}{RULE}", relay.address())).expect("a target");

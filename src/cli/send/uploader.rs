@@ -159,6 +159,7 @@ impl Tally {
             Ok(answer) => answer.status.to_string(),
             Err(SendError::Connect(_)) => "no connection".to_owned(),
             Err(SendError::NoAnswer(_)) => "no answer".to_owned(),
+            Err(SendError::Lasting(_)) => "no connection".to_owned(),
         };
         self.requests += 1;
         *self.answers.entry(name).or_default() += 1;
@@ -182,6 +183,9 @@ pub enum UploadError {
         /// Its size.
         bytes: usize,
     },
+    /// The server cannot be talked to, and will not be at another try.
+    #[error("{0}")]
+    Lasting(String),
     /// Patience came to its end.
     #[error("given up after {} tries within {} s; the last: {last}", tries, waited.as_secs())]
     OutOfPatience {
@@ -306,6 +310,7 @@ impl Uploader {
 fn judge(answer: Result<Answer, SendError>) -> Step {
     let answer = match answer {
         Ok(answer) => answer,
+        Err(SendError::Lasting(why)) => return Step::Stop(UploadError::Lasting(why)),
         Err(error) => return Step::Wait(None, error.to_string()),
     };
     match answer.status {

@@ -9,6 +9,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::jwt::PublicKey;
 use super::known::sha256;
+use crate::faults::unread;
 
 /// Certificates that one file may hold.
 const IN_FILE_MAX: usize = 16;
@@ -27,7 +28,7 @@ pub(super) struct Certificate {
 impl Certificate {
     /// The certificates of a PEM file; else what is wrong with it.
     pub(super) fn read(path: &Path) -> Result<Vec<Self>, String> {
-        let pem = std::fs::read(path).map_err(|error| error.to_string())?;
+        let pem = std::fs::read(path).map_err(|error| unread(&error))?;
         let found = CertificateDer::pem_slice_iter(&pem).take(IN_FILE_MAX).map(|der| {
             let der = der.map_err(|error| format!("it is not PEM: {error}"))?;
             Self::from_der(&der)

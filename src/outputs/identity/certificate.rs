@@ -18,6 +18,7 @@ use x509_parser::der_parser::parse_der;
 use x509_parser::parse_x509_certificate;
 
 use super::IdentityError;
+use crate::faults::unread;
 use crate::values::Secret;
 
 /// Most bytes of a file with certificates.
@@ -85,8 +86,8 @@ impl Files {
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    file.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    let file = std::fs::File::open(path).map_err(|error| unread(&error))?;
+    file.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(|error| unread(&error))?;
     if bytes.len() as u64 > FILE_MAX { Err("is larger than 1 MiB".to_owned()) } else { Ok(bytes) }
 }
 

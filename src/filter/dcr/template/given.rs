@@ -106,7 +106,8 @@ impl Given {
             let declaration = declared.into_iter().flatten().find(|(known, _)| known.to_lowercase() == *key);
             let Some((known, declaration)) = declaration else {
                 let known: Vec<&str> = declared.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-                let message = format_args!("has no {name:?}, which was given; there is {}", known.join(", "));
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                let message = format_args!("the template declares no parameter {name:?}; it declares {known}");
                 findings.error(code::TEMPLATE, "parameters", message);
                 continue;
             };
@@ -128,8 +129,9 @@ impl Parameter {
             Self::Secret => return Ok(None),
             Self::Value(value) => value.clone(),
             Self::Words(words) if kind.ends_with("string") => Value::from(words.as_str()),
-            Self::Words(words) => serde_json::from_str(words)
-                .map_err(|_| format!("is declared as {kind}, and {words:?} is no such JSON"))?,
+            Self::Words(words) => {
+                serde_json::from_str(words).map_err(|_| format!("is declared as {kind}, and {words:?} is none"))?
+            }
         };
         let fits = match kind.as_str() {
             "string" | "securestring" => value.is_string(),

@@ -282,7 +282,7 @@ fn what_is_given_must_fit_what_the_template_declares() {
         ("count=x", "is declared as int"),
         ("count=3", "may be one of [1,2]"),
         ("list={}", "is declared as array"),
-        ("other=1", "has no \"other\", which was given; there is id, count, list"),
+        ("other=1", "the template declares no parameter \"other\"; it declares id, count, list"),
     ] {
         let (rules, findings) = super::super::read(&text, "x", &pairs(&[right, wrong]));
         assert!(rules.is_empty() && findings[0].message.contains(message), "{wrong}: {findings:?}");

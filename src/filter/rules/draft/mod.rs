@@ -13,6 +13,7 @@ use azure::{Namesakes, from_azure, group_and_name};
 
 use super::hosts::Association;
 use super::{Origin, Place, Problem};
+use crate::faults::unread;
 use crate::filter::EventSet;
 use crate::filter::config::{Config, Rule as RuleConfig};
 use crate::filter::dcr::{self, DataCollectionRule, Finding, Given, Severity};
@@ -159,7 +160,7 @@ fn read(material: &Material<'_>, path: &Path, wrong: &mut dyn FnMut(String)) -> 
     match (material.read)(path) {
         Ok(texts) => texts,
         Err(error) => {
-            wrong(format!("{} cannot be read: {error}", path.display()));
+            wrong(format!("{} {}", path.display(), unread(&error)));
             Vec::new()
         }
     }
@@ -281,5 +282,8 @@ fn association(rule: &RuleConfig) -> Association {
 
 /// Names in quotes, for messages.
 pub(in crate::filter::rules) fn listed(names: &[String]) -> String {
-    names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+    match names {
+        [] => "none; add it to [[outputs]]".to_owned(),
+        names => names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", "),
+    }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::query_list::{self, PATHS_MAX};
+use crate::faults::unread;
 use crate::filter::xpath::{self, ListedQuery, QueryList};
 use crate::inputs::wef::envelope::text;
 
@@ -13,7 +14,7 @@ use crate::inputs::wef::envelope::text;
 /// When it cannot be read, is no query that this gateway understands too, or is one that Windows refuses.
 pub(super) fn read(path: &Path) -> Result<Vec<query_list::Query>, String> {
     let wrong = |what: String| format!("{}: {what}", path.display());
-    let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let bytes = std::fs::read(path).map_err(|error| wrong(unread(&error)))?;
     let no_text = || wrong("it is no text in UTF-8 or UTF-16".to_owned());
     let text = text::read(&bytes).ok().and_then(|text| String::from_utf8(text).ok()).ok_or_else(no_text)?;
     let list = QueryList::parse(&text).map_err(|error| wrong(xpath::near(&text, &error)))?;

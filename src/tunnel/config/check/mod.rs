@@ -62,6 +62,7 @@ fn no_such(name: &str, what: &str, known: &[&str]) -> String {
     }
     match known {
         [] => format!("names no {what}, and there is none; add one, or remove the name"),
+        [only] => format!("names no {what}; there is only {only:?}"),
         known => format!("names no {what}; there is {}", known.join(", ")),
     }
 }
@@ -130,8 +131,8 @@ impl Config {
                 problems.when(given, key(name), "needs TLS to the proxy; remove it, or tls.mode = \"off\"");
             }
         } else {
-            for (half, other) in tls.half_given() {
-                problems.when(true, key(half), format!("and {other} are given together or not at all"));
+            for (half, needs) in tls.half_given() {
+                problems.when(true, key(half), needs);
             }
         }
         problems.when(

@@ -76,7 +76,7 @@ fn each_problem_names_its_key_and_what_would_be_right() {
         ("[[listeners]]\nlisten = \"0.0.0.0:8080\"", "listeners[0].listen", "[[tunnel.groups]]"),
         ("[[listeners]]\ngroups = [\"x\"]", "listeners[0].groups[0]", "there is none"),
         ("[[listeners]]\ntls = { mode = \"off\", client_ca = \"x\" }", "listeners[0].tls.client_ca", "needs TLS"),
-        ("[[listeners]]\ntls = { key = \"x\" }", "listeners[0].tls.certificate", "together"),
+        ("[[listeners]]\ntls = { key = \"x\" }", "listeners[0].tls.key", "needs tls.certificate beside it"),
         ("[[listeners]]\ntls = { client_certificates = \"required\" }", "listeners[0].tls.client_ca", "missing"),
         ("[[listeners]]\nplain_http = true", "listeners[0].plain_http", "tunnel.allow"),
         ("[[allow]]\nname = \"x\"", "allow[0]", "rule_set"),

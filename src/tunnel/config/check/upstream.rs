@@ -32,11 +32,12 @@ fn check_proxy(at: &str, proxy: &Proxy, problems: &mut Problems) {
     if let Some(message) = proxy_url_problem(&proxy.url) {
         problems.add(format!("{at}.url"), message);
     }
-    problems.when(
-        proxy.user.is_some() != proxy.password.is_some(),
-        format!("{at}.user"),
-        "and password are given together or not at all",
-    );
+    for (half, given, other) in
+        [("user", &proxy.user.is_some(), "password"), ("password", &proxy.password.is_some(), "user")]
+    {
+        let is_alone = *given && proxy.user.is_some() != proxy.password.is_some();
+        problems.when(is_alone, format!("{at}.{half}"), format!("needs {other} beside it"));
+    }
     problems.when(
         proxy.user.as_ref().is_some_and(|user| user.contains(|c: char| c == ':' || c.is_control())),
         format!("{at}.user"),
