@@ -2,11 +2,13 @@
 //! addresses.
 
 pub mod dns;
+pub mod hang_up;
 pub mod http1_guard;
 pub mod http_client;
 pub mod http_proxy;
 pub mod listen;
 mod own_certificate;
+pub mod places;
 pub mod proxy_protocol;
 mod revocation;
 pub mod stream;
