@@ -28,7 +28,7 @@ use crate::inputs::reason::Failure;
 use crate::metrics;
 use crate::net::hang_up::{self, Watch};
 use crate::net::http1_guard::{Guard, Refusal, Timeouts};
-use crate::net::listen::{AddressPlace, Admission};
+use crate::net::listen::{AddressPlace, Admission, one_subscriber};
 use crate::net::places::{self, Class, Limits};
 use crate::net::proxy_protocol::{self, HeaderError};
 use crate::net::tls_choice::HandshakeFault;
@@ -192,7 +192,7 @@ impl Door {
         let Some(remedy) = fault.remedy() else {
             return tracing::debug!(listener = &*self.name, %address, %error, "TLS handshake failed");
         };
-        if let Some(left_out) = self.handshakes.pass((address, fault)) {
+        if let Some(left_out) = self.handshakes.pass((one_subscriber(address), fault)) {
             let reason = fault.label();
             tracing::warn!(listener = &*self.name, %address, reason, %error, left_out, remedy, "a client cannot connect");
         }
