@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tower::ServiceExt;
 
 use super::Stages;
-use super::conversation::Conversation;
+use super::conversation::{Conversation, Shown};
 use crate::inputs::Peer;
 use crate::inputs::access_log::{Record, Requests};
 use crate::inputs::http::limits;
@@ -32,7 +32,7 @@ use crate::net::listen::{AddressPlace, Admission, one_subscriber};
 use crate::net::places::{self, Class, Limits};
 use crate::net::proxy_protocol::{self, HeaderError};
 use crate::net::tls_choice::HandshakeFault;
-use crate::net::tls_server::{ServerTls, certificate_names};
+use crate::net::tls_server::{ServerTls, certificate_names, good_until};
 use crate::telemetry::Repeats;
 use crate::values::Network;
 
@@ -133,7 +133,8 @@ impl Door {
             let peer = Peer { address, certificate: Arc::default(), leaf: None };
             return Box::pin(self.http(stream, peer, watch, conversation)).await;
         };
-        let handshake = tokio_rustls::TlsAcceptor::from(tls.current()).accept(stream);
+        let (server, trust_changed) = tls.current_trust();
+        let handshake = tokio_rustls::TlsAcceptor::from(server).accept(stream);
         let greeting = timeout(self.limits.head_timeout.get(), handshake);
         let Some(greeted) = conversation.unless_dismissed(greeting).await else { return };
         match greeted {
@@ -143,6 +144,9 @@ impl Door {
                 let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
                 let certificate = chain.first().map(|der| certificate_names(der)).unwrap_or_default().into();
                 let leaf = chain.first().map(|der| Arc::from(der.as_ref()));
+                if !chain.is_empty() {
+                    conversation.shown.set(Shown { until: good_until(chain), trust_changed }).ok();
+                }
                 Box::pin(self.http(stream, Peer { address, certificate, leaf }, watch, conversation)).await;
             }
         }
@@ -248,6 +252,7 @@ impl Door {
         tokio::select! {
             () = conversation.farewell.cancelled() => {}
             () = conversation.dismissed() => {}
+            () = conversation.is_believed_no_more() => {}
             // GOAWAY names the last stream that is answered, so no request is lost to it. HTTP/1 can be told with an answer only.
             () = async {
                 self.stages.left().await;
