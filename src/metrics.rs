@@ -95,7 +95,8 @@ metrics! {
 
     /// Connections open now, by listener.
     CONNECTIONS_OPEN = Gauge "gatepost_connections_open" ["listener"];
-    /// Connections refused or cut by the front door, by listener and reason.
+    /// Connections refused or cut by the front door, by listener and reason; `made_room` are quiet ones that went because others
+    /// came, `too_many_connections` those for which none could go.
     CONNECTIONS_REFUSED = Counter "gatepost_connections_refused_total" ["listener", "reason"];
     /// Connections of the admin plane open now.
     ADMIN_CONNECTIONS_OPEN = Gauge "gatepost_admin_connections_open" [];

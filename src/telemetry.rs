@@ -132,6 +132,15 @@ const KINDS_MAX: usize = 1_024;
 pub struct Repeats<K> {
     every: Duration,
     kinds: Mutex<HashMap<K, Told>>,
+    forgotten: Mutex<Forgotten>,
+}
+
+/// What made room for others, since it was told.
+#[derive(Debug, Default)]
+struct Forgotten {
+    kinds: u64,
+    left_out: u64,
+    told_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -140,14 +149,14 @@ struct Told {
     left_out: u64,
 }
 
-impl<K: Eq + Hash> Repeats<K> {
+impl<K: Eq + Hash + Clone> Repeats<K> {
     /// One line of a kind in so long.
     pub fn new(every: Duration) -> Self {
-        Self { every, kinds: Mutex::default() }
+        Self { every, kinds: Mutex::default(), forgotten: Mutex::default() }
     }
 
     /// How many lines of this kind were left out since the last one, if it is time for another one. With too many kinds at a
-    /// time, new ones are left out.
+    /// time the oldest is forgotten, so that whoever makes up kinds hides nobody else's line.
     pub fn pass(&self, kind: K) -> Option<u64> {
         self.pass_at(kind, Instant::now())
     }
@@ -167,10 +176,27 @@ impl<K: Eq + Hash> Repeats<K> {
             kinds.retain(|_, told| !is_over(told));
         }
         if kinds.len() >= KINDS_MAX {
-            return None;
+            self.forget_oldest(&mut kinds, now);
         }
         kinds.insert(kind, Told { at: now, left_out: 0 });
         Some(0)
+    }
+
+    /// What was left out of it is told in one line for all that are forgotten, once in a while.
+    fn forget_oldest(&self, kinds: &mut HashMap<K, Told>, now: Instant) {
+        let oldest = kinds.iter().min_by_key(|(_, told)| told.at).map(|(kind, _)| kind.clone());
+        let left_out = oldest.and_then(|kind| kinds.remove(&kind)).map_or(0, |told| told.left_out);
+        let mut forgotten = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+        forgotten.kinds += 1;
+        forgotten.left_out += left_out;
+        if forgotten.told_at.is_none_or(|at| now.saturating_duration_since(at) >= self.every) {
+            tracing::warn!(
+                kinds = forgotten.kinds,
+                left_out = forgotten.left_out,
+                "more clients are refused than repeated lines can be told apart for; some lines repeat"
+            );
+            *forgotten = Forgotten { told_at: Some(now), ..Forgotten::default() };
+        }
     }
 }
 
@@ -184,9 +210,18 @@ mod tests {
         let at = |kind: u32, second: u64| repeats.pass_at(kind, start + Duration::from_secs(second));
         assert_eq!([at(1, 0), at(1, 1), at(2, 2), at(1, 59)], [Some(0), None, Some(0), None]);
         assert_eq!([at(1, 60), at(1, 61), at(1, 120)], [Some(2), None, Some(1)]);
-        let many = (10..3_000).filter(|kind| at(*kind, 121).is_some()).count();
-        assert!(many < KINDS_MAX, "memory is bounded: {many}");
-        assert_eq!(at(5_000, 181), Some(0), "what is over makes room");
+    }
+
+    #[test]
+    fn whoever_makes_up_kinds_hides_no_line_of_others() {
+        let (repeats, start) = (Repeats::new(Duration::from_secs(60)), Instant::now());
+        let at = |kind: u32, second: u64| repeats.pass_at(kind, start + Duration::from_secs(second));
+        assert_eq!([at(0, 0), at(0, 1)], [Some(0), None]);
+        (10..3_000).for_each(|kind| assert_eq!(at(kind, 2), Some(0)));
+        assert_eq!(repeats.kinds.lock().expect("not poisoned").len(), KINDS_MAX, "memory is bounded");
+        assert_eq!([at(1, 3), at(1, 4)], [Some(0), None], "one that comes is told, and told once");
+        let forgotten = repeats.forgotten.lock().expect("not poisoned");
+        assert!(forgotten.told_at.is_some() && forgotten.kinds > 1_000, "what was forgotten is counted: {forgotten:?}");
     }
 
     #[test]

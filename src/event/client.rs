@@ -71,6 +71,8 @@ pub struct Binding {
     pub names: Arc<[String]>,
     /// Azure resource ids, with `*` for any part.
     pub resource_ids: Arc<[String]>,
+    /// What binds it beside this, where it had to show two things. What that says nothing about it leaves to this.
+    pub also: Option<Arc<Binding>>,
 }
 
 /// What an event names that is not its sender's.
@@ -127,12 +129,15 @@ impl Binding {
 
     /// A short name in an event is that of a host that is listed in full, too: agents differ in what they send.
     fn has_host(&self, computer: &str) -> bool {
-        self.hosts.iter().any(|host| host_fits(host, computer) || short_name_fits(host, computer))
-            || self.names.iter().any(|name| is_named(name, computer))
+        let is_here = self.hosts.iter().any(|host| host_fits(host, computer) || short_name_fits(host, computer))
+            || self.names.iter().any(|name| is_named(name, computer));
+        let leaves_it = |also: &Self| also.hosts.is_empty() && also.names.is_empty();
+        is_here && self.also.as_deref().is_none_or(|also| leaves_it(also) || also.has_host(computer))
     }
 
     fn has_resource(&self, id: &str) -> bool {
-        self.resource_ids.iter().any(|pattern| fits(pattern, id))
+        let is_here = self.resource_ids.iter().any(|pattern| fits(pattern, id));
+        is_here && self.also.as_deref().is_none_or(|also| also.resource_ids.is_empty() || also.has_resource(id))
     }
 }
 

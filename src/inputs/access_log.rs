@@ -1,7 +1,7 @@
 //! One line for each request to an upload listener: who, for what, what became of it, and why.
 //!
 //! The reason is the code that the client got (in the words of its protocol: `http::reply` has those of Azure's), or `accepted`,
-//! or `set_aside` when some of the events were. Refusals can be caused by strangers, and agents repeat them: of one client and one reason there is one line in
+//! or `set_aside` when some of the events were. Refusals can be caused by strangers, and agents repeat them: of one client (IPv6: one /64) and one reason there is one line in
 //! ten seconds, which tells how many were left out.
 
 use std::net::IpAddr;
@@ -15,6 +15,7 @@ use super::reason::Failure;
 use crate::access_log::text::{Millis, Rfc3339, beginning, member, named, put, quoted, word};
 use crate::access_log::{AccessLog, Format, Line};
 use crate::ingest::accept::Receipt;
+use crate::net::listen::one_subscriber;
 use crate::telemetry::Repeats;
 
 /// How long a refusal that a client got is not told again.
@@ -45,7 +46,7 @@ impl Requests {
     /// Writes a line, unless it repeats a refusal.
     pub fn tell(&self, mut record: Record) {
         if !record.is_good() {
-            match self.0.refusals.pass((record.client, record.reason)) {
+            match self.0.refusals.pass((one_subscriber(record.client), record.reason)) {
                 Some(left_out) => record.left_out = left_out,
                 None => return,
             }
@@ -216,6 +217,21 @@ mod tests {
 
     fn client() -> IpAddr {
         "10.1.2.3".parse().expect("an address")
+    }
+
+    #[test]
+    fn who_has_a_network_of_addresses_gets_one_line_for_each_reason() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("access.log");
+        let to = crate::access_log::Config { file: Some(path.clone()), ..crate::access_log::Config::default() };
+        let log = AccessLog::open(&to).expect("it opens");
+        let requests = Requests::new(log.clone());
+        for client in ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"] {
+            let client = client.parse().expect("an address");
+            requests.tell(Record::of_connection(&"agents".into(), client, "tls_error", ""));
+        }
+        log.close();
+        assert_eq!(std::fs::read_to_string(&path).expect("written").lines().count(), 2);
     }
 
     #[test]

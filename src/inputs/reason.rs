@@ -214,6 +214,7 @@ impl From<ReadError> for Failure {
             ReadError::Damaged(_) => Reason::UNREADABLE,
             ReadError::NotHere => Reason::FORMAT,
             ReadError::NoMemory(_) => Reason::BODY_MEMORY,
+            ReadError::Failed => Reason::INTERNAL,
         };
         Self::new(reason, error.to_string())
     }

@@ -4,18 +4,67 @@
 //! nothing against it, and against the authorities between it and `client_ca`. A list that was forgotten would else let in
 //! whom it was made against, and nobody would notice. What is missing or too old is told with each refusal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
-use x509_parser::prelude::{ASN1Time, CertificateRevocationList, FromDer, X509Certificate};
+use x509_parser::prelude::{ASN1Time, CertificateRevocationList, FromDer, ParsedExtension, X509Certificate};
 
 use super::tls_files::{date, read};
 use super::tls_server::TlsError;
 
 /// The number of the extension that makes a list one of changes only.
 const DELTA: &str = "2.5.29.27";
+
+/// Choices of one key for each authority; more than anybody has who renews a key every few years.
+const CHOICES_MAX: usize = 32;
+
+/// A list in DER form.
+pub(super) type List = CertificateRevocationListDer<'static>;
+
+/// An authority's name, and the key that it signs with. Its lists may not tell the key.
+type Signer = (Vec<u8>, Option<Vec<u8>>);
+
+/// The lists of these files in each choice of one key for each authority, the newest first. Without files there is one choice
+/// without lists.
+pub(super) fn choices(files: &[PathBuf]) -> Result<Vec<Vec<List>>, TlsError> {
+    let lists: Vec<(Option<Signer>, List)> = lists(files)?.into_iter().map(|list| (signer(&list), list)).collect();
+    let mut keys: BTreeMap<&[u8], BTreeSet<Option<&[u8]>>> = BTreeMap::new();
+    for (name, key) in lists.iter().filter_map(|(signer, _)| signer.as_ref()) {
+        keys.entry(name).or_default().insert(key.as_deref());
+    }
+    let mut choices = vec![BTreeMap::new()];
+    for (name, keys) in keys {
+        let with = |choice: &BTreeMap<_, _>, key| choice.iter().map(|(n, k)| (*n, *k)).chain([(name, key)]).collect();
+        choices = choices.iter().flat_map(|choice| keys.iter().map(move |key| with(choice, *key))).collect();
+        if choices.len() > CHOICES_MAX {
+            let file = files.first().map(PathBuf::as_path).unwrap_or(Path::new(""));
+            return Err(content(
+                file,
+                "lists of too many keys of the same authorities; leave out those of keys that signed \
+                                      no certificate in use",
+            ));
+        }
+    }
+    Ok(choices.iter().map(|choice| chosen(&lists, choice)).collect())
+}
+
+fn chosen(lists: &[(Option<Signer>, List)], choice: &BTreeMap<&[u8], Option<&[u8]>>) -> Vec<List> {
+    let is_chosen = |signer: &Option<Signer>| {
+        signer.as_ref().is_some_and(|(name, key)| choice.get(&name[..]) == Some(&key.as_deref()))
+    };
+    lists.iter().filter(|(signer, _)| is_chosen(signer)).map(|(_, list)| list.clone()).collect()
+}
+
+fn signer(list: &List) -> Option<Signer> {
+    let (_, list) = CertificateRevocationList::from_der(list).ok()?;
+    let key = list.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(of) => of.key_identifier.as_ref().map(|key| key.0.to_vec()),
+        _ => None,
+    });
+    Some((list.issuer().as_raw().to_vec(), key))
+}
 
 /// All lists of these files, each with one in DER form or with any number in PEM form; the newest first, which is the one that
 /// counts where an authority has several.

@@ -226,3 +226,64 @@ fn the_next_update_is_that_of_the_newest_list_of_each_authority() {
     assert_eq!(days_left(&[old]), -10);
     assert_eq!(next_update(&[]), None);
 }
+
+#[tokio::test]
+async fn an_authority_that_renewed_its_key_keeps_the_certificates_of_both() {
+    let bench = Bench::new();
+    let renewed = Authority::new("plant");
+    bench.write("ca.pem", format!("{}{}", bench.plant.pem, renewed.pem).as_bytes());
+    let old = bench.write("old.crl", bench.plant.list(&[7], 1).der());
+    let new = bench.write("new.crl", renewed.list(&[8], 0).der());
+    let tls = bench.load(&[old.clone(), new.clone()]).expect("it loads");
+    for (authority, revoked, good) in [(&bench.plant, 7, 8), (&renewed, 8, 7)] {
+        assert_eq!(bench.greet(&tls, Some((authority, good))).await, Ok(()));
+        assert_eq!(bench.greet(&tls, Some((authority, revoked))).await, Err(HandshakeFault::ClientRevoked));
+    }
+    let only_new = bench.load(&[new]).expect("it loads");
+    let fault = bench.greet(&only_new, Some((&bench.plant, 8))).await.expect_err("no list of its key");
+    assert_eq!(fault.label(), "tls_client_crl_other_key");
+    assert!(fault.remedy().is_some_and(|remedy| remedy.contains("renewed")), "it is told what to do");
+}
+
+#[tokio::test]
+async fn nobody_who_is_asked_for_a_certificate_resumes_a_session() {
+    let bench = Bench::new();
+    let list = bench.write("plant.crl", bench.plant.list(&[], 0).der());
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let tls = bench.load(std::slice::from_ref(&list)).expect("it loads");
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(bench.plant.pem.as_bytes()).expect("PEM")).expect("an authority");
+        let (certificate, key) = bench.plant.certificate(7);
+        let client = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_protocol_versions(&[version])
+            .expect("a version")
+            .with_root_certificates(roots)
+            .with_client_auth_cert(vec![certificate], key)
+            .expect("a pair");
+        let connector = TlsConnector::from(Arc::new(client));
+        for _ in 0..2 {
+            let (near, far) = tokio::io::duplex(64 << 10);
+            let name = ServerName::try_from("localhost").expect("a name");
+            let accepting = TlsAcceptor::from(tls.current()).accept(far);
+            let (near, far) = tokio::join!(connector.connect(name, near), accepting);
+            let (mut near, mut far) = (near.expect("connected"), far.expect("accepted"));
+            assert_eq!(far.get_ref().1.handshake_kind(), Some(rustls::HandshakeKind::Full));
+            // A ticket would come with the first bytes.
+            tokio::io::AsyncWriteExt::write_all(&mut far, b"x").await.expect("written");
+            tokio::io::AsyncReadExt::read_u8(&mut near).await.expect("read");
+        }
+    }
+}
+
+#[test]
+fn a_reload_tells_connections_only_when_other_certificates_are_believed() {
+    let bench = Bench::new();
+    let file = bench.write("plant.crl", bench.plant.list(&[], 1).der());
+    let tls = bench.load(std::slice::from_ref(&file)).expect("it loads");
+    let (_, changed) = tls.current_trust();
+    tls.replace_with(&bench.load(std::slice::from_ref(&file)).expect("it loads"));
+    assert!(!changed.is_cancelled());
+    bench.write("plant.crl", bench.plant.list(&[7], 0).der());
+    tls.replace_with(&bench.load(&[file]).expect("it loads"));
+    assert!(changed.is_cancelled() && !tls.current_trust().1.is_cancelled());
+}

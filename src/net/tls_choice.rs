@@ -13,7 +13,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, Error, PeerIncompatible, SignatureAlgorithm};
+use rustls::{CertRevocationListError, CertificateError, Error, PeerIncompatible, SignatureAlgorithm};
 use x509_parser::oid_registry::OID_PKCS1_RSAENCRYPTION;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -63,6 +63,8 @@ pub enum HandshakeFault {
     RevocationListExpired,
     /// No revocation list tells.
     RevocationListMissing,
+    /// The revocation list that would tell is signed with another key than its certificate.
+    RevocationListOfOtherKey,
     /// Anything else: it does not trust us, it went away, it speaks no TLS.
     Other,
 }
@@ -83,6 +85,7 @@ impl HandshakeFault {
                 | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
             )) => Self::OldVersion,
             Some(Error::InvalidCertificate(error)) => Self::of_certificate(error),
+            Some(Error::InvalidCertRevocationList(CertRevocationListError::BadSignature)) => Self::RevocationListOfOtherKey,
             _ => Self::Other,
         }
     }
@@ -106,6 +109,7 @@ impl HandshakeFault {
             Self::ClientRevoked => "tls_client_revoked",
             Self::RevocationListExpired => "tls_client_crl_expired",
             Self::RevocationListMissing => "tls_client_crl_missing",
+            Self::RevocationListOfOtherKey => "tls_client_crl_other_key",
             Self::Other => "tls_error",
         }
     }
@@ -127,6 +131,10 @@ impl HandshakeFault {
             Self::RevocationListMissing => Some(
                 "no list in tls.client_crl is of the authority that signed the client's certificate: add one for each \
                  authority between the client and tls.client_ca, and reload",
+            ),
+            Self::RevocationListOfOtherKey => Some(
+                "the lists in tls.client_crl of the client's authority are signed with another of its keys: an authority that \
+                 renewed its key has a list for each; add the one of the key that signed the client's certificate, and reload",
             ),
             Self::Other => None,
         }

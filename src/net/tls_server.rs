@@ -7,15 +7,18 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::ClientCertVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::server::NoServerSessionStorage;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::client_trust::Trust;
 use super::own_certificate;
 use super::revocation;
 use super::tls_choice::{Choice, FOR_OLD_WINDOWS, is_rsa};
@@ -51,7 +54,8 @@ pub struct Config {
     pub client_ca: Option<PathBuf>,
     /// Files with the revocation lists (CRL) of these authorities, in PEM or DER form. A client certificate is then taken only
     /// if a list of its authority, not past its time, says nothing against it; so a list is needed for each authority between
-    /// the client and `client_ca`. A reload reads them again. Default: nothing is compared.
+    /// the client and `client_ca`, and for each key of an authority that renewed its key. A reload reads them again, and ends
+    /// connections that showed a certificate when what decides about them has changed. Default: nothing is compared.
     #[schemars(with = "Vec<FileToRead>")]
     pub client_crl: Vec<PathBuf>,
     /// Whether a client must show a certificate of `client_ca` to connect at all (`"required"`), or whether `auth`
@@ -117,7 +121,7 @@ impl Config {
         }
         let Some(authorities) = &self.client_ca else { return found };
         let error = match certificates(authorities) {
-            Ok(_) if found.is_empty() => client_verifier(authorities, self, provider).err(),
+            Ok(_) if found.is_empty() => Trust::load(authorities, self, &provider).err(),
             judged => judged.err(),
         };
         found.extend(error.map(|error| Fault::stops("client_ca", error.to_string())));
@@ -240,27 +244,59 @@ pub const ONLY_HTTP1: &[&[u8]] = &[b"http/1.1"];
 /// The TLS of a running listener. New connections use what was loaded last.
 #[derive(Debug)]
 pub struct ServerTls {
-    current: ArcSwap<ServerConfig>,
+    current: ArcSwap<Loaded>,
+}
+
+#[derive(Debug, Clone)]
+struct Loaded {
+    server: Arc<ServerConfig>,
+    /// Of everything that decides which client certificates are taken; empty when none is asked for.
+    trust: Vec<u8>,
+    /// Cancelled when that is something else.
+    trust_changed: CancellationToken,
 }
 
 impl ServerTls {
     /// Loads everything that `config` names; makes the self-signed certificate when it names none and none is there.
     /// `protocols` are what it offers by ALPN, the best first.
     pub fn load(config: &Config, state_dir: &Path, protocols: &[&[u8]]) -> Result<Self, TlsError> {
-        let mut server = build(config, state_dir)?;
+        let (mut server, trust) = build(config, state_dir)?;
         server.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-        Ok(Self { current: ArcSwap::new(Arc::new(server)) })
+        let loaded = Loaded { server: Arc::new(server), trust, trust_changed: CancellationToken::new() };
+        Ok(Self { current: ArcSwap::from_pointee(loaded) })
     }
 
     /// From the next connection on what was loaded there is used here.
     pub fn replace_with(&self, other: &Self) {
-        self.current.store(other.current());
+        let (old, new) = (self.current.load_full(), other.current.load_full());
+        if old.trust == new.trust {
+            let trust_changed = old.trust_changed.clone();
+            return self.current.store(Arc::new(Loaded { trust_changed, ..(*new).clone() }));
+        }
+        self.current.store(new);
+        old.trust_changed.cancel();
     }
 
     /// What a new connection uses.
     pub fn current(&self) -> Arc<ServerConfig> {
-        self.current.load_full()
+        Arc::clone(&self.current.load().server)
     }
+
+    /// The same, and what is cancelled once a certificate that was shown to it may be worth nothing.
+    pub fn current_trust(&self) -> (Arc<ServerConfig>, CancellationToken) {
+        let loaded = self.current.load();
+        (Arc::clone(&loaded.server), loaded.trust_changed.clone())
+    }
+}
+
+/// When the first of these certificates is past its time.
+pub fn good_until(chain: &[CertificateDer<'_>]) -> Option<SystemTime> {
+    let end = |der: &CertificateDer<'_>| {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+    };
+    chain.iter().filter_map(end).min()
 }
 
 /// The names in a verified client certificate, common name first. Other kinds of names are left out.
@@ -277,7 +313,7 @@ pub fn certificate_names(der: &[u8]) -> Vec<String> {
     names
 }
 
-fn build(config: &Config, state_dir: &Path) -> Result<ServerConfig, TlsError> {
+fn build(config: &Config, state_dir: &Path) -> Result<(ServerConfig, Vec<u8>), TlsError> {
     if let Some((key, needs)) = config.half_given().next() {
         return Err(TlsError::Mismatch(format!("{key} {needs}")));
     }
@@ -292,29 +328,14 @@ fn build(config: &Config, state_dir: &Path) -> Result<ServerConfig, TlsError> {
         .map_err(mismatch)?;
     let keys = pairs.iter().map(|(certificate, key)| certified_key(certificate, key, &provider));
     let keys = keys.collect::<Result<_, _>>()?;
-    let builder = match &config.client_ca {
-        None => builder.with_no_client_auth(),
-        Some(path) => builder.with_client_cert_verifier(client_verifier(path, config, provider)?),
+    let choice = Arc::new(Choice::new(keys));
+    let Some(path) = &config.client_ca else {
+        return Ok((builder.with_no_client_auth().with_cert_resolver(choice), Vec::new()));
     };
-    Ok(builder.with_cert_resolver(Arc::new(Choice::new(keys))))
-}
-
-fn client_verifier(
-    path: &Path,
-    config: &Config,
-    provider: Arc<rustls::crypto::CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let content = |reason: String| TlsError::Content { path: path.to_owned(), reason };
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        roots.add(certificate).map_err(|error| content(error.to_string()))?;
-    }
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-        .with_crls(revocation::lists(&config.client_crl)?)
-        .enforce_revocation_expiration();
-    let builder = match config.client_certificates {
-        ClientCertificates::Optional => builder.allow_unauthenticated(),
-        ClientCertificates::Required => builder,
-    };
-    builder.build().map_err(|error| content(error.to_string()))
+    let Trust { verifier, fingerprint } = Trust::load(path, config, &provider)?;
+    let mut server = builder.with_client_cert_verifier(verifier).with_cert_resolver(choice);
+    // Whoever resumes a session shows no certificate, and nobody would look whether it has been revoked since.
+    server.session_storage = Arc::new(NoServerSessionStorage {});
+    server.send_tls13_tickets = 0;
+    Ok((server, fingerprint))
 }

@@ -56,6 +56,7 @@ reasons! {
     TLS_CLIENT_REVOKED "tls_client_revoked" 0 402 "the client's certificate has been revoked";
     TLS_CLIENT_CRL_EXPIRED "tls_client_crl_expired" 0 402 "the revocation list for the client's certificate is past its time";
     TLS_CLIENT_CRL_MISSING "tls_client_crl_missing" 0 402 "no revocation list tells about the client's certificate";
+    TLS_CLIENT_CRL_OTHER_KEY "tls_client_crl_other_key" 0 402 "the revocation lists of the client's authority are signed with another key";
 
     // The client.
     CLIENT "client_not_allowed" 403 105 "this address may not use this proxy";

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use self::places::{Place, Places};
+use self::places::Places;
 use self::visit::{Arriving, Visit};
 use super::Config;
 use super::guard::Arrival;
@@ -37,6 +37,7 @@ use crate::limits::{ADMIN_CONNECTION_MAX_AGE, ADMIN_HEAD_TIMEOUT, ADMIN_IDLE_TIM
 use crate::metrics;
 use crate::net::http1_guard::{self, Refusal, Timeouts};
 use crate::net::listen;
+use crate::net::places::{Guest as _, Place};
 use crate::net::tls_server::{self, ServerTls, TlsError};
 
 /// Pause after a failed accept: out of file descriptors does not get better by asking at once.
@@ -96,7 +97,7 @@ pub async fn serve(listener: TcpListener, door: Door, stop: CancellationToken) {
 pub struct Door {
     router: Router,
     tls: Option<Arc<ServerTls>>,
-    places: Arc<Places>,
+    places: Places,
     timeouts: Timeouts,
 }
 

@@ -4,110 +4,37 @@
 //! nobody waits for a place: whoever comes gets one, and of those whom nobody works for, the one goes that has been quiet for
 //! longest, of the address that has most. Load balancers, monitoring and this machine have places of their own.
 
-use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::visit::Visit;
 use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_CONNECTIONS_PER_ADDRESS_MAX, ADMIN_PROBE_CONNECTIONS_MAX};
-use crate::net::listen::one_subscriber;
+use crate::net::places::{self, Admitted, Class, Limits};
 use crate::values::Network;
 
-/// The places of one listener.
+/// The places of the admin plane.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     probes_from: Vec<Network>,
-    taken: Mutex<Taken>,
-}
-
-#[derive(Debug, Default)]
-struct Taken {
-    next: u64,
-    by: BTreeMap<u64, Holder>,
-}
-
-#[derive(Debug)]
-struct Holder {
-    address: IpAddr,
-    is_probe: bool,
-    visit: Arc<Visit>,
-}
-
-/// The place of one connection; given back when dropped.
-#[derive(Debug)]
-pub(super) struct Place {
-    number: u64,
-    places: Arc<Places>,
-}
-
-/// What became of those who wanted a place.
-#[derive(Debug)]
-pub(super) struct Admitted {
-    pub(super) place: Place,
-    /// Whether another one had to go.
-    pub(super) made_room: bool,
+    taken: Arc<places::Places>,
 }
 
 impl Places {
-    pub(super) fn new(probes_from: &[Network]) -> Arc<Self> {
-        Arc::new(Self { probes_from: probes_from.to_vec(), taken: Mutex::default() })
+    pub(super) fn new(probes_from: &[Network]) -> Self {
+        Self { probes_from: probes_from.to_vec(), taken: Arc::default() }
     }
 
     /// A place for a connection from this address; the reason when everybody who could go is being worked for.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr, visit: &Arc<Visit>) -> Result<Admitted, &'static str> {
+    pub(super) fn admit(&self, address: IpAddr, visit: &Arc<Visit>) -> Result<Admitted, &'static str> {
         let is_probe = self.is_probe(address);
-        let address = one_subscriber(address);
-        let mut taken = self.lock();
-        let made_room = taken.make_room_for(address).map_err(|()| "too_many_from_address")?
-            | taken.make_room_among(is_probe).map_err(|()| "too_many_connections")?;
-        let number = taken.next;
-        taken.next += 1;
-        taken.by.insert(number, Holder { address, is_probe, visit: Arc::clone(visit) });
-        Ok(Admitted { place: Place { number, places: Arc::clone(self) }, made_room })
+        let (class, of_class) =
+            if is_probe { (Class::Probes, ADMIN_PROBE_CONNECTIONS_MAX) } else { (Class::All, ADMIN_CONNECTIONS_MAX) };
+        let limits = Limits { of_address: ADMIN_CONNECTIONS_PER_ADDRESS_MAX, of_class };
+        self.taken.admit(address, class, Arc::clone(visit) as _, limits)
     }
 
     fn is_probe(&self, address: IpAddr) -> bool {
         address.to_canonical().is_loopback() || self.probes_from.iter().any(|network| network.contains(address))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Taken {
-    /// Whether somebody had to go, so that this address has fewer than it may.
-    fn make_room_for(&mut self, address: IpAddr) -> Result<bool, ()> {
-        self.make_room(ADMIN_CONNECTIONS_PER_ADDRESS_MAX, |holder| holder.address == address)
-    }
-
-    /// The same among the probes, or among all others.
-    fn make_room_among(&mut self, probes: bool) -> Result<bool, ()> {
-        let max = if probes { ADMIN_PROBE_CONNECTIONS_MAX } else { ADMIN_CONNECTIONS_MAX };
-        self.make_room(max, |holder| holder.is_probe == probes)
-    }
-
-    fn make_room(&mut self, max: usize, among: impl Fn(&Holder) -> bool) -> Result<bool, ()> {
-        let mut of_address: HashMap<IpAddr, usize> = HashMap::new();
-        self.by.values().filter(|holder| among(holder)).for_each(|h| *of_address.entry(h.address).or_default() += 1);
-        if of_address.values().sum::<usize>() < max {
-            return Ok(false);
-        }
-        let quiet = self.by.iter().filter(|(_, holder)| among(holder)).filter_map(|(number, holder)| {
-            let since = holder.visit.quiet_since()?;
-            Some((std::cmp::Reverse(of_address[&holder.address]), since, *number))
-        });
-        let (.., number) = quiet.min().ok_or(())?;
-        if let Some(holder) = self.by.remove(&number) {
-            holder.visit.dismiss();
-        }
-        Ok(true)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.places.lock().by.remove(&self.number);
     }
 }
 
@@ -116,10 +43,11 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
+    use crate::net::places::Place;
 
     /// Places, and who has taken some so far.
     struct Hall {
-        places: Arc<Places>,
+        places: Places,
         here: Vec<(Place, Arc<Visit>)>,
     }
 
@@ -184,6 +112,6 @@ mod tests {
         drop(busy);
         assert!(hall.enter(stranger(1)).is_ok());
         hall.here.clear();
-        assert!(hall.places.lock().by.is_empty(), "places are given back");
+        assert!(hall.places.taken.taken() == 0, "places are given back");
     }
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::limits::ADMIN_BODY_TIMEOUT;
 use crate::net::http1_guard::Session;
+use crate::net::places::Guest;
 
 /// What is known of a connection that has a place.
 #[derive(Debug)]
@@ -35,16 +36,6 @@ impl Visit {
         &self.session
     }
 
-    /// Since when nobody works for it; `None` while somebody does.
-    pub(super) fn quiet_since(&self) -> Option<Instant> {
-        self.waiting().or_else(|| self.session.quiet_since())
-    }
-
-    /// Asks it to go.
-    pub(super) fn dismiss(&self) {
-        self.dismissed.cancel();
-    }
-
     pub(super) fn is_dismissed(&self) -> bool {
         self.dismissed.is_cancelled()
     }
@@ -56,6 +47,16 @@ impl Visit {
 
     fn waiting(&self) -> MutexGuard<'_, Option<Instant>> {
         self.waits_for_body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Guest for Visit {
+    fn quiet_since(&self) -> Option<Instant> {
+        self.waiting().or_else(|| self.session.quiet_since())
+    }
+
+    fn dismiss(&self) {
+        self.dismissed.cancel();
     }
 }
 

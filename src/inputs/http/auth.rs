@@ -32,7 +32,8 @@ pub struct Config {
     /// asked for.
     pub networks: Vec<Network>,
     /// What each request must have: any of `"token"`, `"certificate"`, `"network"`. Empty means: a network of `networks`
-    /// if there are any, and a token or a certificate if either is configured.
+    /// if there are any, and a token or a certificate if either is configured. Who must show both a token and a certificate speaks
+    /// only for the computers that both allow.
     pub require: Vec<Kind>,
     /// Clients that are known only by their address share duplicate detection under this name. Default: each address
     /// is on its own, so that a stranger cannot make another host's coming event look like a duplicate.
@@ -246,7 +247,14 @@ impl Gate {
             return Err(Denied::Certificate);
         }
         // What an issued token restricts must not be undone by a certificate beside it.
-        match if is_issued { token } else { certificate.or(token) } {
+        let (first, second) = if is_issued { (token, certificate) } else { (certificate, token) };
+        let both = [Kind::Token, Kind::Certificate].into_iter().all(wants);
+        let known = match (first, second) {
+            (Some(first), Some(second)) if both => Some(bound_by_both(first, second)),
+            (None, second) if !is_issued => second,
+            (first, _) => first,
+        };
+        match known {
             Some(known) => Ok(known),
             None if self.config.require == [Kind::Network] => Ok(by_address()),
             None if asks_tokens => Err(Denied::Token),
@@ -301,6 +309,12 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     let (scheme, shown) = value.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| shown.trim())
+}
+
+/// Who had to show two things speaks only for what both allow.
+fn bound_by_both(client: Client, other: Client) -> Client {
+    let also = (!other.binding.is_empty()).then(|| Arc::new(other.binding));
+    Client { binding: Binding { also, ..client.binding }, ..client }
 }
 
 fn binding(hosts: &[String], resource_ids: &[String]) -> Binding {

@@ -143,3 +143,25 @@ fn the_names_in_a_certificate_bind_to_the_letter_and_hosts_of_its_entry_are_patt
     let bound = binding(&Gate::new(&listed(&["web*"]), false, true, None));
     assert_eq!((&*bound.hosts, bound.names.len()), (&["web*".to_owned()][..], 0));
 }
+
+#[test]
+fn who_must_show_both_speaks_only_for_what_both_allow() {
+    let listed = |hosts: &[&str]| hosts.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>();
+    let admitted = |require: &[Kind], token: &[&str], certificate: &[&str]| {
+        let mut config = config(&[("plant", "sesame")], &[], require);
+        config.tokens[0].hosts = listed(token);
+        config.client_certificates = vec![Certificate {
+            name: "host-a".to_owned(),
+            group: None,
+            hosts: listed(certificate),
+            resource_ids: Vec::new(),
+        }];
+        let gate = Gate::new(&config, false, true, None);
+        gate.admit(&peer("10.0.0.1", &["host-a"]), &bearer("sesame")).expect("both are shown").client.binding
+    };
+    let both = [Kind::Token, Kind::Certificate];
+    let binding = admitted(&both, &["web-*"], &["web-1", "db-1"]);
+    assert!(binding.speaks_for("web-1") && !binding.speaks_for("db-1") && !binding.speaks_for("web-2"));
+    assert!(admitted(&both, &[], &["db-1"]).speaks_for("db-1"), "a token that is bound to nothing takes nothing away");
+    assert!(admitted(&[], &["web-*"], &["db-1"]).speaks_for("db-1"), "one is enough there");
+}

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::memory::Shares;
 use crate::values::{ByteSize, Span};
 
+/// Connections from one address at once, unless something else is configured.
+const PER_ADDRESS_MAX: usize = 256;
+
 /// The limits of one listener. At each limit the client gets an answer that says so, and nothing grows further.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -33,13 +36,14 @@ pub struct Config {
     pub rate_grace: Span,
     /// How long a connection may stay open with nothing to do. Default 120 s: longer than agents' usual intervals.
     pub keep_alive_idle: Span,
-    /// Connections to this listener at once; more are closed at once. Default 2048; fewer where memory is
-    /// scarce: an eighth of it is for the connections of all listeners, at 64 KiB each.
+    /// Connections to this listener at once. When there is one more, the one goes that has had no request for longest, of the
+    /// address that has most; where each has one, the new one is closed. Default 2048; fewer where memory is scarce: an eighth
+    /// of it is for the connections of all listeners, at 64 KiB each.
     pub max_connections: Option<usize>,
     /// Connections from one address at once (IPv6: from one /64); more are closed at once. Behind a balancer in
-    /// `proxy_protocol_from` its clients are counted, not the balancer. Default 256, which leaves room for a router that
-    /// many hosts stand behind.
-    pub max_connections_per_address: usize,
+    /// `proxy_protocol_from` its clients are counted, not the balancer. Default a quarter of `max_connections`, at most
+    /// 256, which leaves room for a router that many hosts stand behind.
+    pub max_connections_per_address: Option<usize>,
     /// Requests at once on one HTTP/2 connection. Default 32.
     pub max_concurrent_streams: u32,
     /// How long a stopping listener, after `drain_grace`, waits for requests in flight before it cuts them. Default 20 s.
@@ -58,7 +62,7 @@ impl Default for Config {
             rate_grace: Span::secs(10),
             keep_alive_idle: Span::secs(120),
             max_connections: None,
-            max_connections_per_address: 256,
+            max_connections_per_address: None,
             max_concurrent_streams: 32,
             drain_timeout: Span::secs(20),
         }
@@ -69,6 +73,11 @@ impl Config {
     /// Connections at once to one of so many listeners, where there is so much memory.
     pub fn max_connections(&self, listeners: usize, shares: &Shares) -> usize {
         self.max_connections.unwrap_or_else(|| shares.connections(listeners))
+    }
+
+    /// Connections at once from one address, where there are so many in all.
+    pub fn connections_of_address(&self, max_connections: usize) -> usize {
+        self.max_connections_per_address.unwrap_or_else(|| (max_connections / 4).clamp(1, PER_ADDRESS_MAX))
     }
 
     /// Whether both limit connections alike. What limits single requests can be changed while a listener runs.
@@ -104,12 +113,25 @@ impl Config {
             ("body_max", self.body_max.as_u64() == 0),
             ("rate_min", self.rate_min.as_u64() == 0),
             ("max_connections", self.max_connections == Some(0)),
-            ("max_connections_per_address", self.max_connections_per_address == 0),
+            ("max_connections_per_address", self.max_connections_per_address == Some(0)),
             ("max_concurrent_streams", self.max_concurrent_streams == 0),
         ];
         problems.extend(
             zeros.iter().filter(|(_, zero)| *zero).map(|(key, _)| format!("limits.{key} is 0; write 1 or more")),
         );
         problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_has_a_quarter_of_all_connections_at_most() {
+        let limits = Config::default();
+        assert_eq!([1, 512, 100_000].map(|all| limits.connections_of_address(all)), [1, 128, 256]);
+        let given = Config { max_connections_per_address: Some(4096), ..limits };
+        assert_eq!(given.connections_of_address(512), 4096);
     }
 }

@@ -54,6 +54,9 @@ pub enum ReadError {
     /// No room for it now.
     #[error(transparent)]
     NoMemory(#[from] NoMemory),
+    /// A fault of ours.
+    #[error("the gateway failed at this upload")]
+    Failed,
 }
 
 /// Whether there is something to do; what there is to do is CPU work.
@@ -85,12 +88,17 @@ pub async fn in_turn(
         let readable = read(body, syntax, limit, &mut share, turn, &presence)?;
         Ok((readable, share))
     };
-    turns.run(who, bytes, work).await.unwrap_or_else(|ended| {
-        Err(match ended {
-            Ended::Panicked => ReadError::Damaged("it cannot be read".to_owned()),
+    turns.run(who, bytes, work).await.unwrap_or_else(|ended| Err(ended.into()))
+}
+
+/// Whatever stopped it is no fault of the upload: the client must keep its copy and come back.
+impl From<Ended> for ReadError {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Panicked => Self::Failed,
             Ended::Crowded => NoMemory.into(),
-        })
-    })
+        }
+    }
 }
 
 /// Makes a body readable, with at most `limit` bytes of text. `share` grows with it, before it does, and is in the end what the
@@ -243,6 +251,15 @@ mod tests {
 
     fn log(count: usize) -> Vec<u8> {
         evtx::log(&Host::new("log.example", 3).take(count).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_fault_of_ours_is_never_told_as_one_of_the_upload() {
+        use crate::inputs::reason::Failure;
+        for ended in [Ended::Panicked, Ended::Crowded] {
+            let failure = Failure::from(ReadError::from(ended));
+            assert!(failure.reason.status >= 500, "the client keeps its copy: {failure:?}");
+        }
     }
 
     #[test]

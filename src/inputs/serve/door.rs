@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -16,21 +16,23 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::Stages;
+use super::conversation::{Conversation, Shown};
 use crate::inputs::Peer;
 use crate::inputs::access_log::{Record, Requests};
 use crate::inputs::http::limits;
 use crate::inputs::http::reply::{self, Ids};
 use crate::inputs::reason::Failure;
 use crate::metrics;
-use crate::net::http1_guard::{Guard, Refusal, Session, Timeouts};
-use crate::net::listen::{AddressPlace, Admission, Place};
+use crate::net::hang_up::{self, Watch};
+use crate::net::http1_guard::{Guard, Refusal, Timeouts};
+use crate::net::listen::{AddressPlace, Admission, one_subscriber};
+use crate::net::places::{self, Class, Limits};
 use crate::net::proxy_protocol::{self, HeaderError};
 use crate::net::tls_choice::HandshakeFault;
-use crate::net::tls_server::{ServerTls, certificate_names};
+use crate::net::tls_server::{ServerTls, certificate_names, good_until};
 use crate::telemetry::Repeats;
 use crate::values::Network;
 
@@ -55,6 +57,7 @@ pub(super) struct Door {
     pub(super) limits: limits::Config,
     pub(super) max_connections: usize,
     pub(super) admission: Admission,
+    pub(super) places: Arc<places::Places>,
     pub(super) builder: auto::Builder<TokioExecutor>,
     pub(super) router: Router,
     pub(super) stages: Stages,
@@ -71,30 +74,26 @@ pub(super) struct Door {
 
 /// Where a connection is counted for as long as it lives.
 pub(super) struct Places {
-    _all: Place,
+    among_all: places::Place,
     /// None as long as it is not known from whose address it is, and for a balancer's own.
     of_address: Option<AddressPlace>,
 }
 
-/// What a connection and its requests tell each other.
-#[derive(Default)]
-struct Conversation {
-    /// The version of its first request.
-    version: OnceLock<Version>,
-    /// Cancelled to end it when what has begun is answered.
-    farewell: CancellationToken,
-}
-
 impl Door {
     /// Whether there is room for a connection. Whom a balancer speaks for is asked later.
-    pub(super) fn admit(&self, peer: IpAddr) -> Result<Places, &'static str> {
-        let all = self.admission.admit(self.max_connections).ok_or("too_many_connections")?;
+    pub(super) fn admit(&self, peer: IpAddr, conversation: &Arc<Conversation>) -> Result<Places, &'static str> {
+        // Who has too many already makes nobody go.
         let of_address = if self.is_balancer(peer) { None } else { Some(self.admit_from(peer)?) };
-        Ok(Places { _all: all, of_address })
+        let limits = Limits { of_address: usize::MAX, of_class: self.max_connections };
+        let admitted = self.places.admit(peer, Class::All, Arc::clone(conversation) as _, limits)?;
+        if admitted.made_room {
+            self.refused("made_room");
+        }
+        Ok(Places { among_all: admitted.place, of_address })
     }
 
     fn admit_from(&self, address: IpAddr) -> Result<AddressPlace, &'static str> {
-        let place = self.admission.admit_from(address, self.limits.max_connections_per_address);
+        let place = self.admission.admit_from(address, self.limits.connections_of_address(self.max_connections));
         place.ok_or("too_many_from_address")
     }
 
@@ -106,32 +105,49 @@ impl Door {
         metrics::CONNECTIONS_REFUSED.add(&[&self.name, reason], 1);
     }
 
-    pub(super) async fn connection(self: Arc<Self>, mut stream: TcpStream, peer: IpAddr, mut places: Places) {
+    pub(super) async fn connection(
+        self: Arc<Self>,
+        mut stream: TcpStream,
+        peer: IpAddr,
+        mut places: Places,
+        conversation: Arc<Conversation>,
+    ) {
         let _open = Open::new(Arc::clone(&self.name));
         // Only a hint to the kernel: answers are small and complete.
         stream.set_nodelay(true).ok();
         let mut address = peer;
         if places.of_address.is_none() {
-            match self.behind(&mut stream, peer).await {
-                Ok(Some((source, place))) => (address, places.of_address) = (source, Some(place)),
+            let Some(behind) = conversation.unless_dismissed(self.behind(&mut stream, peer)).await else { return };
+            match behind {
+                Ok(Some((source, place))) => {
+                    (address, places.of_address) = (source, Some(place));
+                    places.among_all.is_of(source);
+                }
                 // The balancer's own, as for a health check. The limit for one address is not for it.
                 Ok(None) => {}
                 Err(reason) => return self.refused(reason),
             }
         }
+        let (stream, watch) = hang_up::watched(stream);
         let Some(tls) = &self.tls else {
             let peer = Peer { address, certificate: Arc::default(), leaf: None };
-            return Box::pin(self.http(stream, peer)).await;
+            return Box::pin(self.http(stream, peer, watch, conversation)).await;
         };
-        let handshake = tokio_rustls::TlsAcceptor::from(tls.current()).accept(stream);
-        match timeout(self.limits.head_timeout.get(), handshake).await {
+        let (server, trust_changed) = tls.current_trust();
+        let handshake = tokio_rustls::TlsAcceptor::from(server).accept(stream);
+        let greeting = timeout(self.limits.head_timeout.get(), handshake);
+        let Some(greeted) = conversation.unless_dismissed(greeting).await else { return };
+        match greeted {
             Err(_) => self.refused("tls_timeout"),
             Ok(Err(error)) => self.not_greeted(address, &error),
             Ok(Ok(stream)) => {
                 let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
                 let certificate = chain.first().map(|der| certificate_names(der)).unwrap_or_default().into();
                 let leaf = chain.first().map(|der| Arc::from(der.as_ref()));
-                Box::pin(self.http(stream, Peer { address, certificate, leaf })).await;
+                if !chain.is_empty() {
+                    conversation.shown.set(Shown { until: good_until(chain), trust_changed }).ok();
+                }
+                Box::pin(self.http(stream, Peer { address, certificate, leaf }, watch, conversation)).await;
             }
         }
     }
@@ -180,14 +196,20 @@ impl Door {
         let Some(remedy) = fault.remedy() else {
             return tracing::debug!(listener = &*self.name, %address, %error, "TLS handshake failed");
         };
-        if let Some(left_out) = self.handshakes.pass((address, fault)) {
+        if let Some(left_out) = self.handshakes.pass((one_subscriber(address), fault)) {
             let reason = fault.label();
             tracing::warn!(listener = &*self.name, %address, reason, %error, left_out, remedy, "a client cannot connect");
         }
     }
 
-    async fn http(self: &Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
-        let session = Session::new();
+    async fn http(
+        self: &Arc<Self>,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: Peer,
+        watch: Watch,
+        conversation: Arc<Conversation>,
+    ) {
+        let session = Arc::clone(&conversation.session);
         let timeouts = Timeouts {
             head: self.limits.head_timeout.get(),
             idle: self.limits.keep_alive_idle.get(),
@@ -195,18 +217,24 @@ impl Door {
             linger: LINGER,
         };
         let io = TokioIo::new(Guard::new(stream, Arc::clone(&session), timeouts));
-        let conversation = Arc::new(Conversation::default());
-        let (door, of_connection) = (Arc::clone(self), (Arc::clone(&session), Arc::clone(&conversation), peer.clone()));
+        let (door, of_connection) = (Arc::clone(self), (Arc::clone(&conversation), watch, peer.clone()));
         let service = hyper::service::service_fn(move |request| {
-            let (session, conversation, peer) = of_connection.clone();
-            Arc::clone(&door).answer(session, conversation, peer, request)
+            let (conversation, watch, peer) = of_connection.clone();
+            Arc::clone(&door).answer(conversation, watch, peer, request)
         });
         let mut connection = std::pin::pin!(self.builder.serve_connection(io, service));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
+            () = conversation.hung_up() => return,
             () = self.farewell(&conversation) => {
+                if conversation.can_go_at_once() {
+                    return;
+                }
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                tokio::select! {
+                    ended = connection => ended,
+                    () = conversation.hung_up() => return,
+                }
             }
         };
         if let Err(error) = ended {
@@ -223,6 +251,8 @@ impl Door {
         let version = || conversation.version.get();
         tokio::select! {
             () = conversation.farewell.cancelled() => {}
+            () = conversation.dismissed() => {}
+            () = conversation.is_believed_no_more() => {}
             // GOAWAY names the last stream that is answered, so no request is lost to it. HTTP/1 can be told with an answer only.
             () = async {
                 self.stages.left().await;
@@ -241,19 +271,19 @@ impl Door {
 
     async fn answer(
         self: Arc<Self>,
-        session: Arc<Session>,
         conversation: Arc<Conversation>,
+        watch: Watch,
         peer: Peer,
         mut request: Request<Incoming>,
     ) -> Result<Response<Body>, std::convert::Infallible> {
         let version = *conversation.version.get_or_init(|| request.version());
-        let mut response = match session.begin() {
+        let mut response = match conversation.session.begin() {
             Ok(_in_flight) => {
                 request.extensions_mut().insert(peer);
                 if let Some(requests) = &self.requests {
                     request.extensions_mut().insert(requests.clone());
                 }
-                self.router.clone().oneshot(request).await?
+                conversation.while_waited_for(&watch, self.router.clone().oneshot(request)).await?
             }
             Err(refusal) => self.turn_away(&refusal, &peer, &request),
         };

@@ -26,9 +26,11 @@ use crate::net::tls_server::{self, Mode, ServerTls, TlsError};
 use crate::telemetry::Repeats;
 use crate::values::Network;
 
+mod conversation;
 mod door;
 mod stages;
 
+use conversation::Conversation;
 use door::Door;
 pub use stages::Stages;
 
@@ -154,6 +156,7 @@ pub async fn serve(listener: Listener, router: Router, stages: Stages, is_unread
     let tracker = TaskTracker::new();
     let door = Arc::new(Door {
         admission: Admission::default(),
+        places: Arc::default(),
         builder: door::builder(&limits),
         name,
         tls,
@@ -169,13 +172,16 @@ pub async fn serve(listener: Listener, router: Router, stages: Stages, is_unread
     });
     while let Some(accepted) = stages.while_open(socket.accept()).await {
         match accepted {
-            Ok((stream, peer)) => match door.admit(peer.ip()) {
-                Ok(places) => {
-                    let connection = Arc::clone(&door).connection(stream, peer.ip(), places);
-                    tracker.spawn(cut.clone().run_until_cancelled_owned(connection));
+            Ok((stream, peer)) => {
+                let conversation = Conversation::new();
+                match door.admit(peer.ip(), &conversation) {
+                    Ok(places) => {
+                        let connection = Arc::clone(&door).connection(stream, peer.ip(), places, conversation);
+                        tracker.spawn(cut.clone().run_until_cancelled_owned(connection));
+                    }
+                    Err(reason) => door.refused(reason),
                 }
-                Err(reason) => door.refused(reason),
-            },
+            }
             Err(error) => {
                 tracing::warn!(listener = &*door.name, %error, "cannot accept a connection");
                 door.refused("accept_error");

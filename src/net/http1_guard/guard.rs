@@ -254,6 +254,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.session.writing(true);
         let result = Pin::new(&mut this.io).poll_write(cx, bytes);
         this.watch_write(cx, result)
     }
@@ -264,6 +265,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.session.writing(true);
         let result = Pin::new(&mut this.io).poll_write_vectored(cx, slices);
         this.watch_write(cx, result)
     }
@@ -275,6 +277,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.io).poll_flush(cx);
+        if result.is_ready() {
+            this.session.writing(false);
+        }
         this.watch_write(cx, result)
     }
 

@@ -64,6 +64,7 @@ pub struct Session {
 struct State {
     begun: u64,
     in_flight: u32,
+    is_writing: bool,
     quiet_since: Instant,
     refusal: Option<(u64, Refusal)>,
 }
@@ -74,7 +75,7 @@ impl Session {
 
     /// The session of a connection that opens now.
     pub fn new() -> Arc<Self> {
-        let state = State { begun: 0, in_flight: 0, quiet_since: Instant::now(), refusal: None };
+        let state = State { begun: 0, in_flight: 0, is_writing: false, quiet_since: Instant::now(), refusal: None };
         Arc::new(Self { state: Mutex::new(state) })
     }
 
@@ -101,10 +102,19 @@ impl Session {
         self.lock().refusal = Some((number, refusal));
     }
 
-    /// Since when nothing is in flight; `None` while something is.
+    /// Since when nothing is in flight and no answer is being written; `None` while something is.
     pub fn quiet_since(&self) -> Option<Instant> {
         let state = self.lock();
-        (state.in_flight == 0).then_some(state.quiet_since)
+        (state.in_flight == 0 && !state.is_writing).then_some(state.quiet_since)
+    }
+
+    /// Whether bytes of an answer have not gone out yet.
+    fn writing(&self, is_writing: bool) {
+        let mut state = self.lock();
+        if state.is_writing && !is_writing {
+            state.quiet_since = Instant::now();
+        }
+        state.is_writing = is_writing;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -146,3 +146,25 @@ async fn http2_passes_untouched() {
     guard.read_to_end(&mut seen).await.expect("the stream ends");
     assert_eq!(seen, sent);
 }
+
+#[tokio::test]
+async fn a_connection_whose_answer_is_still_being_written_is_not_quiet() {
+    let (mut client, server) = duplex(16);
+    let session = Session::new();
+    let long = std::time::Duration::from_secs(60);
+    let mut guard =
+        Guard::new(server, Arc::clone(&session), Timeouts { head: long, idle: long, write: long, linger: long });
+    assert!(session.quiet_since().is_some());
+    let writing = tokio::spawn(async move {
+        guard.write_all(&[b'x'; 64]).await.expect("written");
+        guard.flush().await.expect("flushed");
+        guard
+    });
+    let mut some = [0; 16];
+    client.read_exact(&mut some).await.expect("read");
+    tokio::task::yield_now().await;
+    assert!(session.quiet_since().is_none(), "its reader is slow");
+    client.read_exact(&mut [0; 48]).await.expect("read");
+    let _guard = writing.await.expect("it ends");
+    assert!(session.quiet_since().is_some());
+}

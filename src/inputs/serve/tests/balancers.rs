@@ -92,7 +92,7 @@ async fn only_a_named_balancer_may_say_whom_it_speaks_for() {
 #[tokio::test]
 async fn limits_count_the_clients_behind_a_balancer_and_never_its_health_checks() {
     let mut config = behind_a_balancer();
-    config.limits.max_connections_per_address = 2;
+    config.limits.max_connections_per_address = Some(2);
     let gate = start(&config);
     let greedy = b"PROXY TCP4 192.0.2.66 127.0.0.1 12345 443\r\n";
     let mut places = [idle(&gate, greedy).await, idle(&gate, greedy).await];

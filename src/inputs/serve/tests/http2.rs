@@ -122,6 +122,32 @@ async fn a_client_certificate_names_its_client_and_a_missing_one_is_a_readable_4
 }
 
 #[tokio::test]
+async fn a_reload_that_believes_others_ends_connections_that_showed_a_certificate() {
+    let state = tempfile::tempdir().expect("a directory");
+    let (authority, identity) = authority_and_client("host-a.plant");
+    let path = state.path().join("ca.pem");
+    std::fs::write(&path, authority).expect("written");
+    let mut config = inputs::Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..inputs::Config::default() };
+    config.tls.client_ca = Some(path.clone());
+    let listener = Listener::bind(&config, state.path()).expect("the listener starts");
+    let tls = listener.tls().expect("TLS is on");
+    let gate = start_with(&config, listener);
+    let mut known = connect(&gate, &connector(state.path(), b"http/1.1", Some(&identity))).await;
+    let mut nobody = connect(&gate, &connector(state.path(), b"http/1.1", None)).await;
+    let mut answer = [0; 2048];
+    for stream in [&mut known, &mut nobody] {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+        assert!(stream.read(&mut answer).await.expect("answered") > 0);
+    }
+    std::fs::write(&path, authority_and_client("x").0).expect("written");
+    tls.replace_with(&ServerTls::load(&config.tls, state.path(), tls_server::HTTP).expect("it loads"));
+    let ended = timeout(Duration::from_secs(10), known.read(&mut answer)).await.expect("it is told to go");
+    assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+    nobody.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+    assert!(nobody.read(&mut answer).await.expect("answered") > 0, "who showed nothing stays");
+}
+
+#[tokio::test]
 async fn certificates_reload_while_the_listener_runs() {
     let state = tempfile::tempdir().expect("a directory");
     let config = inputs::Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..inputs::Config::default() };

@@ -318,7 +318,7 @@ async fn an_upload_that_is_cut_off_or_slow_is_not_taken() {
 #[tokio::test]
 async fn connections_are_limited_and_shutdown_lets_go_of_idle_ones() {
     let mut config = plain();
-    config.limits.max_connections_per_address = 1;
+    config.limits.max_connections_per_address = Some(1);
     let gate = start(&config);
     let mut first = TcpStream::connect(gate.address).await.expect("the listener takes connections");
     first.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
@@ -331,5 +331,6 @@ async fn connections_are_limited_and_shutdown_lets_go_of_idle_ones() {
 }
 
 mod balancers;
+mod going;
 mod http2;
 mod leaving;
