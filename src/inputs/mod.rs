@@ -11,6 +11,7 @@ pub mod access_log;
 mod conformance;
 pub mod entra;
 pub mod events;
+mod forms;
 pub mod http;
 pub mod identity;
 pub mod intake;
