@@ -209,6 +209,19 @@ fn guesses_are_bounded_and_beyond_the_bound_a_right_one_is_answered_as_a_wrong_o
 }
 
 #[test]
+fn a_tenant_does_not_tell_whether_a_secret_was_right() {
+    let mut bench = Bench::new();
+    bench.config.clients[0].tenant = Some("elsewhere".to_owned());
+    let issuer = bench.issuer();
+    for _ in 0..30 {
+        let [wrong, right] = [(HERE, "wrong"), (THERE, "sesame")].map(|(address, secret)| {
+            ask_from(&issuer, address, &format!("client_secret={secret}")).expect_err("it is another tenant")
+        });
+        assert_eq!((wrong.status, wrong.code, wrong.text), (right.status, right.code, right.text));
+    }
+}
+
+#[test]
 fn ids_that_are_known_get_the_same_answers_as_those_that_are_not() {
     let mut bench = Bench::new();
     bench.certify(&PKCS_ECDSA_P256_SHA256);
