@@ -252,11 +252,11 @@ mod tests {
             presence,
         });
         let ended = intake.work(|share| -> () {
-            share.grow_to(1 << 20).expect("all of it");
+            share.grow_to(share.most()).expect("all of it");
             panic!("nobody thought of this")
         });
         let failure = Failure::from(ended.await.expect_err("it panics"));
         assert_eq!((failure.reason, failure.status().as_u16()), (Reason::INTERNAL, 503));
-        assert_eq!(room.memory.share(&Who::default()).grow_to(1 << 20), Ok(()));
+        assert_eq!(room.memory.held(), 0, "all of it is given back");
     }
 }
