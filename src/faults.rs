@@ -169,6 +169,12 @@ pub fn in_appended_file(path: &Path) -> Option<String> {
     }
 }
 
+/// Whether this process is in a group. What is given to a group of ours (an orchestrator's `fsGroup`) is not given to others.
+pub fn is_own_group(gid: u32) -> bool {
+    let all = rustix::process::getgroups().unwrap_or_default();
+    rustix::process::getegid().as_raw() == gid || all.iter().any(|group| group.as_raw() == gid)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

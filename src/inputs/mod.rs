@@ -12,6 +12,7 @@ mod conformance;
 pub mod data_collector;
 pub mod entra;
 pub mod events;
+mod forms;
 pub mod http;
 pub mod identity;
 pub mod intake;

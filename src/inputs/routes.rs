@@ -15,9 +15,9 @@ use tokio::time::{Instant, timeout};
 
 use super::access_log::{Record, Requests};
 use super::entra::{self, Issuer};
+use super::forms::Forms;
 use super::http::auth::{Admitted, Denied, Gate, Peer};
-use super::http::body::{Memory, Share, collect};
-use super::http::limits;
+use super::http::body::{Memory, Share};
 use super::http::reply::{self, Ids};
 use super::intake::{self, Intake, Room, content_length};
 use super::protocol::{Ask, Content, Head, OpenError, Place, Protocol, Reading, Shared, Then};
@@ -27,7 +27,6 @@ use crate::event::{Client, Presence, Upload};
 use crate::ingest::accept::{Accept, Receipt, Refusal};
 use crate::metrics;
 use crate::turns::Who;
-use crate::values::ByteSize;
 
 /// How long the rest of a refused body is read and thrown away before the answer, over HTTP/2.
 const DISCARD_TIME: Duration = Duration::from_secs(2);
@@ -38,11 +37,9 @@ struct Door {
     gate: Gate,
     issuer: Option<Arc<Issuer>>,
     protocols: Vec<Arc<dyn Protocol>>,
-    /// The limits of a request for a token.
-    token_limits: limits::Config,
     room: Room,
     /// For the forms of requests for tokens: whoever may send those, uploads lose nothing by it.
-    forms: Memory,
+    forms: Forms,
     accept: Arc<dyn Accept>,
 }
 
@@ -105,9 +102,8 @@ pub fn router(config: &Config, accept: Arc<dyn Accept>, opened: Opened, bodies: 
         gate: Gate::new(&config.auth, config.is_for_this_host(), config.asks_client_certificates(), issuer.clone()),
         issuer,
         protocols,
-        token_limits: limits::Config { wire_max: ByteSize::bytes(entra::request::BODY_MAX), ..config.limits.clone() },
         room: Room::new(config.limits.clone(), memory),
-        forms: Memory::new(entra::request::FORMS_MAX),
+        forms: Forms::new(&config.limits),
         accept,
         config: config.clone(),
     };
@@ -265,8 +261,8 @@ impl Door {
         if parts.method != asked.method() {
             return Err(Failure::method(if asked.method() == Method::POST { "POST" } else { "GET" }));
         }
-        let mut share = self.forms.share(&Who::at(peer.address));
-        let form = collect(body, content_length(&parts.headers), &self.token_limits, &mut share).await?;
+        let declared = if *whole { Some(0) } else { content_length(&parts.headers) };
+        let form = self.forms.read(body, declared, &Who::at(peer.address)).await?;
         *whole = true;
         Ok(issuer.answer(asked, parts, form, peer.address.to_canonical()).await)
     }

@@ -57,7 +57,7 @@ async fn a_form_for_a_token_takes_nothing_of_the_memory_of_uploads_and_waits_for
     let issuer = Issuer::open(&entra::Config::default(), "uploads", folder.path(), None).expect("it opens");
     let bodies = Memory::new(4096);
     let mut all = bodies.share(&Who::default());
-    all.grow_to(4096).expect("nobody else has any");
+    all.grow_to(all.most()).expect("nobody else has any");
     let opened = Opened { issuer: Some(Arc::new(issuer)), ..Opened::default() };
     let router = router(&Config::default(), Arc::new(Endless(shown)), opened, &bodies);
     let ask = |path: &str| {

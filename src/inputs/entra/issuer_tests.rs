@@ -106,28 +106,31 @@ fn a_secret_gets_a_token_that_is_known_again_and_says_who_it_is() {
     (entry.name, entry.hosts) = (Some("Plant 7".to_owned()), vec!["web*".to_owned()]);
     let issuer = bench.issuer();
     let token = ask(&issuer, "client_secret=sesame").expect("the secret is right");
-    let client = issuer.known(&token).expect("a token").expect("it is good").client();
+    let client = issuer.known(&token, HERE).expect("a token").expect("it is good").client();
     assert_eq!(
         (&*client.name, &*client.scope, &*client.binding.hosts),
         ("Plant 7", "client:plant", &["web*".to_owned()][..])
     );
     assert_eq!(ask(&issuer, "client_secret=Sesame").map_err(|fault| fault.code), Err(7_000_215));
-    assert!(issuer.known("no-token").is_none());
+    assert!(issuer.known("no-token", HERE).is_none());
     let stranger = Bench::new().issuer();
-    assert_eq!(stranger.known(&token).expect("a token").map(|_| ()), Err("the token was not issued by this gateway"));
+    assert_eq!(
+        stranger.known(&token, HERE).expect("a token").map(|_| ()),
+        Err("the token was not issued by this gateway")
+    );
 }
 
 #[test]
 fn gateways_that_share_the_keys_take_each_others_tokens_until_the_client_is_taken_out() {
     let mut bench = Bench::new();
     let token = ask(&bench.issuer(), "client_secret=sesame").expect("the secret is right");
-    assert!(bench.issuer().known(&token).expect("a token").is_ok());
+    assert!(bench.issuer().known(&token, HERE).expect("a token").is_ok());
     bench.config.tenants = vec!["elsewhere".to_owned()];
-    assert!(bench.issuer().known(&token).expect("a token").is_err());
+    assert!(bench.issuer().known(&token, HERE).expect("a token").is_err());
     assert_eq!(ask(&bench.issuer(), "client_secret=sesame").map_err(|fault| fault.code), Err(90002));
     bench.config.tenants.clear();
     bench.config.clients[0].id = "other".to_owned();
-    assert!(bench.issuer().known(&token).expect("a token").is_err());
+    assert!(bench.issuer().known(&token, HERE).expect("a token").is_err());
 }
 
 #[test]
@@ -209,6 +212,57 @@ fn guesses_are_bounded_and_beyond_the_bound_a_right_one_is_answered_as_a_wrong_o
 }
 
 #[test]
+fn a_tenant_does_not_tell_whether_a_secret_was_right() {
+    let mut bench = Bench::new();
+    bench.config.clients[0].tenant = Some("elsewhere".to_owned());
+    let issuer = bench.issuer();
+    for _ in 0..30 {
+        let [wrong, right] = [(HERE, "wrong"), (THERE, "sesame")].map(|(address, secret)| {
+            ask_from(&issuer, address, &format!("client_secret={secret}")).expect_err("it is another tenant")
+        });
+        assert_eq!((wrong.status, wrong.code, wrong.text), (right.status, right.code, right.text));
+    }
+}
+
+#[test]
+fn guesses_at_secrets_lock_out_no_client_that_signs() {
+    for has_a_secret in [false, true] {
+        let mut bench = Bench::new();
+        let key = bench.certify(&PKCS_ECDSA_P256_SHA256);
+        if !has_a_secret {
+            bench.config.clients[0].secrets.clear();
+        }
+        let issuer = bench.issuer();
+        for _ in 0..510 {
+            ask(&issuer, "client_secret=wrong").expect_err("it is wrong");
+        }
+        let assertion = signed("ES256", &key, &claims());
+        with_assertion(&issuer, &assertion, HERE).expect("it is signed by the client");
+    }
+}
+
+#[test]
+fn after_a_restart_guesses_lock_out_nobody_who_uploads_with_a_token_from_before() {
+    let bench = Bench::new();
+    let token = ask(&bench.issuer(), "client_secret=sesame").expect("the secret is right");
+    let restarted = bench.issuer();
+    restarted.known(&token, HERE).expect("a token").expect("it is good");
+    for _ in 0..510 {
+        ask(&restarted, "client_secret=wrong").expect_err("it is wrong");
+    }
+    ask(&restarted, "client_secret=sesame").expect("it was right here before the restart");
+}
+
+#[test]
+fn refusals_are_told_once_in_a_while() {
+    let issuer = Bench::new().issuer();
+    let (wrong, late) = (Fault::client(7_000_215, "x"), Fault::later(50196, "x", Duration::ZERO));
+    let told = [&wrong, &wrong, &late, &wrong].map(|fault| issuer.tells(HERE, fault));
+    assert_eq!(told, [Some(0), None, Some(0), None]);
+    assert_eq!(issuer.tells(THERE, &wrong), Some(0));
+}
+
+#[test]
 fn ids_that_are_known_get_the_same_answers_as_those_that_are_not() {
     let mut bench = Bench::new();
     bench.certify(&PKCS_ECDSA_P256_SHA256);
@@ -287,8 +341,9 @@ fn a_token_is_good_on_its_own_listener_and_for_as_long_as_its_secret_or_certific
     let by_secret = ask(&issuer, "client_secret=sesame").expect("the secret is right");
     let by_certificate = with_assertion(&issuer, &signed("ES256", &key, &claims()), HERE).expect("it is signed");
     let by_certificate = by_certificate["access_token"].as_str().expect("a token").to_owned();
-    let good =
-        |issuer: &Arc<Issuer>| [&by_secret, &by_certificate].map(|token| issuer.known(token).expect("a token").is_ok());
+    let good = |issuer: &Arc<Issuer>| {
+        [&by_secret, &by_certificate].map(|token| issuer.known(token, HERE).expect("a token").is_ok())
+    };
     assert_eq!(good(&bench.issuer()), [true, true], "another gateway of the same configuration");
     assert_eq!(good(&bench.issuer_of("other", None)), [false, false]);
     bench.secret("another secret");
@@ -330,7 +385,7 @@ fn a_grant_holds_to_its_rules_its_streams_and_its_rates() {
     entry.requests_per_second = Some(2);
     let issuer = bench.issuer();
     let token = ask(&issuer, "client_secret=sesame").expect("the secret is right");
-    let grant = issuer.known(&token).expect("a token").expect("it is good");
+    let grant = issuer.known(&token, HERE).expect("a token").expect("it is good");
     assert_eq!(grant.allows("DCR-1", "custom-a"), Ok(()));
     for (rule, stream) in [("dcr-2", "Custom-A"), ("dcr-1", "Custom-B"), ("", "")] {
         let failure = grant.allows(rule, stream).expect_err("it is restricted");

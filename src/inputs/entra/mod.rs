@@ -37,20 +37,24 @@ pub use config::{ClientEntry, Config, SecretHash};
 pub use grant::Grant;
 
 use super::target::decode;
-use crate::turns::{Ended, Turns, Who};
+use crate::telemetry::Repeats;
+use crate::turns::{Ended, Turns, Who, network};
 use crate::{clock, metrics};
 use answer::Fault;
 use jwt::Unverified;
 use keys::Keys;
 use known::{Credential, Known};
 use memory::Memory;
-use request::{BODY_MAX, TokenRequest};
+use request::{BODY_MAX, Proof, TokenRequest};
 
 /// How far the clocks of clients and gateways may be apart, in seconds.
 const LEEWAY: u64 = 5 * 60;
 
 /// How long a request for a token waits for its turn.
 const ISSUING_WAIT: Duration = Duration::from_secs(5);
+
+/// How often a refusal of the same kind from the same network is told.
+const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// The one role that tokens give, as Azure calls it.
 const ROLE: &str = "Monitoring Metrics Publisher";
@@ -102,6 +106,8 @@ pub struct Issuer {
     keys: Arc<Keys>,
     memory: Arc<Memory>,
     turns: Turns,
+    /// Refusals are told once in a while: nobody has to show anything to cause one.
+    refusals: Repeats<(IpAddr, u32)>,
 }
 
 #[derive(Deserialize)]
@@ -160,7 +166,15 @@ impl Issuer {
         let clients = config.clients.iter().map(Known::new).collect::<Result<_, _>>()?;
         let memory = before.map(|issuer| Arc::clone(&issuer.memory)).unwrap_or_default();
         let (config, listener) = (config.clone(), listener.to_owned());
-        let issuer = Self { config, listener, clients, keys, memory, turns: Turns::here() };
+        let issuer = Self {
+            config,
+            listener,
+            clients,
+            keys,
+            memory,
+            turns: Turns::here(),
+            refusals: Repeats::new(TOLD_AGAIN_AFTER),
+        };
         issuer.memory.keep_clients(now(), |id| issuer.find(id).is_some());
         Ok(issuer)
     }
@@ -235,7 +249,9 @@ impl Issuer {
         let now = now();
         let proved = self.prove(request, tenant, address, now);
         let (known, credential) = self.throttled(proved, request, address).inspect_err(|fault| {
-            tracing::info!(%address, code = fault.code, reason = fault.text, "a token was refused");
+            if let Some(left_out) = self.tells(address, fault) {
+                tracing::info!(%address, code = fault.code, reason = fault.text, left_out, "a token was refused");
+            }
         })?;
         let key = self.keys.signing(now);
         let lifetime = self.config.token_lifetime.get().as_secs();
@@ -265,6 +281,11 @@ impl Issuer {
         }))
     }
 
+    /// How many refusals were not told since the last one like this, if it is time to tell one.
+    fn tells(&self, address: IpAddr, fault: &Fault) -> Option<u64> {
+        self.refusals.pass((network(address), fault.code))
+    }
+
     /// Counts failures. Who is right gets through, also where others fail all the time; but guesses have a bound, beyond which
     /// right ones are answered as wrong ones are, unless they were right at this address before. What is told is the same for
     /// ids that are known here and for those that are not.
@@ -279,7 +300,10 @@ impl Issuer {
         {
             return proved;
         }
-        let client = self.find(&request.client).map(|at| &*self.clients[at].entry.id);
+        // Nobody guesses a signature, nor the secret of a client that has none.
+        let is_guess = |known: &&Known| matches!(request.proof, Proof::Secret(_)) && !known.secrets.is_empty();
+        let client =
+            self.find(&request.client).map(|at| &self.clients[at]).filter(is_guess).map(|known| &*known.entry.id);
         let is_looked_at = client.is_none_or(|client| self.memory.may_guess(address, client));
         let fault = match proved {
             Ok((known, credential)) if is_looked_at => {
@@ -298,16 +322,23 @@ impl Issuer {
         Err(fault)
     }
 
-    /// Who owns a token; the reason when it has the form of one and is not to be taken. `None` when it has not.
-    pub fn known(self: &Arc<Self>, token: &str) -> Option<Result<Grant, &'static str>> {
+    /// Who owns a token that was shown at an address; the reason when it has the form of one and is not to be taken. `None` when
+    /// it has not. A token outlives a restart, so it proves its credential there as the credential did: whoever guesses at that
+    /// address locks nobody out who uploads from it.
+    pub fn known(self: &Arc<Self>, token: &str, address: IpAddr) -> Option<Result<Grant, &'static str>> {
         if token.matches('.').count() != 2 {
             return None;
         }
         let owner = Unverified::parse(token).ok_or(FOREIGN).and_then(|parsed| self.owner(&parsed));
-        Some(owner.map(|at| Grant { issuer: Arc::clone(self), at }))
+        Some(owner.map(|(at, credential)| {
+            if !self.memory.was_proven(address, credential.0) {
+                self.memory.proved(address, credential.0);
+            }
+            Grant { issuer: Arc::clone(self), at }
+        }))
     }
 
-    fn owner(&self, token: &Unverified<'_>) -> Result<usize, &'static str> {
+    fn owner(&self, token: &Unverified<'_>) -> Result<(usize, Credential), &'static str> {
         let now = now();
         let key = token.key_id.as_deref().and_then(|id| self.keys.find(id, now)).ok_or(FOREIGN)?;
         let claims: TokenClaims = token.verify(&key.public).ok_or(FOREIGN)?;
@@ -321,20 +352,18 @@ impl Issuer {
             return Err("the token is for another service");
         }
         let at = self.find(&claims.sub).ok_or("the token's client is not known here any more")?;
-        let same = |credential: Credential| {
+        let same = |credential: &Credential| {
             let mark = credential.mark(&self.listener, &key);
             constant_time::verify_slices_are_equal(mark.as_bytes(), claims.mark.as_bytes()).is_ok()
         };
-        if !self.clients[at].credentials().any(same) {
-            return Err(
-                "the token was given by another listener, or for a secret or certificate that is not known any more",
-            );
-        }
+        let credential = self.clients[at].credentials().find(same).ok_or(
+            "the token was given by another listener, or for a secret or certificate that is not known any more",
+        )?;
         let tenant = self.clients[at].entry.tenant.as_ref();
         if tenant.is_some_and(|own| !own.eq_ignore_ascii_case(&claims.tid)) || self.check_tenant(&claims.tid).is_err() {
             return Err("the token's tenant is not known here any more");
         }
-        Ok(at)
+        Ok((at, credential))
     }
 
     fn find(&self, id: &str) -> Option<usize> {

@@ -17,7 +17,8 @@ use super::{Issuer, LEEWAY};
 const ASSERTION_LIFETIME_MAX: u64 = 60 * 60;
 
 impl Issuer {
-    /// The client that a request is from, if it proves that.
+    /// The client that a request is from, if it proves that. What is told of a right proof in another tenant than the client's is
+    /// what is told of a wrong one: otherwise the tenant would tell who guessed right.
     pub(super) fn prove(
         &self,
         request: &TokenRequest,
@@ -30,7 +31,7 @@ impl Issuer {
             Proof::Assertion(assertion) => self.by_assertion(&request.client, assertion.reveal(), tenant, address, now),
         }?;
         let elsewhere = known.entry.tenant.as_ref().is_some_and(|own| !own.eq_ignore_ascii_case(tenant));
-        if elsewhere { Err(Fault::tenant()) } else { Ok((known, credential)) }
+        if elsewhere { Err(request.proof.wrong()) } else { Ok((known, credential)) }
     }
 
     /// Compares with every secret of every client in constant time, so that timing tells nothing about any of them.
@@ -126,11 +127,11 @@ impl Proof {
 }
 
 fn wrong_secret() -> Fault {
-    Fault::client(7_000_215, "this client id and secret are not known here together")
+    Fault::client(7_000_215, "this client id and secret are not known here together in this tenant")
 }
 
 fn unsigned() -> Fault {
-    wrong("is not signed with RS256, PS256 or ES256 by a certificate of this client")
+    wrong("is not signed with RS256, PS256 or ES256 by a certificate of this client in this tenant")
 }
 
 fn wrong(text: &str) -> Fault {

@@ -199,7 +199,7 @@ impl Gate {
     pub fn admit(&self, peer: &Peer, headers: &HeaderMap) -> Result<Admitted, Denied> {
         // Nothing that a stranger's address sends is looked at.
         let network = self.network(peer)?;
-        let grant = self.issued(headers);
+        let grant = self.issued(headers, peer.address);
         let client = self.known(peer, headers, grant.as_ref(), network)?;
         let address = Some(peer.address.to_canonical());
         let client = Client { address, agent: agent(headers), identities: Arc::clone(&peer.certificate), ..client };
@@ -265,12 +265,12 @@ impl Gate {
     }
 
     /// The owner of an issued token; a token of the configuration may have the form of one, too.
-    fn issued(&self, headers: &HeaderMap) -> Option<Result<Grant, &'static str>> {
+    fn issued(&self, headers: &HeaderMap, address: IpAddr) -> Option<Result<Grant, &'static str>> {
         let issuer = self.issuer.as_ref()?;
         if self.token(headers).is_some() {
             return None;
         }
-        issuer.known(bearer(headers)?)
+        issuer.known(bearer(headers)?, address)
     }
 
     /// Compares with every token in constant time, so that timing tells nothing about any of them.

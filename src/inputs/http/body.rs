@@ -64,13 +64,13 @@ where
         }
         match first.take() {
             None if whole.is_empty() => {
-                share.grow_to(received)?;
+                share.grow_or_wait(received).await?;
                 first = Some(data);
             }
             before => {
                 if received > whole.capacity() as u64 {
                     let room = room(received, declared, limit);
-                    share.grow_to(room)?;
+                    share.grow_or_wait(room).await?;
                     whole.reserve_exact(usize::try_from(room).unwrap_or(usize::MAX) - whole.len());
                 }
                 whole.extend_from_slice(before.as_deref().unwrap_or_default());
@@ -83,9 +83,9 @@ where
 
 /// How large a buffer is made when so much has arrived: what is declared, once an eighth of it is there (a promise alone takes
 /// no memory from others), else twice as much.
-fn room(received: u64, declared: Option<u64>, limit: u64) -> u64 {
+pub(super) fn room(received: u64, declared: Option<u64>, limit: u64) -> u64 {
     match declared {
-        Some(declared) if received.saturating_mul(8) >= declared => declared.max(received),
+        Some(declared) if received.saturating_mul(8) >= declared && received <= declared => declared.min(limit),
         _ => received.saturating_mul(2).min(limit).max(received),
     }
 }
@@ -165,7 +165,7 @@ mod tests {
         let memory = Memory::new(4096);
         let body = Full::new(Bytes::from(vec![b'x'; 4097]));
         let result = collect(body, None, &Config::default(), &mut memory.share(&Who::default())).await;
-        assert_eq!(result, Err(BodyError::TooLarge { limit: 4096 }));
+        assert_eq!(result, Err(BodyError::TooLarge { limit: 3584 }));
     }
 
     #[tokio::test]

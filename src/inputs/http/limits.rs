@@ -20,10 +20,10 @@ pub struct Config {
     /// reach 290 to 1.
     pub body_max: ByteSize,
     /// Memory for all bodies of this listener together, until they are in the spool; above it 503 with Retry-After. An eighth
-    /// is only for clients that hold little, and of the rest no client gets more than three times what is left free. At least
-    /// `wire_max` + `body_max`. Default: one share for all listeners that name none, three eighths of what this process may
-    /// use (the limit of its container, or the machine's memory), at most 256 MiB. Where that is less than `wire_max` +
-    /// `body_max`, larger bodies get 413.
+    /// is only for clients that hold little, and of the rest no client gets more than three times what is left free, but for
+    /// one upload at a time. At least 8/7 of `wire_max` + `body_max`. Default: one share for all listeners that name none,
+    /// three eighths of what this process may use (the limit of its container, or the machine's memory), at most 256 MiB.
+    /// Where that is less than 8/7 of `wire_max` + `body_max`, larger bodies get 413.
     pub memory_max: Option<ByteSize>,
     /// From the first byte of a request's head to its last; above it 408 and the connection is closed. Also the time
     /// for the TLS handshake. Default 10 s.
@@ -96,12 +96,14 @@ impl Config {
 
     /// What contradicts itself, with the key and what would be right.
     pub fn problems(&self) -> Vec<String> {
-        let need = self.wire_max.as_u64().saturating_add(self.body_max.as_u64());
+        let both = self.wire_max.as_u64().saturating_add(self.body_max.as_u64());
+        let need = super::body::Memory::least_for(both);
         let mut problems = Vec::new();
         if let Some(given) = self.memory_max.filter(|given| given.as_u64() < need) {
             problems.push(format!(
-                "limits.memory_max is {given}, less than wire_max + body_max; write at least {}",
-                ByteSize::bytes(need)
+                "limits.memory_max is {given}, too little for wire_max + body_max and the eighth that is for small uploads; \
+                 write at least {}",
+                ByteSize::bytes(need.checked_next_multiple_of(1 << 20).unwrap_or(need))
             ));
         }
         if let Some(given) = self.memory_max.filter(|given| given.as_u64() > super::body::MEMORY_LIMIT_MAX) {

@@ -75,7 +75,7 @@ pub async fn in_turn(
     body: Bytes,
     syntax: Syntax,
     limit: u64,
-    mut share: Share,
+    share: Share,
     presence: Presence,
 ) -> Result<(Readable, Share), ReadError> {
     if !is_packed(&body) {
@@ -84,11 +84,20 @@ pub async fn in_turn(
     // A log is large work however short it is: what its chunks cost is not told by their bytes.
     let beside = if body.starts_with(from_evtx::MAGIC) { WORKING_ROOM } else { 0 };
     let bytes = body.len() as u64 + beside;
-    let work = move |turn: &Turn| {
-        let readable = read(body, syntax, limit, &mut share, turn, &presence)?;
-        Ok((readable, share))
+    let run = async |mut share: Share| {
+        let (body, presence) = (body.clone(), presence.clone());
+        let work = move |turn: &Turn| (read(body, syntax, limit, &mut share, turn, &presence), share);
+        turns.run(who, bytes, work).await.map_err(ReadError::from)
     };
-    turns.run(who, bytes, work).await.unwrap_or_else(|ended| Err(ended.into()))
+    let held = share.bytes();
+    let (mut result, mut share) = run(share).await?;
+    if matches!(result, Err(ReadError::NoMemory(_))) {
+        // Others were in the way. Once there is room it begins again; it must not wait while it is its turn.
+        share.shrink_to(held);
+        share.grow_or_wait((bytes + limit).min(share.most())).await?;
+        (result, share) = run(share).await?;
+    }
+    result.map(|readable| (readable, share))
 }
 
 /// Whatever stopped it is no fault of the upload: the client must keep its copy and come back.
@@ -205,7 +214,8 @@ impl Text<'_> {
             return Err(ReadError::TooLarge { limit: self.limit });
         }
         if length > self.text.capacity() as u64 {
-            let room = (length * 3 / 2).next_multiple_of(STEP);
+            let most = self.limit.min(self.share.most().saturating_sub(self.beside));
+            let room = (length * 3 / 2).next_multiple_of(STEP).min(most).max(length);
             grow(self.share, self.beside + room)?;
             self.text.reserve_exact(room as usize - self.text.len());
         }
@@ -310,6 +320,22 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn what_needs_much_room_waits_for_others_to_be_over() {
+        let memory = Memory::new(64 << 20);
+        let [mut others, mut share] = ["others", "own"].map(|name| memory.share(&Who::new(&name.into(), None)));
+        others.grow_to(40 << 20).expect("there is room");
+        let body = Bytes::from(log(100));
+        share.grow_to(body.len() as u64).expect("it is little");
+        let (turns, who) = (Turns::new(1, 1, Duration::ZERO), Who::default());
+        let reading = in_turn(&turns, &who, body, Syntax::Sniff, LIMIT, share, Presence::default());
+        let others_end = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            drop(others);
+        };
+        assert!(tokio::join!(reading, others_end).0.is_ok());
+    }
+
     #[test]
     fn a_log_has_limits() {
         assert_eq!(readable(log(100), 50_000), Err(ReadError::TooLarge { limit: 50_000 }));
@@ -319,10 +345,10 @@ mod tests {
             read(log(100).into(), Syntax::Sniff, LIMIT, share, &Turn::alone(), &Presence::default())
         };
         let [mut others, mut share] = [(); 2].map(|()| memory.share(&Who::default()));
-        others.grow_to(60 << 20).expect("there is room");
+        others.grow_to(56 << 20).expect("there is room");
         assert!(matches!(read_with(&mut share), Err(ReadError::NoMemory(_))), "it passes");
         let never = read_with(&mut Memory::new(1 << 20).share(&Who::default()));
-        assert_eq!(never.map(|_| ()), Err(ReadError::TooLarge { limit: 1 << 20 }), "it does not pass");
+        assert_eq!(never.map(|_| ()), Err(ReadError::TooLarge { limit: 7 << 17 }), "it does not pass");
         let mut share = Memory::new(128 << 20).share(&Who::default());
         let here = read(log(1).into(), Syntax::JsonArray, LIMIT, &mut share, &Turn::alone(), &Presence::default());
         assert_eq!(here, Err(ReadError::NotHere));

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -153,10 +153,12 @@ pub(in crate::inputs::entra) fn fault(path: &Path) -> Option<String> {
     read.err().map(|error| error.to_string())
 }
 
-/// Refuses what others than its owner may read, write or search.
+/// Refuses what others may read, write or search. A group that the gateway is in is not others: orchestrators give volumes, and
+/// all files in them, to one at each start.
 fn check_private(path: &Path, right: &str) -> io::Result<()> {
-    let mode = std::fs::metadata(path)?.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 {
+    let found = std::fs::metadata(path)?;
+    let (mode, others) = (found.mode() & 0o777, if faults::is_own_group(found.gid()) { 0o007 } else { 0o077 });
+    if mode & others == 0 {
         return Ok(());
     }
     let shown = path.display();

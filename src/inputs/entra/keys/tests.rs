@@ -49,13 +49,25 @@ fn what_others_may_use_is_refused_with_what_would_be_right() {
     let (_held, path) = place();
     open(&path, NOW);
     let refused = || Keys::open(&path, LIFETIME, NOW).expect_err("others may use it").to_string();
-    chmod(&path, 0o750);
+    chmod(&path, 0o705);
     assert!(refused().contains("chmod 700"), "{}", refused());
     chmod(&path, 0o700);
-    chmod(&files(&path)[0], 0o640);
+    chmod(&files(&path)[0], 0o604);
     assert!(refused().contains("chmod 600"), "{}", refused());
     chmod(&files(&path)[0], 0o600);
     open(&path, NOW);
+}
+
+#[test]
+fn keys_that_an_orchestrator_gave_to_a_group_of_the_gateway_are_kept() {
+    let (_held, path) = place();
+    for open in [Keys::open_own, Keys::open] {
+        let before = open(&path, LIFETIME, NOW).expect("it opens").signing(NOW);
+        files(&path).iter().for_each(|file| chmod(file, 0o660));
+        chmod(&path, 0o2770);
+        let after = open(&path, LIFETIME, NOW + 1).expect("it opens").signing(NOW + 1);
+        assert_eq!(before.id, after.id, "hosts keep their tokens");
+    }
 }
 
 #[test]

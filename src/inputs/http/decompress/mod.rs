@@ -118,7 +118,15 @@ pub async fn in_turn(
             result => return result.map(|body| (body, share)),
         }
     }
-    let (result, share) = run(u64::MAX, limit, share).await?;
+    let (mut result, mut share) = run(u64::MAX, limit, share).await?;
+    if matches!(result, Err(DecompressError::NoMemory(_))) {
+        // Others were in the way. Once all that it may need is there it begins again; it must not wait while it is its turn.
+        let wire = body.len() as u64;
+        share.shrink_to(wire);
+        let told = gzip_length(&body).filter(|_| encoding == Encoding::Gzip);
+        share.grow_or_wait(wire + told.unwrap_or(limit).min(limit) + 1).await?;
+        (result, share) = run(u64::MAX, limit, share).await?;
+    }
     result.map(|body| (body, share))
 }
 
@@ -165,9 +173,10 @@ fn gzip_length(body: &[u8]) -> Option<u64> {
 fn gzip(wire: Wire<'_>, limit: u64, share: &mut Share) -> Result<Bytes, DecompressError> {
     let body = wire.whole;
     let several_members = memchr::memmem::find_iter(body, GZIP_MAGIC).nth(1).is_some();
-    let length = gzip_length(body).filter(|_| !several_members && body.len() <= AT_ONCE_WIRE);
-    let Some(length) = length.filter(|length| *length <= AT_ONCE.min(limit)) else {
-        return stream(MultiGzDecoder::new(wire), wire, limit, share);
+    let told = gzip_length(body).filter(|_| !several_members);
+    let at_once = told.filter(|length| body.len() <= AT_ONCE_WIRE && *length <= AT_ONCE.min(limit));
+    let Some(length) = at_once else {
+        return stream(MultiGzDecoder::new(wire), wire, told, limit, share);
     };
     share.grow_to(body.len() as u64 + length)?;
     let mut out = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
@@ -192,14 +201,14 @@ fn deflate(wire: Wire<'_>, limit: u64, share: &mut Share) -> Result<Bytes, Decom
         if method & 0x0f == 8 && (u16::from(*method) << 8 | u16::from(*flags)).is_multiple_of(31));
     if looks_like_zlib {
         let mut decoder = ZlibDecoder::new(wire);
-        match stream(&mut decoder, wire, limit, share) {
+        match stream(&mut decoder, wire, None, limit, share) {
             Ok(_) if decoder.total_in() != length => return Err(damaged("bytes after the end")),
             Err(DecompressError::Damaged(_)) => {}
             done => return done,
         }
     }
     let mut decoder = DeflateDecoder::new(wire);
-    let out = stream(&mut decoder, wire, limit, share)?;
+    let out = stream(&mut decoder, wire, None, limit, share)?;
     if decoder.total_in() == length { Ok(out) } else { Err(damaged("bytes after the end")) }
 }
 
@@ -207,7 +216,7 @@ fn zstd(wire: Wire<'_>, limit: u64, share: &mut Share) -> Result<Bytes, Decompre
     let io = |error: std::io::Error| damaged(&error.to_string());
     let mut decoder = zstd::stream::read::Decoder::with_buffer(wire).map_err(io)?;
     decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(io)?;
-    stream(decoder, wire, limit, share)
+    stream(decoder, wire, None, limit, share)
 }
 
 fn damaged(reason: &str) -> DecompressError {

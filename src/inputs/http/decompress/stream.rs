@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{DecompressError, damaged};
 use crate::event::Presence;
-use crate::inputs::http::body::Share;
+use crate::inputs::http::body::{Share, room};
 use crate::turns::Turn;
 
 /// After so many bytes in, or out, others may be due.
@@ -75,10 +75,12 @@ impl<R: Read> Read for Pieces<'_, R> {
     }
 }
 
-/// Reads to the end, but never more than one byte past the limit. `wire` is what the decoder reads from.
+/// Reads to the end, but never more than one byte past the limit. `wire` is what the decoder reads from, and `told` the length
+/// that it says will come out, which is believed once an eighth of it has.
 pub(super) fn stream(
     decoder: impl Read,
     wire: Wire<'_>,
+    told: Option<u64>,
     limit: u64,
     share: &mut Share,
 ) -> Result<Bytes, DecompressError> {
@@ -89,11 +91,13 @@ pub(super) fn stream(
     };
     let mut out = Vec::new();
     loop {
-        let room = (out.len() as u64 * 2).max(BUFFER_MIN).min(limit + 1);
+        let length = out.len() as u64;
+        // One byte more than is told, to see that it was right.
+        let room = room(length.max(BUFFER_MIN / 2), told.map(|told| told + 1), limit + 1);
         share.grow_to(wire.whole.len() as u64 + room)?;
-        let before = out.len();
-        let step = room - before as u64;
-        let read = reader.by_ref().take(step.max(1)).read_to_end(&mut out).map_err(failed)?;
+        let step = room.saturating_sub(length).max(1);
+        out.reserve_exact(usize::try_from(step).unwrap_or(usize::MAX));
+        let read = reader.by_ref().take(step).read_to_end(&mut out).map_err(failed)?;
         if out.len() as u64 > limit {
             return Err(DecompressError::TooLarge { limit });
         }

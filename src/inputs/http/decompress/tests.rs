@@ -188,6 +188,32 @@ async fn a_bomb_gives_way_piece_by_piece_and_ends_when_its_sender_has_gone() {
 }
 
 #[tokio::test]
+async fn a_large_body_passes_beside_a_small_one_that_never_ends_and_after_large_ones_that_do() {
+    let turns = Turns::new(1, 1, std::time::Duration::ZERO);
+    const LARGE: usize = 15 << 20;
+    for (encoding, compress) in ROADS {
+        let body = Bytes::from(compress(&vec![b'x'; LARGE]));
+        let memory = Memory::new(Memory::least_for((16 << 20) + body.len() as u64 + 1));
+        let mut others = [("slow", 8), ("busy", 9 << 20)].map(|(name, bytes)| {
+            let mut share = memory.share(&Who::new(&name.into(), None));
+            share.grow_to(bytes).expect("there is room");
+            share
+        });
+        let mut share = memory.share(&Who::new(&"large".into(), None));
+        share.grow_to(body.len() as u64).expect("it is little");
+        let [_slow, busy] = &mut others;
+        let busy_ends = async {
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            busy.shrink_to(0);
+        };
+        let (who, presence) = (Who::default(), Presence::default());
+        let read = in_turn(&turns, &who, (encoding, body), 16 << 20, share, &presence);
+        let (read, ()) = tokio::join!(read, busy_ends);
+        assert_eq!(read.map(|(out, _share)| out.len()), Ok(LARGE), "{encoding:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_more_than_it_looked_like_is_read_as_what_it_is() {
     let turns = Turns::new(1, 1, std::time::Duration::ZERO);
     for (encoding, compress) in ROADS {
