@@ -210,7 +210,7 @@ fn uploads_are_noted_while_somebody_looks_at_all_hosts() {
 #[test]
 fn a_table_that_is_made_much_smaller_takes_from_all_who_have_much_alike() {
     let world = World::new(Config::default());
-    let mut send = |client: &str, hosts: usize| {
+    let send = |client: &str, hosts: usize| {
         let names: Vec<String> = (0..hosts).map(|n| format!("{client}-{n}")).collect();
         names.chunks(100).for_each(|names| world.sends(client, &names.iter().map(String::as_str).collect::<Vec<_>>()));
     };
