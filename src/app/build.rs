@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::expiry::Expiry;
 use super::gauges::Gauge;
@@ -85,8 +86,10 @@ pub(super) struct Parts {
     pub(super) expiry: Expiry,
     /// Which outputs run.
     pub(super) running: Mutex<Gauge>,
-    /// Held during a reload, and while outputs are tried again: two at a time would start an output twice.
+    /// Held during a reload, and while outputs are tried again: two at a time would start an output twice. A stop keeps it.
     pub(super) reloading: tokio::sync::Mutex<()>,
+    /// No reload begins any more.
+    pub(super) stopping: CancellationToken,
     /// Held during a replay of dead letters: two at a time would send the same ones.
     pub(super) replaying: tokio::sync::Mutex<()>,
     /// Until when uploads and tunnels are still taken, once readiness has fallen for good.
@@ -201,6 +204,7 @@ fn open(
         rule_texts: Arc::new(ArcSwap::from_pointee(texts)),
         rule_store: Arc::new(rule_store),
         reloading: tokio::sync::Mutex::default(),
+        stopping: CancellationToken::new(),
         replaying: tokio::sync::Mutex::default(),
         taken_until: OnceLock::new(),
     })

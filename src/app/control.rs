@@ -84,7 +84,9 @@ pub(super) async fn reload(parts: &Arc<Parts>) -> anyhow::Result<String> {
 }
 
 async fn apply_alone(parts: &Parts) -> anyhow::Result<String> {
-    let _alone = parts.reloading.lock().await;
+    let stops = || anyhow::anyhow!("the gateway stops");
+    let _alone = parts.stopping.run_until_cancelled(parts.reloading.lock()).await.ok_or_else(stops)?;
+    anyhow::ensure!(!parts.stopping.is_cancelled(), stops());
     let result = apply(parts).await;
     let label = if result.is_ok() { "applied" } else { "refused" };
     metrics::CONFIG_RELOADS.add(&[label], 1);

@@ -200,13 +200,15 @@ fn show_running(parts: &Parts) {
     parts.readiness.warn("an output cannot start", !left_behind.is_empty());
 }
 
-/// What only uploads can find out; what is wrong with the spool is seen above.
+/// What only uploads can find out; what is wrong with the spool is seen above. What one client alone meets sends nobody away.
 fn show_troubles(parts: &Parts) {
     parts.ingest.look_for_trouble();
     let lasting = parts.ingest.troubles();
     for trouble in Trouble::ALL.iter().filter(|trouble| trouble.is_told_to_readiness()) {
-        let lasts = lasting.iter().any(|lasting| lasting.reason == trouble.code);
-        parts.readiness.set(trouble.text, lasts);
+        let lasting = lasting.iter().find(|lasting| lasting.reason == trouble.code);
+        let one_client = lasting.is_some_and(|lasting| lasting.one_client);
+        parts.readiness.set(trouble.text, lasting.is_some() && !one_client);
+        parts.readiness.warn(trouble.text, one_client);
     }
 }
 

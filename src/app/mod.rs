@@ -55,8 +55,11 @@ pub struct Gateway {
 /// Why it is not ready as long as it opens its state.
 const STARTING: &str = "starting";
 
-/// How long each step of a stop may take before it is cut short.
+/// How long each step of a stop may take before it is cut short; but for the listeners.
 const STOP_STEP: Duration = Duration::from_secs(10);
+
+/// Listeners cut what has not ended within their `drain_timeout`; that they have ended is told within so much more.
+const CUT: Duration = Duration::from_secs(5);
 
 impl Gateway {
     /// Starts everything, or fails with what an operator can do about it. A reload reads from `config_path`; without
@@ -151,8 +154,12 @@ impl Gateway {
     /// Stops: takes nothing new, ends what is under way, closes the books.
     pub async fn stop(mut self) {
         self.parts.readiness.set("stopping", true);
+        // One that is under way comes to its end first, or would start again what is stopped here.
+        self.parts.stopping.cancel();
+        let reload = async { tokio::time::timeout(STOP_STEP, self.parts.reloading.lock()).await.ok() };
         let uploads = async {
-            step("listeners", self.parts.uploads.stop()).await;
+            let longest = self.parts.uploads.longest_drain() + CUT;
+            let (_no_reload, ()) = tokio::join!(reload, step_within(longest, "listeners", self.parts.uploads.stop()));
             self.parts.ingest.stop();
             step("uploads", self.parts.ingest.idle()).await;
             step("outputs", self.parts.outputs.stop()).await;
@@ -169,7 +176,11 @@ impl Gateway {
 }
 
 async fn step(what: &str, ends: impl Future<Output = ()>) {
-    if tokio::time::timeout(STOP_STEP, ends).await.is_err() {
+    step_within(STOP_STEP, what, ends).await;
+}
+
+async fn step_within(limit: Duration, what: &str, ends: impl Future<Output = ()>) {
+    if tokio::time::timeout(limit, ends).await.is_err() {
         tracing::warn!(what, "did not end in time and is cut short; nothing acknowledged is lost");
     }
 }

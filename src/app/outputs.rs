@@ -27,6 +27,9 @@ use crate::spool::{Ordinal, Spool};
 /// How long an output that is taken out of the configuration may go on sending what was spooled for it.
 const PARTING: Duration = Duration::from_secs(10);
 
+/// Why nothing is started.
+const CLOSED: &str = "the gateway stops: its outputs have ended";
+
 /// What every output needs.
 pub(super) struct Common {
     pub(super) shared: crate::outputs::Shared,
@@ -41,12 +44,12 @@ pub(super) struct Common {
 pub(super) struct Outputs {
     common: Common,
     running: Mutex<BTreeMap<String, Running>>,
+    /// They were stopped for good. Set while `running` is locked, where nothing is added after it.
+    is_closed: AtomicBool,
     /// What each configured output needs of the spool, as last made durable; whether or not it runs at this moment.
     /// An output that is being restarted or has been stopped still needs its events.
     needs: Mutex<BTreeMap<String, Ordinal>>,
     left_behind: LeftBehind,
-    /// Once they end, none is tried again.
-    are_ending: AtomicBool,
     /// How many outputs are configured: they share the memory for batches.
     configured: AtomicU64,
 }
@@ -60,26 +63,33 @@ struct Running {
     tasks: Vec<JoinHandle<()>>,
 }
 
+/// An output that can be started.
+struct Ready {
+    section: config::Output,
+    files: u64,
+    forwarder: Arc<Forwarder>,
+}
+
 impl Outputs {
     pub(super) fn new(common: Common) -> Self {
         Self {
             common,
             running: Mutex::default(),
+            is_closed: AtomicBool::new(false),
             needs: Mutex::default(),
             left_behind: LeftBehind::default(),
-            are_ending: AtomicBool::new(false),
             configured: AtomicU64::new(1),
         }
     }
 
     /// Makes sure that every output of the configuration runs: starts new ones, restarts those that changed, or whose files did (at
     /// their old position), leaves the rest alone. Those that are gone go on until [`Outputs::end_others`]. An output that cannot start
-    /// fails the whole, and everything is as before. Not to be called twice at a time.
+    /// fails the whole, and everything is as before. Once they are stopped nothing starts. Not to be called twice at a time.
     pub(super) async fn apply(&self, sections: &[config::Output]) -> anyhow::Result<()> {
+        anyhow::ensure!(!self.is_closed.load(Ordering::Acquire), CLOSED);
         self.configured.store(sections.len() as u64, Ordering::Relaxed);
         let before: Vec<config::Output> = self.running().values().map(|running| running.section.clone()).collect();
-        let changed: Vec<String> =
-            self.running().values().filter(|of| of.changes(sections)).map(Running::name).collect();
+        let changed = self.changed(sections, config::files::content).await?;
         let (left_behind, others): (Vec<config::Output>, Vec<config::Output>) =
             sections.iter().cloned().partition(|section| self.is_left_behind(section.output.name()));
         let needed: Vec<String> = self.needs().keys().cloned().collect();
@@ -97,6 +107,26 @@ impl Outputs {
             self.common.positions.are_known();
         }
         result
+    }
+
+    /// Those that run and that these sections have differently. Their files may lie on a disk that hangs: they are read off the
+    /// runtime, and while nobody else is kept from the outputs.
+    async fn changed(
+        &self,
+        sections: &[config::Output],
+        content: impl Fn(&config::Output) -> u64 + Send + 'static,
+    ) -> anyhow::Result<Vec<String>> {
+        let run: Vec<(config::Output, u64)> =
+            self.running().values().map(|running| (running.section.clone(), running.files)).collect();
+        let sections = sections.to_vec();
+        let look = move || {
+            let differs = |(of, files): &&(config::Output, u64)| {
+                let same = sections.iter().find(|section| section.output.name() == of.output.name());
+                same.is_some_and(|section| section != of || content(section) != *files)
+            };
+            run.iter().filter(differs).map(|(of, _)| of.output.name().to_owned()).collect()
+        };
+        tokio::task::spawn_blocking(look).await.context("looking for what changed ended")
     }
 
     /// Each output has its share of the dead letters.
@@ -159,7 +189,7 @@ impl Outputs {
     pub(super) fn retry(&self, sections: &[config::Output]) -> bool {
         let left: Vec<&config::Output> =
             sections.iter().filter(|section| self.is_left_behind(section.output.name())).collect();
-        if self.are_ending.load(Ordering::Relaxed) {
+        if self.is_closed.load(Ordering::Acquire) {
             return false;
         }
         left.iter().for_each(|section| self.start_or_leave_behind(section));
@@ -198,8 +228,8 @@ impl Outputs {
         for section in sections {
             let name = section.output.name();
             if !self.running().contains_key(name) {
-                let started = self.start(section).with_context(|| format!("output {name:?} cannot start"))?;
-                self.running().insert(name.to_owned(), started);
+                let ready = self.prepare(section).with_context(|| format!("output {name:?} cannot start"))?;
+                self.start(ready)?;
                 if self.left_behind.has_started(name) {
                     tracing::info!(output = name, "an output that could not start runs now");
                 }
@@ -208,7 +238,16 @@ impl Outputs {
         Ok(())
     }
 
-    fn start(&self, section: &config::Output) -> anyhow::Result<Running> {
+    /// Starts it, unless they were stopped meanwhile: two forwarders over one position would send everything twice.
+    fn start(&self, ready: Ready) -> anyhow::Result<()> {
+        let mut running = self.running();
+        anyhow::ensure!(!self.is_closed.load(Ordering::Acquire), CLOSED);
+        let started = ready.start();
+        running.insert(started.name(), started);
+        Ok(())
+    }
+
+    fn prepare(&self, section: &config::Output) -> anyhow::Result<Ready> {
         let common = &self.common;
         let name = section.output.name();
         let files = config::files::content(section);
@@ -233,18 +272,16 @@ impl Outputs {
             rng: fastrand::Rng::new(),
             room: Shares::here().batches() / self.configured.load(Ordering::Relaxed).max(1),
         }));
-        let stop = CancellationToken::new();
-        let tasks = vec![
-            tokio::spawn(Arc::clone(&forwarder).run(stop.clone())),
-            tokio::spawn(Arc::clone(&forwarder).probe(stop.clone())),
-        ];
-        Ok(Running { section: section.clone(), files, forwarder, stop, tasks })
+        Ok(Ready { section: section.clone(), files, forwarder })
     }
 
-    /// Stops all of them; resolves when their last requests have their answers.
+    /// Stops all of them for good; resolves when their last requests have their answers.
     pub(super) async fn stop(&self) {
-        self.are_ending.store(true, Ordering::Relaxed);
-        let running = std::mem::take(&mut *self.running());
+        let running = {
+            let mut running = self.running();
+            self.is_closed.store(true, Ordering::Release);
+            std::mem::take(&mut *running)
+        };
         self.end_all(running.into_values().collect()).await;
     }
 
@@ -294,15 +331,21 @@ impl Outputs {
     }
 }
 
+impl Ready {
+    fn start(self) -> Running {
+        let Self { section, files, forwarder } = self;
+        let stop = CancellationToken::new();
+        let tasks = vec![
+            tokio::spawn(Arc::clone(&forwarder).run(stop.clone())),
+            tokio::spawn(Arc::clone(&forwarder).probe(stop.clone())),
+        ];
+        Running { section, files, forwarder, stop, tasks }
+    }
+}
+
 impl Running {
     fn name(&self) -> String {
         self.section.output.name().to_owned()
-    }
-
-    /// Whether these sections have it, but differently.
-    fn changes(&self, sections: &[config::Output]) -> bool {
-        let same = sections.iter().find(|section| section.output.name() == self.section.output.name());
-        same.is_some_and(|section| *section != self.section || config::files::content(section) != self.files)
     }
 
     /// Ends its tasks and closes its books; its name and how old its position is now.
@@ -337,5 +380,60 @@ fn spec(endpoint: &crate::outputs::output::EndpointSpec, rates: &EventRates) -> 
         events_per_second: endpoint.events_per_second,
         rate: rates.of(&endpoint.address),
         max_in_flight: endpoint.max_in_flight,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::{Fs, RealFs};
+
+    fn outputs(dir: &std::path::Path) -> Outputs {
+        let fs: Arc<dyn Fs> = Arc::new(RealFs);
+        let (spool, _) =
+            Spool::open(&crate::spool::Config::default(), &dir.join("spool"), Arc::clone(&fs)).expect("a spool");
+        std::fs::create_dir(dir.join("outputs")).expect("a folder");
+        let positions = Positions::open(Arc::clone(&fs), dir, dir.join("outputs"), spool.clone()).expect("positions");
+        let room = config::Config::default().dead_letters.room();
+        let letters = DeadLetters::open_with(fs, &dir.join("dead-letters"), room).expect("dead letters");
+        Outputs::new(Common {
+            shared: crate::outputs::Shared::new(dir),
+            positions,
+            rates: EventRates::default(),
+            secret: [0; 32],
+            spool,
+            dead_letters: Arc::new(Mutex::new(letters)),
+        })
+    }
+
+    #[tokio::test]
+    async fn outputs_that_were_stopped_are_not_started_by_a_reload_that_comes_late() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let sections = [config::Output::default()];
+        let outputs = outputs(dir.path());
+        outputs.begin(&sections).expect("begun");
+        assert_eq!(outputs.forwarders().len(), 1);
+        let late = outputs.prepare(&sections[0]).expect("as good as started");
+        outputs.stop().await;
+        assert!(outputs.start(late).is_err() && outputs.apply(&sections).await.is_err());
+        assert!(outputs.forwarders().is_empty());
+    }
+
+    #[tokio::test]
+    async fn files_that_outputs_name_are_read_while_nobody_is_kept_from_the_outputs() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let sections = [config::Output::default()];
+        let outputs = Arc::new(outputs(dir.path()));
+        outputs.begin(&sections).expect("begun");
+        let others = Arc::clone(&outputs);
+        let read = move |_: &config::Output| u64::from(others.running.try_lock().is_ok());
+        let before = config::files::content(&sections[0]);
+        assert_ne!(before, 1);
+        assert_eq!(outputs.changed(&sections, move |_| before).await.expect("read"), [""; 0]);
+        for running in outputs.running().values_mut() {
+            running.files = 1;
+        }
+        assert_eq!(outputs.changed(&sections, read).await.expect("read"), [""; 0], "nobody has the lock");
+        outputs.stop().await;
     }
 }

@@ -4,16 +4,22 @@ use std::io::{self, IsTerminal, Write};
 use std::num::NonZero;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use anyhow::Context;
+use futures_util::FutureExt as _;
+use futures_util::future::{Fuse, FusedFuture as _};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
 use super::Global;
 use crate::admin::Scrape;
-use crate::app::{Gateway, reload};
+use crate::app::Gateway;
+use crate::app::reload::{self, Cause};
 use crate::config::Config;
 use crate::memory::Shares;
 use crate::metrics;
@@ -40,8 +46,15 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         tracing::warn!(%error, "the memory of the process cannot be closed to debuggers and core dumps");
     }
     raise_descriptors();
-    runtime()?.block_on(serve(loaded.config, global.config.clone()))
+    let runtime = runtime()?;
+    let ended = runtime.block_on(serve(loaded.config, global.config.clone()));
+    // Nothing that the disk still holds up was promised to anybody.
+    runtime.shutdown_timeout(LAST_WAIT);
+    ended
 }
+
+/// How long what still works on the disk is waited for at the end.
+const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// Where memory is scarce, begins again with an allocator that gives freed memory back at once. By itself it keeps it for a
 /// second, which under load is more than all that is in use. It can be told so only by its environment, before the process
@@ -85,44 +98,81 @@ fn raise_descriptors() {
 }
 
 async fn serve(config: Config, path: Option<PathBuf>) -> anyhow::Result<ExitCode> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut signals = Signals::catch()?;
     let done = CancellationToken::new();
     let mut reloads = reload::watch(path.as_deref(), done.clone())?;
     let scrape = Scrape::install()?;
     let state_dir = config.state_dir.clone();
-    let gateway = Gateway::start(config, path.clone(), scrape).await?;
+    // A task of its own: its work on the disk must not keep signals from being heard.
+    let starting = tokio::spawn(Gateway::start(config, path.clone(), scrape));
+    let gateway = tokio::select! {
+        started = starting => started.context("the start ended")??,
+        _ = signals.next() => {
+            tracing::info!("stopped while it was starting");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     announce(&gateway, &state_dir, path.as_deref());
     notify(sd_notify::NotifyState::Ready);
 
-    let has_time = loop {
-        tokio::select! {
-            _ = terminate.recv() => break true,
-            // A person waits.
-            _ = interrupt.recv() => break false,
-            Some(cause) = reloads.recv() => {
-                tracing::info!(cause = cause.as_str(), "reading the configuration again");
-                // The answer is in the log and in a metric; there is nobody here to tell.
-                drop(gateway.reload().await);
-            }
-        }
-    };
+    let told = until_told(&gateway, &mut signals, &mut reloads).await;
     notify(sd_notify::NotifyState::Stopping);
     done.cancel();
-    if has_time {
+    if told == Told::Terminate {
         tokio::select! {
             () = gateway.leave() => {}
-            _ = terminate.recv() => tracing::warn!("drain_grace is cut short by a second signal"),
-            _ = interrupt.recv() => tracing::warn!("drain_grace is cut short by a second signal"),
+            _ = signals.next() => tracing::warn!("drain_grace is cut short by a second signal"),
         }
     }
     tracing::info!("stopping; another signal stops at once");
     tokio::select! {
         () = gateway.stop() => tracing::info!("stopped"),
-        _ = terminate.recv() => tracing::warn!("stopped at once"),
-        _ = interrupt.recv() => tracing::warn!("stopped at once"),
+        _ = signals.next() => tracing::warn!("stopped at once"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reloads when asked to, until a signal tells to stop. A reload may take long, where a disk hangs; a signal is heard meanwhile.
+async fn until_told(gateway: &Gateway, signals: &mut Signals, reloads: &mut Receiver<Cause>) -> Told {
+    let mut reloading = pin!(Fuse::terminated());
+    loop {
+        tokio::select! {
+            told = signals.next() => return told,
+            Some(cause) = reloads.recv(), if reloading.is_terminated() => {
+                tracing::info!(cause = cause.as_str(), "reading the configuration again");
+                reloading.set(gateway.reload().fuse());
+            }
+            // Its answer is in the log and in a metric; there is nobody here to tell.
+            _ = &mut reloading => {}
+        }
+    }
+}
+
+/// What tells the gateway to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// SIGTERM: balancers have time.
+    Terminate,
+    /// SIGINT: a person waits.
+    Interrupt,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::Terminate,
+            _ = self.interrupt.recv() => Told::Interrupt,
+        }
+    }
 }
 
 /// Tells the service manager, if there is one.

@@ -31,7 +31,7 @@ impl Window {
     /// Takes the ids of one upload; tells how many older ones are given up by that. A log that was cleared begins anew.
     pub(super) fn take(&mut self, ids: &mut [u64]) -> u64 {
         ids.sort_unstable();
-        if ids.last().is_some_and(|last| last.saturating_add(WIDTH) <= self.highest) {
+        if ids.last().is_some_and(|last| self.highest.saturating_sub(*last) >= WIDTH) {
             *self = Self::beginning_with(ids[0]);
         }
         ids.iter().map(|id| self.take_one(*id)).sum()
@@ -40,12 +40,12 @@ impl Window {
     fn take_one(&mut self, id: u64) -> u64 {
         let step = id.saturating_sub(self.highest);
         let mut lost = step.saturating_sub(WIDTH);
-        for passed in (self.highest + 1..=id).take(WIDTH as usize) {
+        for passed in 1..=step.min(WIDTH) {
             // Its place is that of the id which leaves the window.
-            lost += u64::from(!self.set(passed, false));
+            lost += u64::from(!self.set(self.highest + passed, false));
         }
         self.highest = self.highest.max(id);
-        if id.saturating_add(WIDTH) > self.highest {
+        if self.highest - id < WIDTH {
             self.set(id, true);
         }
         lost
@@ -97,5 +97,15 @@ mod tests {
         assert_eq!(taken(&mut window, 1..=50), 0);
         assert_eq!(taken(&mut window, 51..=5000), 0);
         assert_eq!(taken(&mut window, [u64::MAX]), u64::MAX - 5000 - WIDTH);
+    }
+
+    #[test]
+    fn the_highest_id_there_is_comes_again_and_a_log_that_begins_anew_follows_it() {
+        let mut window = Window::beginning_with(u64::MAX);
+        for ids in [u64::MAX..=u64::MAX, u64::MAX - 3..=u64::MAX, u64::MAX..=u64::MAX, 1..=3000] {
+            assert_eq!(taken(&mut window, ids), 0);
+        }
+        assert_eq!(taken(&mut window, [0, 3001, u64::MAX - 1]), u64::MAX - 1 - 3001 - WIDTH);
+        assert_eq!(taken(&mut window, [u64::MAX, u64::MAX]), 1);
     }
 }

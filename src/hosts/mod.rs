@@ -40,7 +40,7 @@ struct Inner {
 }
 
 struct State {
-    config: Config,
+    config: Arc<Config>,
     table: Table,
 }
 
@@ -57,27 +57,43 @@ pub struct Counts {
     pub forgotten: u64,
 }
 
+/// Everybody, as they were at one moment.
+struct Seen {
+    rows: Vec<Arc<Row>>,
+    forgotten: u64,
+}
+
+impl Seen {
+    fn of(table: &Table) -> Self {
+        Self { rows: table.rows.values().cloned().collect(), forgotten: table.forgotten }
+    }
+}
+
 /// The file, as it is written.
 #[derive(Debug, Serialize, Deserialize)]
 struct File {
     forgotten: u64,
-    hosts: Vec<Row>,
+    hosts: Vec<Arc<Row>>,
 }
 
 impl Hosts {
     /// Nobody yet.
     pub fn new(config: Config, clock: Clock) -> Self {
         let since_ms = clock.now_ms();
-        Self(Arc::new(Inner { clock, since_ms, state: Mutex::new(State { config, table: Table::default() }) }))
+        Self(Arc::new(Inner {
+            clock,
+            since_ms,
+            state: Mutex::new(State { config: Arc::new(config), table: Table::default() }),
+        }))
     }
 
     /// Puts another configuration in force.
     pub fn configure(&self, config: &Config) {
         let mut state = self.state();
         let State { config: mine, table } = &mut *state;
-        mine.clone_from(config);
+        *mine = Arc::new(config.clone());
         for row in table.rows.values_mut() {
-            row.group = row.computer.as_ref().and_then(|computer| config.group_of(computer));
+            Arc::make_mut(row).group = row.computer.as_ref().and_then(|computer| config.group_of(computer));
         }
         table.make_room(config);
     }
@@ -118,16 +134,16 @@ impl Hosts {
 
     /// Those that the filter takes: the silent first, then the busiest.
     pub fn list(&self, filter: &Filter) -> Vec<Host> {
-        self.view(|view, table| view.list(table.rows.values(), filter))
+        self.view(|view, seen| view.list(seen.rows.iter().map(|row| &**row), filter))
     }
 
     /// How many there are. Every group of the configuration is there, also one with nobody in it.
     pub fn counts(&self) -> Counts {
-        self.view(|view, table| {
+        self.view(|view, seen| {
             let names = || view.config.groups.iter().map(|group| group.name.as_str()).chain([UNGROUPED]);
             let none = || -> BTreeMap<String, u64> { names().map(|name| (name.to_owned(), 0)).collect() };
-            let mut counts = Counts { known: none(), silent: none(), refused: 0, forgotten: table.forgotten };
-            for row in table.rows.values() {
+            let mut counts = Counts { known: none(), silent: none(), refused: 0, forgotten: seen.forgotten };
+            for row in &seen.rows {
                 let name = view.config.name_of(row.group);
                 if row.computer.is_some() {
                     *counts.known.entry(name.to_owned()).or_default() += 1;
@@ -144,15 +160,15 @@ impl Hosts {
 
     /// Everything, to be kept; none when nothing changed since it was last asked for.
     pub fn encode(&self) -> Option<Vec<u8>> {
-        let file = {
+        let Seen { rows: hosts, forgotten } = {
             let mut state = self.state();
             if !std::mem::take(&mut state.table.has_changed) {
                 return None;
             }
-            File { forgotten: state.table.forgotten, hosts: state.table.rows.values().cloned().collect() }
+            Seen::of(&state.table)
         };
         // Plain data, of which nothing can fail.
-        serde_json::to_vec(&file).ok()
+        serde_json::to_vec(&File { forgotten, hosts }).ok()
     }
 
     /// Asks for everything again, because what [`Hosts::encode`] gave could not be kept.
@@ -170,23 +186,28 @@ impl Hosts {
         let now_ms = self.0.clock.now_ms();
         let State { config, table } = &mut *self.state();
         table.forgotten = forgotten;
-        for mut row in hosts {
+        for row in hosts {
+            let mut row = Arc::unwrap_or_clone(row);
             row.group = row.computer.as_ref().and_then(|computer| config.group_of(computer));
             // From another clock, which was ahead.
             row.last_ms = row.last_ms.min(now_ms);
-            table.rows.insert(row.key(), row);
+            table.rows.insert(row.key(), Arc::new(row));
         }
         table.make_room(config);
         Ok(())
     }
 
-    fn view<T>(&self, look: impl FnOnce(&View<'_>, &Table) -> T) -> T {
+    /// Looks at everybody. Uploads wait only until it is known who that is.
+    fn view<T>(&self, look: impl FnOnce(&View<'_>, &Seen) -> T) -> T {
         let clock = &self.0.clock;
         let now_ms = clock.now_ms();
-        let state = self.state();
+        let (config, seen) = {
+            let state = self.state();
+            (Arc::clone(&state.config), Seen::of(&state.table))
+        };
         let shown_ms = |stamp| clock.shown_ms(stamp);
-        let view = View { config: &state.config, now_ms, since_ms: self.0.since_ms, shown_ms: &shown_ms };
-        look(&view, &state.table)
+        let view = View { config: &config, now_ms, since_ms: self.0.since_ms, shown_ms: &shown_ms };
+        look(&view, &seen)
     }
 
     fn moment(&self) -> Moment {

@@ -1,5 +1,6 @@
 //! The rows: one for each computer, and one for each client of which something cannot be put down to a computer.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -121,7 +122,8 @@ pub(super) struct Moment {
 /// All rows, as many as the configuration allows.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    pub(super) rows: HashMap<Key, Row>,
+    /// Shared with whoever looks at them, so that nobody who sends waits for that.
+    pub(super) rows: HashMap<Key, Arc<Row>>,
     /// How many were forgotten because there was no room.
     pub(super) forgotten: u64,
     pub(super) has_changed: bool,
@@ -165,7 +167,7 @@ impl Table {
 
     fn row(&mut self, key: Key, new: impl FnOnce() -> Row) -> &mut Row {
         self.has_changed = true;
-        self.rows.entry(key).or_insert_with(new)
+        Arc::make_mut(self.rows.entry(key).or_insert_with(|| Arc::new(new())))
     }
 
     /// Forgets whom nobody expects any more, and the least recent of the client that has most, until the rest has room.
@@ -176,23 +178,48 @@ impl Table {
         self.make_room(config);
     }
 
-    /// A hundredth goes at a time, so that a full table does not cost a search for each row: of the client that has most, or of
-    /// everybody where nobody has much.
+    /// A hundredth goes at a time, so that a full table does not cost a search for each row: of the clients that have most, each
+    /// down to the same number, or of everybody where nobody has much.
     pub(super) fn make_room(&mut self, config: &Config) {
         let some = config.max.div_ceil(100);
         while self.rows.len() > config.max {
+            let goes = some.max(self.rows.len() - config.max);
             let mut of_client: HashMap<Arc<str>, Vec<(u64, Key)>> = HashMap::new();
             for (key, row) in &self.rows {
                 of_client.entry(Arc::clone(&row.client)).or_default().push((row.last_ms, key.clone()));
             }
-            let most = of_client.values().map(Vec::len).max().unwrap_or_default();
-            of_client.retain(|_, rows| most < some || rows.len() == most);
-            let mut goes: Vec<(u64, Key)> = of_client.into_values().flatten().collect();
-            goes.sort_unstable();
-            goes.truncate(some.max(self.rows.len() - config.max));
-            goes.iter().for_each(|(_, key)| drop(self.rows.remove(key)));
-            self.forgotten += goes.len() as u64;
+            let counts: Vec<usize> = of_client.values().map(Vec::len).collect();
+            let has_much = counts.iter().any(|count| *count > some);
+            let keeps = if has_much { level(counts, goes).max(some) } else { 0 };
+            let mut oldest: Vec<(u64, Key)> = of_client.into_values().flat_map(|rows| older(rows, keeps)).collect();
+            if !has_much {
+                oldest.sort_unstable();
+                oldest.truncate(goes);
+            }
+            oldest.iter().for_each(|(_, key)| drop(self.rows.remove(key)));
+            self.forgotten += oldest.len() as u64;
             self.has_changed = true;
         }
     }
+}
+
+/// How many each of these may keep so that so many go, if nobody loses who has less.
+fn level(mut counts: Vec<usize>, goes: usize) -> usize {
+    counts.sort_unstable_by_key(|count| Reverse(*count));
+    let mut sum = 0;
+    for (at, count) in counts.iter().enumerate() {
+        sum += count;
+        let (taken_from, next) = (at + 1, counts.get(at + 1).copied().unwrap_or_default());
+        if sum - next * taken_from >= goes {
+            return (sum - goes) / taken_from;
+        }
+    }
+    0
+}
+
+/// All but so many, which are the latest.
+fn older(mut rows: Vec<(u64, Key)>, keeps: usize) -> Vec<(u64, Key)> {
+    rows.sort_unstable();
+    rows.truncate(rows.len().saturating_sub(keeps));
+    rows
 }

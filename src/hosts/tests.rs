@@ -195,6 +195,39 @@ fn another_configuration_judges_who_is_known_already() {
 }
 
 #[test]
+fn uploads_are_noted_while_somebody_looks_at_all_hosts() {
+    let world = World::new(Config::default());
+    world.sends("plant", &["dc1"]);
+    let before = world.hosts.view(|view, seen| {
+        assert!(world.hosts.0.state.try_lock().is_ok(), "an upload would wait");
+        world.sends("plant", &["dc1", "dc2"]);
+        view.list(seen.rows.iter().map(|row| &**row), &Filter::default())
+    });
+    assert_eq!((before.len(), before[0].events), (1, 1), "it is what was there when the look began");
+    assert_eq!(world.names(&Filter::default()).len(), 2);
+}
+
+#[test]
+fn a_table_that_is_made_much_smaller_takes_from_all_who_have_much_alike() {
+    let world = World::new(Config::default());
+    let send = |client: &str, hosts: usize| {
+        let names: Vec<String> = (0..hosts).map(|n| format!("{client}-{n}")).collect();
+        names.chunks(100).for_each(|names| world.sends(client, &names.iter().map(String::as_str).collect::<Vec<_>>()));
+    };
+    [("large", 600), ("middle", 590), ("small", 100)].into_iter().for_each(|(client, hosts)| send(client, hosts));
+    let left = |max: usize| -> Vec<usize> {
+        world.hosts.configure(&Config { max, ..Config::default() });
+        let hosts = world.hosts.list(&Filter::default());
+        let of = |name: &str| hosts.iter().filter(|host| &*host.client == name).count();
+        ["large", "middle", "small"].map(of).to_vec()
+    };
+    assert_eq!(left(1_290), [600, 590, 100]);
+    assert_eq!(left(700), [300, 300, 100]);
+    assert_eq!(left(120), [40, 40, 40]);
+    assert_eq!(left(2).iter().sum::<usize>(), 2);
+}
+
+#[test]
 fn record_ids_that_never_come_are_counted_where_all_are_sent() {
     let complete = Group { complete: true, ..group("dc", "dc*", 15) };
     let world = World::new(Config { groups: vec![complete], ..Config::default() });

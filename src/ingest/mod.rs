@@ -93,22 +93,23 @@ struct Inner {
 impl Accept for Ingest {
     fn accept(&self, upload: Upload) -> BoxFuture<'static, Result<Receipt, Refusal>> {
         let inner = Arc::clone(&self.inner);
+        let who = Who::new(&upload.client.name, upload.client.address);
         // A task of its own: a client that hangs up in the middle must not leave events that are durable but whose
         // keys were released, or the next try would forward them twice.
         let work = tokio::spawn({
-            let inner = Arc::clone(&inner);
+            let (inner, who) = (Arc::clone(&inner), who.clone());
             async move {
                 let sender = Sender::of(&upload);
                 let answer = inner.clone().accept(upload, &sender).await;
                 if answer.as_ref().is_err_and(Refusal::is_about_its_content) {
-                    inner.parts.hosts.refuse(&sender);
+                    beside("whose upload was refused", || inner.parts.hosts.refuse(&sender));
                 }
-                inner.told(answer)
+                inner.told(&who, answer)
             }
         });
-        Box::pin(
-            async move { work.await.unwrap_or_else(|ended| inner.told(Err(ended_badly("the upload's task", &ended)))) },
-        )
+        Box::pin(async move {
+            work.await.unwrap_or_else(|ended| inner.told(&who, Err(ended_badly("the upload's task", &ended))))
+        })
     }
 }
 
@@ -165,10 +166,10 @@ impl Ingest {
 
 impl Inner {
     /// Passes a result on, once it is known whether anything of ours keeps uploads from being kept.
-    fn told(&self, result: Result<Receipt, Refusal>) -> Result<Receipt, Refusal> {
+    fn told(&self, who: &Who, result: Result<Receipt, Refusal>) -> Result<Receipt, Refusal> {
         match &result {
-            Ok(_) => self.troubles.over(&[Trouble::INTERNAL]),
-            Err(refusal) => self.troubles.note(refusal),
+            Ok(_) => self.troubles.over_for(who, Trouble::INTERNAL),
+            Err(refusal) => self.troubles.note(who, refusal),
         }
         result
     }
@@ -200,8 +201,11 @@ impl Inner {
             self.parts.waiting.leave(&sorted.input, &filtered);
             count_rules(&sorted);
         }
-        self.timeless.note(&sorted);
-        self.parts.hosts.note(sender, std::mem::take(&mut sorted.sightings), total.set_aside);
+        let sightings = std::mem::take(&mut sorted.sightings);
+        beside("who sent an upload", || {
+            self.timeless.note(&sorted);
+            self.parts.hosts.note(sender, sightings, total.set_aside);
+        });
         Ok(total.receipt())
     }
 
@@ -341,6 +345,13 @@ impl Inner {
     }
 }
 
+/// What is noted beside an upload has no say in its answer: a fault of ours there costs what would have been noted.
+fn beside(what: &str, note: impl FnOnce()) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(note)).is_err() {
+        tracing::error!(what, "a fault of the gateway: this cannot be noted; the upload is answered all the same");
+    }
+}
+
 /// Work that did not come to its end: a fault of ours, unless the gateway stops.
 fn ended_badly(what: &str, ended: &JoinError) -> Refusal {
     if ended.is_panic() { Refusal::Internal(format!("{what} ended: {ended}")) } else { Refusal::Stopping }
@@ -365,5 +376,18 @@ fn count_rules(sorted: &Sorted) {
     }
     for Taken { rule, output, events } in &sorted.taken {
         metrics::RULE_EVENTS.add(&[rule, output], *events);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::beside;
+
+    #[test]
+    fn a_fault_in_what_is_noted_beside_an_upload_does_not_reach_it() {
+        let mut noted = 0;
+        beside("a fault", || panic!("of ours"));
+        beside("no fault", || noted += 1);
+        assert_eq!(noted, 1);
     }
 }

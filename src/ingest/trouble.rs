@@ -4,8 +4,10 @@
 //! Of the spool it is a fact that can be looked at, so it begins and ends without an upload. What only an upload can find out
 //! (dead letters that cannot be written, a fault of ours) is over when the same thing succeeds, or when no upload has met it
 //! for a minute: nobody may stay away for ever because a load balancer turned away those who could show that it is mended.
+//!
+//! A fault of ours that one client alone meets lies in what that client sends: it is told, and nobody else is sent away for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +17,7 @@ use tokio::time::Instant;
 
 use super::accept::Refusal;
 use crate::spool::{Health, Status};
+use crate::turns::Who;
 use crate::{clock, metrics};
 
 /// How long a trouble that only uploads can find out lasts after the last one that met it: twice what they are told to wait.
@@ -32,6 +35,9 @@ pub struct Trouble {
     /// Whether it can be seen by looking at the spool.
     is_fact: bool,
 }
+
+/// So many clients must have met a fault of ours for it to be one that everybody meets.
+const SEVERAL: usize = 2;
 
 macro_rules! troubles {
     ($($id:ident $code:literal $is_fact:literal $text:literal, $remedy:literal;)+) => {
@@ -75,11 +81,34 @@ pub struct Lasting {
     pub since_ms: u64,
     /// Uploads that were refused for it since.
     pub refused: u64,
+    /// Whether it is a fault of the gateway that the uploads of one client alone meet: others are served as ever.
+    pub one_client: bool,
 }
 
 struct Known {
     lasting: Lasting,
     met: Instant,
+    /// Who met a fault of ours and has not succeeded since: the first [`SEVERAL`] of them, and when they last did.
+    clients: HashMap<Who, Instant>,
+}
+
+impl Known {
+    fn is_met_by(&mut self, who: &Who) {
+        if self.clients.len() < SEVERAL || self.clients.contains_key(who) {
+            self.clients.insert(who.clone(), Instant::now());
+        }
+        self.judge();
+    }
+
+    fn forget_clients(&mut self, goes: impl Fn(&Who, &Instant) -> bool) {
+        self.clients.retain(|who, met| !goes(who, met));
+        self.judge();
+    }
+
+    fn judge(&mut self) {
+        let is_of_clients = self.lasting.reason == Trouble::INTERNAL.code;
+        self.lasting.one_client = is_of_clients && self.clients.len() < SEVERAL;
+    }
 }
 
 /// The troubles that last.
@@ -92,13 +121,24 @@ pub(super) struct Troubles {
 
 impl Troubles {
     /// An upload was refused: counts it, if it was for a trouble of the gateway's own.
-    pub(super) fn note(&self, refusal: &Refusal) {
+    pub(super) fn note(&self, who: &Who, refusal: &Refusal) {
         let Some((trouble, detail)) = met(refusal) else { return };
         metrics::UPLOADS_SHED.add(&[trouble.code], 1);
         let mut known = self.known();
         let known = self.begin(&mut known, trouble, detail);
         known.lasting.refused += 1;
         known.met = Instant::now();
+        known.is_met_by(who);
+    }
+
+    /// It has just not been met by this client: it is over when nobody else meets it.
+    pub(super) fn over_for(&self, who: &Who, trouble: &'static Trouble) {
+        if self.any.load(Ordering::Relaxed) {
+            if let Some(known) = self.known().get_mut(trouble.code) {
+                known.forget_clients(|client, _| client == who);
+            }
+            self.end(|known| known.lasting.reason == trouble.code && known.clients.is_empty());
+        }
     }
 
     /// What these are about has just succeeded.
@@ -116,6 +156,7 @@ impl Troubles {
             for (trouble, detail) in &facts {
                 self.begin(&mut known, trouble, detail);
             }
+            known.values_mut().for_each(|known| known.forget_clients(|_, met| met.elapsed() >= LASTS));
         }
         let is_fact = |code: &str| Trouble::ALL.iter().any(|trouble| trouble.code == code && trouble.is_fact);
         self.end(|known| match is_fact(known.lasting.reason) {
@@ -140,8 +181,8 @@ impl Troubles {
         known.entry(code).or_insert_with(|| {
             tracing::error!(reason = code, detail, remedy, "uploads are refused: {text}");
             let (detail, since_ms) = (detail.to_owned(), clock::wall_ms());
-            let lasting = Lasting { reason: code, text, detail, remedy, since_ms, refused: 0 };
-            Known { lasting, met: Instant::now() }
+            let lasting = Lasting { reason: code, text, detail, remedy, since_ms, refused: 0, one_client: false };
+            Known { lasting, met: Instant::now(), clients: HashMap::new() }
         })
     }
 
@@ -222,6 +263,10 @@ mod tests {
         }
     }
 
+    fn who(name: &str) -> Who {
+        Who::new(&name.into(), None)
+    }
+
     fn reasons(troubles: &Troubles) -> Vec<&'static str> {
         troubles.list().into_iter().map(|lasting| lasting.reason).collect()
     }
@@ -229,13 +274,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_only_uploads_find_out_ends_with_a_success_or_when_nobody_meets_it_any_more() {
         let (troubles, healthy) = (Troubles::default(), spool(0.1, Health::Ok));
-        let full = || troubles.note(&Refusal::DeadLettersFull);
+        let full = || troubles.note(&who("plant"), &Refusal::DeadLettersFull);
         full();
         full();
-        troubles.note(&Refusal::Internal("a panic".to_owned()));
+        troubles.note(&who("plant"), &Refusal::Internal("a panic".to_owned()));
         assert_eq!(reasons(&troubles), ["dead_letters_full", "internal"]);
         assert_eq!((troubles.list()[0].refused, troubles.list()[1].detail.as_str()), (2, "a panic"));
-        troubles.over(&[Trouble::INTERNAL]);
+        troubles.over_for(&who("plant"), Trouble::INTERNAL);
         assert_eq!(reasons(&troubles), ["dead_letters_full"], "only what has succeeded is over");
         tokio::time::advance(LASTS / 2).await;
         full();
@@ -245,6 +290,31 @@ mod tests {
         tokio::time::advance(LASTS / 2).await;
         troubles.look(&healthy, true);
         assert_eq!(reasons(&troubles), [""; 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fault_that_one_client_alone_meets_is_told_as_such_whoever_else_succeeds() {
+        let (troubles, healthy) = (Troubles::default(), spool(0.1, Health::Ok));
+        let fails = |name| troubles.note(&who(name), &Refusal::Internal("a panic".to_owned()));
+        let succeeds = |name| troubles.over_for(&who(name), Trouble::INTERNAL);
+        let is_of_one = || troubles.list().iter().map(|lasting| lasting.one_client).collect::<Vec<_>>();
+        (0..3).for_each(|_| fails("plant"));
+        succeeds("office");
+        assert_eq!(is_of_one(), [true], "the success of another is none of its own");
+        fails("office");
+        fails("lab");
+        assert_eq!(is_of_one(), [false]);
+        succeeds("office");
+        assert_eq!(is_of_one(), [true]);
+        tokio::time::advance(LASTS / 2).await;
+        fails("lab");
+        tokio::time::advance(LASTS / 2).await;
+        troubles.look(&healthy, true);
+        assert_eq!(is_of_one(), [true], "the plant has not met it for a minute");
+        succeeds("lab");
+        assert_eq!(is_of_one(), [false; 0]);
+        troubles.note(&who("plant"), &Refusal::DeadLettersFull);
+        assert_eq!(is_of_one(), [false], "room is wanting for everybody");
     }
 
     #[test]
@@ -262,7 +332,7 @@ mod tests {
             troubles.look(&spool(fullness, health), in_place);
             assert_eq!(reasons(&troubles), expected);
         }
-        troubles.note(&Refusal::SpoolFull);
+        troubles.note(&who("plant"), &Refusal::SpoolFull);
         troubles.look(&spool(0.9, Health::Ok), true);
         troubles.over(&[Trouble::INTERNAL, Trouble::DEAD_LETTERS_FULL]);
         assert_eq!(reasons(&troubles), ["spool_full"]);

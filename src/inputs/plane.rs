@@ -215,6 +215,12 @@ impl Uploads {
         self.running().iter().map(|(name, running)| (name.clone(), running.bound.clone())).collect()
     }
 
+    /// How long [`Uploads::stop`] may take: the longest `drain_timeout` that a running listener was opened with.
+    pub fn longest_drain(&self) -> Duration {
+        let limits = self.limits_since_open();
+        limits.iter().map(|(_, limits)| limits.drain_timeout.get()).max().unwrap_or_default()
+    }
+
     fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }

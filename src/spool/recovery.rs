@@ -227,8 +227,8 @@ pub(super) fn read_tail(file: &Arc<dyn File>, found: &Found) -> Tail {
         };
         match step {
             Step::Head(header) => {
-                let whole = match walk.body(&header, found.len) {
-                    Ok(body) => header.body_is_whole(body),
+                let whole = match body_is_whole(&mut walk, &header, found.len) {
+                    Ok(whole) => whole,
                     Err(e) => break Err(e),
                 };
                 walk.pass(&header);
@@ -248,6 +248,15 @@ pub(super) fn read_tail(file: &Arc<dyn File>, found: &Found) -> Tail {
     torn_end = torn_end.max(walk.remnants_end);
     tail.torn_bytes = torn_end.saturating_sub(tail.end);
     tail
+}
+
+/// Whether the body under the walk is whole: what was half written when its bytes were read may be there by now.
+fn body_is_whole(walk: &mut Walk, header: &RecordHeader, end: u64) -> io::Result<bool> {
+    if header.body_is_whole(walk.body(header, end)?) {
+        return Ok(true);
+    }
+    walk.look_again();
+    Ok(header.body_is_whole(walk.body(header, end)?))
 }
 
 /// What is lost between the last record of a segment and the next segment, which does not follow upon it.

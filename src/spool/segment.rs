@@ -164,8 +164,13 @@ impl Walk {
             Some(header) => Ok(Step::Head(header)),
             None => match self.find(self.offset, end, limit)? {
                 Some(header) => {
+                    // It was read anew: what is held is older.
+                    self.look_again();
                     self.offset = header.offset.into();
                     let first = std::mem::replace(&mut self.expected, header.first);
+                    if self.offset == offset && first == header.first {
+                        return Ok(Step::Head(header));
+                    }
                     Ok(Step::Damage { first, until: header.first, reason: "a record header is damaged" })
                 }
                 None => Ok(Step::Lost),
@@ -177,6 +182,11 @@ impl Walk {
     pub(super) fn pass(&mut self, header: &RecordHeader) {
         self.offset += header.len();
         self.expected = header.until();
+    }
+
+    /// Reads the file again from here on: somebody may have been writing to it.
+    pub(super) fn look_again(&mut self) {
+        self.window.clear();
     }
 
     /// Bytes of the file; fewer than asked for when it ends before `end`.

@@ -37,5 +37,6 @@ mod set_aside_not_blocked;
 mod several_workspaces;
 mod small_container;
 mod state_taken_away;
+mod stops;
 mod truthful_refusals;
 mod understood;

@@ -1,9 +1,16 @@
 //! What a crash, a bad disk or a careless hand left behind.
 
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
+use crate::fs::File;
 use crate::fs::faulty::FaultyFs;
 use crate::fs::volatile::VolatileFs;
+use crate::spool::frame::SEGMENT_HEADER_LEN;
 use crate::spool::inspect::Inspection;
+use crate::spool::recovery::{read_tail, survey};
+use crate::spool::segment::{Step, WIDE, Walk};
 use crate::spool::{HeadItem, Health, OpenError, ReadError};
 
 fn segment_files(dir: &Path) -> Vec<std::path::PathBuf> {
@@ -210,4 +217,64 @@ async fn a_spool_whose_thread_is_gone_is_failing_and_a_closed_one_is_not() {
     let (spool, _) = open(dir.path());
     spool.close();
     assert_eq!(spool.status().health, Health::Ok);
+}
+
+/// A segment that somebody is writing to: the first read finds it up to here, and those that follow find all of it.
+#[derive(Debug)]
+struct Growing {
+    bytes: Vec<u8>,
+    until: usize,
+    is_read: AtomicBool,
+}
+
+impl File for Growing {
+    fn pread(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let offset = usize::try_from(offset).unwrap();
+        let len = buf.len().min(self.bytes.len().saturating_sub(offset));
+        buf[..len].copy_from_slice(&self.bytes[offset..offset + len]);
+        if !self.is_read.swap(true, Ordering::SeqCst) {
+            buf[self.until.saturating_sub(offset).min(len)..len].fill(0);
+        }
+        Ok(len)
+    }
+
+    fn pwrite(&self, _: &[u8], _: u64) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.bytes.len() as u64)
+    }
+}
+
+#[tokio::test]
+async fn a_segment_that_grows_while_it_is_read_is_walked_to_its_end_and_shows_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path(), 3).await;
+    let survey = survey(&RealFs, dir.path()).unwrap();
+    let found = &survey.live[0];
+    let bytes = std::fs::read(&found.path).unwrap();
+    let begin = usize::try_from(SEGMENT_HEADER_LEN).unwrap();
+    let growing =
+        |until| -> Arc<dyn File> { Arc::new(Growing { bytes: bytes.clone(), until, is_read: AtomicBool::new(false) }) };
+    for until in (begin..begin + 3400).step_by(8) {
+        let mut walk = Walk::new(growing(until), found.header.epoch, found.header.first, WIDE);
+        // One step for each record, and one for the end.
+        for _ in 0..4 {
+            if let Step::Head(header) = walk.step(found.len, u64::MAX).unwrap() {
+                walk.pass(&header);
+            }
+        }
+        assert_eq!(walk.expected, 3, "written up to {until} at first");
+        let tail = read_tail(&growing(until), found);
+        assert_eq!((tail.until, tail.damaged), (3, Vec::new()), "written up to {until} at first");
+    }
 }
