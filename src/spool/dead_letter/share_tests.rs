@@ -219,6 +219,39 @@ fn letters_of_the_version_before_are_divided_between_their_owners_and_none_is_lo
 }
 
 #[test]
+fn a_division_left_half_done_costs_no_letter_that_comes_after_it_and_counts_none_twice() {
+    let (_own, dir) = place();
+    // Each of the three files is one sync.
+    for fails_at in 1..=3 {
+        mixed(&dir);
+        let (fs, faults) = FaultyFs::new(Arc::new(RealFs));
+        faults.fail_syncs(fails_at, 1);
+        let mut letters = DeadLetters::open_with(fs, &dir, ROOM).unwrap();
+        assert_eq!(letters.totals().count, 5, "sync {fails_at}");
+        let new = letters.put(vec![buried("siem"), unread("b"), buried("siem")]).unwrap();
+        let all: Vec<u64> = (7..=11).chain(new).collect();
+        for letters in [open(&dir), open(&dir)] {
+            let there = letters.list(&Filter::default(), ALL).unwrap();
+            assert_eq!(there.iter().map(|letter| letter.id).collect::<Vec<_>>(), all, "sync {fails_at}");
+            assert_eq!((letters.totals().count, letters.damage().letters), (8, 0), "sync {fails_at}");
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
+        std::fs::remove_file(dir.with_extension("kept")).ok();
+    }
+}
+
+#[test]
+fn letters_behind_a_part_that_a_start_before_left_are_kept() {
+    let (_own, dir) = place();
+    let (path, before) = mixed(&dir);
+    let new = open(&dir).put(vec![buried("siem")]).unwrap();
+    std::fs::write(&path, before).unwrap();
+    let letters = open(&dir);
+    assert!(letters.get(new[0]).unwrap().is_some());
+    assert_eq!(letters.totals().count, 6);
+}
+
+#[test]
 fn what_was_displaced_is_counted_once_although_a_crash_brings_its_file_back() {
     let (_own, dir) = place();
     let mut letters = open(&dir);
