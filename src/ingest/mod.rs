@@ -218,13 +218,14 @@ impl Inner {
         let bytes = upload.body.len() as u64;
         let work = move |turn: &Turn| {
             let presence = upload.presence.clone();
-            let patience = Patience::of(&presence, turn);
-            patience.go_on()?;
+            Patience::of(&presence, turn).go_on()?;
             // Of duplicates nothing is appended; they must not be answered from a state that is gone either.
             if !self.parts.spool.is_in_place() {
                 return Err(Refusal::StateRemoved);
             }
             let sightings = self.parts.hosts.sightings();
+            // Only reading counts: not the disk, nor a lock.
+            let patience = Patience::of(&presence, turn);
             sort::sort(upload, &rules, &self.parts.keys, self.config.record_max.as_usize(), now, sightings, &patience)
         };
         inner.turns.run(who, bytes, work).await.unwrap_or_else(|ended| {
