@@ -113,7 +113,7 @@ fn warned(parts: &Parts) -> Vec<String> {
 /// How many dead letters there are, how many of each input were given up for newer ones, and what each output may keep.
 fn letters(parts: &Parts) -> (Totals, BTreeMap<String, u64>, Map<String, Value>) {
     let forwarders = parts.outputs.forwarders();
-    let letters = parts.dead_letters();
+    let letters = parts.dead_letters().look();
     let share = |name: &str| json!({ "bytes": letters.kept_of(name), "share_bytes": letters.share_of(name) });
     let shares = forwarders.iter().map(|forwarder| (forwarder.name().to_owned(), share(forwarder.name()))).collect();
     (letters.totals(), letters.displaced().clone(), shares)

@@ -11,7 +11,7 @@
 //!
 //! It knows no protocol and no output.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -25,7 +25,7 @@ use crate::filter::{Rules, Taken};
 use crate::hosts::{Hosts, Sender};
 use crate::memory::Shares;
 use crate::metrics;
-use crate::spool::dead_letter::DeadLetters;
+use crate::spool::dead_letter::SharedLetters;
 use crate::spool::{AppendError, Entry, Spool};
 use crate::turns::{Ended, Turn, Turns, Who};
 
@@ -68,7 +68,7 @@ pub struct Parts {
     /// Keeps events until every output has them.
     pub spool: Spool,
     /// Keeps records that cannot be understood.
-    pub dead_letters: Arc<Mutex<DeadLetters>>,
+    pub dead_letters: SharedLetters,
     /// Shares of the account that wait for a record.
     pub waiting: Arc<Waiting>,
     /// Knows who sends.

@@ -3,8 +3,6 @@
 //! What they take is their sender's share of the dead letters. At its end the sender's older ones go, and are counted, so
 //! that the good events beside them are never refused for want of room; only a disk that refuses can do that.
 
-use std::sync::{Arc, PoisonError};
-
 use super::sort::{Part, Sorted};
 use super::{Inner, Refusal, Trouble, ended_badly};
 use crate::spool::dead_letter::{Letter, SENT_BY, Source};
@@ -13,10 +11,8 @@ impl Inner {
     /// Keeps the records that cannot be understood, durably.
     pub(super) async fn set_aside(&self, sorted: &Sorted, part: &Part, new: &[usize]) -> Result<(), Refusal> {
         let letters = part.letters(sorted, new, self.parts.spool.clock().shown_now_ms());
-        let store = Arc::clone(&self.parts.dead_letters);
-        tokio::task::spawn_blocking(move || store.lock().unwrap_or_else(PoisonError::into_inner).put(letters))
-            .await
-            .map_err(|ended| ended_badly("setting aside", &ended))??;
+        let put = self.parts.dead_letters.work(move |kept| kept.put(letters));
+        put.await.map_err(|ended| ended_badly("setting aside", &ended))??;
         self.troubles.over(&[Trouble::DEAD_LETTERS_FULL, Trouble::DEAD_LETTERS_FAILED]);
         Ok(())
     }

@@ -8,12 +8,12 @@ use super::*;
 
 const KIB: u64 = 1 << 10;
 
-const ROOM: Room = Room { inputs: 512 * KIB, client: 64 * KIB, outputs: 256 * KIB };
+pub(super) const ROOM: Room = Room { inputs: 512 * KIB, client: 64 * KIB, outputs: 256 * KIB };
 
-const ALL: Page = Page { after: 0, limit: usize::MAX };
+pub(super) const ALL: Page = Page { after: 0, limit: usize::MAX };
 
 /// A directory within another: beside the letters stands their note.
-fn place() -> (tempfile::TempDir, PathBuf) {
+pub(super) fn place() -> (tempfile::TempDir, PathBuf) {
     let own = tempfile::tempdir().unwrap();
     let path = own.path().join("dead-letters");
     (own, path)
@@ -42,16 +42,16 @@ fn letter(source: Source, detail: &str, raw: &[u8]) -> Letter {
 }
 
 /// What an input could not understand.
-fn unread(client: &str) -> Letter {
+pub(super) fn unread(client: &str) -> Letter {
     letter(Source::Input { name: "agents".to_owned() }, &format!("sent by {client}"), b"x")
 }
 
 /// What an output buried.
-fn buried(output: &str) -> Letter {
+pub(super) fn buried(output: &str) -> Letter {
     letter(Source::Output { name: output.to_owned() }, "400", &[b'x'; 8 * KIB as usize])
 }
 
-fn of_client(letters: &DeadLetters, client: &str) -> Vec<u64> {
+pub(super) fn of_client(letters: &DeadLetters, client: &str) -> Vec<u64> {
     let all = letters.list(&Filter::default(), ALL).unwrap();
     all.iter().filter(|letter| letter.detail == format!("sent by {client}")).map(|letter| letter.id).collect()
 }
