@@ -48,6 +48,16 @@ impl DeadLetters {
         self.remove_chosen(Chosen::Matching(filter.clone()))
     }
 
+    /// Takes back letters of an input whose upload is refused after all. What had gone of them for want of room was given up by
+    /// nobody: its sender still has it.
+    pub fn withdraw(&mut self, input: &str, ids: &[u64]) -> io::Result<()> {
+        let gone = ids.len() as u64 - self.remove(ids)?;
+        if let Some(displaced) = self.displaced.get_mut(input) {
+            *displaced = displaced.saturating_sub(gone);
+        }
+        Ok(())
+    }
+
     fn remove_chosen(&mut self, chosen: Chosen) -> io::Result<u64> {
         let mut removal = self.removal(chosen)?;
         while !self.remove_some(&mut removal)? {}

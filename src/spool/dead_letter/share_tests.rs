@@ -100,6 +100,66 @@ fn one_upload_larger_than_a_share_leaves_its_last_letters_and_the_rest_is_counte
 }
 
 #[test]
+fn what_is_left_out_is_counted_once_although_its_write_fails_and_is_tried_again() {
+    let (_own, dir) = place();
+    let (fs, faults) = FaultyFs::new(Arc::new(RealFs));
+    let mut letters = DeadLetters::open_with(fs, &dir, ROOM).unwrap();
+    for fails_at in 1..=3 {
+        faults.fail_syncs(fails_at, 1);
+        letters.put(vec![unread("hostile"); 5_000]).unwrap_err();
+        assert_eq!(letters.displaced().get("agents").copied().unwrap_or(0), 0, "sync {fails_at}");
+    }
+    let put = letters.put(vec![unread("hostile"); 5_000]).unwrap().len() as u64;
+    for letters in [letters, open(&dir)] {
+        assert_eq!(letters.displaced()["agents"], put - letters.totals().count);
+    }
+}
+
+#[test]
+fn on_a_full_disk_what_is_given_up_goes_although_it_cannot_be_noted_first() {
+    let (_own, dir) = place();
+    let (fs, faults) = FaultyFs::new(Arc::new(RealFs));
+    let mut letters = DeadLetters::open_with(fs, &dir, ROOM).unwrap();
+    let mut put = 0;
+    while letters.displaced().is_empty() {
+        put += letters.put(vec![unread("hostile"); 50]).unwrap().len() as u64;
+    }
+    let used = letters.totals().bytes;
+    faults.disk_full(true);
+    // Larger than the room that the last one found.
+    assert!(matches!(letters.put(vec![unread("hostile"); 300]), Err(PutError::Full)));
+    assert!(letters.totals().bytes < used, "{:?}", letters.totals());
+    assert_eq!(letters.displaced()["agents"], put - letters.totals().count);
+    faults.disk_full(false);
+    letters.note().unwrap();
+    let again = open(&dir);
+    assert_eq!((again.displaced(), again.totals()), (letters.displaced(), letters.totals()));
+    assert_eq!(again.damage(), &Damage::default());
+}
+
+#[test]
+fn letters_of_an_upload_that_is_refused_after_all_are_taken_back_also_on_a_full_disk() {
+    let (_own, dir) = place();
+    let (fs, faults) = FaultyFs::new(Arc::new(RealFs));
+    let mut letters = DeadLetters::open_with(fs, &dir, ROOM).unwrap();
+    let kept = letters.put(vec![unread("a"), unread("a")]).unwrap();
+    for _ in 0..3 {
+        let put = letters.put(vec![unread("a"), unread("a")]).unwrap();
+        let many = letters.put(vec![unread("b"); 5_000]).unwrap();
+        faults.disk_full(true);
+        letters.withdraw("agents", &put).unwrap();
+        letters.withdraw("agents", &many).unwrap();
+        faults.disk_full(false);
+    }
+    letters.note().unwrap();
+    for letters in [letters, open(&dir)] {
+        assert_eq!((of_client(&letters, "a"), letters.totals().count), (kept.clone(), 2));
+        assert_eq!(letters.displaced().get("agents").copied().unwrap_or(0), 0, "nothing of them was ever acknowledged");
+        assert_eq!(letters.damage(), &Damage::default());
+    }
+}
+
+#[test]
 fn many_senders_are_bounded_by_what_inputs_have_and_who_has_most_gives_way() {
     let (_own, dir) = place();
     let mut letters = open(&dir);
