@@ -276,7 +276,7 @@ impl Inner {
         }
     }
 
-    /// Appends the new records of a part, then confirms their claim; releases it when that fails.
+    /// Appends the new records of a part, then confirms their claim; releases it when that fails, and keeps no letter of it.
     async fn append(
         &self,
         sorted: &Sorted,
@@ -286,8 +286,9 @@ impl Inner {
         filtered: &mut Option<Tally>,
         claim: Box<dyn Claim>,
     ) -> Result<(), Refusal> {
+        let mut letters = Vec::new();
         if share.set_aside > 0 {
-            self.set_aside(sorted, part, new).await?;
+            letters = self.set_aside(sorted, part, new).await?;
         }
         if share.spooled == 0 {
             self.parts.waiting.leave(&sorted.input, &share);
@@ -306,10 +307,11 @@ impl Inner {
         };
         let spool = self.parts.spool.clone();
         let began = Instant::now();
-        let packed = tokio::task::spawn_blocking(move || spool.pack(entry))
-            .await
-            .map_err(|ended| ended_badly("packing", &ended))?;
-        match self.parts.spool.append(packed).await {
+        let appended = match tokio::task::spawn_blocking(move || spool.pack(entry)).await {
+            Ok(packed) => self.parts.spool.append(packed).await.map_err(|error| self.refusal(&error)),
+            Err(ended) => Err(ended_badly("packing", &ended)),
+        };
+        match appended {
             Ok(_) => {
                 boarded.arrived();
                 count(sorted, &share);
@@ -320,9 +322,10 @@ impl Inner {
                 metrics::SPOOL_APPEND_SECONDS.observe(&[], began.elapsed().as_secs_f64());
                 Ok(())
             }
-            Err(error) => {
+            Err(refusal) => {
+                self.take_back(&sorted.input, letters).await;
                 claim.release();
-                Err(self.refusal(&error))
+                Err(refusal)
             }
         }
     }
