@@ -6,6 +6,7 @@
 //! it. An account whose ledger was lost begins anew, with the oldest event that was kept then. An output that is no
 //! longer configured needs nothing: what it has not sent may have left the spool.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -56,6 +57,14 @@ pub struct InputAccount {
     pub displaced: u64,
 }
 
+impl InputAccount {
+    /// What is given up is noted at once, and what is set aside within a second: of that, no more can be gone.
+    fn of(name: &str, tally: Tally, displaced: &BTreeMap<String, u64>) -> Self {
+        let displaced = displaced.get(name).copied().unwrap_or(0).min(tally.set_aside);
+        Self { name: name.to_owned(), tally, displaced }
+    }
+}
+
 /// One output's side.
 #[derive(Debug, Serialize)]
 pub struct OutputAccount {
@@ -88,6 +97,8 @@ pub fn audit(config: &Config) -> anyhow::Result<Report> {
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     // Positions first: what happens meanwhile is then in the log but not yet settled, and counts as pending.
     let cursors = cursors(state_dir, &fs)?;
+    // Before the ledger, which counts what is set aside.
+    let displaced = dead_letter::displaced(&fs, &state_dir.join("dead-letters"));
     let ledger = Ledger::load(&*fs, &Ledger::path(state_dir)).context("the ledger cannot be read")?;
     let log = Inspection::open(&state_dir.join("spool"), Arc::clone(&fs)).context("the spool cannot be read")?;
     let mut ledger = ledger.unwrap_or_else(|| Ledger::beginning_at(log.range().start));
@@ -118,14 +129,7 @@ pub fn audit(config: &Config) -> anyhow::Result<Report> {
     let outputs: Vec<OutputAccount> = cursors.iter().map(account).collect();
     differences.extend(missing_positions(state_dir, &fs, &outputs, is_configured)?);
     let notes = outputs.iter().filter_map(lost_position).collect();
-    let displaced = dead_letter::displaced(&fs, &state_dir.join("dead-letters"));
-    let displaced_of = |name: &String| displaced.get(name).copied().unwrap_or(0);
-    let input = |(name, tally): (&String, &Tally)| InputAccount {
-        name: name.clone(),
-        tally: *tally,
-        displaced: displaced_of(name),
-    };
-    let inputs = ledger.tallies.iter().map(input).collect();
+    let inputs = ledger.tallies.iter().map(|(name, tally)| InputAccount::of(name, *tally, &displaced)).collect();
     Ok(Report { inputs, outputs, spooled: end, began, damaged: log.lost(), uncounted, differences, notes })
 }
 
@@ -269,5 +273,17 @@ impl Kept {
             self.records.iter().map(overlap).sum::<u64>()
         })
         .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_was_set_aside_no_more_is_gone_than_there_was() {
+        let tally = Tally { received: 2137, set_aside: 2137, ..Tally::default() };
+        let gone = |displaced| InputAccount::of("agents", tally, &[("agents".to_owned(), displaced)].into()).displaced;
+        assert_eq!((gone(2000), gone(2434)), (2000, 2137));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
@@ -41,7 +41,7 @@ use crate::inputs::{Uploads, plane};
 use crate::metrics;
 use crate::net::tls_server::ServerTls;
 use crate::spool::Spool;
-use crate::spool::dead_letter::DeadLetters;
+use crate::spool::dead_letter::{DeadLetters, SharedLetters};
 use crate::tunnel::Tunnels;
 
 /// The folder that stands in for a state that cannot be used.
@@ -64,7 +64,7 @@ pub(super) struct Parts {
     pub(super) readiness: Readiness,
     pub(super) spool: Spool,
     pub(super) dedup: Arc<MemoryStore>,
-    dead_letters: Arc<Mutex<DeadLetters>>,
+    dead_letters: SharedLetters,
     pub(super) books: Bookkeeper,
     pub(super) rules: Arc<ArcSwap<Rules>>,
     pub(super) ingest: Ingest,
@@ -158,7 +158,7 @@ fn open(
             keys: Arc::new(KeyMaker::new(&secret)),
             dedup: store,
             spool: spool.clone(),
-            dead_letters: Arc::clone(&dead_letters),
+            dead_letters: dead_letters.clone(),
             waiting,
             hosts: hosts.clone(),
         },
@@ -169,7 +169,7 @@ fn open(
         rates: crate::balancer::EventRates::default(),
         secret,
         spool: spool.clone(),
-        dead_letters: Arc::clone(&dead_letters),
+        dead_letters: dead_letters.clone(),
     });
     let access_log = AccessLog::open(&config.access_log).context("access_log")?;
     let requests = Requests::new(access_log.clone());
@@ -227,7 +227,7 @@ struct Kept {
     secret: Secret,
     clock: Clock,
     spool: Spool,
-    dead_letters: Arc<Mutex<DeadLetters>>,
+    dead_letters: SharedLetters,
     dedup: Arc<MemoryStore>,
     waiting: Arc<Waiting>,
     books: Bookkeeper,
@@ -250,8 +250,7 @@ fn keep(config: &Config, state: &Folder, machine: &Machine, secret: Secret) -> a
         tracing::error!(file, reason, "a file of the spool cannot be used and is put aside as *.damaged");
     }
     let dead_letters_dir = state.dir(&**fs, "dead-letters")?;
-    let dead_letters = open_letters(config, &dead_letters_dir, fs);
-    let dead_letters = Arc::new(Mutex::new(dead_letters));
+    let dead_letters = SharedLetters::from(open_letters(config, &dead_letters_dir, fs));
 
     let dedup = Arc::new(MemoryStore::following(&config.dedup, clock.clone()));
     let waiting = Arc::new(Waiting::default());
@@ -312,9 +311,9 @@ impl Parts {
         LiveRules::new(Arc::clone(&self.rule_store), Arc::new(activate))
     }
 
-    /// The dead letters. Their calls block on the disk.
-    pub(super) fn dead_letters(&self) -> MutexGuard<'_, DeadLetters> {
-        self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The dead letters.
+    pub(super) fn dead_letters(&self) -> &SharedLetters {
+        &self.dead_letters
     }
 
     /// Where the admin plane and uploads are reached once these listeners are in force: no tunnel may lead there.

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::build::Parts;
 use crate::admin::{self, ControlError, Selection};
 use crate::ingest;
-use crate::spool::dead_letter::{Filter, Letter, Page, Source};
+use crate::spool::dead_letter::{Chosen, Filter, Letter, Listing, Page, Source};
 
 /// Letters that are read, sent again and removed together: removing writes whole files anew.
 const PAGE: usize = 500;
@@ -24,18 +24,11 @@ const AT_A_TIME: usize = 64;
 
 /// Some letters, oldest first.
 pub(super) async fn list(parts: &Arc<Parts>, page: admin::Page) -> Result<Value, ControlError> {
-    let letters = off_the_runtime(parts, move |parts| {
-        let filter = Filter {
-            source: page.source,
-            reason: page.reason,
-            since_ms: page.since_ms,
-            before_ms: page.before_ms,
-            until: None,
-        };
-        let page = Page { after: page.after.unwrap_or(0), limit: page.limit };
-        parts.dead_letters().list(&filter, page).map_err(failed)
-    });
-    Ok(json!({ "dead_letters": letters.await?.iter().map(shown).collect::<Vec<_>>() }))
+    let admin::Page { source, reason, since_ms, before_ms, after, limit } = page;
+    let filter = Filter { source, reason, since_ms, before_ms, until: None };
+    let page = Page { after: after.unwrap_or(0), limit };
+    let letters = parts.dead_letters().read(Chosen::Matching(filter), move |listing| listing.read(page));
+    Ok(json!({ "dead_letters": letters.await.map_err(failed)?.iter().map(shown).collect::<Vec<_>>() }))
 }
 
 /// Sends letters again, in a task of its own.
@@ -47,33 +40,37 @@ pub(super) async fn replay(parts: &Arc<Parts>, selection: Selection) -> Result<V
         if !selection.all {
             return replay_these(&parts, selection.ids).await;
         }
-        let filter = off_the_runtime(&parts, move |parts| Ok(filter_of(parts, selection))).await?;
+        let filter = filter_of(&parts, selection).await?;
         replay_all(&parts, filter).await
     };
     tokio::spawn(work).await.map_err(failed)?
 }
 
-/// Deletes letters for good.
+/// Deletes letters for good, in a task of its own.
 pub(super) async fn purge(parts: &Arc<Parts>, selection: Selection) -> Result<Value, ControlError> {
-    let purge = move |parts: &Parts| {
-        if !selection.all {
-            these(parts, &selection.ids)?;
-            return parts.dead_letters().remove(&selection.ids).map_err(failed);
-        }
-        let filter = filter_of(parts, selection);
-        parts.dead_letters().purge(&filter).map_err(failed)
+    let parts = Arc::clone(parts);
+    let work = async move {
+        let chosen = if selection.all {
+            Chosen::Matching(filter_of(&parts, selection).await?)
+        } else {
+            these(&parts, &selection.ids).await?;
+            Chosen::Ids(selection.ids.into_iter().collect())
+        };
+        let purged = parts.dead_letters().remove(chosen).await.map_err(failed)?;
+        Ok(json!({ "purged": purged }))
     };
-    Ok(json!({ "purged": off_the_runtime(parts, purge).await? }))
+    tokio::spawn(work).await.map_err(failed)?
 }
 
 /// Only what is there now: a letter that is refused again comes back with a higher number, and must not be met again.
-fn filter_of(parts: &Parts, selection: Selection) -> Filter {
+async fn filter_of(parts: &Parts, selection: Selection) -> Result<Filter, ControlError> {
     let Selection { source, reason, since_ms, before_ms, .. } = selection;
-    Filter { source, reason, since_ms, before_ms, until: Some(parts.dead_letters().last_id()) }
+    let last = parts.dead_letters().work(|letters| letters.last_id()).await.map_err(failed)?;
+    Ok(Filter { source, reason, since_ms, before_ms, until: Some(last) })
 }
 
 async fn replay_these(parts: &Arc<Parts>, ids: Vec<u64>) -> Result<Value, ControlError> {
-    let letters = off_the_runtime(parts, move |parts| these(parts, &ids)).await?;
+    let letters = these(parts, &ids).await?;
     for letter in &letters {
         if let Some(why) = unsendable(parts, letter) {
             return Err(ControlError::Refused(format!("dead letter {} cannot be sent: {why}", letter.id)));
@@ -83,17 +80,20 @@ async fn replay_these(parts: &Arc<Parts>, ids: Vec<u64>) -> Result<Value, Contro
 }
 
 async fn replay_all(parts: &Arc<Parts>, filter: Filter) -> Result<Value, ControlError> {
-    let (mut replayed, mut left, mut after) = (0, 0, 0);
+    let (mut replayed, mut after) = (0, 0);
+    let chosen = Chosen::Matching(filter);
+    // What inputs have can never be sent: it is counted, and not read.
+    let left = parts.dead_letters().read(chosen.clone(), |listing| listing.of_inputs().count());
+    let mut left = left.await.map_err(failed)?;
     loop {
-        let filter = filter.clone();
         let page = Page { after, limit: PAGE };
-        let read = move |parts: &Parts| parts.dead_letters().list(&filter, page).map_err(failed);
-        let letters = off_the_runtime(parts, read).await?;
+        let read = move |listing: Listing| listing.without_inputs().read(page);
+        let letters = parts.dead_letters().read(chosen.clone(), read).await.map_err(failed)?;
         let Some(last) = letters.last() else { return Ok(json!({ "replayed": replayed, "left": left })) };
         after = last.id;
         let (sendable, others): (Vec<_>, Vec<_>) =
             letters.into_iter().partition(|letter| unsendable(parts, letter).is_none());
-        left += others.len();
+        left += others.len() as u64;
         replayed += replay_page(parts, sendable).await?;
     }
 }
@@ -127,27 +127,21 @@ async fn replay_page(parts: &Arc<Parts>, letters: Vec<Letter>) -> Result<usize, 
     }
     // Also after a failure: what went must not go twice.
     let count = durable.len();
-    off_the_runtime(parts, move |parts| parts.dead_letters().remove(&durable).map_err(failed)).await?;
+    parts.dead_letters().remove(Chosen::Ids(durable.into_iter().collect())).await.map_err(failed)?;
     failure.map(|()| count)
 }
 
-fn these(parts: &Parts, ids: &[u64]) -> Result<Vec<Letter>, ControlError> {
-    let get = |id: &u64| {
-        let letter = parts.dead_letters().get(*id).map_err(failed)?;
-        letter.ok_or_else(|| ControlError::Refused(format!("there is no dead letter {id}")))
-    };
-    // A letter that is named twice is sent once.
+/// A letter that is named twice is sent once.
+async fn these(parts: &Parts, ids: &[u64]) -> Result<Vec<Letter>, ControlError> {
     let ids: BTreeSet<u64> = ids.iter().copied().collect();
-    ids.iter().map(get).collect()
-}
-
-/// Dead letters are read from and written to the disk.
-async fn off_the_runtime<T: Send + 'static>(
-    parts: &Arc<Parts>,
-    work: impl FnOnce(&Parts) -> Result<T, ControlError> + Send + 'static,
-) -> Result<T, ControlError> {
-    let parts = Arc::clone(parts);
-    tokio::task::spawn_blocking(move || work(&parts)).await.map_err(failed)?
+    let all = Page { after: 0, limit: usize::MAX };
+    let letters = parts.dead_letters().read(Chosen::Ids(ids.clone()), move |listing| listing.read(all));
+    let letters = letters.await.map_err(failed)?;
+    let missing = ids.iter().find(|id| letters.binary_search_by_key(*id, |letter| letter.id).is_err());
+    match missing {
+        Some(id) => Err(ControlError::Refused(format!("there is no dead letter {id}"))),
+        None => Ok(letters),
+    }
 }
 
 fn failed(error: impl std::fmt::Display) -> ControlError {

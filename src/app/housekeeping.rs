@@ -13,6 +13,7 @@ use crate::forward::Forwarder;
 use crate::ingest::Trouble;
 use crate::metrics;
 use crate::spool::Health;
+use crate::spool::dead_letter::DeadLetters;
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(1);
@@ -71,13 +72,15 @@ fn ticks(every: Duration) -> tokio::time::Interval {
 /// Of a state that was taken away nothing is written: what stands at its path now may be somebody else's.
 pub(super) async fn checkpoint(parts: &Arc<Parts>) {
     parts.books.flush().await;
+    let spool = parts.spool.clone();
+    let note = move |letters: &mut DeadLetters| if spool.is_in_place() { letters.note() } else { Ok(()) };
+    // It is noted again with the next checkpoint.
+    parts.dead_letters().work(note).await.ok();
     let parts = Arc::clone(parts);
     let work = move || -> anyhow::Result<()> {
         if !parts.spool.is_in_place() {
             return Ok(());
         }
-        // It is noted again with the next checkpoint.
-        parts.dead_letters().note().ok();
         if let Err(error) = parts.clock.keep() {
             tracing::error!(%error, "the clock cannot be kept; another boot would take its time from the last one that was");
         }
@@ -168,7 +171,7 @@ fn show(parts: &Parts, seen: &mut Seen) {
 fn show_letters(parts: &Parts) {
     let forwarders = parts.outputs.forwarders();
     let (dead, waiting, used) = {
-        let letters = parts.dead_letters();
+        let letters = parts.dead_letters().look();
         let used = |name: &str| letters.kept_of(name) as f64 / letters.share_of(name).max(1) as f64;
         let used: Vec<f64> = forwarders.iter().map(|forwarder| used(forwarder.name())).collect();
         (letters.totals(), letters.waiting().clone(), used)

@@ -21,7 +21,7 @@ use crate::forward::{self, Forwarder};
 use crate::memory::Shares;
 use crate::metrics;
 use crate::spool::cursor::CursorError;
-use crate::spool::dead_letter::DeadLetters;
+use crate::spool::dead_letter::SharedLetters;
 use crate::spool::{Ordinal, Spool};
 
 /// How long an output that is taken out of the configuration may go on sending what was spooled for it.
@@ -37,7 +37,7 @@ pub(super) struct Common {
     pub(super) rates: EventRates,
     pub(super) secret: [u8; 32],
     pub(super) spool: Spool,
-    pub(super) dead_letters: Arc<Mutex<DeadLetters>>,
+    pub(super) dead_letters: SharedLetters,
 }
 
 /// The outputs that run, by name.
@@ -132,7 +132,7 @@ impl Outputs {
     /// Each output has its share of the dead letters.
     fn share_letters(&self, sections: &[config::Output]) {
         let names = sections.iter().map(|section| section.output.name().to_owned());
-        self.common.dead_letters.lock().unwrap_or_else(PoisonError::into_inner).share_among(names);
+        self.common.dead_letters.look().share_among(names);
     }
 
     /// Whether an output is configured and could not be started: it is tried again, and stops no reload.
@@ -265,7 +265,7 @@ impl Outputs {
             balancer: Balancer::new(specs, &section.balancer, fastrand::Rng::new()),
             spool: common.spool.clone(),
             cursor,
-            dead_letters: Arc::clone(&common.dead_letters),
+            dead_letters: common.dead_letters.clone(),
             backoff: Backoff::between_retries(&section.balancer),
             budget: RetryBudget::new(&section.balancer),
             identity,
@@ -387,6 +387,7 @@ fn spec(endpoint: &crate::outputs::output::EndpointSpec, rates: &EventRates) -> 
 mod tests {
     use super::*;
     use crate::fs::{Fs, RealFs};
+    use crate::spool::dead_letter::DeadLetters;
 
     fn outputs(dir: &std::path::Path) -> Outputs {
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
@@ -402,7 +403,7 @@ mod tests {
             rates: EventRates::default(),
             secret: [0; 32],
             spool,
-            dead_letters: Arc::new(Mutex::new(letters)),
+            dead_letters: letters.into(),
         })
     }
 

@@ -126,7 +126,7 @@ fn warned(parts: &Parts) -> Vec<String> {
 /// keep.
 fn letters(parts: &Parts) -> Value {
     let forwarders = parts.outputs.forwarders();
-    let letters = parts.dead_letters();
+    let letters = parts.dead_letters().look();
     let kind = |((source, reason), count): (&(String, String), &u64)| json!({ "source": source, "reason": reason, "count": count });
     let share = |name: &str| json!({ "bytes": letters.kept_of(name), "share_bytes": letters.share_of(name) });
     let shares: Map<String, Value> =

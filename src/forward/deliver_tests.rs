@@ -138,7 +138,7 @@ impl Scene {
             balancer: Balancer::new(stub.specs.iter().map(spec).collect(), &config, fastrand::Rng::with_seed(7)),
             spool,
             cursor: Cursor::open(Arc::new(RealFs), &dir.path().join("out.cursor"), &at_the_start).unwrap(),
-            dead_letters: Arc::new(dead_letters.into()),
+            dead_letters: dead_letters.into(),
             backoff: Backoff::between_retries(&config),
             budget: RetryBudget::new(&config),
             identity: Identity::new(b"here", LogId::UNKNOWN, "out"),

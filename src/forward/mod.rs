@@ -25,7 +25,7 @@ use crate::balancer::{Backoff, Balancer, RetryBudget};
 use crate::outputs::identity::TokenStatus;
 use crate::outputs::output::Output;
 use crate::spool::cursor::{Cursor, Settlement, Totals};
-use crate::spool::dead_letter::DeadLetters;
+use crate::spool::dead_letter::SharedLetters;
 use crate::spool::{Ordinal, ReadError, Spool};
 
 pub mod batch;
@@ -67,7 +67,7 @@ pub struct Parts {
     /// The output's read position in it.
     pub cursor: Cursor,
     /// Keeps what no endpoint will take.
-    pub dead_letters: Arc<Mutex<DeadLetters>>,
+    pub dead_letters: SharedLetters,
     /// How long to wait before a batch is sent again.
     pub backoff: Backoff,
     /// How many batches may be sent again at once.
@@ -88,7 +88,7 @@ pub struct Forwarder {
     balancer: Balancer,
     spool: Spool,
     cursor: Mutex<Cursor>,
-    dead_letters: Arc<Mutex<DeadLetters>>,
+    dead_letters: SharedLetters,
     backoff: Backoff,
     budget: RetryBudget,
     identity: Identity,

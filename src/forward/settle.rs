@@ -2,7 +2,7 @@
 //! read position moves.
 
 use std::ops::Range;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -153,9 +153,8 @@ impl Forwarder {
         let letters: Vec<Letter> = dead.iter().map(|dead| self.letter(dead)).collect();
         let mut waiting = None;
         loop {
-            let (store, letters) = (Arc::clone(&self.dead_letters), letters.clone());
-            let put = move || store.lock().unwrap_or_else(PoisonError::into_inner).put(letters);
-            let why = match tokio::task::spawn_blocking(put).await {
+            let letters = letters.clone();
+            let why = match self.dead_letters.work(move |kept| kept.put(letters)).await {
                 Ok(Ok(_)) => break,
                 Ok(Err(error)) => error.to_string(),
                 Err(ended) => format!("keeping them ended: {ended}"),

@@ -65,8 +65,8 @@ pub enum Refusal {
     /// The disk of the spool failed, with what the system said.
     #[error("the spool cannot write: {0}")]
     SpoolFailed(String),
-    /// A record was not understood, and there is no room to set it aside.
-    #[error("a record was not understood, and there is no room to set it aside as a dead letter")]
+    /// A record was not understood, and the disk has no room to set it aside. What clients may keep is never in the way.
+    #[error("a record was not understood, and the disk has no room to set it aside as a dead letter")]
     DeadLettersFull,
     /// A record was not understood, and setting it aside failed, with what the system said.
     #[error("a record was not understood, and dead letters cannot be written: {0}")]

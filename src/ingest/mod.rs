@@ -11,7 +11,7 @@
 //!
 //! It knows no protocol and no output.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -25,7 +25,7 @@ use crate::filter::{Rules, Taken};
 use crate::hosts::{Hosts, Sender};
 use crate::memory::Shares;
 use crate::metrics;
-use crate::spool::dead_letter::DeadLetters;
+use crate::spool::dead_letter::SharedLetters;
 use crate::spool::{AppendError, Entry, Spool};
 use crate::turns::{Ended, Turn, Turns, Who};
 
@@ -68,7 +68,7 @@ pub struct Parts {
     /// Keeps events until every output has them.
     pub spool: Spool,
     /// Keeps records that cannot be understood.
-    pub dead_letters: Arc<Mutex<DeadLetters>>,
+    pub dead_letters: SharedLetters,
     /// Shares of the account that wait for a record.
     pub waiting: Arc<Waiting>,
     /// Knows who sends.
@@ -222,13 +222,14 @@ impl Inner {
         let bytes = upload.body.len() as u64;
         let work = move |turn: &Turn| {
             let presence = upload.presence.clone();
-            let patience = Patience::of(&presence, turn);
-            patience.go_on()?;
+            Patience::of(&presence, turn).go_on()?;
             // Of duplicates nothing is appended; they must not be answered from a state that is gone either.
             if !self.parts.spool.is_in_place() {
                 return Err(Refusal::StateRemoved);
             }
             let sightings = self.parts.hosts.sightings();
+            // Only reading counts: not the disk, nor a lock.
+            let patience = Patience::of(&presence, turn);
             sort::sort(upload, &rules, &self.parts.keys, self.config.record_max.as_usize(), now, sightings, &patience)
         };
         inner.turns.run(who, bytes, work).await.unwrap_or_else(|ended| {
@@ -279,7 +280,7 @@ impl Inner {
         }
     }
 
-    /// Appends the new records of a part, then confirms their claim; releases it when that fails.
+    /// Appends the new records of a part, then confirms their claim; releases it when that fails, and keeps no letter of it.
     async fn append(
         &self,
         sorted: &Sorted,
@@ -289,8 +290,9 @@ impl Inner {
         filtered: &mut Option<Tally>,
         claim: Box<dyn Claim>,
     ) -> Result<(), Refusal> {
+        let mut letters = Vec::new();
         if share.set_aside > 0 {
-            self.set_aside(sorted, part, new).await?;
+            letters = self.set_aside(sorted, part, new).await?;
         }
         if share.spooled == 0 {
             self.parts.waiting.leave(&sorted.input, &share);
@@ -309,10 +311,11 @@ impl Inner {
         };
         let spool = self.parts.spool.clone();
         let began = Instant::now();
-        let packed = tokio::task::spawn_blocking(move || spool.pack(entry))
-            .await
-            .map_err(|ended| ended_badly("packing", &ended))?;
-        match self.parts.spool.append(packed).await {
+        let appended = match tokio::task::spawn_blocking(move || spool.pack(entry)).await {
+            Ok(packed) => self.parts.spool.append(packed).await.map_err(|error| self.refusal(&error)),
+            Err(ended) => Err(ended_badly("packing", &ended)),
+        };
+        match appended {
             Ok(_) => {
                 boarded.arrived();
                 count(sorted, &share);
@@ -323,9 +326,10 @@ impl Inner {
                 metrics::SPOOL_APPEND_SECONDS.observe(&[], began.elapsed().as_secs_f64());
                 Ok(())
             }
-            Err(error) => {
+            Err(refusal) => {
+                self.take_back(&sorted.input, letters).await;
                 claim.release();
-                Err(self.refusal(&error))
+                Err(refusal)
             }
         }
     }

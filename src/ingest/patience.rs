@@ -24,9 +24,9 @@ pub(super) struct Patience<'t> {
 }
 
 impl<'t> Patience<'t> {
-    /// With this sender, in its turn.
+    /// With this sender, from now on in its turn.
     pub(super) fn of(presence: &Presence, turn: &'t Turn) -> Self {
-        Self { presence: presence.clone(), turn, most: TIME_MAX }
+        Self { presence: presence.clone(), turn, most: turn.used() + TIME_MAX }
     }
 
     /// Whether to go on; lets others go first if it is their turn.
@@ -59,7 +59,8 @@ mod tests {
         let (waiting, turn) = (Arc::new(()), Turn::alone());
         let patience = Patience::of(&Presence::of(&waiting), &turn);
         assert_eq!(patience.go_on(), Ok(()));
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(Patience::of(&Presence::of(&waiting), &turn).most > TIME_MAX, "what was before does not count");
         let late = Patience { most: Duration::from_millis(1), ..Patience::of(&Presence::of(&waiting), &turn) };
         assert_eq!(late.go_on(), Err(Refusal::TooSlow { limit: TIME_MAX }));
         drop(waiting);

@@ -54,7 +54,7 @@ troubles! {
     SPOOL_FULL "spool_full" true "the spool is at its watermark, or the disk is full", "get the outputs going, or raise spool.max_size";
     SPOOL_FAILED "spool_failed" true "the disk of the spool refuses writes", "mend the disk";
     STATE_REMOVED "state_removed" true "the state was removed or replaced under the gateway", "restart the gateway";
-    DEAD_LETTERS_FULL "dead_letters_full" false "the dead letters have no room", "replay or purge dead letters, raise dead_letters.max_size, or free the disk";
+    DEAD_LETTERS_FULL "dead_letters_full" false "the disk of the dead letters is full", "free the disk, or purge dead letters";
     DEAD_LETTERS_FAILED "dead_letters_failed" false "the dead letters cannot be written", "mend the disk or the folder of the dead letters, as the log says";
     INTERNAL "internal" false "the gateway failed at an upload", "report it with the lines of the log";
 }

@@ -86,14 +86,17 @@ impl Turns {
         work: impl FnOnce(&Turn) -> R + Send + 'static,
     ) -> Result<R, Ended> {
         if bytes <= SMALL {
-            let turn = Turn::small(Fair::take(&self.cores, who, bytes).await?);
-            return tokio::task::spawn_blocking(move || work(&turn)).await.map_err(|_| Ended::Panicked);
+            let held = Fair::take(&self.cores, who, bytes).await?;
+            // Its time begins when it does: blocking work of others may take every thread for a while.
+            let begun = move || work(&Turn::small(held));
+            return tokio::task::spawn_blocking(begun).await.map_err(|_| Ended::Panicked);
         }
         let place = Fair::take(&self.places, who, bytes).await?;
         let held = Fair::take(&self.cores, who, bytes).await?;
-        let turn = Turn::large(held, who.clone(), bytes, self.slice);
+        let (who, slice) = (who.clone(), self.slice);
         let (done, result) = oneshot::channel();
         let on_its_thread = move || {
+            let turn = Turn::large(held, who, bytes, slice);
             let made = work(&turn);
             // Whoever gets the result may begin at once.
             drop((turn, place));

@@ -126,3 +126,15 @@ async fn work_that_panics_gives_its_turn_back() {
     }
     assert_eq!(turns.run(&who("a"), LARGE, |_| ()).await, Ok(()));
 }
+
+#[test]
+fn the_time_of_work_begins_when_a_thread_takes_it_up() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(1).max_blocking_threads(1).enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let busy = tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(500)));
+        let used = Turns::new(2, 2, SLICE).run(&who("small"), 1000, Turn::used).await.expect("it is done");
+        busy.await.expect("it only sleeps");
+        assert!(used < Duration::from_millis(400), "the wait for a thread counts as {used:?}");
+    });
+}

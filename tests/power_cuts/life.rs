@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -22,7 +22,7 @@ use gatepost::ingest::{self, Accept, Ingest};
 use gatepost::outputs::output::Output;
 use gatepost::spool::cursor::registry::Registry;
 use gatepost::spool::cursor::{Boot, Cursor, Surroundings};
-use gatepost::spool::dead_letter::DeadLetters;
+use gatepost::spool::dead_letter::{DeadLetters, SharedLetters};
 use gatepost::spool::{self, Spool};
 use gatepost::values::{ByteSize, Span};
 use tokio::task::JoinHandle;
@@ -59,7 +59,7 @@ impl Life {
         }
         let (spool, _) = Spool::open(&small_spool(), &state.join("spool"), Arc::clone(&fs)).ok()?;
         let letters = DeadLetters::open(Arc::clone(&fs), &state.join("letters"), 1 << 20).ok()?;
-        let letters = Arc::new(Mutex::new(letters));
+        let letters = SharedLetters::from(letters);
         let (dedup, waiting) = (Arc::new(MemoryStore::new(&Default::default())), Arc::new(Waiting::default()));
         let journal = Journal::open(Arc::clone(&fs), &state.join("dedup"), Duration::from_secs(24 * 3600)).ok()?;
         let bookkeeper =
@@ -70,7 +70,7 @@ impl Life {
             keys: Arc::new(KeyMaker::new(&SECRET)),
             dedup,
             spool: spool.clone(),
-            dead_letters: Arc::clone(&letters),
+            dead_letters: letters.clone(),
             waiting,
             hosts: Hosts::new(gatepost::hosts::Config::default(), spool.clock().clone()),
         };
@@ -168,13 +168,7 @@ fn small_spool() -> spool::Config {
     }
 }
 
-fn forwarder(
-    output: &str,
-    line: Line,
-    spool: Spool,
-    cursor: Cursor,
-    dead_letters: Arc<Mutex<DeadLetters>>,
-) -> Forwarder {
+fn forwarder(output: &str, line: Line, spool: Spool, cursor: Cursor, dead_letters: SharedLetters) -> Forwarder {
     let quick = balancer::Config {
         retry_base: Span::millis(1),
         retry_cap: Span::millis(4),

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -49,7 +49,7 @@ impl Scene {
             keys: Arc::new(KeyMaker::new(&[7; 32])),
             dedup: Arc::new(MemoryStore::new(&gatepost::dedup::Config::default())),
             spool: spool.clone(),
-            dead_letters: Arc::new(Mutex::new(letters)),
+            dead_letters: letters.into(),
             waiting: Arc::new(Waiting::default()),
             hosts: Hosts::new(gatepost::hosts::Config::default(), spool.clock().clone()),
         };

@@ -1,7 +1,7 @@
 //! An upload that cannot be kept is refused with the true reason: in the answer, as a metric, once in the log when it begins
 //! and once when it is over, and on `/readyz` and `/status` for as long as it lasts.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
@@ -94,7 +94,7 @@ impl Scene {
             dedup,
             hosts: Hosts::new(gatepost::hosts::Config::default(), spool.clock().clone()),
             spool,
-            dead_letters: Arc::new(Mutex::new(letters)),
+            dead_letters: letters.into(),
             waiting: Arc::new(Waiting::default()),
         };
         Self { ingest: Ingest::new(ingest::Config::default(), parts), letters_disk, _dir: dir }

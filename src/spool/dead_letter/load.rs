@@ -3,9 +3,9 @@
 //! No file keeps the others from being read. Lines that are damaged are put aside, so that they are told once; what is
 //! missing of the noted number is told, too. Files of the version before have letters of several owners: they are divided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::kept::Note;
@@ -153,25 +153,54 @@ impl DeadLetters {
     }
 
     /// Each owner's letters go to a file named after the first; the first owner's stay where they are. That one is written
-    /// last: a crash before it leaves everything there, and the next start does the same again.
+    /// last: a crash before it leaves everything there, and the next start does the same again. What fails leaves no part
+    /// behind: its owner would go on writing to it, and its letters would be there twice.
     fn divide_file(&self, file: &Segment) -> io::Result<()> {
         let bytes = fs::read(&*self.fs, &file.path, FILE_MAX)?;
-        let mut parts: BTreeMap<Owner, (u64, Vec<u8>)> = BTreeMap::new();
-        for line in lines::lines(&bytes[..file.len as usize]) {
-            let Some(head) = lines::head(line) else {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "it has lines that cannot be read"));
-            };
-            let part = parts.entry(head.owner()).or_insert((head.id, Vec::new()));
-            part.1.extend_from_slice(line);
-            if !line.ends_with(b"\n") {
-                part.1.push(b'\n');
-            }
+        let mut parts = parts_of(&bytes[..file.len as usize])?.into_iter();
+        let Some((_, first)) = parts.next() else { return Ok(()) };
+        let mut written = Vec::new();
+        let divided = parts
+            .try_for_each(|(number, part)| self.write_part(&super::path_of(&self.dir, number), part, &mut written))
+            .and_then(|()| fs::replace(&*self.fs, &file.path, &first, Readers::Owner));
+        // After a rename that could not be made durable the parts have what the file lacks.
+        if divided.is_err() && fs::read(&*self.fs, &file.path, FILE_MAX).is_ok_and(|there| there == bytes) {
+            written.iter().for_each(|path| drop(self.fs.remove(path)));
+            self.fs.sync_dir(&self.dir).ok();
         }
-        let mut parts: Vec<(u64, Vec<u8>)> = parts.into_values().collect();
-        parts.sort_unstable_by_key(|(first, _)| *first);
-        for (first, part) in parts.iter().skip(1) {
-            fs::replace(&*self.fs, &super::path_of(&self.dir, *first), part, Readers::Owner)?;
-        }
-        parts.first().map_or(Ok(()), |(_, part)| fs::replace(&*self.fs, &file.path, part, Readers::Owner))
+        divided
     }
+
+    /// Writes a part, with the letters that a start before wrote behind it. One that has such stays whatever happens.
+    fn write_part(&self, path: &Path, mut part: Vec<u8>, written: &mut Vec<PathBuf>) -> io::Result<()> {
+        let there = match fs::read(&*self.fs, path, FILE_MAX) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            there => there?,
+        };
+        let ids: BTreeSet<u64> = lines::lines(&part).filter_map(lines::head).map(|head| head.id).collect();
+        let (newer, _) = lines::without(&there, |head| ids.contains(&head.id));
+        if newer.is_empty() {
+            written.push(path.to_owned());
+        }
+        part.extend_from_slice(&newer);
+        fs::replace(&*self.fs, path, &part, Readers::Owner)
+    }
+}
+
+/// The lines of each owner with the id of the first, that of the first of all first.
+fn parts_of(bytes: &[u8]) -> io::Result<Vec<(u64, Vec<u8>)>> {
+    let mut parts: BTreeMap<Owner, (u64, Vec<u8>)> = BTreeMap::new();
+    for line in lines::lines(bytes) {
+        let Some(head) = lines::head(line) else {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it has lines that cannot be read"));
+        };
+        let part = parts.entry(head.owner()).or_insert((head.id, Vec::new()));
+        part.1.extend_from_slice(line);
+        if !line.ends_with(b"\n") {
+            part.1.push(b'\n');
+        }
+    }
+    let mut parts: Vec<(u64, Vec<u8>)> = parts.into_values().collect();
+    parts.sort_unstable_by_key(|(first, _)| *first);
+    Ok(parts)
 }

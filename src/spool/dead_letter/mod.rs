@@ -3,7 +3,7 @@
 //!
 //! Files of one JSON object a line, so that they can be read without Gatepost; each has letters of one owner, and what an
 //! owner may keep is its share ([`Room`]): nobody fills what others need. [`DeadLetters::put`] returns when its letters are
-//! durable. Removing rewrites a file beside the old one and renames it. Each line has a checksum; what cannot be read, and
+//! durable. What is left of a file is written beside the old one and renamed, unless it is its beginning. Each line has a checksum; what cannot be read, and
 //! what is gone, is counted ([`DeadLetters::damage`]) and keeps nothing else from being read. A torn last line is what a crash
 //! left of a write that was not acknowledged. Memory holds what there is of files and owners, and nothing of a letter.
 
@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crate::fs::Fs;
 
+mod chosen;
 mod config;
 mod kept;
 mod letter;
@@ -21,16 +22,24 @@ mod lines;
 mod load;
 mod put;
 mod read;
+mod remove;
 #[cfg(test)]
 mod share_tests;
+mod shared;
+#[cfg(test)]
+mod shared_tests;
 mod shares;
 #[cfg(test)]
 mod tests;
 
+pub use chosen::Chosen;
 pub use config::Config;
 pub use letter::{Filter, Letter, Page, SENT_BY, Source};
 pub use load::Damage;
 pub use put::PutError;
+pub use read::Listing;
+pub use remove::Removal;
+pub use shared::SharedLetters;
 pub use shares::Room;
 
 use kept::{Kept, Note};

@@ -52,6 +52,8 @@ struct Pile {
     /// Where each line ends, and its id.
     ends: Vec<(usize, u64)>,
     kinds: BTreeMap<(String, String), u64>,
+    /// Letters that do not fit into their sender's share together with those that came behind them.
+    left_out: u64,
 }
 
 impl Pile {
@@ -61,8 +63,8 @@ impl Pile {
         *self.kinds.entry(kind(letter)).or_default() += 1;
     }
 
-    /// Leaves out the oldest lines as far as they do not fit into so many bytes; how many. The last one always stays.
-    fn shorten(&mut self, max: u64) -> usize {
+    /// Leaves out the oldest lines as far as they do not fit into so many bytes. The last one always stays.
+    fn shorten(&mut self, max: u64) {
         let len = self.bytes.len();
         let fits = |(end, _): &(usize, u64)| (len - end) as u64 <= max;
         let last = self.ends.len().saturating_sub(1);
@@ -72,8 +74,10 @@ impl Pile {
             self.bytes.drain(..cut);
             self.ends.drain(..gone);
             self.ends.iter_mut().for_each(|(end, _)| *end -= cut);
+            self.left_out = gone as u64;
+            // A sender's letters are of one kind.
+            self.kinds.values_mut().for_each(|count| *count -= gone as u64);
         }
-        gone
     }
 }
 
@@ -101,6 +105,7 @@ impl DeadLetters {
                 return Err(error.into());
             }
         }
+        self.count_left_out(&piles);
         for (kind, count) in piles.into_values().flat_map(|pile| pile.kinds) {
             *self.waiting.entry(kind).or_default() += count;
         }
@@ -131,30 +136,57 @@ impl DeadLetters {
         Ok(())
     }
 
-    /// Gives up what is in the way of a sender's letters: their number is durable before they go.
+    /// Gives up what is in the way of a sender's letters: their number is durable before they go. Only where the disk has no
+    /// room for the note do they go first, and make it; after a crash in between they are missed.
     fn make_room(&mut self, owner: &Owner, pile: &mut Pile) -> Result<(), PutError> {
-        let Owner::Sender { input, .. } = owner else { return Ok(()) };
-        let not_written = pile.shorten(self.room.client.saturating_sub(FILE_CHARGE)) as u64;
-        let files = self.shares.in_the_way(owner, pile.bytes.len() as u64, &self.room);
-        if files.is_empty() && not_written == 0 {
+        if !owner.is_sender() {
             return Ok(());
         }
-        let mut gone: BTreeMap<String, u64> = [(input.clone(), not_written)].into();
-        for (owner, file) in &files {
-            *gone.entry(owner.source().unwrap_or_default().to_owned()).or_default() += file.count;
+        pile.shorten(self.room.client.saturating_sub(FILE_CHARGE));
+        let files = self.shares.in_the_way(owner, pile.bytes.len() as u64, &self.room);
+        if files.is_empty() {
+            return Ok(());
         }
+        match self.note_displaced(&files) {
+            Err(error) if is_full(&error) => {
+                self.give_up(owner, files);
+                // It is noted again with the next checkpoint.
+                self.note().ok();
+            }
+            noted => {
+                noted?;
+                self.give_up(owner, files);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what was given up, and what is about to be.
+    fn note_displaced(&mut self, files: &[(Owner, Segment)]) -> io::Result<()> {
         let mut displaced = self.displaced.clone();
-        gone.iter().for_each(|(input, count)| *displaced.entry(input.clone()).or_default() += count);
+        for (owner, file) in files {
+            *displaced.entry(owner.source().unwrap_or_default().to_owned()).or_default() += file.count;
+        }
         let mut dropping = self.still_named()?;
         dropping.extend(files.iter().map(|(_, file)| file.number));
         let fewer: u64 = files.iter().map(|(_, file)| file.count).sum();
         let letters = self.note.written().letters.min(self.totals().count - fewer);
-        self.note.write(Kept { letters, last_id: self.last_id(), displaced, dropping })?;
-        self.give_up(owner, files, not_written);
-        if let Some(own) = pile.kinds.values_mut().next() {
-            *own -= not_written;
+        self.note.write(Kept { letters, last_id: self.last_id(), displaced, dropping })
+    }
+
+    /// Letters that no file ever had are given up when those behind them are kept: of a write that fails the sender comes
+    /// again, and they with it.
+    fn count_left_out(&mut self, piles: &BTreeMap<Owner, Pile>) {
+        let mut any = false;
+        for (owner, pile) in piles.iter().filter(|(_, pile)| pile.left_out > 0) {
+            any = true;
+            self.count_displaced(owner, pile.left_out);
+            self.tell_of_sender(owner);
         }
-        Ok(())
+        if any {
+            // It is noted again with the next checkpoint.
+            self.note_displaced(&[]).ok();
+        }
     }
 
     /// The numbers that the note must go on to name: files whose removal a crash may undo.
@@ -166,9 +198,8 @@ impl DeadLetters {
         Ok(self.dropping.clone())
     }
 
-    /// What the note has counted goes.
-    fn give_up(&mut self, newer: &Owner, files: Vec<(Owner, Segment)>, not_written: u64) {
-        self.count_displaced(newer, not_written);
+    /// They go, and are counted.
+    fn give_up(&mut self, newer: &Owner, files: Vec<(Owner, Segment)>) {
         for (owner, file) in &files {
             self.shares.change(owner, |held| held.files.retain(|other| other.number != file.number));
             self.count_displaced(owner, file.count);
@@ -178,7 +209,7 @@ impl DeadLetters {
             self.dropping.push(file.number);
         }
         self.drop_files();
-        if not_written > 0 || files.iter().any(|(owner, _)| owner == newer) {
+        if files.iter().any(|(owner, _)| owner == newer) {
             self.tell_of_sender(newer);
         }
         if let Some((other, _)) = files.iter().find(|(owner, _)| owner != newer) {

@@ -8,12 +8,12 @@ use crate::fs::faulty::FaultyFs;
 
 const KIB: u64 = 1 << 10;
 
-const ROOM: Room = Room { inputs: 512 * KIB, client: 64 * KIB, outputs: 256 * KIB };
+pub(super) const ROOM: Room = Room { inputs: 512 * KIB, client: 64 * KIB, outputs: 256 * KIB };
 
-const ALL: Page = Page { after: 0, limit: usize::MAX };
+pub(super) const ALL: Page = Page { after: 0, limit: usize::MAX };
 
 /// A directory within another: beside the letters stands their note.
-fn place() -> (tempfile::TempDir, PathBuf) {
+pub(super) fn place() -> (tempfile::TempDir, PathBuf) {
     let own = tempfile::tempdir().unwrap();
     let path = own.path().join("dead-letters");
     (own, path)
@@ -42,16 +42,16 @@ fn letter(source: Source, detail: &str, raw: &[u8]) -> Letter {
 }
 
 /// What an input could not understand.
-fn unread(client: &str) -> Letter {
+pub(super) fn unread(client: &str) -> Letter {
     letter(Source::Input { name: "agents".to_owned() }, &format!("sent by {client}"), b"x")
 }
 
 /// What an output buried.
-fn buried(output: &str) -> Letter {
+pub(super) fn buried(output: &str) -> Letter {
     letter(Source::Output { name: output.to_owned() }, "400", &[b'x'; 8 * KIB as usize])
 }
 
-fn of_client(letters: &DeadLetters, client: &str) -> Vec<u64> {
+pub(super) fn of_client(letters: &DeadLetters, client: &str) -> Vec<u64> {
     let all = letters.list(&Filter::default(), ALL).unwrap();
     all.iter().filter(|letter| letter.detail == format!("sent by {client}")).map(|letter| letter.id).collect()
 }
@@ -97,6 +97,66 @@ fn one_upload_larger_than_a_share_leaves_its_last_letters_and_the_rest_is_counte
     assert_eq!(left[..], put[put.len() - left.len()..]);
     assert_eq!(letters.displaced()["agents"], (put.len() - left.len()) as u64);
     assert_eq!(letters.waiting()[&("agents".to_owned(), NOT_UNDERSTOOD.to_owned())], left.len() as u64);
+}
+
+#[test]
+fn what_is_left_out_is_counted_once_although_its_write_fails_and_is_tried_again() {
+    let (_own, dir) = place();
+    let (fs, faults) = FaultyFs::new(Arc::new(RealFs));
+    let mut letters = DeadLetters::open_with(fs, &dir, ROOM).unwrap();
+    for fails_at in 1..=3 {
+        faults.fail_syncs(fails_at, 1);
+        letters.put(vec![unread("hostile"); 5_000]).unwrap_err();
+        assert_eq!(letters.displaced().get("agents").copied().unwrap_or(0), 0, "sync {fails_at}");
+    }
+    let put = letters.put(vec![unread("hostile"); 5_000]).unwrap().len() as u64;
+    for letters in [letters, open(&dir)] {
+        assert_eq!(letters.displaced()["agents"], put - letters.totals().count);
+    }
+}
+
+#[test]
+fn on_a_full_disk_what_is_given_up_goes_although_it_cannot_be_noted_first() {
+    let (_own, dir) = place();
+    let (fs, faults) = FaultyFs::new(Arc::new(RealFs));
+    let mut letters = DeadLetters::open_with(fs, &dir, ROOM).unwrap();
+    let mut put = 0;
+    while letters.displaced().is_empty() {
+        put += letters.put(vec![unread("hostile"); 50]).unwrap().len() as u64;
+    }
+    let used = letters.totals().bytes;
+    faults.disk_full(true);
+    // Larger than the room that the last one found.
+    assert!(matches!(letters.put(vec![unread("hostile"); 300]), Err(PutError::Full)));
+    assert!(letters.totals().bytes < used, "{:?}", letters.totals());
+    assert_eq!(letters.displaced()["agents"], put - letters.totals().count);
+    faults.disk_full(false);
+    letters.note().unwrap();
+    let again = open(&dir);
+    assert_eq!((again.displaced(), again.totals()), (letters.displaced(), letters.totals()));
+    assert_eq!(again.damage(), &Damage::default());
+}
+
+#[test]
+fn letters_of_an_upload_that_is_refused_after_all_are_taken_back_also_on_a_full_disk() {
+    let (_own, dir) = place();
+    let (fs, faults) = FaultyFs::new(Arc::new(RealFs));
+    let mut letters = DeadLetters::open_with(fs, &dir, ROOM).unwrap();
+    let kept = letters.put(vec![unread("a"), unread("a")]).unwrap();
+    for _ in 0..3 {
+        let put = letters.put(vec![unread("a"), unread("a")]).unwrap();
+        let many = letters.put(vec![unread("b"); 5_000]).unwrap();
+        faults.disk_full(true);
+        letters.withdraw("agents", &put).unwrap();
+        letters.withdraw("agents", &many).unwrap();
+        faults.disk_full(false);
+    }
+    letters.note().unwrap();
+    for letters in [letters, open(&dir)] {
+        assert_eq!((of_client(&letters, "a"), letters.totals().count), (kept.clone(), 2));
+        assert_eq!(letters.displaced().get("agents").copied().unwrap_or(0), 0, "nothing of them was ever acknowledged");
+        assert_eq!(letters.damage(), &Damage::default());
+    }
 }
 
 #[test]
@@ -216,6 +276,39 @@ fn letters_of_the_version_before_are_divided_between_their_owners_and_none_is_lo
     let mut letters = open(&dir);
     assert_eq!(letters.put(vec![unread("b")]).unwrap(), [12]);
     assert_eq!(ids(&open(&dir)), [7, 8, 9, 10, 11, 12]);
+}
+
+#[test]
+fn a_division_left_half_done_costs_no_letter_that_comes_after_it_and_counts_none_twice() {
+    let (_own, dir) = place();
+    // Each of the three files is one sync.
+    for fails_at in 1..=3 {
+        mixed(&dir);
+        let (fs, faults) = FaultyFs::new(Arc::new(RealFs));
+        faults.fail_syncs(fails_at, 1);
+        let mut letters = DeadLetters::open_with(fs, &dir, ROOM).unwrap();
+        assert_eq!(letters.totals().count, 5, "sync {fails_at}");
+        let new = letters.put(vec![buried("siem"), unread("b"), buried("siem")]).unwrap();
+        let all: Vec<u64> = (7..=11).chain(new).collect();
+        for letters in [open(&dir), open(&dir)] {
+            let there = letters.list(&Filter::default(), ALL).unwrap();
+            assert_eq!(there.iter().map(|letter| letter.id).collect::<Vec<_>>(), all, "sync {fails_at}");
+            assert_eq!((letters.totals().count, letters.damage().letters), (8, 0), "sync {fails_at}");
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
+        std::fs::remove_file(dir.with_extension("kept")).ok();
+    }
+}
+
+#[test]
+fn letters_behind_a_part_that_a_start_before_left_are_kept() {
+    let (_own, dir) = place();
+    let (path, before) = mixed(&dir);
+    let new = open(&dir).put(vec![buried("siem")]).unwrap();
+    std::fs::write(&path, before).unwrap();
+    let letters = open(&dir);
+    assert!(letters.get(new[0]).unwrap().is_some());
+    assert_eq!(letters.totals().count, 6);
 }
 
 #[test]

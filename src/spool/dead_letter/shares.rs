@@ -94,7 +94,7 @@ impl Owner {
         }
     }
 
-    fn is_sender(&self) -> bool {
+    pub(super) fn is_sender(&self) -> bool {
         matches!(self, Self::Sender { .. })
     }
 }
