@@ -62,11 +62,11 @@ mod tests {
 
     #[test]
     fn what_is_set_and_cannot_fit_is_told_with_its_key() {
-        let set = config("[dedup]\nmax_memory = \"200 MiB\"\n[[listeners]]\nlimits = { memory_max = \"96 MiB\" }\n");
+        let set = config("[dedup]\nmax_memory = \"200 MiB\"\n[[listeners]]\nlimits = { memory_max = \"112 MiB\" }\n");
         assert_eq!(warning(&set, &Shares::of(1024 * MIB)), None);
         let told = warning(&set, &Shares::of(256 * MIB)).expect("it cannot fit");
         assert!(
-            told.contains("424 MiB") && told.contains("256 MiB") && told.contains("dedup.max_memory 200 MiB"),
+            told.contains("440 MiB") && told.contains("256 MiB") && told.contains("dedup.max_memory 200 MiB"),
             "{told}"
         );
     }

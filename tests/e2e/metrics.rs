@@ -2,6 +2,7 @@
 //! configuration of deploy/, the account can be asked in PromQL, and no client can make the number of series grow.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -242,6 +243,7 @@ async fn what_ends_is_shown_before_it_does() {
     std::fs::create_dir_all(&tls).unwrap();
     std::fs::write(tls.join("cert.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
     std::fs::write(tls.join("key.pem"), key.serialize_pem()).unwrap();
+    std::fs::set_permissions(tls.join("key.pem"), std::fs::Permissions::from_mode(0o600)).unwrap();
     let _running = site.start().await;
     let status = site.status().await;
     assert_eq!(status["expiry"][0]["name"], "uploads", "{status:#}");

@@ -130,7 +130,7 @@ fn rows_are_bounded_in_number_bytes_and_memory() {
     assert_eq!(refused, Err(RewriteError::TooLarge { limit: 100_000 }));
     let memory = Memory::new(1 << 20);
     let mut other = memory.share(&Who::default());
-    other.grow_to(900 << 10).expect("there is room");
+    other.grow_to(890 << 10).expect("there is room");
     assert_eq!(
         rewrite(body.as_bytes(), &how, 1 << 30, &mut memory.share(&Who::default())),
         Err(RewriteError::NoMemory)
