@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
+
+use crate::clock::wall_s;
 
 /// Most hosts that are remembered; the one that was not heard of for the longest time is forgotten first.
 const HOSTS_MAX: usize = 16_384;
@@ -94,7 +95,7 @@ pub struct Shown {
 impl Hosts {
     /// Notes what was heard.
     pub(super) fn note(&self, who: &Who, address: Option<IpAddr>, heard: Heard<'_>) {
-        let now = now_s();
+        let now = wall_s();
         let mut seen = self.seen();
         if seen.len() >= HOSTS_MAX && !seen.contains_key(who) {
             forget_oldest(&mut seen);
@@ -177,10 +178,6 @@ impl Host {
 
 fn cut(text: &str) -> String {
     text.chars().take(TEXT_MAX).collect()
-}
-
-fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]

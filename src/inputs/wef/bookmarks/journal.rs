@@ -7,7 +7,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
@@ -17,14 +16,15 @@ use tokio::time::Instant;
 use super::kept::Kept;
 use super::line::{self, Line, Scan};
 use super::{Bookmarks, Known, NotKept, Owner};
-use crate::fs::{Access, File, Fs};
+use crate::clock::wall_s;
+use crate::fs::{self, File, Fs, Readers};
 use crate::inputs::wef::ids;
 use crate::metrics;
 
 /// The file.
 const FILE: &str = "bookmarks.jsonl";
-/// The file while it is written anew.
-const NEW_FILE: &str = "bookmarks.new";
+/// A longer file is none of ours: what is kept is bounded, and a journal is written anew long before.
+const FILE_MAX: u64 = 1 << 30;
 /// The file outside of the folder.
 const WITNESS: &str = "wef.json";
 /// Most bookmarks that wait to be written; whoever brings more waits.
@@ -55,7 +55,7 @@ impl Journal {
     pub fn open(fs: Arc<dyn Fs>, state_dir: &Path, folder: &str) -> io::Result<Self> {
         let dir = state_dir.join(folder);
         fs.create_dir(&dir)?;
-        let witness = Witness { fs: Arc::clone(&fs), path: state_dir.join(WITNESS), dir: state_dir.to_owned() };
+        let witness = Witness { fs: Arc::clone(&fs), path: state_dir.join(WITNESS) };
         let (kept, name) = load(&*fs, &dir.join(FILE), &witness)?;
         let kept = Arc::new(Mutex::new(kept));
         let mut writer = Writer { file: None, end: 0, fs, dir, name, kept: Arc::clone(&kept) };
@@ -74,7 +74,7 @@ impl Journal {
 
 impl Bookmarks for Journal {
     fn find<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, Known> {
-        ready(lock(&self.kept).find(owner, now_s())).boxed()
+        ready(lock(&self.kept).find(owner, wall_s())).boxed()
     }
 
     fn keep(&self, owner: Owner, bookmark: String) -> BoxFuture<'static, Result<(), NotKept>> {
@@ -128,41 +128,24 @@ fn lost(kept: &mut Kept, path: &Path, what: &str) {
         "bookmarks of forwarding hosts are lost: hosts without one begin with the oldest event that they have; what was kept before is recognised"
     );
     metrics::STATE_DAMAGED.add(&[PART], 1);
-    kept.lost_s = Some(now_s());
+    kept.lost_s = Some(wall_s());
 }
 
 /// A whole file; `None` when there is none.
 fn read(fs: &dyn Fs, path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = match fs.open(path, Access::Read) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
-    let length = file.read_at(&mut bytes, 0)?;
-    bytes.truncate(length);
-    Ok(Some(bytes))
-}
-
-/// Writes a whole file, durably, in the place of another.
-fn replace(fs: &dyn Fs, dir: &Path, new: &Path, path: &Path, bytes: &[u8]) -> io::Result<Arc<dyn File>> {
-    match fs.remove(new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    match fs::read(fs, path, FILE_MAX) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        // Nothing in it can be believed: it is told as damaged, and written anew.
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Ok(Some(Vec::new())),
+        Err(error) => Err(error),
     }
-    let file = fs.create(new, bytes.len() as u64)?;
-    file.write_all_at(bytes, 0)?;
-    file.sync_data()?;
-    fs.rename(new, path)?;
-    fs.sync_dir(dir)?;
-    Ok(file)
 }
 
 /// The file outside of the folder, which knows which journal is in it.
 struct Witness {
     fs: Arc<dyn Fs>,
     path: PathBuf,
-    dir: PathBuf,
 }
 
 impl Witness {
@@ -182,8 +165,7 @@ impl Witness {
         }
         let mut bytes = Vec::new();
         Line::Head { journal: name.to_owned(), lost_s: None }.write(&mut bytes);
-        replace(&*self.fs, &self.dir, &self.path.with_extension("new"), &self.path, &bytes)?;
-        Ok(())
+        fs::replace(&*self.fs, &self.path, &bytes, Readers::Owner)
     }
 }
 
@@ -215,7 +197,7 @@ impl Writer {
     }
 
     fn keep(&mut self, requests: &[Request]) -> io::Result<()> {
-        let (at, began) = (now_s(), Instant::now());
+        let (at, began) = (wall_s(), Instant::now());
         let written: Vec<(Owner, Arc<str>)> =
             requests.iter().map(|request| (request.owner.clone(), request.bookmark.as_str().into())).collect();
         let mut bytes = Vec::new();
@@ -269,7 +251,7 @@ impl Writer {
         }
         self.file = None;
         self.fs.create_dir(&self.dir)?;
-        let file = replace(&*self.fs, &self.dir, &self.dir.join(NEW_FILE), &self.dir.join(FILE), &bytes)?;
+        let file = fs::replace_and_open(&*self.fs, &self.dir.join(FILE), &bytes, bytes.len() as u64)?;
         self.file = Some(Arc::clone(&file));
         self.end = bytes.len() as u64;
         Ok(file)
@@ -278,8 +260,4 @@ impl Writer {
 
 fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

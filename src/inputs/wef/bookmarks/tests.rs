@@ -61,6 +61,15 @@ async fn a_journal_of_another_gateway_is_noticed() {
 }
 
 #[tokio::test]
+async fn a_journal_that_is_longer_than_any_of_ours_is_lost_and_takes_no_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    kept(dir.path(), 1).await;
+    std::fs::OpenOptions::new().write(true).open(file(dir.path())).unwrap().set_len(1 << 40).unwrap();
+    assert_eq!(open(dir.path()).find(&owner("pc0")).await, Known::Lost);
+    assert!(file(dir.path()).metadata().unwrap().len() < 1 << 10, "it is written anew");
+}
+
+#[tokio::test]
 async fn a_damaged_line_costs_that_bookmark_and_its_host_begins_at_the_earliest_event() {
     let dir = tempfile::tempdir().unwrap();
     kept(dir.path(), 3).await;
