@@ -57,6 +57,8 @@ async fn retry(parts: &Parts) {
     let config = parts.in_force.current();
     if parts.outputs.retry(parts.outputs_of(&config)) {
         series::begin_counters(parts);
+        // Not at the next look: whoever sees the output run must not read beside it that it cannot start.
+        show_running(parts);
     }
 }
 
