@@ -67,7 +67,8 @@ async fn the_page_shows_what_the_status_says_and_what_needs_a_person() {
     std::fs::remove_dir(&position).unwrap();
     let until = tokio::time::Instant::now() + crate::support::PATIENCE;
     let is_mended = |status: &serde_json::Value| {
-        let warns = status["warnings"].as_array().is_some_and(|all| all.iter().any(|one| one == "an output cannot start"));
+        let warns =
+            status["warnings"].as_array().is_some_and(|all| all.iter().any(|one| one == "an output cannot start"));
         status["outputs"][1]["state"] == "running" && !warns
     };
     while !is_mended(&site.status().await) {
