@@ -57,7 +57,7 @@ async fn retry(parts: &Parts) {
     let config = parts.in_force.current();
     if parts.outputs.retry(parts.outputs_of(&config)) {
         series::begin_counters(parts);
-        // Not at the next look: whoever sees the output run must not read beside it that it cannot start.
+        // The warning is a copy that looks renew; until the next one it would contradict the state that is shown beside it.
         show_running(parts);
     }
 }
