@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::build::Parts;
-use super::{dead_letters, opening, rules, series};
+use super::{dead_letters, housekeeping, opening, rules, series};
 use crate::access_log::AccessLog;
 use crate::admin::{self, Control, ControlError, Page, Selection};
 use crate::config;
@@ -129,6 +129,7 @@ async fn apply(parts: &Parts) -> anyhow::Result<String> {
     // Outputs come before the rules that name them, and go after the last upload that was judged by rules that named them:
     // an event is never spooled for an output that has no position in the log.
     parts.outputs.apply(&wanted.outputs).await?;
+    housekeeping::show_running(parts);
     rules::unused(parts.rules.swap(Arc::new(rules))).await;
     parts.outputs.end_others(&wanted.outputs).await;
     // Before the uploads: from their first moment on no tunnel leads to new addresses of ours.

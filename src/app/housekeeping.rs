@@ -196,7 +196,7 @@ fn show_letters(parts: &Parts) {
 }
 
 /// An output that cannot start keeps its events and nothing else from its work; a person must know of it.
-fn show_running(parts: &Parts) {
+pub(super) fn show_running(parts: &Parts) {
     let forwarders = parts.outputs.forwarders();
     let left_behind = parts.outputs.left_behind();
     let running = forwarders.iter().map(|forwarder| (vec![forwarder.name().to_owned()], 1.0));
