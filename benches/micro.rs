@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
-use gatepost::cli::simulate::events::{Host, Shape};
+use gatepost::lab::events::{Host, Shape};
 use gatepost::dedup::memory::MemoryStore;
 use gatepost::dedup::store::Store as _;
 use gatepost::event::columns::{self, Extras, Source, Table};

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use evtx::{EvtxParser, ParserSettings};
-use gatepost::cli::simulate::events::{Host, Shape};
+use gatepost::lab::events::{Host, Shape};
 use gatepost::event::{Client, Event, Syntax, Timestamp, decode};
 use gatepost::filter::rules::{Managed, Material, Text};
 use gatepost::filter::{Config, EventSet, Rule, Rules};

@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::send::client::{Answer, Client};
+use crate::net::upload_client::{Answer, Client};
 use crate::admin;
 use crate::config::Config;
 use crate::faults::unread;

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use gatepost::cli::simulate::events::{Host, Shape};
+use gatepost::lab::events::{Host, Shape};
 use tokio::time::Instant;
 
 use crate::support::{PATIENCE, Site};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use gatepost::cli::simulate::azure::{App, FakeAzure, Fault};
+use gatepost::lab::azure::{App, FakeAzure, Fault};
 use serde_json::{Value, json};
 
 use crate::assertion::Identity;

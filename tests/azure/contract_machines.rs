@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gatepost::cli::send::client::Client;
-use gatepost::cli::simulate::azure::{FakeAzure, Machine, UserAssigned};
+use gatepost::net::upload_client::Client;
+use gatepost::lab::azure::{FakeAzure, Machine, UserAssigned};
 use serde_json::Value;
 
 use crate::scene::{RULE, STREAM, azure, client, stream_url};

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use gatepost::cli::simulate::azure::FakeAzure;
+use gatepost::lab::azure::FakeAzure;
 use gatepost::event::Timestamp;
 use serde_json::{Value, json};
 

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use gatepost::cli::send::client::Client;
-use gatepost::cli::simulate::azure::{App, FakeAzure, Plan, Quota, Rule};
-use gatepost::cli::simulate::events::{Host, Shape, SimulatedEvent};
+use gatepost::net::upload_client::Client;
+use gatepost::lab::azure::{App, FakeAzure, Plan, Quota, Rule};
+use gatepost::lab::events::{Host, Shape, SimulatedEvent};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -348,7 +348,7 @@ async fn a_compressed_target_makes_fewer_requests_that_all_fit() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn faults_of_two_endpoints_lose_nothing_and_every_retry_has_the_id_of_its_batch() {
-    use gatepost::cli::simulate::azure::Fault;
+    use gatepost::lab::azure::Fault;
     let azure = azure(2).await;
     azure.workspace().add_rule(rule("dcr-1"));
     for door in azure.endpoints() {

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use gatepost::cli::send::client::{Answer, Client};
-use gatepost::cli::simulate::azure::{App, FakeAzure, Plan, Rule};
-use gatepost::cli::simulate::events::{Host, Identity, Shape, SimulatedEvent};
+use gatepost::net::upload_client::{Answer, Client};
+use gatepost::lab::azure::{App, FakeAzure, Plan, Rule};
+use gatepost::lab::events::{Host, Identity, Shape, SimulatedEvent};
 use serde_json::Value;
 use tokio::time::Instant;
 

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use gatepost::cli::simulate::azure::{App, FakeAzure, Machine, UserAssigned};
+use gatepost::lab::azure::{App, FakeAzure, Machine, UserAssigned};
 use p12_keystore::{Certificate, KeyStore, KeyStoreEntry, PrivateKey, PrivateKeyChain};
 use serde_json::json;
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use gatepost::cli::simulate::azure::Fault;
+use gatepost::lab::azure::Fault;
 use tokio::time::Instant;
 
 use crate::scene::{APP, RULE, SECRET, STREAM, Scene, azure, secret};

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use gatepost::cli::simulate::collector::{Collector, Memory};
-use gatepost::cli::simulate::events::{Host, Identity, Shape, SimulatedEvent};
+use gatepost::lab::collector::{Collector, Memory};
+use gatepost::lab::events::{Host, Identity, Shape, SimulatedEvent};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PKCS_RSA_SHA256};
 
 use crate::support::{Running, Site, workspace};

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use gatepost::cli::send::client::Client;
-use gatepost::cli::simulate::collector::{Behaviour, Collector, Memory};
-use gatepost::cli::simulate::events::{Host, Identity, Shape, SimulatedEvent};
+use gatepost::net::upload_client::Client;
+use gatepost::lab::collector::{Behaviour, Collector, Memory};
+use gatepost::lab::events::{Host, Identity, Shape, SimulatedEvent};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};

@@ -7,9 +7,9 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use gatepost::cli::send::client::Client;
-use gatepost::cli::simulate::collector::{Behaviour, Collector, Fault, Memory};
-use gatepost::cli::simulate::events::{Host, Identity, Shape};
+use gatepost::net::upload_client::Client;
+use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
+use gatepost::lab::events::{Host, Identity, Shape};
 use support::{PATIENCE, Site, workspace};
 use tokio::time::Instant;
 

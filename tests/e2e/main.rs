@@ -6,8 +6,6 @@
 mod support;
 #[path = "../support/tools.rs"]
 mod tools;
-#[path = "../../src/net/http1_guard/vectors.rs"]
-mod vectors;
 
 mod admin_plane;
 mod bad_input;

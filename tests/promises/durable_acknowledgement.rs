@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use gatepost::cli::simulate::events::{Host, Shape};
+use gatepost::lab::events::{Host, Shape};
 use gatepost::dedup::memory::MemoryStore;
 use gatepost::event::{Client, KeyMaker, Presence, Syntax, Upload, stored};
 use gatepost::filter::Rules;

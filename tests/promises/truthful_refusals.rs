@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
-use gatepost::cli::simulate::collector::{Collector, Memory};
+use gatepost::lab::collector::{Collector, Memory};
 use gatepost::dedup::memory::MemoryStore;
 use gatepost::dedup::store::{Claim, Remembered, Store};
 use gatepost::event::{Client, EventKey, KeyMaker, Presence, Syntax, Upload};

@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
-use gatepost::cli::send::client::Client;
-use gatepost::cli::simulate::collector::{Behaviour, Collector, Fault, Memory};
-use gatepost::cli::simulate::events::{Host, Identity, Shape, SimulatedEvent};
+use gatepost::net::upload_client::Client;
+use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
+use gatepost::lab::events::{Host, Identity, Shape, SimulatedEvent};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use crate::dns::DnsServer;
+use gatepost::lab::dns_server::DnsServer;
 use crate::support::{Running, Site, free_port};
 
 /// Longer than any deadline of the gateway in these tests.

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::dns::DnsServer;
+use gatepost::lab::dns_server::DnsServer;
 use crate::gate::{Gate, PATIENCE, SHORT_LIMITS, client_hello, read_head};
 use crate::https::{Authority, HttpsSite};
 use crate::support::free_port;

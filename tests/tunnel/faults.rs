@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-use crate::dns::Answer;
+use gatepost::lab::dns_server::Answer;
 use crate::gate::{Canary, Gate, PATIENCE, SHORT_LIMITS, client_hello, read_head};
 use crate::support::free_port;
 

@@ -3,8 +3,6 @@
 //!
 //! Tools come from scripts/tools.sh; a test whose tool is missing fails and names its package.
 
-#[path = "../support/dns.rs"]
-mod dns;
 #[path = "../support/gate.rs"]
 mod gate;
 #[path = "../support/mod.rs"]

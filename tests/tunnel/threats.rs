@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
-use crate::dns::{A, Answer};
+use gatepost::lab::dns_server::{A, Answer};
 use crate::gate::{Canary, Gate, PATIENCE, SHORT_LIMITS, read_head};
 
 /// Allows names below `allowed.test` on the canary's port, at loopback addresses.

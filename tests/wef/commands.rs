@@ -1,7 +1,7 @@
 //! What the commands print is what hosts are told, and the simulated fleet runs from the command line.
 
-use gatepost::cli::simulate::collector::{Collector, Memory};
-use gatepost::cli::simulate::wef::Faults;
+use gatepost::lab::collector::{Collector, Memory};
+use gatepost::lab::wef::Faults;
 
 use crate::scene::Scene;
 use crate::support::{Site, workspace};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use gatepost::cli::send::client::{Answer, Client};
-use gatepost::cli::simulate::wef::Faults;
+use gatepost::net::upload_client::{Answer, Client};
+use gatepost::lab::wef::Faults;
 
 use crate::scene::{Scene, events, identities};
 

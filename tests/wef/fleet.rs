@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use gatepost::cli::simulate::wef::{Faults, Forwarder};
+use gatepost::lab::wef::{Faults, Forwarder};
 
 use crate::scene::{Scene, deliver_all, events, identities};
 

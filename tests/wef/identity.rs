@@ -1,6 +1,6 @@
 //! A host is who its certificate says.
 
-use gatepost::cli::simulate::wef::{Faults, Forwarder, Setting};
+use gatepost::lab::wef::{Faults, Forwarder, Setting};
 
 use crate::scene::{Scene, events, identities};
 

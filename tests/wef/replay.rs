@@ -1,8 +1,8 @@
 //! What hosts send again, and what they lost: nothing arrives twice, and nobody loses an event without a word.
 
-use gatepost::cli::simulate::events::Shape;
-use gatepost::cli::simulate::evtx;
-use gatepost::cli::simulate::wef::Faults;
+use gatepost::lab::events::Shape;
+use gatepost::lab::evtx;
+use gatepost::lab::wef::Faults;
 use std::time::Duration;
 
 use crate::scene::{Scene, deliver_all, events, identities};

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use gatepost::cli::send::client::Client;
-use gatepost::cli::simulate::collector::{Behaviour, Collector, Memory};
-use gatepost::cli::simulate::events::{Host, Identity, SimulatedEvent};
-use gatepost::cli::simulate::wef::{Authority, Faults, Forwarder, Setting};
+use gatepost::net::upload_client::Client;
+use gatepost::lab::collector::{Behaviour, Collector, Memory};
+use gatepost::lab::events::{Host, Identity, SimulatedEvent};
+use gatepost::lab::wef::{Authority, Faults, Forwarder, Setting};
 
 use crate::support::{Site, workspace};
 

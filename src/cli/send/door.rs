@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 
-use super::client::Client;
+use crate::net::upload_client::Client;
 use super::uploader::Target;
 use super::{Args, Global};
 use crate::cli::admin_plane::reachable;

@@ -14,7 +14,7 @@ use super::super::protocol::Shared;
 use super::super::{Config, Uploads};
 use super::client::{Answer, Sent, Specimen};
 use crate::access_log::{self, AccessLog};
-use crate::cli::simulate::events::Host;
+use crate::lab::events::Host;
 use crate::dedup::memory::MemoryStore;
 use crate::event::{KeyMaker, Upload};
 use crate::filter::{EventSet, Rules};

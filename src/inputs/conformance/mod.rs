@@ -20,7 +20,7 @@ use super::protocol::{Head, Place, Shared};
 use super::reason::{Failure, Reason};
 use super::registry::{Protocols, specimens};
 use super::{Config, Peer};
-use crate::cli::simulate::events::Host;
+use crate::lab::events::Host;
 use crate::filter::{EventSet, Rules};
 use crate::ingest::Receipt;
 use crate::values::{ByteSize, Span};

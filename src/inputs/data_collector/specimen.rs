@@ -7,7 +7,7 @@ use time::macros::format_description;
 
 use super::config::Workspace;
 use super::signature::sign;
-use crate::cli::simulate::events::SimulatedEvent;
+use crate::lab::events::SimulatedEvent;
 use crate::inputs::Config;
 use crate::inputs::conformance::{self, Answer, Sent, Shown};
 use crate::inputs::logs_ingestion::specimen::array;

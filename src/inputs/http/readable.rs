@@ -234,8 +234,8 @@ impl Text<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::simulate::events::{Host, Shape};
-    use crate::cli::simulate::evtx;
+    use crate::lab::events::{Host, Shape};
+    use crate::lab::evtx;
     use crate::event::{Client, Upload};
     use crate::inputs::http::body::Memory;
 

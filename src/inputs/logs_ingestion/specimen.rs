@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::cli::simulate::events::{Shape, SimulatedEvent};
+use crate::lab::events::{Shape, SimulatedEvent};
 use crate::inputs::conformance::{self, Answer, Sent};
 use crate::inputs::registry::Protocols;
 

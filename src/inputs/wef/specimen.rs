@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use super::derived_id;
 use super::envelope::{Charset, text};
-use crate::cli::simulate::events::{Shape, SimulatedEvent};
+use crate::lab::events::{Shape, SimulatedEvent};
 use crate::event::from_utf16::Order;
 use crate::inputs::conformance::{self, Answer, Sent};
 use crate::inputs::registry::Protocols;

@@ -11,7 +11,7 @@ use tower::ServiceExt as _;
 
 use super::bookmarks::{Known as Place, Owner};
 use super::*;
-use crate::cli::simulate::wef::Authority;
+use crate::lab::wef::Authority;
 use crate::event::Upload;
 use crate::filter::{EventSet, Rules};
 use crate::fs::RealFs;
