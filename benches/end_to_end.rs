@@ -18,9 +18,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use clap::Parser;
-use gatepost::net::upload_client::Client;
 use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
 use gatepost::lab::events::{Host, Shape};
+use gatepost::net::upload_client::Client;
 use libdeflater::{CompressionLvl, Compressor};
 use tokio::time::Instant;
 

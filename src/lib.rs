@@ -7,7 +7,7 @@
 //! - [`forward`]: each output reads the spool at its own position, sends batches to balanced endpoints, and
 //!   moves its position only when a batch was accepted or its events are kept as dead letters.
 //!
-//! The modules below stand in reading order. Imports only go down this list (`tests/tidy.rs` is the referee);
+//! The modules below stand in reading order. Imports only go down this list (`tests/tidy` is the referee);
 //! `ARCHITECTURE.md` says why.
 
 pub mod cli;

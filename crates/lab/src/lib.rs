@@ -9,8 +9,8 @@
 
 pub mod azure;
 pub mod collector;
-pub mod events;
 pub mod dns_server;
+pub mod events;
 pub mod evtx;
 pub mod held;
 pub mod http1_vectors;

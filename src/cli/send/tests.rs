@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Parser as _;
 
-use crate::net::upload_client::{Client, SendError};
 use super::uploader::{Patience, Tally, Target, UploadError, Uploader};
 use super::{Args, Summary, describe, send};
 use crate::cli::Global;
@@ -15,6 +14,7 @@ use crate::lab::collector::{Behaviour, Collector, Fault, Memory};
 use crate::lab::events::{Host, Shape};
 use crate::lab::evtx;
 use crate::lab::lossy_relay::LossyRelay;
+use crate::net::upload_client::{Client, SendError};
 
 const RULE: &str = "/dataCollectionRules/dcr-0/streams/Custom-SecurityEvent";
 

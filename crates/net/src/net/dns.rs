@@ -317,8 +317,8 @@ fn name_server(address: SocketAddr) -> NameServerConfig {
 
 #[cfg(test)]
 mod tests {
-    use gatepost_lab::dns_server::{A, AAAA, Answer, DnsServer};
     use super::*;
+    use gatepost_lab::dns_server::{A, AAAA, Answer, DnsServer};
 
     fn resolver(server: &DnsServer) -> Resolver {
         let config = Config { servers: vec![server.address], timeout: Span::millis(1_000), cache_max: Span::secs(300) };

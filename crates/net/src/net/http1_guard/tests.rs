@@ -2,8 +2,8 @@ use bytes::BytesMut;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-use gatepost_lab::http1_vectors::{BROKEN_CHUNKS, MALFORMED, SOUND, chunked};
 use super::*;
+use gatepost_lab::http1_vectors::{BROKEN_CHUNKS, MALFORMED, SOUND, chunked};
 
 /// What a connection that receives `input` lets through, and the refusal that ended it.
 fn follow(input: &[u8]) -> (Vec<u8>, Result<(), Refusal>) {

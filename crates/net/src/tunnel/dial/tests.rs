@@ -8,12 +8,12 @@ use tokio::time::Instant;
 
 use super::{Dialer, Failure, Guard};
 use crate::net::dns;
-use gatepost_lab::dns_server::{A, AAAA, Answer, DnsServer};
 use crate::tunnel::Reason;
 use crate::tunnel::allow_list::{HelloPolicy, Rule};
 use crate::tunnel::config::{Config, EncryptedHello, Limits, MissingName, TlsVersion};
 use crate::tunnel::request::Authority;
 use crate::values::Span;
+use gatepost_lab::dns_server::{A, AAAA, Answer, DnsServer};
 
 /// Lets everything pass but what it is told.
 #[derive(Default)]

@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 use super::tests::{Doorman, authority, config, rule};
 use super::{Connected, Dialer, DialerError, Failure};
 use crate::balancer::{self, EndpointStatus};
-use gatepost_lab::dns_server::DnsServer;
 use crate::tunnel::Reason;
 use crate::tunnel::config::{Config, Limits, Proxy, UpstreamProxies};
 use crate::values::{Secret, Span};
+use gatepost_lab::dns_server::DnsServer;
 
 const TARGET: &str = "destination.test:443";
 const OPEN: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
