@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test soak lint deny advisories bench fuzz reference release
+.PHONY: help demo test soak lint deny advisories bench fuzz reference release package
 
 help: ## This list.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,3 +53,6 @@ reference: ## Write the generated documents anew.
 
 release: ## The optimised binary.
 	$(CARGO) build --release --bin gatepost
+
+package: release ## A Debian package and an archive of the optimised binary, in target/package.
+	scripts/package.sh target/release/gatepost target/package
