@@ -13,7 +13,7 @@ demo: ## Build and run the demo: a gateway, three collectors, forty hosts, the a
 
 test: ## Run every test, with the real components they need.
 	scripts/tools.sh test
-	$(CARGO) test --workspace
+	scripts/test.sh
 
 soak: ## Every damage of the state, many kills and power cuts: SOAK_ROUNDS (20) seeds from SOAK_SEED (1) on.
 	GATEPOST_STATE_CELLS=all GATEPOST_STATE_ROUNDS=$${SOAK_ROUNDS:-20} GATEPOST_STATE_SEED=$${SOAK_SEED:-1} \
