@@ -8,9 +8,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod certificates;
 mod commands;
 mod conversation;
 mod fleet;
+mod hostile;
 mod identity;
+mod published;
 mod replay;
 mod scene;

@@ -10,6 +10,7 @@ use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
 use super::bookmarks::{Known as Place, Owner};
+use super::subscription::derived_id;
 use super::*;
 use crate::cli::simulate::wef::Authority;
 use crate::event::Upload;

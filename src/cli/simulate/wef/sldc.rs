@@ -6,7 +6,7 @@ const RING: usize = 1024;
 const COPY_MAX: usize = 271;
 
 /// One record, padded to 32 bits.
-pub(super) fn compressed(bytes: &[u8]) -> Vec<u8> {
+pub fn compressed(bytes: &[u8]) -> Vec<u8> {
     let mut bits = Bits::default();
     bits.put(0b1_1111_1111_0101, 13);
     let mut last: HashMap<[u8; 2], usize> = HashMap::new();

@@ -88,7 +88,7 @@ pub(super) fn written(message: &Message<'_>, host: &str, url: &str, id: &str, id
 }
 
 /// UTF-16 with a mark, as Windows writes.
-pub(super) fn wide(text: &str) -> Vec<u8> {
+pub fn wide(text: &str) -> Vec<u8> {
     std::iter::once(0xFEFF).chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
 }
 
