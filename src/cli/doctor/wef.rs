@@ -23,7 +23,7 @@ use x509_parser::prelude::{
 use super::Verdict;
 use super::tls::Judge;
 use crate::cli::admin_plane::reachable;
-use crate::cli::send::client::Client;
+use crate::net::upload_client::Client;
 use crate::config::Config;
 use crate::inputs;
 use crate::net::tls_server::certificate_names;
