@@ -23,10 +23,10 @@ use x509_parser::prelude::{
 use super::Verdict;
 use super::tls::Judge;
 use crate::cli::admin_plane::reachable;
-use crate::net::upload_client::Client;
 use crate::config::Config;
 use crate::inputs;
 use crate::net::tls_server::certificate_names;
+use crate::net::upload_client::Client;
 
 /// For each step that goes over the network.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -314,7 +314,7 @@ pub(super) fn table(checks: &[Check]) -> String {
     let mut table = Table::new();
     table.set_header(["listener", "forwarding: check", "result", "detail"]);
     for Check { listener, check, result, detail } in checks {
-        table.add_row([listener, check, result.as_str(), detail]);
+        table.add_row([listener.as_str(), check, result.as_str(), detail.as_str()]);
     }
     format!("{table}\n")
 }

@@ -296,8 +296,8 @@ impl Gate {
             let binding = Binding { names: Arc::clone(&peer.certificate), ..Binding::default() };
             return peer.certificate.first().map(|name| Client { binding, ..client(name, None, "certificate") });
         }
-        let known = |name| Some((listed.iter().find(|entry| fits(&entry.name, name))?, name));
-        let (entry, own): (&Certificate, &String) = peer.certificate.iter().find_map(known)?;
+        let listed_as = |name: &str| listed.iter().find(|entry| fits(&entry.name, name));
+        let (entry, own) = peer.certificate.iter().find_map(|name| Some((listed_as(name)?, name)))?;
         // Many clients can fit one pattern: each is known by its own name.
         let name = if entry.name.contains('*') { own } else { &entry.name };
         let names = if entry.hosts.is_empty() { Arc::clone(&peer.certificate) } else { Arc::default() };

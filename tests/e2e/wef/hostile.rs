@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use gatepost::net::upload_client::Client;
 use gatepost::lab::events::{Shape, SimulatedEvent};
 use gatepost::lab::wef::{Faults, compressed, wide};
+use gatepost::net::upload_client::Client;
 
 use super::scene::{Scene, events, identities};
 

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use gatepost::net::upload_client::{Certificate, Client};
 use gatepost::lab::collector::{Behaviour, Collector, Memory};
 use gatepost::lab::events::{Host, Identity, SimulatedEvent};
 use gatepost::lab::wef::{Authority, Faults, Forwarder, Setting};
+use gatepost::net::upload_client::{Certificate, Client};
 
 use crate::support::{Site, workspace};
 
