@@ -14,7 +14,7 @@ pub mod bookmarks;
 pub mod envelope;
 mod exchange;
 mod forwarder;
-mod gaps;
+pub mod gaps;
 mod hosts;
 mod ids;
 mod issuer;
