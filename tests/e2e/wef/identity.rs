@@ -82,6 +82,13 @@ async fn a_relay_that_is_listed_delivers_for_its_hosts_and_no_other_host_may() {
                   wef.relays = [{ certificate = \"wec.plant.test\", hosts = [\"pc*.plant.test\"] }]";
     let scene = Scene::new(relays, "").await;
     let running = scene.site.start().await;
+    for (certificate, of) in [("wec.plant.test", "dc1.plant.test"), ("pc1.plant.test", "pc2.plant.test")] {
+        let mut host = scene.host(certificate, Faults::default(), 1);
+        events(of, 5, 5, 0.0).iter().for_each(|event| host.log(event));
+        host.enumerate().await.unwrap();
+        let refused = host.deliver(100).await.unwrap_err();
+        assert!(refused.to_string().contains("403"), "{certificate} for {of}: {refused}");
+    }
     let mut relay = scene.host("wec.plant.test", Faults::default(), 1);
     let mut owed = std::collections::HashSet::new();
     for name in ["pc1.plant.test", "pc2.plant.test", "wec.plant.test"] {
@@ -91,13 +98,6 @@ async fn a_relay_that_is_listed_delivers_for_its_hosts_and_no_other_host_may() {
     }
     relay.enumerate().await.unwrap();
     assert_eq!(relay.deliver(100).await.unwrap(), 30);
-    for (certificate, of) in [("wec.plant.test", "dc1.plant.test"), ("pc1.plant.test", "pc2.plant.test")] {
-        let mut host = scene.host(certificate, Faults::default(), 1);
-        events(of, 5, 5, 0.0).iter().for_each(|event| host.log(event));
-        host.enumerate().await.unwrap();
-        let refused = host.deliver(100).await.unwrap_err();
-        assert!(refused.to_string().contains("403"), "{certificate} for {of}: {refused}");
-    }
     scene.assert_arrived_once(&owed).await;
     assert!(running.stop().success());
     scene.site.assert_audit_balances();

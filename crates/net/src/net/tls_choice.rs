@@ -101,7 +101,8 @@ impl HandshakeFault {
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. } => Self::ClientOutOfTime,
-            CertificateError::UnknownIssuer => Self::ClientUnknown,
+            // Of an authority that has the name of one that is known, and another key.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::ClientUnknown,
             CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. } => {
                 Self::RevocationListExpired
             }
