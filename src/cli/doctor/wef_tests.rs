@@ -118,7 +118,7 @@ async fn lists_at(list: Vec<u8>) -> String {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut head = [0; 4096];
-            stream.read(&mut head).await.expect("a request");
+            assert!(stream.read(&mut head).await.expect("a request") > 0);
             let answer = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", list.len());
             stream.write_all(answer.as_bytes()).await.expect("it is waited for");
             stream.write_all(&list).await.expect("it is waited for");

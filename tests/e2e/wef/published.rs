@@ -51,7 +51,6 @@ fn subscriptions(into: &Path) -> Vec<PathBuf> {
     let Some(folder) = std::env::var_os("GATEPOST_WEF_SUBSCRIPTIONS") else { return files };
     let found = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     files.extend(found.filter(|path| path.extension().is_some_and(|extension| extension == "xml")));
-    println!("{} subscriptions", files.len());
     files
 }
 
@@ -105,6 +104,7 @@ fn taken_by_rules(site: &Site, logs: &[String]) -> BTreeMap<String, u64> {
 async fn a_published_subscription_takes_the_same_on_the_host_in_the_gateway_and_by_xpath() {
     let own = tempfile::tempdir().unwrap();
     let files = subscriptions(own.path());
+    println!("{} subscriptions", files.len());
     let logs = logs(own.path());
     let authority = gatepost::lab::wef::Authority::new("Plant hosts").unwrap();
     std::fs::write(own.path().join("hosts-ca.pem"), authority.pem()).unwrap();
