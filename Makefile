@@ -20,6 +20,8 @@ soak: ## Every damage of the state, many kills and power cuts: SOAK_ROUNDS (20) 
 		$(CARGO) test --test faults -- state_table --nocapture
 	GATEPOST_CRASH_ROUNDS=$$(( 50 * $${SOAK_ROUNDS:-20} )) GATEPOST_CRASH_SEED=$${SOAK_SEED:-1} \
 		$(CARGO) test --test faults -- crash --nocapture
+	GATEPOST_WEF_HOSTS=$${SOAK_WEF_HOSTS:-1000} GATEPOST_WEF_ROUNDS=$$(( 2 * $${SOAK_ROUNDS:-20} )) \
+		GATEPOST_WEF_SEED=$${SOAK_SEED:-1} $(CARGO) test --test e2e wef::fleet -- --nocapture
 	GATEPOST_CUT_SEEDS=$$(( 200 * $${SOAK_ROUNDS:-20} )) GATEPOST_CUT_FIRST=$${SOAK_SEED:-1} \
 		$(CARGO) test --test faults -- power_cuts --nocapture
 

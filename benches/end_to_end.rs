@@ -18,11 +18,16 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use clap::Parser;
-use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
+use gatepost::lab::collector::{Collector, Memory};
 use gatepost::lab::events::{Host, Shape};
 use gatepost::net::upload_client::Client;
 use libdeflater::{CompressionLvl, Compressor};
 use tokio::time::Instant;
+
+#[path = "end_to_end/backlog.rs"]
+mod backlog;
+#[path = "end_to_end/wef.rs"]
+mod wef;
 
 /// Different scopes: the same bodies are new events again under another token, so that a long run needs no generator.
 const SCOPES: usize = 256;
@@ -50,7 +55,7 @@ impl RulesKind {
 
 #[derive(Parser)]
 struct Args {
-    /// Scenarios: throughput, rate, backlog. All when none is named.
+    /// Scenarios: throughput, rate, backlog, wef, wef-rate, wef-sldc; wef-idle. All but the last when none is named.
     scenarios: Vec<String>,
     /// How long throughput and rate run.
     #[arg(long, default_value_t = 20)]
@@ -73,6 +78,15 @@ struct Args {
     /// Rules that keep every event: by channel and id, or by looking into it.
     #[arg(long)]
     rules: Option<RulesKind>,
+    /// Hosts that forward, in the wef scenarios.
+    #[arg(long, default_value_t = 200)]
+    hosts: usize,
+    /// Events of the wef-rate scenario, per second: half of what the wef scenario has to reach.
+    #[arg(long, default_value_t = 30_000)]
+    wef_rate: u64,
+    /// Hosts of the wef-idle scenario, which only say that they are there.
+    #[arg(long, default_value_t = 10_000)]
+    idle_hosts: usize,
     /// Given by `cargo bench`; means nothing here.
     #[arg(long, hide = true)]
     bench: bool,
@@ -83,18 +97,20 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let wanted = |name: &str| args.scenarios.is_empty() || args.scenarios.iter().any(|s| s == name);
-        let bodies = Arc::new(Bodies::make(&args));
-        eprintln!("{} bodies of {} events, {} bytes an event", bodies.gz.len(), args.batch, bodies.bytes_per_event);
-        if wanted("throughput") {
-            throughput(&args, &bodies).await?;
+        if ["throughput", "rate", "backlog"].into_iter().any(wanted) {
+            let bodies = Arc::new(Bodies::make(&args));
+            eprintln!("{} bodies of {} events, {} bytes an event", bodies.gz.len(), args.batch, bodies.bytes_per_event);
+            if wanted("throughput") {
+                throughput(&args, &bodies).await?;
+            }
+            if wanted("rate") {
+                rate(&args, &bodies).await?;
+            }
+            if wanted("backlog") {
+                backlog::run(&args, &bodies).await?;
+            }
         }
-        if wanted("rate") {
-            rate(&args, &bodies).await?;
-        }
-        if wanted("backlog") {
-            backlog(&args, &bodies).await?;
-        }
-        Ok(())
+        wef::run(&args, wanted).await
     })
 }
 
@@ -144,12 +160,17 @@ struct Gateway {
 
 impl Gateway {
     async fn start(collectors: &[Collector], args: &Args) -> Result<Self> {
+        Self::with(|dir, port, admin| configuration(dir, port, admin, collectors, args)).await
+    }
+
+    /// With the configuration for this directory, and these ports for uploads and for the admin plane.
+    async fn with(configuration: impl FnOnce(&Path, u16, u16) -> String) -> Result<Self> {
         let binary = binary()?;
         let dir =
             tempfile::Builder::new().prefix("gatepost-bench").tempdir_in(std::env::current_dir()?.join("target"))?;
         let (port, admin) = (free_port()?, free_port()?);
         let config = dir.path().join("gatepost.toml");
-        std::fs::write(&config, configuration(dir.path(), port, admin, collectors, args))?;
+        std::fs::write(&config, configuration(dir.path(), port, admin))?;
         let log = std::fs::File::create(dir.path().join("log"))?;
         let child = Command::new(binary)
             .args(["run", "--config"])
@@ -459,42 +480,4 @@ fn fsync_p99(dir: &Path) -> Result<(f64, f64)> {
         .collect::<Result<_>>()?;
     took.sort_by(f64::total_cmp);
     Ok((percentile(&took, 0.5), percentile(&took, 0.99)))
-}
-
-/// Intake with an empty spool, then with a backlog that nobody drains, then the drain.
-async fn backlog(args: &Args, bodies: &Arc<Bodies>) -> Result<()> {
-    let collectors = collectors(args.collectors).await?;
-    let gateway = Gateway::start(&collectors, args).await?;
-    for collector in &collectors {
-        collector.set(Behaviour { fault: Some(Fault::Down), ..Behaviour::default() });
-    }
-    let load = Load::new(bodies, args);
-    let clients = load.clients(&gateway, args.clients)?;
-    let slice = (args.backlog / 10).max(args.batch as u64);
-    let mut rates = Vec::new();
-    for step in 1..=10 {
-        let (before, began) = (load.acknowledged.load(Ordering::Relaxed), Instant::now());
-        let stop = Stop { at: None, events: Some(slice * step), pace: None };
-        load.run(&clients, stop).await?;
-        let events = load.acknowledged.load(Ordering::Relaxed) - before;
-        rates.push(events as f64 / began.elapsed().as_secs_f64());
-    }
-    let events = load.acknowledged.load(Ordering::Relaxed);
-    let rss = gateway.rss()?;
-    let began = Instant::now();
-    for collector in &collectors {
-        collector.set(Behaviour::default());
-    }
-    until_held(&collectors, 1).await?;
-    let first = began.elapsed().as_secs_f64();
-    until_held(&collectors, events).await?;
-    println!(
-        "backlog: {events} events; intake {:.0} events/s for the first tenth, {:.0} for the last, RSS {rss:.0} MiB; \
-         drain {:.0} events/s (first event after {first:.1} s), RSS {:.0} MiB",
-        rates[0],
-        rates[9],
-        events as f64 / (began.elapsed().as_secs_f64() - first),
-        gateway.rss()?,
-    );
-    Ok(())
 }

@@ -7,9 +7,10 @@ use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::header;
+use serde::Deserialize;
 use serde_json::Value;
 
-use crate::hosts::Filter;
+use crate::hosts::{Filter, PAGE_MAX};
 
 /// Where the status comes from.
 pub trait StatusSource: Send + Sync + 'static {
@@ -17,6 +18,9 @@ pub trait StatusSource: Send + Sync + 'static {
     fn status(&self) -> Value;
     /// Who sends events: the silent first, then the busiest.
     fn hosts(&self, filter: &Filter) -> Value;
+    /// At most so many of the hosts that forward events, those with this text in a name or their address, and whose certificates
+    /// were not taken.
+    fn forwarding_hosts(&self, search: Option<&str>, most: usize) -> Value;
 }
 
 const PAGE: &str = include_str!("status.html");
@@ -25,7 +29,12 @@ const PAGE: &str = include_str!("status.html");
 const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'";
 
 pub(super) fn routes(source: Arc<dyn StatusSource>) -> Router {
-    Router::new().route("/", get(page)).route("/status", get(status)).route("/hosts", get(hosts)).with_state(source)
+    Router::new()
+        .route("/", get(page))
+        .route("/status", get(status))
+        .route("/hosts", get(hosts))
+        .route("/wef/hosts", get(forwarding_hosts))
+        .with_state(source)
 }
 
 async fn page() -> impl IntoResponse {
@@ -34,6 +43,19 @@ async fn page() -> impl IntoResponse {
 
 async fn hosts(State(source): State<Arc<dyn StatusSource>>, Query(filter): Query<Filter>) -> Json<Value> {
     Json(source.hosts(&filter))
+}
+
+/// Which of the hosts that forward, and how many.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Forwarding {
+    search: Option<String>,
+    limit: Option<usize>,
+}
+
+async fn forwarding_hosts(State(source): State<Arc<dyn StatusSource>>, Query(asked): Query<Forwarding>) -> Json<Value> {
+    let most = asked.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX);
+    Json(source.forwarding_hosts(asked.search.as_deref(), most))
 }
 
 async fn status(State(source): State<Arc<dyn StatusSource>>) -> Json<Value> {

@@ -30,6 +30,11 @@ impl StatusSource for Source {
     fn hosts(&self, filter: &hosts::Filter) -> Value {
         json!({ "hosts": self.0.hosts.list(filter) })
     }
+
+    fn forwarding_hosts(&self, search: Option<&str>, most: usize) -> Value {
+        let uploads = &self.0.uploads;
+        json!({ "wef": uploads.forwarding_hosts_with(search, most), "turned_away": uploads.turned_away() })
+    }
 }
 
 /// The state at this moment. Numbers of the account are those since the spool began; the rest since this start.
@@ -54,6 +59,7 @@ pub(super) fn status(parts: &Parts) -> Value {
         "hosts": senders(parts),
         "without_time": parts.ingest.timeless(),
         "wef": parts.uploads.forwarding_hosts(),
+        "turned_away": parts.uploads.turned_away(),
         "refusing_because": parts.ingest.troubles(),
         "account": {
             "inputs": ledger.tallies,

@@ -144,6 +144,11 @@ impl Config {
         self.identity.warning(&self.auth, &self.entra, &self.protocols.bound_clients()).into_iter().collect()
     }
 
+    /// Who is let in, for people who ask before anybody comes. Tokens of a local Entra are not known to it.
+    pub fn gate(&self) -> http::auth::Gate {
+        http::auth::Gate::new(&self.auth, self.is_for_this_host(), self.asks_client_certificates(), None)
+    }
+
     /// The agent groups that clients can belong to.
     pub fn groups(&self) -> impl Iterator<Item = &str> {
         self.auth.groups().chain(self.entra.groups()).chain(self.protocols.groups())

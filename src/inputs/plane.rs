@@ -24,7 +24,7 @@ use super::entra::Issuer;
 use super::http::body::Memory;
 use super::http::limits;
 use super::protocol::Shared;
-use super::serve::{self, BindError, Listener, Stages};
+use super::serve::{self, BindError, Listener, ShownTurnedAway, Stages, TurnedAway};
 use super::{Config, Opened, router, wef};
 use crate::ingest::Accept;
 use crate::memory::Shares;
@@ -38,6 +38,7 @@ pub struct Uploads {
     /// For the bodies of all listeners that have no memory of their own. Outlives reloads, as uploads do.
     bodies: Memory,
     requests: Requests,
+    turned_away: Arc<TurnedAway>,
     running: Mutex<BTreeMap<String, Running>>,
     /// Of all listeners, also of those that are yet to come.
     stages: Stages,
@@ -76,6 +77,7 @@ impl Uploads {
             accept,
             bodies,
             requests,
+            turned_away: Arc::default(),
             running: Mutex::default(),
             stages: Stages::default(),
             is_unready: Arc::default(),
@@ -102,7 +104,9 @@ impl Uploads {
     }
 
     fn bind(&self, config: &Config) -> Result<Listener, BindError> {
-        Ok(Listener::bind(config, &self.shared.state_dir)?.telling(self.requests.clone()))
+        Ok(Listener::bind(config, &self.shared.state_dir)?
+            .telling(self.requests.clone())
+            .noting(Arc::clone(&self.turned_away)))
     }
 
     /// What a listener speaks.
@@ -203,6 +207,16 @@ impl Uploads {
     /// The hosts that forward events, where a listener takes those.
     pub fn forwarding_hosts(&self) -> Option<wef::Shown> {
         self.shared.wef.hosts()
+    }
+
+    /// At most so many of those that have a text in a name or their address.
+    pub fn forwarding_hosts_with(&self, search: Option<&str>, most: usize) -> wef::Shown {
+        self.shared.wef.hosts_with(search, most)
+    }
+
+    /// The clients whose certificates were not taken; `None` where there is none.
+    pub fn turned_away(&self) -> Option<ShownTurnedAway> {
+        self.turned_away.shown()
     }
 
     /// Each listener's name and address.

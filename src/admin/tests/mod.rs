@@ -38,6 +38,9 @@ impl StatusSource for Fake {
     fn hosts(&self, filter: &crate::hosts::Filter) -> Value {
         json!({ "silent": filter.silent })
     }
+    fn forwarding_hosts(&self, search: Option<&str>, most: usize) -> Value {
+        json!({ "search": search, "most": most })
+    }
 }
 
 impl Control for Fake {

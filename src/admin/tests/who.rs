@@ -55,7 +55,7 @@ async fn the_whole_plane_can_ask_for_the_token_and_health_never_does() {
     let config = with_token(Config { require_token: Scope::Everything, ..Config::default() });
     let plane = plane(config, "192.0.2.1:1").await;
     let basic = |password: &str| format!("Authorization: Basic {}\r\n", STANDARD.encode(format!("any:{password}")));
-    for path in ["/", "/status", "/hosts?silent=true", "/metrics"] {
+    for path in ["/", "/status", "/hosts?silent=true", "/wef/hosts?search=a&limit=5", "/metrics"] {
         let line = format!("GET {path}");
         let (status, answer) = plane.ask(&line, LOCAL, "").await;
         assert!(status == 401 && answer.contains("www-authenticate: Bearer, Basic"), "{path}: {answer}");
@@ -80,7 +80,7 @@ async fn the_whole_plane_can_ask_for_the_token_and_health_never_does() {
 async fn the_host_can_be_asked_for_everywhere_but_for_health() {
     for (check_host, foreign) in [(Scope::Changes, 200), (Scope::Everything, 403)] {
         let plane = plane(with_token(Config { check_host, ..Config::default() }), "127.0.0.1:1").await;
-        for path in ["/", "/status", "/hosts", "/metrics"] {
+        for path in ["/", "/status", "/hosts", "/wef/hosts", "/metrics"] {
             let ask = async |headers: &str| plane.ask(&format!("GET {path}"), headers, "").await.0;
             assert_eq!(ask("Host: evil.example\r\n").await, foreign, "{path}");
             assert_eq!(ask(LOCAL).await, 200, "{path}");

@@ -3,6 +3,9 @@
 //! For every host that the rules name, and as the gateway would do it, with the same resolver, judge of addresses and
 //! dialer: resolve, connect (through an upstream proxy where the rule says so), shake hands. It reads the configuration
 //! and needs no running gateway.
+//!
+//! And can hosts forward their events to it? What Windows looks at before it does, without saying why it does not, stands in
+//! `wef.rs`.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -23,6 +26,7 @@ use crate::tunnel::request::{Authority, Host};
 use crate::values::Span;
 
 mod tls;
+mod wef;
 
 use tls::{Handshake, Judge};
 
@@ -33,12 +37,16 @@ const UNTRUSTED: &str = "certificate_untrusted";
 /// Hosts that are checked at a time: quick, and no flood that a firewall could mistake for a scan.
 const AT_A_TIME: usize = 16;
 
-/// Check from here whether everything that tunnels may reach can be reached: DNS, connection, upstream proxy, TLS.
+/// Check from here whether everything that tunnels may reach can be reached (DNS, connection, upstream proxy, TLS), and whether
+/// hosts that forward events can come (name, chain, revocation, clock, where they deliver).
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// For each step of each host, such as "5 s" [default: `tunnel.limits.connect_timeout`]
     #[arg(long, value_name = "SPAN")]
     timeout: Option<Span>,
+    /// The name by which hosts reach the gateway to forward events [default: that of `wef.notify_to`]
+    #[arg(long, value_name = "NAME")]
+    gateway: Option<String>,
 }
 
 /// Runs the command. Exit code 1 when something cannot be reached.
@@ -49,8 +57,11 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let findings = runtime.block_on(examine(&config))?;
+    let forwarding = runtime.block_on(wef::examine(&config, args.gateway.as_deref()));
     let failed = findings.iter().filter(|finding| finding.result == Verdict::Failed).count();
     print(&if global.json { lines(&findings)? } else { table(&findings, failed) })?;
+    print(&if global.json { lines(&forwarding)? } else { wef::table(&forwarding) })?;
+    let failed = failed + forwarding.iter().filter(|check| check.result == Verdict::Failed).count();
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -222,7 +233,7 @@ fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 10_000.0).round() / 10.0
 }
 
-fn lines(findings: &[Finding]) -> anyhow::Result<String> {
+fn lines<T: Serialize>(findings: &[T]) -> anyhow::Result<String> {
     let mut text = String::new();
     for finding in findings {
         text += &serde_json::to_string(finding)?;

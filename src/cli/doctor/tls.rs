@@ -10,6 +10,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 
@@ -56,6 +57,19 @@ pub(super) struct Handshake {
     pub(super) version: Option<String>,
 }
 
+/// What a certificate said.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    /// Who has issued it and those above it, as they say.
+    issuers: Vec<String>,
+    /// Why this machine does not trust it; none when it does.
+    doubt: Option<String>,
+    /// The version of TLS.
+    version: Option<String>,
+    /// The certificate itself.
+    pub(super) leaf: Vec<u8>,
+}
+
 /// Judges certificates by the system's authorities.
 pub(super) struct Judge {
     provider: Arc<CryptoProvider>,
@@ -86,6 +100,22 @@ impl Judge {
             Host::Name(name) => ServerName::try_from(name.as_str().to_owned()).map_err(|error| error.to_string())?,
             Host::Address(address) => ServerName::from(*address),
         };
+        let Shown { issuers, doubt, version, .. } = self.look(connected.stream, name).await?;
+        let lower: Vec<String> = issuers.iter().map(|issuer| issuer.to_lowercase()).collect();
+        Ok(Handshake {
+            usual_issuer: lower.iter().any(|issuer| USUAL.iter().any(|usual| issuer.contains(usual))),
+            issuer: issuers.into_iter().next().unwrap_or_else(|| "nobody that it names".to_owned()),
+            doubt,
+            version,
+        })
+    }
+
+    /// Shakes hands over a connection and hangs up. The error says why there was no handshake.
+    pub(super) async fn look(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        name: ServerName<'static>,
+    ) -> Result<Shown, String> {
         let witness = Arc::new(Witness {
             verifier: self.verifier.clone(),
             provider: Arc::clone(&self.provider),
@@ -98,17 +128,11 @@ impl Judge {
             .with_custom_certificate_verifier(Arc::clone(&witness) as Arc<dyn ServerCertVerifier>)
             .with_no_client_auth();
         let connector = TlsConnector::from(Arc::new(config));
-        let stream = connector.connect(name, connected.stream).await.map_err(|error| error.to_string())?;
+        let stream = connector.connect(name, stream).await.map_err(|error| error.to_string())?;
         let version = stream.get_ref().1.protocol_version().and_then(|version| version.as_str());
         let seen = witness.seen.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (issuers, doubt) = seen.ok_or("the far end showed no certificate")?;
-        let lower: Vec<String> = issuers.iter().map(|issuer| issuer.to_lowercase()).collect();
-        Ok(Handshake {
-            usual_issuer: lower.iter().any(|issuer| USUAL.iter().any(|usual| issuer.contains(usual))),
-            issuer: issuers.into_iter().next().unwrap_or_else(|| "nobody that it names".to_owned()),
-            doubt,
-            version: version.map(|version| version.replace("TLSv1_", "TLS 1.")),
-        })
+        let shown = seen.ok_or("the far end showed no certificate")?;
+        Ok(Shown { version: version.map(|version| version.replace("TLSv1_", "TLS 1.")), ..shown })
     }
 }
 
@@ -117,7 +141,7 @@ impl Judge {
 struct Witness {
     verifier: Result<Arc<WebPkiServerVerifier>, String>,
     provider: Arc<CryptoProvider>,
-    seen: Mutex<Option<(Vec<String>, Option<String>)>>,
+    seen: Mutex<Option<Shown>>,
 }
 
 impl ServerCertVerifier for Witness {
@@ -137,7 +161,8 @@ impl ServerCertVerifier for Witness {
             Err(reason) => Some(reason.clone()),
         };
         let issuers = std::iter::once(end_entity).chain(intermediates).filter_map(|certificate| issuer(certificate));
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some((issuers.collect(), doubt));
+        let shown = Shown { issuers: issuers.collect(), doubt, version: None, leaf: end_entity.to_vec() };
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown);
         Ok(ServerCertVerified::assertion())
     }
 

@@ -8,6 +8,8 @@ mod explain;
 mod observed;
 mod senders;
 
+pub(super) use senders::{ago, printable};
+
 use std::process::ExitCode;
 
 use comfy_table::Table;

@@ -125,12 +125,12 @@ fn table(hosts: &[Host]) -> String {
 }
 
 /// Without what would move a cursor or colour a terminal.
-fn printable(text: &str) -> String {
+pub(in crate::cli) fn printable(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 
 /// How long ago something was.
-pub(super) fn ago(seconds: u64) -> String {
+pub(in crate::cli) fn ago(seconds: u64) -> String {
     format!("{} ago", span(seconds))
 }
 

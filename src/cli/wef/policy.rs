@@ -83,7 +83,7 @@ fn text(host: &str, values: &[(String, String)]) -> String {
          4. Whether it works:\n\n     \
          wevtutil qe Microsoft-Windows-Eventlog-ForwardingPlugin/Operational /c:5 /rd:true /f:text\n     \
          100: the subscription is there. 104: the gateway was reached. 102, 105: what is wrong.\n     \
-         curl http://ADMIN/status | jq .wef    on the gateway\n"
+         gatepost wef hosts    on the gateway: who forwards, who was refused, whose certificate was not taken\n"
     ));
     out
 }

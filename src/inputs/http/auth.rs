@@ -12,6 +12,7 @@ use http::{HeaderMap, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::event::names::fits;
 use crate::event::{Binding, Client};
 use crate::inputs::entra::{Grant, Issuer};
 use crate::values::Network;
@@ -25,8 +26,8 @@ const AGENT_MAX: usize = 128;
 pub struct Config {
     /// Bearer tokens that are let in.
     pub tokens: Vec<Token>,
-    /// Names of client certificates that are let in: the common name or a DNS name of the subject. Empty means every
-    /// certificate of `tls.client_ca`.
+    /// Client certificates that are let in, by the common name or a DNS name of the subject. Empty means every certificate of
+    /// `tls.client_ca`. The first that fits counts.
     pub client_certificates: Vec<Certificate>,
     /// Networks that requests may come from, such as `"10.1.0.0/16"`. Empty means any, if a token or a certificate is
     /// asked for.
@@ -65,7 +66,7 @@ pub struct Token {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Certificate {
-    /// The common name or a DNS name of the certificate's subject.
+    /// The common name or a DNS name of the certificate's subject, with `*` for any part, such as `"*.plant.example"`.
     pub name: String,
     /// Clients of one group share duplicate detection. Default: each certificate name is on its own.
     #[serde(default)]
@@ -295,11 +296,13 @@ impl Gate {
             let binding = Binding { names: Arc::clone(&peer.certificate), ..Binding::default() };
             return peer.certificate.first().map(|name| Client { binding, ..client(name, None, "certificate") });
         }
-        let known = |name: &String| listed.iter().find(|entry| entry.name.eq_ignore_ascii_case(name));
-        let entry = peer.certificate.iter().find_map(known)?;
+        let listed_as = |name: &str| listed.iter().find(|entry| fits(&entry.name, name));
+        let (entry, own) = peer.certificate.iter().find_map(|name| Some((listed_as(name)?, name)))?;
+        // Many clients can fit one pattern: each is known by its own name.
+        let name = if entry.name.contains('*') { own } else { &entry.name };
         let names = if entry.hosts.is_empty() { Arc::clone(&peer.certificate) } else { Arc::default() };
         let binding = Binding { names, ..binding(&entry.hosts, &entry.resource_ids) };
-        Some(Client { binding, ..client(&entry.name, entry.group.as_deref(), "certificate") })
+        Some(Client { binding, ..client(name, entry.group.as_deref(), "certificate") })
     }
 }
 

@@ -86,6 +86,19 @@ fn only_listed_certificates_pass_and_a_group_is_the_scope() {
 }
 
 #[test]
+fn certificates_are_listed_by_patterns_and_each_is_known_by_its_own_name() {
+    let listed =
+        |name: &str| Certificate { name: name.to_owned(), group: None, hosts: Vec::new(), resource_ids: Vec::new() };
+    let config = Config { client_certificates: vec![listed("*.plant.example")], ..Config::default() };
+    let gate = Gate::new(&config, false, true, None);
+    let none = HeaderMap::new();
+    for name in ["pc1.plant.example", "PC2.plant.example"] {
+        assert_eq!(scope(&gate, &peer("10.0.0.1", &[name]), &none), Ok(format!("certificate:{name}")));
+    }
+    assert_eq!(scope(&gate, &peer("10.0.0.1", &["pc1.office.example"]), &none), Err(Denied::Certificate));
+}
+
+#[test]
 fn a_client_tells_all_that_rules_may_ask_for() {
     let listed = Certificate {
         name: "host-a.plant".to_owned(),

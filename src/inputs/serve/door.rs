@@ -20,12 +20,14 @@ use tower::ServiceExt;
 
 use super::Stages;
 use super::conversation::{Conversation, Shown};
+use super::turned_away::{Met, TurnedAway};
 use crate::inputs::Peer;
 use crate::inputs::access_log::{Record, Requests};
 use crate::inputs::http::limits;
 use crate::inputs::http::reply::{self, Ids};
 use crate::inputs::reason::Failure;
 use crate::metrics;
+use crate::net::client_trust;
 use crate::net::hang_up::{self, Watch};
 use crate::net::http1_guard::{Guard, Refusal, Timeouts};
 use crate::net::listen::{AddressPlace, Admission, one_subscriber};
@@ -70,6 +72,8 @@ pub(super) struct Door {
     /// Which balancers have been told of that send no header.
     pub(super) headerless: Repeats<IpAddr>,
     pub(super) requests: Option<Requests>,
+    /// Whose certificates were not taken.
+    pub(super) turned_away: Arc<TurnedAway>,
 }
 
 /// Where a connection is counted for as long as it lives.
@@ -135,11 +139,11 @@ impl Door {
         };
         let (server, trust_changed) = tls.current_trust();
         let handshake = tokio_rustls::TlsAcceptor::from(server).accept(stream);
-        let greeting = timeout(self.limits.head_timeout.get(), handshake);
-        let Some(greeted) = conversation.unless_dismissed(greeting).await else { return };
+        let greeting = client_trust::noting(timeout(self.limits.head_timeout.get(), handshake));
+        let Some((greeted, not_taken)) = conversation.unless_dismissed(greeting).await else { return };
         match greeted {
             Err(_) => self.refused("tls_timeout"),
-            Ok(Err(error)) => self.not_greeted(address, &error),
+            Ok(Err(error)) => self.not_greeted(address, &error, not_taken.as_deref()),
             Ok(Ok(stream)) => {
                 let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
                 let certificate = chain.first().map(|der| certificate_names(der)).unwrap_or_default().into();
@@ -185,7 +189,7 @@ impl Door {
         REASON
     }
 
-    fn not_greeted(&self, address: IpAddr, error: &io::Error) {
+    fn not_greeted(&self, address: IpAddr, error: &io::Error, certificate: Option<&str>) {
         let fault = HandshakeFault::of(error);
         self.refused(fault.label());
         // Whoever only looks whether the port is open goes without a word.
@@ -196,9 +200,12 @@ impl Door {
         let Some(remedy) = fault.remedy() else {
             return tracing::debug!(listener = &*self.name, %address, %error, "TLS handshake failed");
         };
+        let (listener, reason) = (&*self.name, fault.label());
+        if fault.is_of_certificate() {
+            self.turned_away.note(Met { listener, address, certificate, reason, detail: &error.to_string(), remedy });
+        }
         if let Some(left_out) = self.handshakes.pass((one_subscriber(address), fault)) {
-            let reason = fault.label();
-            tracing::warn!(listener = &*self.name, %address, reason, %error, left_out, remedy, "a client cannot connect");
+            tracing::warn!(listener, %address, certificate, reason, %error, left_out, remedy, "a client cannot connect");
         }
     }
 

@@ -29,10 +29,12 @@ use crate::values::Network;
 mod conversation;
 mod door;
 mod stages;
+mod turned_away;
 
 use conversation::Conversation;
 use door::Door;
 pub use stages::Stages;
+pub use turned_away::{Shown as ShownTurnedAway, TurnedAway};
 
 /// How long to wait when the system cannot accept, for example because it is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -96,6 +98,7 @@ pub struct Listener {
     limits: limits::Config,
     balancers: Arc<ArcSwap<Vec<Network>>>,
     requests: Option<Requests>,
+    turned_away: Arc<TurnedAway>,
 }
 
 impl Listener {
@@ -111,12 +114,17 @@ impl Listener {
         let (local, socket) = bound.map_err(|source| BindError::Address { name, address, source })?;
         let (name, limits) = (config.name.as_str().into(), config.limits.clone());
         let balancers = Arc::new(ArcSwap::from_pointee(config.proxy_protocol_from.clone()));
-        Ok(Self { name, socket, address: local, tls, limits, balancers, requests: None })
+        Ok(Self { name, socket, address: local, tls, limits, balancers, requests: None, turned_away: Arc::default() })
     }
 
     /// Tells its requests there.
     pub fn telling(self, requests: Requests) -> Self {
         Self { requests: Some(requests), ..self }
+    }
+
+    /// Notes there whose certificates were not taken.
+    pub fn noting(self, turned_away: Arc<TurnedAway>) -> Self {
+        Self { turned_away, ..self }
     }
 
     /// The address it listens on, with the port that the system chose where 0 was configured.
@@ -150,7 +158,7 @@ fn offered(config: &Config) -> &'static [&'static [u8]] {
 /// Serves connections as far as `stages` are; at their end waits for requests in flight up to `drain_timeout`, then cuts.
 /// As long as `is_unready`, clients are told with each answer to connect anew.
 pub async fn serve(listener: Listener, router: Router, stages: Stages, is_unready: Arc<AtomicBool>) {
-    let Listener { name, socket, tls, limits, balancers, requests, .. } = listener;
+    let Listener { name, socket, tls, limits, balancers, requests, turned_away, .. } = listener;
     let drain_timeout = limits.drain_timeout.get();
     let cut = CancellationToken::new();
     let tracker = TaskTracker::new();
@@ -169,6 +177,7 @@ pub async fn serve(listener: Listener, router: Router, stages: Stages, is_unread
         handshakes: Repeats::new(TOLD_AGAIN_AFTER),
         headerless: Repeats::new(TOLD_AGAIN_AFTER),
         requests,
+        turned_away,
     });
     while let Some(accepted) = stages.while_open(socket.accept()).await {
         match accepted {

@@ -10,11 +10,13 @@ use futures_util::future::{BoxFuture, ready};
 use http::{HeaderMap, Response, StatusCode, header};
 
 use super::answer::{self, Start, Subscribe};
-use super::bookmarks::{Known as Place, NotKept, Owner};
+use super::bookmarks::{Bookmarks, Known as Place, NotKept, Owner};
 use super::envelope::{Charset, ENVELOPE_MAX, Gathered, Header};
 use super::gaps;
 use super::hosts::{Heard, Who};
 use super::message::{Message, Packing};
+use super::relays;
+use super::subscription::Subscription;
 use super::words::Action;
 use super::{Known, Wef, status};
 use crate::event::{Client, IdentityPolicy, Syntax};
@@ -129,8 +131,12 @@ impl Exchange {
         let subscriptions = wef.subscriptions_of(&self.client, &self.machine);
         let bookmarks = wef.memory.bookmarks().await?;
         let mut told = Vec::new();
+        self.note(Heard::Enumerated);
         for subscription in &subscriptions {
-            let start = match bookmarks.find(&self.owner(&subscription.id)).await {
+            let place = self.place(&*bookmarks, subscription).await;
+            let bookmark_s = if let Place::At(_, at) = &place { Some(*at) } else { None };
+            self.note(Heard::Told { subscription: &subscription.name, bookmark_s });
+            let start = match place {
                 Place::At(bookmark, _) => Start::Behind(bookmark.to_string()),
                 Place::Lost => Start::Earliest,
                 Place::Never if subscription.read_existing_events => Start::Earliest,
@@ -140,8 +146,23 @@ impl Exchange {
             let version = subscription.version(&notify_to, issuer);
             told.push(Subscribe { subscription, version, notify_to, issuer, start });
         }
-        self.note(Heard::Enumerated);
         Ok(answer::subscriptions(&self.message_id, &told, self.charset))
+    }
+
+    /// Where this host is with a subscription. A channel can move from one part of what rules want to another, whose bookmark
+    /// knows nothing of it: a part without any, of a host that has one for another, may hold channels that it was sending.
+    async fn place(&self, bookmarks: &dyn Bookmarks, subscription: &Subscription) -> Place {
+        let place = bookmarks.find(&self.owner(&subscription.id)).await;
+        let parts = self.wef.parts();
+        if place != Place::Never || !parts.contains(&subscription.id) {
+            return place;
+        }
+        for part in parts.iter().filter(|part| **part != subscription.id) {
+            if bookmarks.find(&self.owner(part)).await != Place::Never {
+                return Place::Lost;
+            }
+        }
+        Place::Never
     }
 
     /// Takes events. Their bookmark is kept behind them, and then the host is told.
@@ -213,8 +234,9 @@ impl Exchange {
 impl Ask for Exchange {
     /// As `auth` says, for Windows by a certificate.
     fn admit<'a>(&'a mut self, head: &'a Head<'_>) -> BoxFuture<'a, Result<Admitted, Failure>> {
-        let admitted = head.gate.admit(head.peer, head.headers());
-        if let Ok(admitted) = &admitted {
+        let mut admitted = head.gate.admit(head.peer, head.headers());
+        if let Ok(admitted) = &mut admitted {
+            relays::bind(&self.wef.relays, &mut admitted.client);
             self.client = admitted.client.clone();
         }
         ready(admitted.map_err(Failure::from)).boxed()
@@ -253,11 +275,13 @@ struct Delivered {
 impl Delivered {
     async fn keep(self, events: u64) -> Result<(), Failure> {
         let Self { wef, who, address, subscription, missing, bookmark } = self;
+        let has_bookmark = bookmark.is_some();
         if let Some((owner, bookmark)) = bookmark {
             wef.memory.bookmarks().await?.keep(owner, bookmark).await?;
         }
         metrics::WEF_LOST_BY_HOSTS.add(&[&wef.listener], missing);
-        wef.memory.hosts.note(&who, address, Heard::Delivered { subscription: &subscription, events, missing });
+        let heard = Heard::Delivered { subscription: &subscription, events, missing, bookmark: has_bookmark };
+        wef.memory.hosts.note(&who, address, heard);
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ const CHANNELS_MAX: usize = 256;
 
 /// The events that are missing before and between those of a delivery. `whole`: the channels of which every event is asked
 /// for, in lower case; `before`: the bookmark that the host gave with the delivery before.
-pub(super) fn missing<'e>(whole: &[String], before: Option<&str>, events: impl Iterator<Item = &'e [u8]>) -> u64 {
+pub fn missing<'e>(whole: &[String], before: Option<&str>, events: impl Iterator<Item = &'e [u8]>) -> u64 {
     if whole.is_empty() {
         return 0;
     }

@@ -1,21 +1,24 @@
 //! The hosts that were seen, for people: who delivers, how far it has come, what it lost, and what is refused to whom.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::wall_s;
 
 /// Most hosts that are remembered; the one that was not heard of for the longest time is forgotten first.
 const HOSTS_MAX: usize = 16_384;
-/// Most hosts that are shown: those with trouble first, then those heard of last.
-const SHOWN_MAX: usize = 500;
+/// Most hosts of the page of everything: those with trouble first, then those heard of last.
+pub(super) const SHOWN_MAX: usize = 500;
 /// Most subscriptions of one host that are remembered.
 const SUBSCRIPTIONS_MAX: usize = 32;
 /// Most characters of a name or a reason.
 const TEXT_MAX: usize = 256;
+/// The rate is that of about so long.
+const RATE_S: f64 = 300.0;
 
 /// Who it is about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -31,10 +34,12 @@ pub(super) struct Who {
 pub(super) enum Heard<'a> {
     /// It asked for its subscriptions.
     Enumerated,
+    /// It was told of this one, and of the bookmark that came at this time, if there is one.
+    Told { subscription: &'a str, bookmark_s: Option<u64> },
     /// It is there.
     Heartbeat { subscription: &'a str },
-    /// It delivered so many events, and lost so many before.
-    Delivered { subscription: &'a str, events: u64, missing: u64 },
+    /// It delivered so many events, and lost so many before. Whether a bookmark came with them, which is durable now.
+    Delivered { subscription: &'a str, events: u64, missing: u64, bookmark: bool },
     /// It gave up a subscription.
     Ended { subscription: &'a str, reason: &'a str },
     /// It was refused.
@@ -48,48 +53,73 @@ pub(super) struct Hosts {
 }
 
 /// A host as it is shown. Times are Unix seconds.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub(super) struct Host {
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Host {
     /// The name in its certificate.
-    client: String,
+    pub client: String,
     /// What it calls itself.
-    machine: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    address: Option<IpAddr>,
-    last_heard_s: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_enumerated_s: Option<u64>,
-    subscriptions: Vec<Subscribed>,
-    refused: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_refusal: Option<String>,
+    pub machine: String,
+    /// Where it last came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// When anything was last heard of it.
+    pub last_heard_s: u64,
+    /// When it last asked for its subscriptions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_enumerated_s: Option<u64>,
+    /// What it does with each of them.
+    pub subscriptions: Vec<Subscribed>,
+    /// How often something was refused to it.
+    pub refused: u64,
+    /// When that was last so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_refused_s: Option<u64>,
+    /// And why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_refusal: Option<String>,
 }
 
 /// What a host does with one subscription.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub(super) struct Subscribed {
-    name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_heartbeat_s: Option<u64>,
-    /// When events, and the bookmark behind them, came last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_events_s: Option<u64>,
-    events: u64,
-    /// Events that its log lost before they could be sent: those whose record ids were passed over.
-    lost_by_host: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ended_because: Option<String>,
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Subscribed {
+    /// The subscription's name.
+    pub name: String,
+    /// When it last said that it is there without having anything to send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_heartbeat_s: Option<u64>,
+    /// When events came last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_events_s: Option<u64>,
+    /// When the bookmark came that it would begin behind: none means that it has none here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bookmark_s: Option<u64>,
+    /// Events since the gateway's start.
+    pub events: u64,
+    /// Events a second, over about five minutes.
+    pub events_per_second: f64,
+    /// How often its log had lost events before they could be sent.
+    pub gaps: u64,
+    /// How many events that were: those whose record ids were passed over.
+    pub lost_by_host: u64,
+    /// Why it gave the subscription up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_because: Option<String>,
+    /// When the rate was reckoned.
+    #[serde(skip)]
+    reckoned_s: u64,
 }
 
-/// All of them, as `/status` shows them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// All of them, as they are shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Shown {
+    /// The gateway's time: ages are reckoned from it.
+    pub now_s: u64,
     /// How many were heard of since the start.
-    seen: usize,
-    /// How many of them are left out here.
-    left_out: usize,
+    pub seen: usize,
+    /// How many of those that were asked for are left out here.
+    pub left_out: usize,
     /// Those with trouble first.
-    hosts: Vec<Host>,
+    pub hosts: Vec<Host>,
 }
 
 impl Hosts {
@@ -110,13 +140,16 @@ impl Hosts {
         host.note(heard, now);
     }
 
-    /// The hosts, as far as they can be shown.
-    pub(super) fn shown(&self) -> Shown {
+    /// At most so many of the hosts that have this text in a name or their address.
+    pub(super) fn shown(&self, search: Option<&str>, most: usize) -> Shown {
+        let (now_s, search) = (wall_s(), search.map(str::to_lowercase));
         let seen = self.seen();
-        let mut hosts: Vec<&Host> = seen.values().collect();
-        hosts.sort_by_key(|host| (std::cmp::Reverse(host.is_in_trouble()), std::cmp::Reverse(host.last_heard_s)));
-        let shown: Vec<Host> = hosts.into_iter().take(SHOWN_MAX).cloned().collect();
-        Shown { seen: seen.len(), left_out: seen.len() - shown.len(), hosts: shown }
+        let is_asked_for = |host: &&Host| search.as_ref().is_none_or(|search| host.has(search));
+        let mut hosts: Vec<&Host> = seen.values().filter(is_asked_for).collect();
+        hosts.sort_by_key(|host| (Reverse(host.is_in_trouble()), Reverse(host.last_heard_s)));
+        let found = hosts.len();
+        let hosts: Vec<Host> = hosts.into_iter().take(most).map(|host| host.at(now_s)).collect();
+        Shown { now_s, seen: seen.len(), left_out: found - hosts.len(), hosts }
     }
 
     fn seen(&self) -> MutexGuard<'_, HashMap<Who, Host>> {
@@ -134,31 +167,39 @@ fn forget_oldest(seen: &mut HashMap<Who, Host>) {
 }
 
 impl Host {
-    fn is_in_trouble(&self) -> bool {
-        self.refused > 0
-            || self
-                .subscriptions
-                .iter()
-                .any(|subscribed| subscribed.lost_by_host > 0 || subscribed.ended_because.is_some())
+    /// Whether a person should look at it.
+    pub fn is_in_trouble(&self) -> bool {
+        let is_bad = |subscribed: &Subscribed| subscribed.lost_by_host > 0 || subscribed.ended_because.is_some();
+        self.refused > 0 || self.subscriptions.iter().any(is_bad)
+    }
+
+    fn has(&self, part: &str) -> bool {
+        let address = self.address.map(|address| address.to_string()).unwrap_or_default();
+        [&self.machine, &self.client, &address].into_iter().any(|text| text.to_lowercase().contains(part))
+    }
+
+    /// With the rates of this moment.
+    fn at(&self, now_s: u64) -> Self {
+        let mut host = self.clone();
+        host.subscriptions.iter_mut().for_each(|subscribed| subscribed.reckon(now_s, 0));
+        host
     }
 
     fn note(&mut self, heard: Heard<'_>, now: u64) {
         match heard {
             Heard::Enumerated => self.last_enumerated_s = Some(now),
+            Heard::Told { subscription, bookmark_s } => self.with(subscription, |of| of.bookmark_s = bookmark_s),
             Heard::Refused { reason } => {
                 self.refused += 1;
-                self.last_refusal = Some(cut(reason));
+                (self.last_refused_s, self.last_refusal) = (Some(now), Some(cut(reason)));
             }
             Heard::Heartbeat { subscription } => self.with(subscription, |of| {
                 of.last_heartbeat_s = Some(now);
                 of.ended_because = None;
             }),
-            Heard::Delivered { subscription, events, missing } => self.with(subscription, |of| {
-                of.last_events_s = Some(now);
-                of.events += events;
-                of.lost_by_host = of.lost_by_host.saturating_add(missing);
-                of.ended_because = None;
-            }),
+            Heard::Delivered { subscription, events, missing, bookmark } => {
+                self.with(subscription, |of| of.delivered(events, missing, bookmark, now));
+            }
             Heard::Ended { subscription, reason } => self.with(subscription, |of| of.ended_because = Some(cut(reason))),
         }
     }
@@ -176,46 +217,31 @@ impl Host {
     }
 }
 
+impl Subscribed {
+    fn delivered(&mut self, events: u64, missing: u64, bookmark: bool, now: u64) {
+        self.reckon(now, events);
+        self.last_events_s = Some(now);
+        if bookmark {
+            self.bookmark_s = Some(now);
+        }
+        self.events += events;
+        self.gaps += u64::from(missing > 0);
+        self.lost_by_host = self.lost_by_host.saturating_add(missing);
+        self.ended_because = None;
+    }
+
+    /// What came earlier counts the less the longer ago it was.
+    fn reckon(&mut self, now: u64, events: u64) {
+        let passed = now.saturating_sub(self.reckoned_s) as f64;
+        self.events_per_second = self.events_per_second * (-passed / RATE_S).exp() + events as f64 / RATE_S;
+        self.reckoned_s = now;
+    }
+}
+
 fn cut(text: &str) -> String {
     text.chars().take(TEXT_MAX).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn who(machine: usize) -> Who {
-        Who { client: "c".to_owned(), machine: format!("m{machine}") }
-    }
-
-    #[test]
-    fn what_is_remembered_and_shown_has_a_bound_and_trouble_comes_first() {
-        let hosts = Hosts::default();
-        hosts.note(&who(0), None, Heard::Refused { reason: "no" });
-        for n in 1..2000 {
-            hosts.note(&who(n), None, Heard::Heartbeat { subscription: "s" });
-        }
-        let shown = hosts.shown();
-        assert_eq!((shown.seen, shown.left_out, shown.hosts.len()), (2000, 1500, SHOWN_MAX));
-        assert_eq!(shown.hosts[0].machine, "m0");
-        for n in 2000..HOSTS_MAX + 10 {
-            hosts.note(&who(n), None, Heard::Enumerated);
-        }
-        assert!(hosts.shown().seen <= HOSTS_MAX);
-        for n in 0..100 {
-            hosts.note(&who(HOSTS_MAX), None, Heard::Heartbeat { subscription: &format!("s{n}") });
-        }
-        assert!(hosts.shown().hosts.iter().all(|host| host.subscriptions.len() <= SUBSCRIPTIONS_MAX));
-    }
-
-    #[test]
-    fn a_host_that_gave_up_is_in_trouble_until_it_delivers_again() {
-        let hosts = Hosts::default();
-        hosts.note(&who(1), None, Heard::Ended { subscription: "s", reason: "15001" });
-        assert!(hosts.shown().hosts[0].is_in_trouble());
-        hosts.note(&who(1), None, Heard::Delivered { subscription: "s", events: 3, missing: 0 });
-        assert!(!hosts.shown().hosts[0].is_in_trouble());
-        hosts.note(&who(1), None, Heard::Delivered { subscription: "s", events: 3, missing: 4 });
-        assert_eq!(hosts.shown().hosts[0].subscriptions[0].lost_by_host, 4);
-    }
-}
+#[path = "hosts_tests.rs"]
+mod tests;

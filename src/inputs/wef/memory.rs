@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use arc_swap::ArcSwap;
 
 use super::bookmarks::{Bookmarks, Journal, NotKept};
-use super::hosts::{Hosts, Shown};
+use super::hosts::{Hosts, SHOWN_MAX, Shown};
 use crate::filter::Rules;
 use crate::fs::{Fs, RealFs};
 
@@ -36,9 +36,14 @@ impl Memory {
         Self::new(Arc::new(RealFs), state_dir, Arc::new(ArcSwap::from_pointee(rules)))
     }
 
-    /// The hosts that were seen since the start; `None` where none ever was.
+    /// The hosts that were seen since the start, as the page of everything shows them; `None` where none ever was.
     pub fn hosts(&self) -> Option<Shown> {
-        self.journal.get().map(|_| self.hosts.shown())
+        Some(self.hosts_with(None, SHOWN_MAX)).filter(|shown| shown.seen > 0)
+    }
+
+    /// At most so many of those that have a text in a name or their address.
+    pub fn hosts_with(&self, search: Option<&str>, most: usize) -> Shown {
+        self.hosts.shown(search, most)
     }
 
     pub(super) fn rules(&self) -> Arc<Rules> {

@@ -14,12 +14,13 @@ pub mod bookmarks;
 pub mod envelope;
 mod exchange;
 mod forwarder;
-mod gaps;
+pub mod gaps;
 mod hosts;
 mod ids;
 mod issuer;
 mod memory;
 mod message;
+mod relays;
 mod settings;
 pub mod sldc;
 #[cfg(test)]
@@ -31,9 +32,10 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
-pub use hosts::Shown;
+pub use hosts::{Host, Shown, Subscribed};
 pub use memory::Memory;
-pub use settings::Config;
+pub use relays::bind;
+pub use settings::{Config, Explained};
 
 use super::protocol::{Ask, Head, Protocol};
 use super::target::decode;
@@ -41,7 +43,7 @@ use crate::event::{Client, IdentityPolicy};
 use crate::filter::Rules;
 use exchange::Exchange;
 use issuer::Authorities;
-use subscription::{Listed, Manner, PARTS_MAX, Subscription, derived, derived_id};
+use subscription::{Listed, Manner, Subscription, derived};
 
 /// The first segment of every path of it.
 const WSMAN: &str = "wsman";
@@ -52,7 +54,10 @@ pub(super) struct Wef {
     policy: IdentityPolicy,
     notify_to: Option<String>,
     authorities: Authorities,
+    relays: Vec<relays::Config>,
     asked: Asked,
+    /// The ids of the parts of what rules want; none where hosts are not asked for that.
+    parts: Vec<String>,
     memory: Arc<Memory>,
 }
 
@@ -91,6 +96,10 @@ pub fn authorities(pem: &[u8]) -> Vec<(String, String)> {
 }
 
 impl Wef {
+    fn parts(&self) -> &[String] {
+        &self.parts
+    }
+
     fn subscriptions_of(&self, client: &Client, machine: &str) -> Vec<Subscription> {
         self.asked.subscriptions_of(&self.listener, &self.memory.rules(), client, machine)
     }
@@ -104,10 +113,9 @@ impl Wef {
             return Some(Known::of(subscription));
         }
         let manner = self.asked.from_rules?;
-        let part = (0..PARTS_MAX).find(|part| derived_id(&self.listener, *part).eq_ignore_ascii_case(id))?;
+        let part = self.parts.iter().position(|part| part.eq_ignore_ascii_case(id))?;
         let now = derived(&self.memory.rules().wanted(client, machine), &self.listener, manner);
-        let outdated =
-            Known { id: derived_id(&self.listener, part), name: "Gatepost rules".to_owned(), whole: Vec::new() };
+        let outdated = Known { id: self.parts[part].clone(), name: "Gatepost rules".to_owned(), whole: Vec::new() };
         Some(now.get(part).map_or(outdated, Known::of))
     }
 }

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::issuer::Authorities;
-use super::subscription::{self, Content, Delivery, Listed, Manner, Subscription};
+use super::relays;
+use super::subscription::{self, Content, Delivery, Listed, Manner, PARTS_MAX, Subscription, derived, derived_id};
 use super::{Asked, OnListener, Wef};
 use crate::event::Client;
 use crate::faults::Fault;
@@ -36,8 +37,21 @@ pub struct Config {
     /// Whether a host that is new begins with the oldest event that it has, instead of what happens from then on. Default
     /// false.
     pub read_existing_events: bool,
+    /// Hosts that forward what others have sent to them, such as a Windows collector. Every other host speaks for itself.
+    pub relays: Vec<relays::Config>,
     /// Subscriptions beside those from rules.
     pub subscriptions: Vec<subscription::Config>,
+}
+
+/// A subscription, and whether a host gets it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explained {
+    /// Whether it does.
+    pub gets: bool,
+    /// Why, or why not.
+    pub because: String,
+    /// What it would be told.
+    pub subscription: Subscription,
 }
 
 impl Default for Config {
@@ -50,6 +64,7 @@ impl Default for Config {
             delivery: Delivery::default(),
             compression: true,
             read_existing_events: false,
+            relays: Vec::new(),
             subscriptions: Vec::new(),
         }
     }
@@ -110,6 +125,37 @@ impl Config {
         Ok(asked.subscriptions_of(listener, rules, client, machine))
     }
 
+    /// Each subscription that there is, and whether a host gets it and why, for people.
+    ///
+    /// # Errors
+    ///
+    /// When a file with a query cannot be used.
+    pub fn explained(
+        &self,
+        listener: &str,
+        rules: &Rules,
+        client: &Client,
+        machine: &str,
+    ) -> Result<Vec<Explained>, String> {
+        let listed = self.listed(listener).map_err(|(_, reason)| reason)?;
+        let explained = listed.into_iter().map(|listed| {
+            let verdict = listed.verdict(client, machine);
+            Explained { gets: verdict.gets(), because: verdict.to_string(), subscription: listed.subscription.clone() }
+        });
+        let mut explained: Vec<Explained> = explained.collect();
+        if self.from_rules {
+            let applying = rules.applying(client, machine);
+            let because = match &applying[..] {
+                [] => "no rule applies to it, so filter.event_set decides".to_owned(),
+                names => format!("of the rules that apply to it: {}", names.join(", ")),
+            };
+            let derived = derived(&rules.wanted(client, machine), listener, self.manner()).into_iter();
+            let one = |subscription| Explained { gets: true, because: because.clone(), subscription };
+            explained.extend(derived.map(one));
+        }
+        Ok(explained)
+    }
+
     /// The subscriptions of the configuration; what is wrong with the first that cannot be loaded, with its number.
     fn listed(&self, listener: &str) -> Result<Vec<Listed>, (usize, String)> {
         let numbered = self.subscriptions.iter().enumerate();
@@ -132,6 +178,10 @@ impl Settings for Config {
                 "wef.subscriptions: there is none and from_rules is false, so hosts would be asked for nothing; add one, or set from_rules = true"
                     .to_owned(),
             );
+        }
+        for (n, relay) in self.relays.iter().enumerate() {
+            let keyed = relay.problems().into_iter();
+            problems.extend(keyed.map(|(key, problem)| format!("wef.relays[{n}].{key}: {problem}")));
         }
         for (n, subscription) in self.subscriptions.iter().enumerate() {
             let keyed = subscription.problems().into_iter();
@@ -159,6 +209,8 @@ impl Settings for Config {
             policy: place.config.identity.policy,
             notify_to: self.base().map_err(|reason| wrong("notify_to", reason))?,
             authorities: Authorities::of_pem(&pem.unwrap_or_default()),
+            relays: self.relays.clone(),
+            parts: (0..PARTS_MAX).filter(|_| self.from_rules).map(|part| derived_id(place.listener, part)).collect(),
             asked: Asked { listed, from_rules: self.from_rules.then(|| self.manner()) },
             memory,
         }))))
@@ -180,6 +232,8 @@ mod tests {
             ("subscriptions = [{ name = \"a\" }]", "wef.subscriptions[0].query_list"),
             (&format!("subscriptions = [{sound}, {sound}]"), "wef.subscriptions[1].name"),
             ("subscriptions = [{ name = \"a\", query_list = \"a\", hosts = [\"\"] }]", "wef.subscriptions[0].hosts"),
+            ("relays = [{ hosts = [\"*\"] }]", "wef.relays[0].certificate"),
+            ("relays = [{ certificate = \"wec.plant.test\" }]", "wef.relays[0].hosts"),
             (
                 "subscriptions = [{ name = \"a\", query_list = \"a\", max_elements = 0 }]",
                 "subscriptions[0].max_elements",

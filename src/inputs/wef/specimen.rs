@@ -2,8 +2,8 @@
 
 use http::StatusCode;
 
-use super::derived_id;
 use super::envelope::{Charset, text};
+use super::subscription::derived_id;
 use crate::event::from_utf16::Order;
 use crate::inputs::conformance::{self, Answer, Sent};
 use crate::inputs::registry::Protocols;

@@ -10,9 +10,11 @@ use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
 use super::bookmarks::{Known as Place, Owner};
+use super::subscription::derived_id;
 use super::*;
 use crate::event::Upload;
-use crate::filter::{EventSet, Rules};
+use crate::filter::rules::{Managed, Material};
+use crate::filter::{self, EventSet, Rule, Rules};
 use crate::fs::RealFs;
 use crate::fs::faulty::{Faults, FaultyFs};
 use crate::ingest::accept::{Accept, Receipt, Refusal};
@@ -51,6 +53,10 @@ struct Scene {
 }
 
 fn scene(listener: &str) -> Scene {
+    scene_with(listener, Rules::of_event_set(EventSet::All))
+}
+
+fn scene_with(listener: &str, rules: Rules) -> Scene {
     let dir = tempfile::tempdir().unwrap();
     let authority = Authority::new("Plant hosts").unwrap();
     let pem = dir.path().join("ca.pem");
@@ -62,7 +68,7 @@ fn scene(listener: &str) -> Scene {
     let config: Listener = toml::from_str(&text).unwrap();
     assert_eq!(config.problems(), []);
     let (fs, faults) = FaultyFs::new(Arc::new(RealFs));
-    let rules = Arc::new(arc_swap::ArcSwap::from_pointee(Rules::of_event_set(EventSet::All)));
+    let rules = Arc::new(arc_swap::ArcSwap::from_pointee(rules));
     let memory = Memory::new(fs, dir.path().to_owned(), rules);
     let shared = Shared { state_dir: dir.path().to_owned(), wef: Arc::new(memory) };
     let leaf = authority.issue(HOST).unwrap().chain[0].as_ref().into();
@@ -140,6 +146,29 @@ async fn a_host_gets_its_bookmark_back_as_it_gave_it() {
     assert!(second.contains(&format!("<w:Bookmark>{BOOKMARK}</w:Bookmark>")), "{second}");
     let version = |text: &str| text.split_once("<m:Version>").unwrap().1[..41].to_owned();
     assert_eq!(version(&first), version(&second), "a bookmark is no change");
+}
+
+/// Rules that want every event of so many channels.
+fn of_channels(count: usize) -> Rules {
+    let queries = (0..count).map(|n| format!("Channel-{n:03}!*")).collect();
+    let outputs = ["out".to_owned()];
+    let rule = Rule { name: Some("all".to_owned()), queries, outputs: outputs.to_vec(), ..Rule::default() };
+    let config = filter::Config { rules: vec![rule], ..filter::Config::default() };
+    let read: &dyn Fn(&std::path::Path) -> _ = &|_| Ok(Vec::new());
+    let material = Material { config: &config, outputs: &outputs, read, managed: &Managed::default() };
+    Rules::build(&material).expect("sound rules")
+}
+
+#[tokio::test]
+async fn a_channel_that_moves_to_a_part_without_a_bookmark_is_sent_from_its_oldest_event() {
+    let scene = scene_with("", of_channels(300));
+    let earliest = |text: &str| text.matches("bookmark/earliest").count();
+    let (_, new) = scene.enumerate().await;
+    assert_eq!((new.matches("<m:Version>").count(), earliest(&new)), (2, 0), "a host that is new begins now");
+    // It has delivered for the first part, in which the channel stood until a rule put others before it.
+    assert_eq!(scene.deliver(EVENT).await, 200);
+    let (_, known) = scene.enumerate().await;
+    assert_eq!((known.matches(BOOKMARK).count(), earliest(&known)), (1, 1), "{known}");
 }
 
 #[tokio::test]

@@ -33,6 +33,45 @@ async fn what_is_printed_for_windows_is_what_hosts_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_is_told_what_it_gets_and_why_it_gets_others_not() {
+    let rules =
+        "[[filter.rules]]\nname = \"web\"\nhosts = [\"web*\"]\nqueries = [\"System!*\"]\noutputs = [\"workspace\"]\n";
+    let listed = "wef.subscriptions = [{ name = \"dns\", query_list = \"dns.xml\", hosts = [\"dns*.plant.test\"] },\n\
+                  { name = \"all\", query_list = \"dns.xml\", except = [\"dns9*\"] }]\n\
+                  auth.client_certificates = [{ name = \"*.plant.test\", group = \"plant\" }]\nidentity.policy = \"enforce\"";
+    let scene = Scene::new(listed, rules).await;
+    let list = "<QueryList><Query><Select Path='DNS Server'>*</Select></Query></QueryList>";
+    std::fs::write(scene.site.dir.join("dns.xml"), list).unwrap();
+    let explained = |host: &str, rest: &[&str]| {
+        let output = scene.site.gatepost(&[&["wef", "explain", host], rest].concat());
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, web) = explained("web1.plant.test", &[]);
+    assert_eq!(code, Some(0), "{web}");
+    for part in [
+        "of group plant",
+        "does not get \"dns\": none of its hosts and groups fits",
+        "gets \"all\": it names no hosts and no groups",
+        "of the rules that apply to it: web",
+        "<Select Path=\"System\">*</Select>",
+    ] {
+        assert!(web.contains(part), "{part} is not in {web}");
+    }
+    let (_, dns) = explained("dns9.plant.test", &[]);
+    for part in [
+        "gets \"dns\": \"dns*.plant.test\" of its hosts fits",
+        "does not get \"all\": \"dns9*\" of its except",
+        "filter.event_set",
+    ] {
+        assert!(dns.contains(part), "{part} is not in {dns}");
+    }
+    let (code, stranger) = explained("web1.office.test", &[]);
+    assert!(code == Some(1) && stranger.contains("REFUSED: a client certificate"), "{stranger}");
+    let (code, forger) = explained("pc2.plant.test", &["--certificate", "pc1.plant.test"]);
+    assert!(code == Some(1) && forger.contains("may not speak for it"), "{forger}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_simulated_fleet_runs_from_the_command_line() {
     let collector = Collector::start(Memory::Identities).await.unwrap();
     let own = tempfile::tempdir().unwrap();

@@ -5,9 +5,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod certificates;
 mod commands;
 mod conversation;
 mod fleet;
+mod hostile;
 mod identity;
+mod published;
 mod replay;
 mod scene;

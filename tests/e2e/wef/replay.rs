@@ -109,6 +109,63 @@ async fn a_log_that_wrapped_is_counted_and_shown() {
     deliver_all(&mut host, 100).await;
     let shown = scene.shown().await;
     assert_eq!(shown["hosts"][0]["subscriptions"][0]["lost_by_host"], 13, "{shown:#}");
+    let printed = scene.site.gatepost(&["wef", "hosts", "pc1"]);
+    let printed = String::from_utf8_lossy(&printed.stdout).into_owned();
+    assert!(printed.contains("the host's log wrapped once: 13 events are gone"), "{printed}");
     assert_eq!(scene.site.metric("gatepost_wef_events_lost_by_hosts_total").await, 13.0);
     assert!(running.stop().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stale_bookmark_costs_a_repetition_and_no_event() {
+    let scene = Scene::new("wef.read_existing_events = true", "").await;
+    let running = scene.site.start().await;
+    let name = "pc1.plant.test";
+    let all = events(name, 11, 90, 0.0);
+    let mut host = scene.host(name, Faults::default(), 1);
+    all[..30].iter().for_each(|event| host.log(event));
+    host.enumerate().await.unwrap();
+    assert_eq!(host.deliver(10).await.unwrap(), 30);
+    let file = scene.site.state().join("wef/bookmarks.jsonl");
+    let old = std::fs::read(&file).unwrap();
+    all[30..60].iter().for_each(|event| host.log(event));
+    assert_eq!(host.deliver(10).await.unwrap(), 30);
+    assert!(running.stop().success());
+    // As from a backup; the host was restarted too, and knows its place by the bookmark alone.
+    std::fs::write(&file, old).unwrap();
+    let running = scene.site.start().await;
+    let mut again = scene.host(name, Faults::default(), 2);
+    all.iter().for_each(|event| again.log(event));
+    again.enumerate().await.unwrap();
+    assert_eq!(again.deliver(10).await.unwrap(), 60, "from the old bookmark on");
+    scene.assert_arrived_once(&identities(&all)).await;
+    assert!(running.stop().success());
+    scene.site.assert_audit_balances();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bookmark_without_the_newest_channel_loses_nothing_of_it_when_the_host_restarts() {
+    let scene = Scene::new("wef.read_existing_events = false", SECURITY).await;
+    let running = scene.site.start().await;
+    let name = "pc1.plant.test";
+    let all = events(name, 13, 120, 0.5);
+    let mut host = scene.host(name, Faults::default(), 1);
+    host.enumerate().await.unwrap();
+    all[..80].iter().for_each(|event| host.log(event));
+    host.deliver(20).await.unwrap();
+    assert!(running.stop().success());
+    scene.site.configure(&scene.site.config().replace(SECURITY, BOTH));
+    let running = scene.site.start().await;
+    let mut again = scene.host(name, Faults::default(), 2);
+    all.iter().for_each(|event| again.log(event));
+    again.enumerate().await.unwrap();
+    deliver_all(&mut again, 20).await;
+    scene.assert_arrived_once(&identities(&all)).await;
+    // Once more with what it has given now: nothing is left to send.
+    let mut once_more = scene.host(name, Faults::default(), 3);
+    all.iter().for_each(|event| once_more.log(event));
+    once_more.enumerate().await.unwrap();
+    assert_eq!(once_more.deliver(20).await.unwrap(), 0);
+    assert!(running.stop().success());
+    scene.site.assert_audit_balances();
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gatepost::lab::collector::{Behaviour, Collector, Memory};
 use gatepost::lab::events::{Host, Identity, SimulatedEvent};
 use gatepost::lab::wef::{Authority, Faults, Forwarder, Setting};
-use gatepost::net::upload_client::Client;
+use gatepost::net::upload_client::{Certificate, Client};
 
 use crate::support::{Site, workspace};
 
@@ -36,10 +36,27 @@ impl Scene {
         Self { site, authority, collector }
     }
 
+    /// Lets the gateway trust these authorities from the next start or reload on.
+    pub(crate) fn trust(&self, authorities: &[&Authority]) {
+        let pem: String = authorities.iter().map(|authority| authority.pem()).collect();
+        std::fs::write(self.site.dir.join("hosts-ca.pem"), pem).unwrap();
+    }
+
     /// A client that shows the certificate of this name. Make it after the first start.
     pub(crate) fn client(&self, name: &str) -> Client {
+        self.showing(self.authority.issue(name).unwrap())
+    }
+
+    /// A client that shows this certificate.
+    pub(crate) fn showing(&self, certificate: Certificate) -> Client {
         let pem = std::fs::read(self.site.state().join("tls/cert.pem")).unwrap();
-        Client::showing(Some(&pem), self.authority.issue(name).unwrap()).unwrap()
+        Client::showing(Some(&pem), certificate).unwrap()
+    }
+
+    /// A host of this name that shows this certificate.
+    pub(crate) fn host_showing(&self, name: &str, certificate: Certificate) -> Forwarder {
+        let setting = Setting { host: name.to_owned(), manager: self.manager(), client: self.showing(certificate) };
+        Forwarder::new(setting, Faults::default(), 1)
     }
 
     pub(crate) fn manager(&self) -> String {
@@ -87,7 +104,12 @@ pub(crate) fn identities<'e>(events: impl IntoIterator<Item = &'e SimulatedEvent
 
 /// Delivers until all is acknowledged, whatever happens to the gateway meanwhile.
 pub(crate) async fn deliver_all(host: &mut Forwarder, most: usize) {
-    let until = tokio::time::Instant::now() + crate::support::PATIENCE;
+    deliver_all_within(host, most, crate::support::PATIENCE).await;
+}
+
+/// The same, for hosts that wait for many others.
+pub(crate) async fn deliver_all_within(host: &mut Forwarder, most: usize, patience: Duration) {
+    let until = tokio::time::Instant::now() + patience;
     loop {
         match host.deliver(most).await {
             Ok(_) => return,

@@ -59,6 +59,11 @@ impl Forwarder {
         Self { setting, faults, log: Log::default(), subscriptions: Vec::new(), rng: fastrand::Rng::with_seed(seed) }
     }
 
+    /// Shows another certificate from now on: with its next connection.
+    pub fn show(&mut self, client: Client) {
+        self.setting.client = client;
+    }
+
     /// Writes an event into its log.
     pub fn log(&mut self, event: &SimulatedEvent) {
         self.log.push(event);

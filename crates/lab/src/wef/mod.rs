@@ -15,6 +15,8 @@ pub mod soap;
 
 pub use authority::Authority;
 pub use forwarder::{Faults, Forwarder, Setting};
+pub use sldc::compressed;
+pub use soap::wide;
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,11 @@
 //! The library takes the first list that has the authority's name. An authority that renewed its key keeps its name (so does
 //! Windows' by default) and signs a list with each of its keys, and a list of the other key says nothing about a certificate.
 //! So each choice of one key for each name is asked, and the one whose lists the authority's own key signed has the word.
+//!
+//! A certificate that is not taken ends the handshake, and its error does not say whose it was. Whoever waits for that handshake
+//! within [`noting`] learns it.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,7 +24,7 @@ use rustls::{
 
 use super::revocation::{self, List};
 use super::tls_files::certificates;
-use super::tls_server::{ClientCertificates, Config, TlsError};
+use super::tls_server::{ClientCertificates, Config, TlsError, certificate_names};
 
 /// Whom a listener believes.
 pub(super) struct Trust {
@@ -46,10 +50,7 @@ impl Trust {
             lists.iter().for_each(|list| fingerprint.update(list));
             verifiers.push(verifier(&roots, lists, config, provider).map_err(content)?);
         }
-        let verifier: Arc<dyn ClientCertVerifier> = match <[_; 1]>::try_from(verifiers) {
-            Ok([only]) => only,
-            Err(verifiers) => Arc::new(AnyOf(verifiers)),
-        };
+        let verifier: Arc<dyn ClientCertVerifier> = Arc::new(AnyOf(verifiers));
         Ok(Self { verifier, fingerprint: fingerprint.finish().as_ref().to_vec() })
     }
 }
@@ -70,7 +71,28 @@ fn verifier(
     builder.build().map_err(|error| error.to_string())
 }
 
-/// Verifiers that differ in their lists only. There are two at least.
+tokio::task_local! {
+    /// The first name in the last certificate that was not taken.
+    static NOT_TAKEN: RefCell<Option<String>>;
+}
+
+/// What a handshake ended with, and the first name in the certificate that was not taken, where that ended it. Nobody has
+/// verified that name.
+pub async fn noting<T>(handshake: impl Future<Output = T>) -> (T, Option<String>) {
+    let with_name = async {
+        let ended = handshake.await;
+        (ended, NOT_TAKEN.with(RefCell::take))
+    };
+    NOT_TAKEN.scope(RefCell::default(), with_name).await
+}
+
+fn note(certificate: &CertificateDer<'_>) {
+    let name = certificate_names(certificate).into_iter().next();
+    // Where nobody waits for it, nobody wants to know.
+    NOT_TAKEN.try_with(|not_taken| *not_taken.borrow_mut() = name).ok();
+}
+
+/// Verifiers that differ in their lists only. There is one at least.
 #[derive(Debug)]
 struct AnyOf(Vec<Arc<dyn ClientCertVerifier>>);
 
@@ -104,7 +126,8 @@ impl ClientCertVerifier for AnyOf {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verdicts = self.0.iter().map(|verifier| verifier.verify_client_cert(end_entity, intermediates, now));
-        verdicts.max_by_key(weight).unwrap_or(Err(CertificateError::UnknownRevocationStatus.into()))
+        let verdict = verdicts.max_by_key(weight).unwrap_or(Err(CertificateError::UnknownRevocationStatus.into()));
+        verdict.inspect_err(|_| note(end_entity))
     }
 
     fn verify_tls12_signature(

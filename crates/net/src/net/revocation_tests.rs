@@ -13,6 +13,7 @@ use time::{Duration, OffsetDateTime};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
+use crate::net::client_trust;
 use crate::net::tls_choice::HandshakeFault;
 use crate::net::tls_server::{Config, HTTP, ServerTls};
 
@@ -147,6 +148,23 @@ async fn a_revoked_certificate_is_refused_at_the_handshake_with_the_reason() {
     let none = bench.load(&[]).expect("it loads");
     assert_eq!(bench.greet(&none, Some((&bench.plant, 7))).await, Ok(()), "without a list nothing is compared");
     assert!(HandshakeFault::ClientRevoked.remedy().is_some(), "it stands in the log");
+}
+
+#[tokio::test]
+async fn whose_certificate_was_not_taken_is_known_to_who_waited_for_the_handshake() {
+    let bench = Bench::new();
+    let stranger = Authority::new("plant");
+    let list = bench.write("plant.crl", bench.plant.list(&[7], 0).der());
+    let tls = bench.load(&[list]).expect("it loads");
+    for (client, fault, name) in [
+        (Some((&bench.plant, 7)), Some(HandshakeFault::ClientRevoked), Some("localhost")),
+        (Some((&stranger, 8)), Some(HandshakeFault::ClientUnknown), Some("localhost")),
+        (Some((&bench.plant, 8)), None, None),
+        (None, None, None),
+    ] {
+        let (ended, not_taken) = client_trust::noting(bench.greet(&tls, client)).await;
+        assert_eq!((ended.err(), not_taken.as_deref()), (fault, name));
+    }
 }
 
 #[tokio::test]

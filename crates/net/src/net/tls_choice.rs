@@ -59,6 +59,10 @@ pub enum HandshakeFault {
     OldVersion,
     /// Its certificate, or that of an authority on the way, has been revoked.
     ClientRevoked,
+    /// Its certificate, or that of an authority on the way, is past its time, or before it.
+    ClientOutOfTime,
+    /// Its certificate is of no authority that is known here.
+    ClientUnknown,
     /// The revocation list that would tell is past its time.
     RevocationListExpired,
     /// No revocation list tells.
@@ -93,6 +97,12 @@ impl HandshakeFault {
     fn of_certificate(error: &CertificateError) -> Self {
         match error {
             CertificateError::Revoked => Self::ClientRevoked,
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => Self::ClientOutOfTime,
+            // Of an authority that has the name of one that is known, and another key.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::ClientUnknown,
             CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. } => {
                 Self::RevocationListExpired
             }
@@ -107,11 +117,18 @@ impl HandshakeFault {
             Self::NoCommonCipher => "tls_no_common_cipher",
             Self::OldVersion => "tls_old_version",
             Self::ClientRevoked => "tls_client_revoked",
+            Self::ClientOutOfTime => "tls_client_expired",
+            Self::ClientUnknown => "tls_client_unknown_ca",
             Self::RevocationListExpired => "tls_client_crl_expired",
             Self::RevocationListMissing => "tls_client_crl_missing",
             Self::RevocationListOfOtherKey => "tls_client_crl_other_key",
             Self::Other => "tls_error",
         }
+    }
+
+    /// Whether it was the client's certificate that was not taken.
+    pub fn is_of_certificate(self) -> bool {
+        !matches!(self, Self::NoCommonCipher | Self::OldVersion | Self::Other)
     }
 
     /// What an operator can do about it, where that is known.
@@ -124,6 +141,14 @@ impl HandshakeFault {
             Self::ClientRevoked => Some(
                 "the client's certificate is on the revocation list of its authority: if the client is to connect, give it \
                  another certificate",
+            ),
+            Self::ClientOutOfTime => Some(
+                "the client's certificate, or one above it, is past its time or not good yet: give it a new one, or set the clock \
+                 of whoever is wrong",
+            ),
+            Self::ClientUnknown => Some(
+                "no authority in tls.client_ca signed the client's certificate: add the one right above it, and reload; or give \
+                 the client a certificate of one that is there",
             ),
             Self::RevocationListExpired => Some(
                 "a list in tls.client_crl is past its time: put the authority's current list in its place and reload",

@@ -98,7 +98,11 @@ fn the_version_changes_when_and_only_when_the_host_sees_a_change() {
     };
     let before = version(&|_| {});
     assert_eq!(before, version(&|subscription| subscription.whole.push("security".to_owned())), "no host sees that");
-    let changes: [&dyn Fn(&mut Subscription); 5] = [
+    let changes: [&dyn Fn(&mut Subscription); 9] = [
+        &|subscription| subscription.id.push('0'),
+        &|subscription| subscription.name.push('!'),
+        &|subscription| subscription.pace.heartbeat_s = 60,
+        &|subscription| subscription.pace.max_elements = Some(5),
         &|subscription| subscription.query_list.push(' '),
         &|subscription| subscription.content = Content::Rendered,
         &|subscription| subscription.pace.max_time_s = 31,

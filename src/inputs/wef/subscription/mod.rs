@@ -9,6 +9,8 @@ pub use config::{Config, Content, Delivery};
 
 pub(super) use derive::{PARTS_MAX, derived, id as derived_id};
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::ids;
@@ -125,17 +127,57 @@ impl Listed {
 
     /// Whether this host gets it.
     pub(super) fn is_for(&self, client: &Client, machine: &str) -> bool {
-        let is_named = |patterns: &[String]| {
-            patterns
-                .iter()
-                .any(|pattern| host_fits(pattern, machine) || client.identities.iter().any(|name| fits(pattern, name)))
-        };
-        if is_named(&self.except) {
-            return false;
+        self.verdict(client, machine).gets()
+    }
+
+    /// Whether this host gets it, and by which word of the configuration.
+    pub(super) fn verdict(&self, client: &Client, machine: &str) -> Verdict<'_> {
+        let is_it =
+            |pattern: &&String| host_fits(pattern, machine) || client.identities.iter().any(|name| fits(pattern, name));
+        if let Some(pattern) = self.except.iter().find(is_it) {
+            return Verdict::Excepted(pattern);
         }
-        let for_all = self.hosts.is_empty() && self.groups.is_empty();
-        let of_group = client.group.as_deref().is_some_and(|group| self.groups.iter().any(|known| known == group));
-        for_all || of_group || is_named(&self.hosts)
+        if self.hosts.is_empty() && self.groups.is_empty() {
+            return Verdict::Everybody;
+        }
+        if let Some(pattern) = self.hosts.iter().find(is_it) {
+            return Verdict::Named(pattern);
+        }
+        let of_group = client.group.as_deref().and_then(|group| self.groups.iter().find(|known| *known == group));
+        of_group.map_or(Verdict::NotMeant, |group| Verdict::OfGroup(group))
+    }
+}
+
+/// Whether a host gets a subscription of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict<'a> {
+    /// It names nobody.
+    Everybody,
+    /// This of `hosts` fits.
+    Named(&'a str),
+    /// This of `groups` is its own.
+    OfGroup(&'a str),
+    /// This of `except` fits.
+    Excepted(&'a str),
+    /// Nothing of it fits.
+    NotMeant,
+}
+
+impl Verdict<'_> {
+    pub(super) fn gets(self) -> bool {
+        !matches!(self, Self::Excepted(_) | Self::NotMeant)
+    }
+}
+
+impl fmt::Display for Verdict<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Everybody => f.write_str("it names no hosts and no groups, so everybody gets it"),
+            Self::Named(pattern) => write!(f, "{pattern:?} of its hosts fits"),
+            Self::OfGroup(group) => write!(f, "the host is of its group {group:?}"),
+            Self::Excepted(pattern) => write!(f, "{pattern:?} of its except fits"),
+            Self::NotMeant => f.write_str("none of its hosts and groups fits"),
+        }
     }
 }
 

@@ -74,7 +74,9 @@ fn not_greeted(error: &std::io::Error) -> Refusal {
         HandshakeFault::RevocationListExpired => Reason::TLS_CLIENT_CRL_EXPIRED,
         HandshakeFault::RevocationListMissing => Reason::TLS_CLIENT_CRL_MISSING,
         HandshakeFault::RevocationListOfOtherKey => Reason::TLS_CLIENT_CRL_OTHER_KEY,
-        HandshakeFault::Other => Reason::TLS_HANDSHAKE,
+        HandshakeFault::ClientOutOfTime | HandshakeFault::ClientUnknown | HandshakeFault::Other => {
+            Reason::TLS_HANDSHAKE
+        }
     };
     Refusal::new(reason, fault.remedy().map_or_else(|| error.to_string(), str::to_owned))
 }
