@@ -13,12 +13,14 @@ pub mod data_collector;
 pub mod entra;
 pub mod events;
 mod forms;
+pub mod grown;
 pub mod http;
 pub mod identity;
 pub mod intake;
 #[cfg(test)]
 mod lines;
 pub mod logs_ingestion;
+pub mod ods;
 pub mod plane;
 pub mod protocol;
 pub mod reason;
