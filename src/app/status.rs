@@ -16,6 +16,8 @@ use crate::memory::Shares;
 use crate::spool::Health;
 use crate::spool::dead_letter::Totals;
 
+/// Most agents on the page of everything: the busiest.
+const AGENTS_SHOWN: usize = 1000;
 /// Most hosts on the page of everything.
 const HOSTS_SHOWN: usize = 50;
 
@@ -54,6 +56,7 @@ pub(super) fn status(parts: &Parts) -> Value {
         "hosts": senders(parts),
         "without_time": parts.ingest.timeless(),
         "wef": parts.uploads.forwarding_hosts(),
+        "agents": parts.uploads.agents().agents(AGENTS_SHOWN),
         "refusing_because": parts.ingest.troubles(),
         "account": {
             "inputs": ledger.tallies,

@@ -129,7 +129,38 @@ impl Config {
             problems
                 .push("wef.enabled needs client certificates, which say who a host is; set tls.client_ca".to_owned());
         }
+        problems.extend(self.problems_of_agents());
         problems.into_iter().map(keyed).collect()
+    }
+
+    /// Agents show certificates that nobody signed, so that nothing else can be known by one there.
+    fn problems_of_agents(&self) -> Vec<String> {
+        let (ods, tls) = (&self.protocols.ods, &self.tls);
+        let mut problems = Vec::new();
+        let mut check = |wrong: bool, message: &str| {
+            if wrong {
+                problems.push(message.to_owned());
+            }
+        };
+        check(
+            ods.has_no_workspace(&self.protocols.data_collector),
+            "ods.workspaces is empty, so no agent could register; add a workspace, or data_collector.workspaces beside it",
+        );
+        check(
+            ods.enabled && tls.mode == tls_server::Mode::Off,
+            "ods.enabled needs TLS, in which agents show their certificates; remove tls.mode = \"off\"",
+        );
+        check(
+            ods.enabled && (tls.client_ca.is_some() || self.protocols.wef.enabled),
+            "ods.enabled takes certificates that no authority has signed; remove tls.client_ca and wef here, and give them a listener \
+             of their own",
+        );
+        problems
+    }
+
+    /// Whether clients may show any certificate, which then proves nothing but that they have its key.
+    fn takes_any_certificate(&self) -> bool {
+        self.protocols.ods.enabled
     }
 
     /// Everything that is wrong with the files and the address that it names. Makes nothing.

@@ -25,7 +25,7 @@ use super::http::body::Memory;
 use super::http::limits;
 use super::protocol::Shared;
 use super::serve::{self, BindError, Listener, Stages};
-use super::{Config, Opened, router, wef};
+use super::{Config, Opened, ods, router, wef};
 use crate::ingest::Accept;
 use crate::memory::Shares;
 use crate::net::tls_server::{Mode, ServerTls};
@@ -203,6 +203,11 @@ impl Uploads {
     /// The hosts that forward events, where a listener takes those.
     pub fn forwarding_hosts(&self) -> Option<wef::Shown> {
         self.shared.wef.hosts()
+    }
+
+    /// What is known of OMS and Microsoft Monitoring agents.
+    pub fn agents(&self) -> &Arc<ods::Memory> {
+        &self.shared.ods
     }
 
     /// Each listener's name and address.

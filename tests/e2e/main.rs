@@ -21,6 +21,7 @@ mod data_collector;
 mod deploy;
 mod front_door;
 mod metrics;
+mod ods;
 mod raw;
 mod ready;
 mod rules_cli;

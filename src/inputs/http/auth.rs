@@ -99,7 +99,8 @@ pub struct Peer {
     pub address: IpAddr,
     /// The names in the client's verified certificate, common name first; empty without one.
     pub certificate: Arc<[String]>,
-    /// That certificate, encoded: some protocols ask for more than its names.
+    /// The certificate that it showed, encoded: some protocols ask for more than its names. On a listener that takes any
+    /// certificate it proves nothing but that the client has its key.
     pub leaf: Option<Arc<[u8]>>,
 }
 

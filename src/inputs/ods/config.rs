@@ -17,6 +17,8 @@ const DATE_WINDOW_MAX: Span = Span::secs(24 * 60 * 60);
 const REFRESH: [Span; 2] = [Span::secs(60), Span::secs(7 * 24 * 60 * 60)];
 /// Nor between two reports about themselves.
 const TELEMETRY: [Span; 2] = [Span::secs(60), Span::secs(60 * 60)];
+/// That an agent was seen is noted on the disk once a day.
+const FORGET_MIN: Span = Span::secs(2 * 24 * 60 * 60);
 
 /// The protocol of the OMS and Microsoft Monitoring agents on a listener: registration, client certificates, and uploads in JSON and
 /// XML. Such a listener asks for client certificates and takes any: who an agent is its registration says.
@@ -138,7 +140,9 @@ impl Config {
                 found.push(format!("ods.data_types: {name:?} is there twice; write one entry for it"));
             }
             if !is_name(stream) {
-                found.push(format!("ods.data_types: the stream {stream:?} is no name; write one such as \"Microsoft-Syslog\""));
+                found.push(format!(
+                    "ods.data_types: the stream {stream:?} is no name; write one such as \"Microsoft-Syslog\""
+                ));
             }
         }
         if let Some(stream) = self.unknown_stream.as_ref().filter(|stream| !is_name(stream)) {
@@ -154,9 +158,10 @@ impl Config {
             ("refresh_every", self.refresh_every, REFRESH),
             ("telemetry_every", self.telemetry_every, TELEMETRY),
             ("silent_after", self.silent_after, [self.refresh_every, Span::secs(u64::from(u32::MAX))]),
-            ("forget_after", self.forget_after.unwrap_or(self.silent_after), [self.silent_after, Span::secs(u64::from(u32::MAX))]),
+            ("forget_after", self.forget_after.unwrap_or(FORGET_MIN), [FORGET_MIN, Span::secs(u64::from(u32::MAX))]),
         ];
-        let wrong = within.into_iter().filter(|(_, span, [least, most])| span.get() < least.get() || span.get() > most.get());
+        let wrong =
+            within.into_iter().filter(|(_, span, [least, most])| span.get() < least.get() || span.get() > most.get());
         wrong.map(|(key, span, [least, most])| format!("ods.{key} is {span}; write {least} to {most}")).collect()
     }
 }

@@ -49,10 +49,11 @@ fn what_is_no_object_is_set_aside_and_the_others_go_on() {
 
 #[test]
 fn bodies_that_are_no_upload_are_refused_and_rows_never_grow_beyond_their_limit() {
-    for body in ["", "[]", "{}", "{\"DataItems\":{}}", "{\"DataItems\":[{}]", "{\"DataItems\":[],\"DataItems\":[]}", "<a/>"] {
-        let refused = Envelope::read(body.as_bytes()).and_then(|envelope| {
-            envelope.rewrite(PLAIN, 1 << 20, 0, &mut Memory::new(4 << 20).share(&Who::default()))
-        });
+    for body in
+        ["", "[]", "{}", "{\"DataItems\":{}}", "{\"DataItems\":[{}]", "{\"DataItems\":[],\"DataItems\":[]}", "<a/>"]
+    {
+        let refused = Envelope::read(body.as_bytes())
+            .and_then(|envelope| envelope.rewrite(PLAIN, 1 << 20, 0, &mut Memory::new(4 << 20).share(&Who::default())));
         assert!(matches!(refused, Err(JsonFault::Malformed(_))), "{body}: {refused:?}");
     }
     assert!(Envelope::read(b"{\"DataItems\":[\"\xff\"]}").is_err());

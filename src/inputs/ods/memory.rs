@@ -80,6 +80,11 @@ impl Memory {
         }
     }
 
+    /// Whether an agent has called since the start.
+    pub(super) fn has_called(&self, agent: &Agent) -> bool {
+        self.watch.has_called(agent)
+    }
+
     /// Whether this is the first refresh that an agent makes with this certificate since it was noted as such; asked once.
     pub(super) fn first_refresh(&self, agent: &Agent) -> bool {
         self.watch.first_refresh(agent)

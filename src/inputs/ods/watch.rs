@@ -156,6 +156,12 @@ impl Watch {
         is_due && !is_asked
     }
 
+    /// Whether an agent has called since the start.
+    pub(super) fn has_called(&self, agent: &Agent) -> bool {
+        self.live().contains_key(&agent.certificate)
+    }
+
+    /// Whether an agent refreshes its registration for the first time since the start; asked once for each refresh.
     pub(super) fn first_refresh(&self, agent: &Agent) -> bool {
         let mut live = self.live();
         let Some(known) = live.get_mut(&agent.certificate) else { return true };

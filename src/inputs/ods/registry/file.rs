@@ -113,10 +113,8 @@ impl Writer {
 
     fn keep(&self, asked: Vec<Asked>) {
         let mut state = State::clone(&self.state.load());
-        let results: Vec<_> = asked
-            .into_iter()
-            .map(|Asked { change, done }| (state.apply(change, use_s(self.opened)), done))
-            .collect();
+        let results: Vec<_> =
+            asked.into_iter().map(|Asked { change, done }| (state.apply(change, use_s(self.opened)), done)).collect();
         let kept = if results.iter().any(|(result, _)| result.is_ok()) {
             write(&*self.fs, &self.dir, &state).map(|()| self.state.store(Arc::new(state)))
         } else {

@@ -65,7 +65,14 @@ pub struct Agent {
 
 impl Agent {
     /// Of a certificate that was just registered; `None` when it is none.
-    pub fn new(der: &[u8], workspace: &str, agent: &str, computer: &str, system: Option<&str>, now_s: u64) -> Option<Self> {
+    pub fn new(
+        der: &[u8],
+        workspace: &str,
+        agent: &str,
+        computer: &str,
+        system: Option<&str>,
+        now_s: u64,
+    ) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let validity = certificate.validity();
         let sha1 = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, der);
@@ -114,7 +121,9 @@ pub enum NotKept {
     #[error("the registry of agents cannot be kept: {0}")]
     Failed(String),
     /// No more certificates are registered.
-    #[error("{CERTIFICATES_MAX} certificates are registered, and no more are taken; forget old ones (gatepost agents expire)")]
+    #[error(
+        "{CERTIFICATES_MAX} certificates are registered, and no more are taken; forget old ones (gatepost agents expire)"
+    )]
     Full,
     /// The agent was revoked.
     #[error("the agent was revoked here")]

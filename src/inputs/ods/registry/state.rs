@@ -40,8 +40,7 @@ impl From<&State> for Written {
 
 impl From<Written> for State {
     fn from(written: Written) -> Self {
-        let by_certificate =
-            written.agents.into_iter().map(|agent| (Arc::clone(&agent.certificate), agent)).collect();
+        let by_certificate = written.agents.into_iter().map(|agent| (Arc::clone(&agent.certificate), agent)).collect();
         Self { by_certificate, revoked: written.revoked, use_s: written.use_s }
     }
 }
@@ -116,7 +115,9 @@ impl State {
         let Some(agent) = self.by_certificate.get(certificate).map(|agent| Agent::clone(agent)) else { return 0 };
         if !agent.is_confirmed {
             self.by_certificate.retain(|_, other| {
-                !other.is_same(&agent) || other.certificate == agent.certificate || other.registered_s > agent.registered_s
+                !other.is_same(&agent)
+                    || other.certificate == agent.certificate
+                    || other.registered_s > agent.registered_s
             });
         }
         let agent = Agent { seen_s: agent.seen_s.max(at), seen_at_use_s: use_s, is_confirmed: true, ..agent };

@@ -48,7 +48,9 @@ fn what_an_agent_registers_again_and_again_takes_no_room_from_others_and_never_t
     state.apply(Change::Seen("certificate-1".into(), 5), 5).expect("it is known");
     (2..100).for_each(|n| _ = register(&mut state, agent(1, n)));
     let left = certificates(&state);
-    assert!(left.len() <= 4 && left.contains(&"certificate-1".to_owned()) && left.contains(&"certificate-99".to_owned()));
+    assert!(
+        left.len() <= 4 && left.contains(&"certificate-1".to_owned()) && left.contains(&"certificate-99".to_owned())
+    );
     // Another computer with the same GUID is another agent.
     let cloned = Agent { computer: "pc2".into(), ..agent(1, 200) };
     register(&mut state, cloned).expect("there is room");

@@ -6,7 +6,7 @@ mod reader;
 mod registration;
 
 pub use items::{How, Rows, data_type, rewrite};
-pub use registration::{Registration, renewal, registration};
+pub use registration::{Registration, registration, renewal};
 
 use crate::event::MAX_EVENTS;
 use crate::inputs::grown::NoRoom;

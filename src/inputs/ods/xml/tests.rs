@@ -10,7 +10,9 @@ fn rewritten(body: &[u8]) -> Result<Rows, XmlFault> {
 }
 
 fn upload(items: &str) -> String {
-    format!("<?xml version=\"1.0\" encoding=\"utf-8\"?><DataItems IPName=\"Security\" DataType=\"SECURITY_EVENT_BLOB\" ManagementGroupId=\"{{00000000-0000-0000-0000-000000000001}}\">{items}</DataItems>")
+    format!(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?><DataItems IPName=\"Security\" DataType=\"SECURITY_EVENT_BLOB\" ManagementGroupId=\"{{00000000-0000-0000-0000-000000000001}}\">{items}</DataItems>"
+    )
 }
 
 fn linked(data: &str) -> String {
@@ -25,8 +27,7 @@ fn linked(data: &str) -> String {
     )
 }
 
-const DATA: &str =
-    "<EventData xmlns=\"http://schemas.microsoft.com/win/2004/08/events/event\"><Data Name=\"TargetUserName\">a&amp;b</Data></EventData>";
+const DATA: &str = "<EventData xmlns=\"http://schemas.microsoft.com/win/2004/08/events/event\"><Data Name=\"TargetUserName\">a&amp;b</Data></EventData>";
 
 #[test]
 fn an_event_of_the_agent_is_the_event_that_windows_renders() {
@@ -86,7 +87,9 @@ fn properties_become_columns_and_items_of_other_kinds_stay_whole() {
 #[test]
 fn one_bad_item_is_set_aside_and_the_others_go_on() {
     let good = linked(DATA);
-    let forged = linked("<EventData><Data><Event xmlns=\"x\"><System><Computer>dc1</Computer></System></Event></Data></EventData>");
+    let forged = linked(
+        "<EventData><Data><Event xmlns=\"x\"><System><Computer>dc1</Computer></System></Event></Data></EventData>",
+    );
     let deep = linked(&format!("{}{}", "<a>".repeat(100), "</a>".repeat(100)));
     let crossed = linked("<a><b></a></b>");
     let entity = good.replace("4624", "<!DOCTYPE x [<!ENTITY e \"boom\">]>4624");
@@ -132,7 +135,8 @@ fn what_is_no_upload_or_breaks_off_is_refused_whole() {
 
 #[test]
 fn characters_that_xml_forbids_pass_because_windows_itself_renders_them() {
-    let rows = rewritten(upload(&linked("<EventData><Data>\u{2}&#x1;</Data></EventData>")).as_bytes()).expect("it is taken");
+    let rows =
+        rewritten(upload(&linked("<EventData><Data>\u{2}&#x1;</Data></EventData>")).as_bytes()).expect("it is taken");
     assert!(rows.damaged.is_empty());
     assert_eq!(decode(Syntax::Enveloped, &rows.text).expect("text").events.len(), 1);
 }
@@ -167,15 +171,24 @@ fn a_registration_is_read_as_agents_of_either_kind_write_it() {
     assert_eq!((&*found.computer, &*found.agent), ("web01.plant.example", "0f0e0d0c-0b0a-0908-0706-050403020100"));
     assert_eq!(found.system.as_deref(), Some("Ubuntu 22.04"));
     assert!(found.certificate.len() > 100);
-    let braced = registration(body("WIN1", "{0f0e0d0c-0b0a-0908-0706-050403020100}", "").as_bytes()).expect("it is read");
+    let braced =
+        registration(body("WIN1", "{0f0e0d0c-0b0a-0908-0706-050403020100}", "").as_bytes()).expect("it is read");
     assert_eq!((&*braced.agent, braced.system), (&*found.agent, None));
-    for (computer, id) in [("", "0f0e0d0c-0b0a-0908-0706-050403020100"), ("*", "0f0e0d0c-0b0a-0908-0706-050403020100"), ("a", "me")] {
+    for (computer, id) in
+        [("", "0f0e0d0c-0b0a-0908-0706-050403020100"), ("*", "0f0e0d0c-0b0a-0908-0706-050403020100"), ("a", "me")]
+    {
         assert!(registration(body(computer, id, "").as_bytes()).is_err(), "{computer:?} {id:?}");
     }
     assert!(registration(b"<AgentTopologyRequest/>").is_err());
-    let renewed = format!("<CertificateUpdateRequest xmlns=\"x\"><NewCertificate>{}</NewCertificate></CertificateUpdateRequest>", certificate());
+    let renewed = format!(
+        "<CertificateUpdateRequest xmlns=\"x\"><NewCertificate>{}</NewCertificate></CertificateUpdateRequest>",
+        certificate()
+    );
     assert!(renewal(renewed.as_bytes()).is_ok());
-    for wrong in ["<CertificateUpdateRequest/>", "<CertificateUpdateRequest><NewCertificate>AAAA</NewCertificate></CertificateUpdateRequest>"] {
+    for wrong in [
+        "<CertificateUpdateRequest/>",
+        "<CertificateUpdateRequest><NewCertificate>AAAA</NewCertificate></CertificateUpdateRequest>",
+    ] {
         assert!(renewal(wrong.as_bytes()).is_err(), "{wrong}");
     }
 }
