@@ -3,6 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
 
 use super::registry::{Agent, Change, FileRegistry, NotKept, Registry};
 use super::watch::{Call, Shown, Watch};
@@ -96,7 +99,14 @@ impl Memory {
     ///
     /// When that was not made durable, or there is no such agent.
     pub async fn change(self: &Arc<Self>, change: Change) -> Result<usize, NotKept> {
-        self.registry().await?.change(change).await
+        let registry = self.registry().await?;
+        if let Change::Expire(after_s) = change {
+            // That an agent was seen is noted once a day only; who is there must not be forgotten for that.
+            let recent = self.watch.called_within(Duration::from_secs(after_s));
+            let seen = recent.into_iter().map(|(certificate, at)| registry.change(Change::Seen(certificate, at)));
+            join_all(seen).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        }
+        registry.change(change).await
     }
 
     /// The agents that are registered, at most so many, the busiest first; `None` where no listener speaks to agents.
@@ -113,5 +123,38 @@ impl Memory {
         let (known, silent) = self.watch.counts(&state);
         metrics::AGENTS_KNOWN.set(&[], known as f64);
         metrics::AGENTS_SILENT.set(&[], silent as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One that was seen already: that it calls is not noted again today.
+    fn agent(name: &str) -> Agent {
+        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).expect("a certificate");
+        let agent = Agent::new(made.cert.der(), "w", name, name, None, wall_s()).expect("it is one");
+        Agent { is_confirmed: true, ..agent }
+    }
+
+    #[tokio::test]
+    async fn who_has_called_is_not_forgotten_with_those_that_have_not() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let memory = Arc::new(Memory::over(dir.path().to_owned()));
+        let there = agent("there");
+        for agent in [&there, &agent("gone")] {
+            memory.change(Change::Register(Box::new(agent.clone()))).await.expect("there is room");
+        }
+        // Use is counted in whole seconds.
+        while memory.open().expect("it is open").use_s() < 2 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let (listener, address) = ("agents".into(), [10, 0, 0, 1].into());
+        let silent_after = Duration::from_secs(600);
+        let call = Call { listener: &listener, address, version: None, platform: None, events: 0, silent_after };
+        memory.called(&there, &call);
+        assert_eq!(memory.change(Change::Expire(2)).await, Ok(1));
+        let left = memory.agents(10).expect("it is open").first;
+        assert_eq!(left.iter().map(|agent| &*agent.computer).collect::<Vec<_>>(), ["there"]);
     }
 }

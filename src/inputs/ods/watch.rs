@@ -168,6 +168,13 @@ impl Watch {
         !std::mem::replace(&mut known.refreshed, true)
     }
 
+    /// The certificates that called within this time, and when they last did.
+    pub(super) fn called_within(&self, time: Duration) -> Vec<(Thumbprint, u64)> {
+        let (now, live) = (Instant::now(), self.live());
+        let recent = live.iter().filter(|(_, live)| now - live.last < time);
+        recent.map(|(certificate, live)| (Arc::clone(certificate), live.last_s)).collect()
+    }
+
     /// Forgets whose certificate is registered no more.
     pub(super) fn tidy(&self, state: &State) {
         self.live().retain(|certificate, _| state.find(certificate).is_some());

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -83,19 +82,10 @@ impl Agent {
     /// When it is not taken, with the reason, or the answer lacks what an agent needs.
     pub async fn register(&self) -> anyhow::Result<Told> {
         let body = self.topology();
-        let hash = BASE64_STANDARD.encode(digest::digest(&digest::SHA256, body.as_bytes()));
-        let date = now();
         let key = BASE64_STANDARD.decode(&self.setting.key).context("the key of the workspace")?;
-        let text = format!("{date}\n{hash}\n");
-        let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), text.as_bytes());
-        let authorization = format!("{}; {}", self.setting.workspace, BASE64_STANDARD.encode(signature));
-        let headers = [
-            ("x-ms-Date", &*date),
-            ("x-ms-version", "August, 2014"),
-            ("x-ms-SHA256_Content", &hash),
-            ("Authorization", &authorization),
-            ("Accept-Language", "en-US"),
-        ];
+        let signed = messages::signed(&self.setting.workspace, &key, &body);
+        let mut headers = vec![("x-ms-version", "August, 2014"), ("Accept-Language", "en-US")];
+        headers.extend(signed.iter().map(|(name, value)| (*name, &**value)));
         told(&self.post(&self.topology_path(), &headers, body.into()).await?)
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
@@ -12,7 +13,7 @@ const NAMESPACE: &str = "http://schemas.microsoft.com/WorkloadMonitoring/HealthS
 const GROUP: &str = "{00000000-0000-0000-0000-000000000001}";
 
 /// A request to register, or to refresh that.
-pub(super) fn topology(kind: Kind, computer: &str, agent: &str, certificate: &[u8]) -> String {
+pub fn topology(kind: Kind, computer: &str, agent: &str, certificate: &[u8]) -> String {
     let certificate = BASE64_STANDARD.encode(certificate);
     let (agent, system) = match kind {
         Kind::Windows => (format!("{{{agent}}}"), ""),
@@ -29,6 +30,18 @@ pub(super) fn topology(kind: Kind, computer: &str, agent: &str, certificate: &[u
          <FullyQualfiedDomainName>{computer}{end}</FullyQualfiedDomainName><EntityTypeId>{agent}</EntityTypeId>\
          <AuthenticationCertificate>{certificate}</AuthenticationCertificate>{system}</AgentTopologyRequest>\n"
     )
+}
+
+/// What signs a registration now, with a key of its workspace.
+pub fn signed(workspace: &str, key: &[u8], body: &str) -> Vec<(&'static str, String)> {
+    let now = time::OffsetDateTime::now_utc();
+    let (hour, minute, second) = now.time().as_hms();
+    let date = format!("{}T{hour:02}:{minute:02}:{second:02}.{:09}+00:00", now.date(), now.nanosecond());
+    let hash = BASE64_STANDARD.encode(digest::digest(&digest::SHA256, body.as_bytes()));
+    let text = format!("{date}\n{hash}\n");
+    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes());
+    let authorization = format!("{workspace}; {}", BASE64_STANDARD.encode(signature));
+    vec![("x-ms-Date", date), ("x-ms-SHA256_Content", hash), ("Authorization", authorization)]
 }
 
 /// A request for another certificate.
@@ -85,7 +98,7 @@ pub(super) fn heartbeat(computer: &str, unix_seconds: i64) -> serde_json::Value 
 }
 
 /// An upload in XML: events as the Microsoft Monitoring Agent wraps them.
-pub(super) fn xml(data_type: &str, events: &[SimulatedEvent], with_record_ids: bool) -> Vec<u8> {
+pub fn xml(data_type: &str, events: &[SimulatedEvent], with_record_ids: bool) -> Vec<u8> {
     let mut text = format!("<DataItems IPName=\"Security\" ManagementGroupId=\"{GROUP}\" DataType=\"{data_type}\">");
     events.iter().for_each(|event| item(event, with_record_ids, &mut text));
     text.push_str("</DataItems>");

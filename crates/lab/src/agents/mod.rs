@@ -17,6 +17,11 @@ pub use agent::{Agent, Setting, Told};
 pub use buffer::{Budget, Lost};
 pub use certificate::OwnCertificate;
 
+/// What agents write, for those who measure what reading it costs.
+pub mod uploads {
+    pub use super::messages::{signed, topology, xml};
+}
+
 /// Which agent it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
