@@ -474,7 +474,7 @@ async fn hostile_and_oversized_uploads_get_documented_answers_and_every_packing_
     let boom = "<!DOCTYPE x [<!ENTITY a \"boom\"><!ENTITY b \"&a;&a;&a;&a;\">]>";
     for (path, encoding, body) in [
         (XML, None, format!("{boom}{}", xml("&b;"))),
-        (XML, None, "<DataItems DataType=\"X\">".to_owned()),
+        (XML, None, "<DataItems DataType=\"SECURITY_EVENT_BLOB\">".to_owned()),
         (XML, None, "<a".repeat(100_000)),
         (XML, Some("deflate"), xml("")),
         (JSON, None, "[1,2".to_owned()),
