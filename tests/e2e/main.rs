@@ -22,6 +22,7 @@ mod deploy;
 mod front_door;
 mod metrics;
 mod ods;
+mod ods_hostile;
 mod raw;
 mod ready;
 mod rules_cli;
