@@ -121,7 +121,8 @@ impl Config {
         let brings = self.protocols.bring_credentials();
         problems.extend(self.auth.problems(self.is_for_this_host() || brings, client_ca, self.entra.issues()));
         problems.extend(self.entra.problems());
-        let bound = client_ca || !self.protocols.bound_clients().is_empty();
+        // Each agent is bound to the computer that it registered.
+        let bound = client_ca || self.protocols.ods.enabled || !self.protocols.bound_clients().is_empty();
         problems.extend(self.identity.problems(&self.auth, &self.entra, bound));
         problems.extend(self.limits.problems());
         problems.extend(self.protocols.problems());
@@ -217,6 +218,17 @@ mod tests {
         assert_eq!(toml::from_str::<Config>(&text).expect("it can be read"), defaults);
     }
 
+    /// A listener for agents, and what else is said of it.
+    fn agents(rest: &str) -> String {
+        let (id, key) = ("01234567-89ab-cdef-0123-456789abcdef", "AAECAwQFBgcICQoLDA0ODw==");
+        format!("ods = {{ enabled = true, workspaces = [{{ id = \"{id}\", keys = [\"{key}\"] }}] }}\n{rest}")
+    }
+
+    #[test]
+    fn each_agent_is_bound_to_its_computer_so_that_identities_may_be_enforced() {
+        assert_eq!(problems(&agents("identity.policy = \"enforce\"")), Vec::<String>::new());
+    }
+
     #[test]
     fn each_problem_names_its_key_and_what_would_be_right() {
         for (text, key) in [
@@ -235,6 +247,9 @@ mod tests {
             ("limits.memory_max = \"1 MiB\"", "limits.memory_max"),
             ("limits.max_connections = 0", "limits.max_connections"),
             ("logs_ingestion.streams = [\"a/b\"]", "logs_ingestion.streams"),
+            ("ods.enabled = true", "ods.workspaces"),
+            (&*agents("tls.mode = \"off\""), "ods.enabled needs TLS"),
+            (&*agents("tls.client_ca = \"ca.pem\""), "ods.enabled takes certificates"),
         ] {
             let found = problems(text);
             assert!(found.len() == 1 && found[0].contains(key), "{text}: {found:?}");
