@@ -323,7 +323,7 @@ fn binding(hosts: &[String], resource_ids: &[String]) -> Binding {
 }
 
 /// What a client calls itself, as far as it can be shown.
-fn agent(headers: &HeaderMap) -> Option<Arc<str>> {
+pub(in crate::inputs) fn agent(headers: &HeaderMap) -> Option<Arc<str>> {
     let told = headers.get(header::USER_AGENT)?.as_bytes();
     let printable = |byte: &u8| if matches!(byte, 0x20..=0x7e) { char::from(*byte) } else { '?' };
     Some(told.iter().take(AGENT_MAX).map(printable).collect::<String>().into())

@@ -14,7 +14,7 @@ use super::workspaces::{Signed, invalid};
 use super::{CLIENT_PLATFORM, CLIENT_VERSION, Ods, answer, text};
 use crate::event::Client;
 use crate::ingest::accept::Receipt;
-use crate::inputs::http::auth::Admitted;
+use crate::inputs::http::auth::{self, Admitted};
 use crate::inputs::intake::Intake;
 use crate::inputs::protocol::{Ask, Destination, Head, Reading, Then};
 use crate::inputs::reason::{Failure, Reason};
@@ -104,7 +104,7 @@ impl Exchange {
         });
         let open = self.ods.workspaces.of_id(&agent.workspace).filter(|open| open.takes(&agent.computer));
         let client = open.filter(|_| !is_forgotten).map(|open| open.client(&agent, head.peer));
-        Ok(client.map(|client| (agent, client)))
+        Ok(client.map(|client| (agent, Client { agent: auth::agent(head.headers()), ..client })))
     }
 
     /// Agents in containers show a token in the place of a certificate.
