@@ -44,6 +44,7 @@ bench: ## Micro-benchmarks, the end-to-end load run, tunnels beside Squid and ti
 	$(CARGO) bench --bench rules
 	$(CARGO) bench --bench spool
 	$(CARGO) bench --bench end_to_end
+	$(CARGO) bench --bench old_agents
 	$(CARGO) bench --bench tunnel
 
 fuzz: ## Every fuzz target for FUZZ_SECONDS (60).

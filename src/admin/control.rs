@@ -56,6 +56,18 @@ pub struct Selection {
     pub before_ms: Option<u64>,
 }
 
+/// What is to become of registered agents. Exactly one of these must be given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AgentOrder {
+    /// The agent of this GUID is let in no more, and may not register.
+    pub revoke: Option<String>,
+    /// The agent of this GUID may register again.
+    pub restore: Option<String>,
+    /// Agents that were not seen for so many seconds, while the gateway ran, are forgotten.
+    pub expire_after_s: Option<u64>,
+}
+
 /// Why something was not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
@@ -77,6 +89,10 @@ pub trait Control: Send + Sync + 'static {
     fn accept_clock(&self) -> BoxFuture<'_, Result<Value, ControlError>>;
     /// Hosts that tunnels were asked for and that the allow-list refused.
     fn refused_hosts(&self) -> Value;
+    /// The agents that are registered.
+    fn agents(&self) -> Value;
+    /// Revokes, restores or forgets agents.
+    fn order_agents(&self, order: AgentOrder) -> BoxFuture<'_, Result<Value, ControlError>>;
     /// Lists dead letters.
     fn dead_letters(&self, page: Page) -> BoxFuture<'_, Result<Value, ControlError>>;
     /// Sends dead letters again.
@@ -93,6 +109,7 @@ pub(super) fn routes(control: Arc<dyn Control>, guard: Guard) -> Router {
         .route("/drain", post(drain))
         .route("/clock/accept", post(accept_clock))
         .route("/tunnel/refused", get(refused_hosts))
+        .route("/agents", get(agents).post(order_agents))
         .route("/dead-letters", get(list))
         .route("/dead-letters/replay", post(replay))
         .route("/dead-letters/purge", post(purge))
@@ -115,6 +132,19 @@ async fn accept_clock(State(control): Controls) -> Response {
 
 async fn refused_hosts(State(control): Controls) -> Response {
     Json(control.refused_hosts()).into_response()
+}
+
+async fn agents(State(control): Controls) -> Response {
+    Json(control.agents()).into_response()
+}
+
+async fn order_agents(State(control): Controls, Json(order): Json<AgentOrder>) -> Response {
+    let AgentOrder { revoke, restore, expire_after_s } = &order;
+    if [revoke.is_some(), restore.is_some(), expire_after_s.is_some()].into_iter().filter(|given| *given).count() != 1 {
+        let error = "write one of {\"revoke\": GUID}, {\"restore\": GUID} and {\"expire_after_s\": SECONDS}";
+        return (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response();
+    }
+    answer(control.order_agents(order).await)
 }
 
 async fn list(State(control): Controls, Query(mut page): Query<Page>) -> Response {

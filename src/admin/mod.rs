@@ -23,7 +23,7 @@ use std::sync::Arc;
 use axum::{Router, middleware};
 
 pub use config::{Config, Scope};
-pub use control::{Control, ControlError, Page, Selection};
+pub use control::{AgentOrder, Control, ControlError, Page, Selection};
 pub use guard::{Arrival, Guard};
 pub use health::{Latch, Readiness};
 pub use scrape::{InstallError, Scrape};

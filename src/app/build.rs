@@ -36,8 +36,8 @@ use crate::ingest::ledger::Waiting;
 use crate::ingest::{self, Ingest};
 use crate::inputs::access_log::Requests;
 use crate::inputs::protocol::Shared;
-use crate::inputs::wef;
 use crate::inputs::{Uploads, plane};
+use crate::inputs::{ods, wef};
 use crate::metrics;
 use crate::net::tls_server::ServerTls;
 use crate::spool::Spool;
@@ -174,7 +174,8 @@ fn open(
     let access_log = AccessLog::open(&config.access_log).context("access_log")?;
     let requests = Requests::new(access_log.clone());
     let remembered = wef::Memory::new(Arc::clone(&machine.fs), state.path().to_owned(), Arc::clone(&rules));
-    let shared = Shared { state_dir: state.path().to_owned(), wef: Arc::new(remembered) };
+    let agents = ods::Memory::new(Arc::clone(&machine.fs), state.path().to_owned());
+    let shared = Shared { state_dir: state.path().to_owned(), wef: Arc::new(remembered), ods: Arc::new(agents) };
     let uploads = Uploads::new(shared, Arc::new(ingest.clone()), requests);
     let tunnels = Tunnels::new(&config.tunnel, state.path().to_owned())?;
     Ok(Parts {

@@ -10,10 +10,11 @@ use tokio::time::Instant;
 use super::build::Parts;
 use super::{dead_letters, housekeeping, opening, rules, series};
 use crate::access_log::AccessLog;
-use crate::admin::{self, Control, ControlError, Page, Selection};
+use crate::admin::{self, AgentOrder, Control, ControlError, Page, Selection};
 use crate::config;
 use crate::config::rule_files::Texts;
 use crate::faults::with_causes;
+use crate::inputs::ods::registry::{CERTIFICATES_MAX, Change, NotKept};
 use crate::metrics;
 
 /// Hands the controls to the admin plane.
@@ -61,6 +62,28 @@ impl Control for Controls {
 
     fn refused_hosts(&self) -> Value {
         json!({ "refused": self.0.tunnels.refused() })
+    }
+
+    fn agents(&self) -> Value {
+        json!({ "agents": self.0.uploads.agents().agents(CERTIFICATES_MAX) })
+    }
+
+    fn order_agents(&self, order: AgentOrder) -> BoxFuture<'_, Result<Value, ControlError>> {
+        let parts = Arc::clone(&self.0);
+        Box::pin(async move {
+            let id = |id: String| id.trim_matches(['{', '}']).to_ascii_lowercase().into();
+            let change = match order {
+                AgentOrder { revoke: Some(agent), .. } => Change::Revoke(id(agent), crate::clock::wall_s()),
+                AgentOrder { restore: Some(agent), .. } => Change::Restore(id(agent)),
+                AgentOrder { expire_after_s, .. } => Change::Expire(expire_after_s.unwrap_or(u64::MAX)),
+            };
+            let changed = parts.uploads.agents().change(change).await.map_err(|not_kept| match not_kept {
+                NotKept::Failed(_) => ControlError::Failed(not_kept.to_string()),
+                _ => ControlError::Refused(not_kept.to_string()),
+            })?;
+            tracing::info!(certificates = changed, "the registry of agents was changed by a person");
+            Ok(json!({ "certificates": changed }))
+        })
     }
 
     fn dead_letters(&self, page: Page) -> BoxFuture<'_, Result<Value, ControlError>> {

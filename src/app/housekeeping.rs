@@ -146,6 +146,7 @@ fn show(parts: &Parts, seen: &mut Seen) {
     seen.evicted = remembered.evicted;
 
     show_letters(parts);
+    parts.uploads.agents().show();
     parts.expiry.show(parts);
     show_running(parts);
 

@@ -16,6 +16,8 @@ use crate::memory::Shares;
 use crate::spool::Health;
 use crate::spool::dead_letter::Totals;
 
+/// Most agents on the page of everything: the busiest.
+const AGENTS_SHOWN: usize = 1000;
 /// Most hosts on the page of everything.
 const HOSTS_SHOWN: usize = 50;
 
@@ -60,6 +62,7 @@ pub(super) fn status(parts: &Parts) -> Value {
         "without_time": parts.ingest.timeless(),
         "wef": parts.uploads.forwarding_hosts(),
         "turned_away": parts.uploads.turned_away(),
+        "agents": parts.uploads.agents().agents(AGENTS_SHOWN),
         "refusing_because": parts.ingest.troubles(),
         "account": {
             "inputs": ledger.tallies,

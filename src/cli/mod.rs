@@ -16,6 +16,7 @@ use crate::config::{self, Config, LoadError, Loaded};
 use crate::faults::with_causes;
 
 mod admin_plane;
+pub mod agents;
 pub mod audit;
 pub mod azure;
 pub mod check;
@@ -143,6 +144,8 @@ enum Command {
     Audit(audit::Args),
     /// Look inside the spool
     Spool(spool::Args),
+    /// List the OMS and Microsoft Monitoring agents that are registered, let them in no more, or forget them
+    Agents(agents::Args),
     /// List, show, export, replay or purge dead letters
     DeadLetter(dead_letter::Args),
     /// Make what a workspace output needs in Azure, or check whether it is there and right
@@ -212,6 +215,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Rules(args) => rules::run(args, global),
         Command::Audit(args) => audit::run(args, global),
         Command::Spool(args) => spool::run(args, global),
+        Command::Agents(args) => agents::run(args, global),
         Command::DeadLetter(args) => dead_letter::run(args, global),
         Command::Azure(args) => azure::run(args, global),
         Command::Clock(args) => clock::run(args, global),

@@ -204,6 +204,7 @@ impl Inner {
         let sightings = std::mem::take(&mut sorted.sightings);
         beside("who sent an upload", || {
             self.timeless.note(&sorted);
+            count_unknowable(&sorted, total.spooled);
             self.parts.hosts.note(sender, sightings, total.set_aside);
         });
         Ok(total.receipt())
@@ -369,6 +370,13 @@ fn count(sorted: &Sorted, share: &Tally) {
     metrics::EVENTS_DUPLICATE.add(&[input], share.duplicate);
     metrics::EVENTS_SET_ASIDE.add(&[input], share.set_aside);
     metrics::EVENTS_SPOOLED.add(&[input], share.spooled);
+}
+
+/// Counts what of an upload that was kept cannot be compared with what comes another way, or again.
+fn count_unknowable(sorted: &Sorted, spooled: u64) {
+    let input = &*sorted.input;
+    metrics::EVENTS_UNNUMBERED.add(&[input], sorted.unnumbered.min(spooled));
+    metrics::EVENTS_UNRECOGNISABLE.add(&[input], sorted.unrecognisable.min(spooled));
 }
 
 /// Counts what the rules did with an upload that is kept.

@@ -34,6 +34,10 @@ pub(super) struct Sorted {
     pub(super) taken: Vec<Taken>,
     /// How many are Windows events without a readable time.
     pub(super) timeless: u64,
+    /// How many are Windows events without a record id.
+    pub(super) unnumbered: u64,
+    /// How many nobody could tell from others if they came again in another upload.
+    pub(super) unrecognisable: u64,
     /// Whose they are.
     pub(super) sightings: Sightings,
     pub(super) parts: Vec<Part>,
@@ -94,23 +98,26 @@ pub(super) fn sort(
     identity::check(input, client, &decoded.events)?;
     let mut keys = keys.for_scope(&client.scope, stream);
     if let Some(mark) = &client.upload_mark {
-        keys = keys.within_upload(mark);
+        keys = if client.exact_by_content { keys.within_upload_unless_exact(mark) } else { keys.within_upload(mark) };
     }
     let mut session = rules.session(client, stream, Timestamp::of(now));
     let mut dropped = BTreeMap::new();
     let mut records = Vec::new();
-    let mut timeless = 0;
+    let (mut timeless, mut unnumbered, mut unrecognisable) = (0, 0, 0);
 
     for (at, event) in decoded.events.iter().enumerate() {
         if at % ASKED_EVERY == 0 {
             patience.go_on()?;
         }
         sightings.see(&event.fields);
-        timeless += u64::from(event.fields.time.is_none() && event.fields.is_windows_event());
+        let is_windows_event = event.fields.is_windows_event();
+        timeless += u64::from(is_windows_event && event.fields.time.is_none());
+        unnumbered += u64::from(is_windows_event && event.fields.record_id.is_none());
         match session.decide(event) {
             Decision::Drop(reason) => *dropped.entry(reason).or_insert(0) += 1,
             Decision::Keep(set) => {
                 let kind = Kind::Event(event.format, set);
+                unrecognisable += u64::from(client.exact_by_content && keys.is_known_by_place(event));
                 records.push(Record { key: keys.at(at).key(event), span: span(body, event.raw), kind });
             }
         }
@@ -133,6 +140,8 @@ pub(super) fn sort(
         dropped,
         taken,
         timeless,
+        unnumbered,
+        unrecognisable,
         sightings,
         parts: cut(records, part_max, &sets),
         sets,

@@ -35,6 +35,8 @@ fn sorted(records: Vec<Record>, part_max: usize, sets: Vec<Vec<Route>>) -> Sorte
         dropped: BTreeMap::new(),
         taken: Vec::new(),
         timeless: 0,
+        unnumbered: 0,
+        unrecognisable: 0,
         sightings: Sightings::default(),
         parts: cut(records, part_max, &sets),
         sets,

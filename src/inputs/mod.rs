@@ -13,12 +13,14 @@ pub mod data_collector;
 pub mod entra;
 pub mod events;
 mod forms;
+pub mod grown;
 pub mod http;
 pub mod identity;
 pub mod intake;
 #[cfg(test)]
 mod lines;
 pub mod logs_ingestion;
+pub mod ods;
 pub mod plane;
 pub mod protocol;
 pub mod reason;
@@ -119,7 +121,8 @@ impl Config {
         let brings = self.protocols.bring_credentials();
         problems.extend(self.auth.problems(self.is_for_this_host() || brings, client_ca, self.entra.issues()));
         problems.extend(self.entra.problems());
-        let bound = client_ca || !self.protocols.bound_clients().is_empty();
+        // Each agent is bound to the computer that it registered.
+        let bound = client_ca || self.protocols.ods.enabled || !self.protocols.bound_clients().is_empty();
         problems.extend(self.identity.problems(&self.auth, &self.entra, bound));
         problems.extend(self.limits.problems());
         problems.extend(self.protocols.problems());
@@ -127,7 +130,38 @@ impl Config {
             problems
                 .push("wef.enabled needs client certificates, which say who a host is; set tls.client_ca".to_owned());
         }
+        problems.extend(self.problems_of_agents());
         problems.into_iter().map(keyed).collect()
+    }
+
+    /// Agents show certificates that nobody signed, so that nothing else can be known by one there.
+    fn problems_of_agents(&self) -> Vec<String> {
+        let (ods, tls) = (&self.protocols.ods, &self.tls);
+        let mut problems = Vec::new();
+        let mut check = |wrong: bool, message: &str| {
+            if wrong {
+                problems.push(message.to_owned());
+            }
+        };
+        check(
+            ods.has_no_workspace(&self.protocols.data_collector),
+            "ods.workspaces is empty, so no agent could register; add a workspace, or data_collector.workspaces beside it",
+        );
+        check(
+            ods.enabled && tls.mode == tls_server::Mode::Off,
+            "ods.enabled needs TLS, in which agents show their certificates; remove tls.mode = \"off\"",
+        );
+        check(
+            ods.enabled && (tls.client_ca.is_some() || self.protocols.wef.enabled),
+            "ods.enabled takes certificates that no authority has signed; remove tls.client_ca and wef here, and give them a listener \
+             of their own",
+        );
+        problems
+    }
+
+    /// Whether clients may show any certificate, which then proves nothing but that they have its key.
+    fn takes_any_certificate(&self) -> bool {
+        self.protocols.ods.enabled
     }
 
     /// Everything that is wrong with the files and the address that it names. Makes nothing.
@@ -189,6 +223,17 @@ mod tests {
         assert_eq!(toml::from_str::<Config>(&text).expect("it can be read"), defaults);
     }
 
+    /// A listener for agents, and what else is said of it.
+    fn agents(rest: &str) -> String {
+        let (id, key) = ("01234567-89ab-cdef-0123-456789abcdef", "AAECAwQFBgcICQoLDA0ODw==");
+        format!("ods = {{ enabled = true, workspaces = [{{ id = \"{id}\", keys = [\"{key}\"] }}] }}\n{rest}")
+    }
+
+    #[test]
+    fn each_agent_is_bound_to_its_computer_so_that_identities_may_be_enforced() {
+        assert_eq!(problems(&agents("identity.policy = \"enforce\"")), Vec::<String>::new());
+    }
+
     #[test]
     fn each_problem_names_its_key_and_what_would_be_right() {
         for (text, key) in [
@@ -207,6 +252,9 @@ mod tests {
             ("limits.memory_max = \"1 MiB\"", "limits.memory_max"),
             ("limits.max_connections = 0", "limits.max_connections"),
             ("logs_ingestion.streams = [\"a/b\"]", "logs_ingestion.streams"),
+            ("ods.enabled = true", "ods.workspaces"),
+            (&*agents("tls.mode = \"off\""), "ods.enabled needs TLS"),
+            (&*agents("tls.client_ca = \"ca.pem\""), "ods.enabled takes certificates"),
         ] {
             let found = problems(text);
             assert!(found.len() == 1 && found[0].contains(key), "{text}: {found:?}");

@@ -25,7 +25,7 @@ use super::http::body::Memory;
 use super::http::limits;
 use super::protocol::Shared;
 use super::serve::{self, BindError, Listener, ShownTurnedAway, Stages, TurnedAway};
-use super::{Config, Opened, router, wef};
+use super::{Config, Opened, ods, router, wef};
 use crate::ingest::Accept;
 use crate::memory::Shares;
 use crate::net::tls_server::{Mode, ServerTls};
@@ -217,6 +217,11 @@ impl Uploads {
     /// The clients whose certificates were not taken; `None` where there is none.
     pub fn turned_away(&self) -> Option<ShownTurnedAway> {
         self.turned_away.shown()
+    }
+
+    /// What is known of OMS and Microsoft Monitoring agents.
+    pub fn agents(&self) -> &Arc<ods::Memory> {
+        &self.shared.ods
     }
 
     /// Each listener's name and address.

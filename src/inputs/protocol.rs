@@ -26,7 +26,7 @@ use http::{HeaderMap, Response};
 use super::http::auth::{Admitted, Gate, Peer};
 use super::intake::Intake;
 use super::reason::Failure;
-use super::{Config, target, wef};
+use super::{Config, ods, target, wef};
 #[expect(unused_imports, reason = "named by the documentation")]
 use crate::event::Client;
 use crate::event::{Damaged, Syntax};
@@ -220,13 +220,16 @@ pub struct Shared {
     pub state_dir: PathBuf,
     /// What Windows Event Forwarding remembers.
     pub wef: Arc<wef::Memory>,
+    /// What is known of OMS and Microsoft Monitoring agents.
+    pub ods: Arc<ods::Memory>,
 }
 
 impl Shared {
     /// Over a state directory of the machine, without rules: for tests.
     pub fn over(state_dir: &Path) -> Self {
         let rules = Rules::of_event_set(EventSet::Everything);
-        Self { state_dir: state_dir.to_owned(), wef: Arc::new(wef::Memory::over(state_dir.to_owned(), rules)) }
+        let wef = Arc::new(wef::Memory::over(state_dir.to_owned(), rules));
+        Self { state_dir: state_dir.to_owned(), wef, ods: Arc::new(ods::Memory::over(state_dir.to_owned())) }
     }
 }
 

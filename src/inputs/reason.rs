@@ -87,6 +87,7 @@ reasons! { {
     BODY_MEMORY "body_memory" 503 2 "the memory for bodies is used up", "more memory (limits.memory_max), or more gateways";
     STOPPING "stopping" 503 5 "the gateway drains or stops", "nothing: a load balancer finds another gateway";
     BOOKMARKS_FAILED "bookmarks_failed" 503 30 "the bookmark of a forwarding host cannot be kept", "mend the disk";
+    AGENTS_FAILED "agents_failed" 503 30 "the registry of agents cannot be read or kept, or is full", "mend the disk; gatepost agents expire";
     HELD "held" 503 30 "a rule, or the state, cannot be read", "see /readyz: a person must mend it";
 } and of ingest {
     SPOOL_FULL 503 30;

@@ -44,6 +44,8 @@ protocols! {
     events;
     /// The HTTP Data Collector API, for agents and scripts that cannot be changed.
     data_collector;
+    /// The protocol of the OMS and Microsoft Monitoring agents.
+    ods;
     /// Windows Event Forwarding.
     wef;
     /// An example, which no gateway has.

@@ -21,6 +21,8 @@ mod data_collector;
 mod deploy;
 mod front_door;
 mod metrics;
+mod ods;
+mod ods_hostile;
 mod raw;
 mod ready;
 mod rules_cli;

@@ -71,7 +71,7 @@ metrics! {
     CLOCK_JUMPS = Counter "gatepost_clock_jumps_total" [];
     /// Files of the state directory that were found lost or damaged at the start or since, by part. What was done about each
     /// is in the log.
-    STATE_DAMAGED = Counter "gatepost_state_damaged_total" ["part" = "certificate" | "dead_letters" | "dedup" | "hosts" | "ledger" | "position" | "rules" | "secret" | "spool" | "token_keys" | "wef_bookmarks"];
+    STATE_DAMAGED = Counter "gatepost_state_damaged_total" ["part" = "agents" | "certificate" | "dead_letters" | "dedup" | "hosts" | "ledger" | "position" | "rules" | "secret" | "spool" | "token_keys" | "wef_bookmarks"];
     /// 1 when a file or directory that the gateway has open was removed or replaced under it, else 0. Uploads are refused
     /// until a restart.
     STATE_REMOVED = Gauge "gatepost_state_removed" [];
@@ -129,6 +129,13 @@ metrics! {
     /// Seconds from a bookmark's arrival until it was durable, with those that came together counted once.
     WEF_BOOKMARK_SECONDS = Histogram "gatepost_wef_bookmark_seconds" [] SECONDS;
 
+    /// Requests of OMS and Microsoft Monitoring agents that were answered with success, by input and kind.
+    AGENT_REQUESTS = Counter "gatepost_agent_requests_total" ["input", "kind" = "topology" | "telemetry" | "renewal" | "json" | "diagnostics" | "xml"];
+    /// Certificates of agents that are registered.
+    AGENTS_KNOWN = Gauge "gatepost_agents_known" [];
+    /// Registered agents that have said nothing for longer than `ods.silent_after`.
+    AGENTS_SILENT = Gauge "gatepost_agents_silent" [];
+
     /// Events in acknowledged uploads, by input: the left side of the account.
     EVENTS_RECEIVED = Counter "gatepost_events_received_total" ["input"];
     /// Events dropped by a rule, by input and reason.
@@ -146,9 +153,13 @@ metrics! {
     /// Windows events in acknowledged uploads that had no readable time, by input: they are known by their content only, and a
     /// workspace puts the time of arrival in its place. `/status` says who sends them.
     EVENTS_TIMELESS = Counter "gatepost_events_without_time_total" ["input"];
-    /// Records of the Data Collector API that were spooled and tell no time of their own, by input: if their sender repeats them
-    /// under a new signature, nobody can tell that from new records, and they are forwarded again.
+    /// Records of the Data Collector API that were spooled and tell no time of their own, and items of OMS agents that tell none to
+    /// a fraction of a second, by input: if their sender repeats them under a new signature, or in another upload, nobody can
+    /// tell that from new records, and they are forwarded again.
     EVENTS_UNRECOGNISABLE = Counter "gatepost_events_unrecognisable_total" ["input"];
+    /// Windows events that were spooled without a record id, by input: if the same event comes another way, nobody can tell that it
+    /// is the same, and it is forwarded again.
+    EVENTS_UNNUMBERED = Counter "gatepost_events_without_record_id_total" ["input"];
     /// Events appended to the spool, by input.
     EVENTS_SPOOLED = Counter "gatepost_events_spooled_total" ["input"];
     /// Uploads refused because of load, or because of a trouble of the gateway's own, by reason.

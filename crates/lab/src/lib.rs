@@ -7,6 +7,7 @@
 //! [`FakeAzure`](azure::FakeAzure) gives tokens and is as strict as the real one. `gatepost simulate` lets people play with
 //! it.
 
+pub mod agents;
 pub mod azure;
 pub mod collector;
 pub mod dns_server;

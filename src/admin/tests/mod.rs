@@ -56,6 +56,12 @@ impl Control for Fake {
     fn refused_hosts(&self) -> Value {
         json!({ "refused": [] })
     }
+    fn agents(&self) -> Value {
+        json!({ "known": 1 })
+    }
+    fn order_agents(&self, order: AgentOrder) -> BoxFuture<'_, Result<Value, ControlError>> {
+        self.did(format!("agents {order:?}"))
+    }
     fn dead_letters(&self, page: Page) -> BoxFuture<'_, Result<Value, ControlError>> {
         self.did(format!("list {}", page.limit))
     }

@@ -17,6 +17,7 @@ use serde_json::json;
 use crate::cli::{Global, print};
 use crate::lab::azure::{App, FakeAzure, Fault, Plan, Row, Rule, Upload};
 
+mod agents;
 mod wef;
 
 /// The tenant, and what stands in the configuration where nothing was named.
@@ -41,6 +42,8 @@ enum What {
     Workspace(WorkspaceArgs),
     /// Windows hosts that forward their events to a gateway, each with a certificate of its own
     Wef(wef::Args),
+    /// OMS and Microsoft Monitoring agents that register at a gateway and upload to it
+    Agents(agents::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -119,6 +122,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     match args.what {
         What::Workspace(args) => runtime.block_on(workspace(&args, global.json))?,
         What::Wef(args) => runtime.block_on(wef::run(&args))?,
+        What::Agents(args) => runtime.block_on(agents::run(&args))?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -220,7 +220,7 @@ pub(super) fn is_log_type(name: &str) -> bool {
 }
 
 /// The bytes of a key.
-pub(super) fn key_bytes(key: &Secret) -> Option<Vec<u8>> {
+pub(in crate::inputs) fn key_bytes(key: &Secret) -> Option<Vec<u8>> {
     BASE64_STANDARD.decode(key.reveal().trim()).ok().filter(|bytes| bytes.len() >= KEY_BYTES_MIN)
 }
 

@@ -10,7 +10,7 @@
 
 mod answer;
 mod column;
-mod config;
+pub(in crate::inputs) mod config;
 pub mod rewrite;
 pub mod signature;
 #[cfg(test)]
@@ -286,8 +286,8 @@ impl From<RewriteError> for Failure {
     fn from(error: RewriteError) -> Self {
         let reason = match error {
             RewriteError::Malformed(_) | RewriteError::Reserved { .. } => Reason::UNREADABLE,
-            RewriteError::TooMany | RewriteError::TooLarge { .. } => Reason::BODY_TOO_LARGE,
-            RewriteError::NoMemory => Reason::BODY_MEMORY,
+            RewriteError::TooMany => Reason::BODY_TOO_LARGE,
+            RewriteError::NoRoom(no_room) => return no_room.into(),
         };
         Self::new(reason, error.to_string())
     }

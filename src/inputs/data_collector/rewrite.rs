@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use super::column::{self, Columns, Placed, Written};
 use crate::event::{MAX_EVENTS, Timestamp};
+use crate::inputs::grown::{Grown, NoRoom};
 use crate::inputs::http::body::Share;
 
 /// Names that a record may not use: the service answers them with an error.
@@ -25,8 +26,6 @@ const OLDEST: i64 = 2 * 24 * 60 * 60;
 const NEWEST: i64 = 24 * 60 * 60;
 /// The year 2000: a clock that tells an earlier time was never set, and equal records of it may be two.
 const CLOCKS_FROM: i64 = 946_684_800;
-/// The text grows by no less.
-const STEP: u64 = 64 << 10;
 
 /// What is done to a body.
 #[derive(Debug)]
@@ -67,15 +66,9 @@ pub enum RewriteError {
     /// More records than one upload may have.
     #[error("the body holds more than {MAX_EVENTS} records; send them in several posts")]
     TooMany,
-    /// The rows are larger than a body may be.
-    #[error("the body is larger than {limit} bytes as rows")]
-    TooLarge {
-        /// How large they may be.
-        limit: u64,
-    },
-    /// No room for them now.
-    #[error("the memory for uploads is used up")]
-    NoMemory,
+    /// The rows are larger than a body may be, or have no room now.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
 }
 
 /// Makes rows of a body, of at most `limit` bytes. `share` holds the body and grows before the rows do.
@@ -87,7 +80,7 @@ pub fn rewrite(body: &[u8], how: &How<'_>, limit: u64, share: &mut Share) -> Res
     let malformed = |error: &dyn fmt::Display| RewriteError::Malformed(error.to_string());
     let body = std::str::from_utf8(body).map_err(|error| malformed(&error))?;
     let body = body.trim_start_matches('\u{feff}').trim_ascii();
-    let out = Out { text: Vec::new(), limit, beside: body.len() as u64, share };
+    let out = Grown::new(limit, body.len() as u64, share);
     let mut writer = Writer { how, out, records: 0, untimed: 0, failed: None };
     let written = if body.starts_with('[') {
         let mut json = serde_json::Deserializer::from_str(body);
@@ -98,62 +91,14 @@ pub fn rewrite(body: &[u8], how: &How<'_>, limit: u64, share: &mut Share) -> Res
     match (writer.failed, written) {
         (Some(failed), _) => Err(failed),
         (None, Err(error)) => Err(malformed(&error)),
-        (None, Ok(())) => Ok(Rows { timed: writer.untimed == 0, text: writer.out.text }),
-    }
-}
-
-/// Text that grows within its limits.
-struct Out<'s> {
-    text: Vec<u8>,
-    limit: u64,
-    /// What is in memory beside it.
-    beside: u64,
-    share: &'s mut Share,
-}
-
-impl Out<'_> {
-    fn push(&mut self, more: &[u8]) -> Result<(), RewriteError> {
-        let length = (self.text.len() + more.len()) as u64;
-        if length > self.limit {
-            return Err(RewriteError::TooLarge { limit: self.limit });
-        }
-        if length > self.text.capacity() as u64 {
-            let room = (length + length / 2).next_multiple_of(STEP);
-            let all = self.beside + room;
-            if all > self.share.most() {
-                return Err(RewriteError::TooLarge { limit: self.share.most().saturating_sub(self.beside) });
-            }
-            self.share.grow_to(all).map_err(|_| RewriteError::NoMemory)?;
-            self.text.reserve_exact(room as usize - self.text.len());
-        }
-        self.text.extend_from_slice(more);
-        Ok(())
-    }
-
-    /// A text as a string in JSON.
-    fn push_quoted(&mut self, text: &str) -> Result<(), RewriteError> {
-        self.push(b"\"")?;
-        let mut from = 0;
-        for (at, byte) in text.bytes().enumerate() {
-            if byte >= b' ' && byte != b'"' && byte != b'\\' {
-                continue;
-            }
-            self.push(&text.as_bytes()[from..at])?;
-            match byte {
-                b'"' | b'\\' => self.push(&[b'\\', byte])?,
-                control => self.push(format!("\\u{control:04x}").as_bytes())?,
-            }
-            from = at + 1;
-        }
-        self.push(&text.as_bytes()[from..])?;
-        self.push(b"\"")
+        (None, Ok(())) => Ok(Rows { timed: writer.untimed == 0, text: writer.out.into_text() }),
     }
 }
 
 /// Writes records as rows.
 struct Writer<'h, 's> {
     how: &'h How<'h>,
-    out: Out<'s>,
+    out: Grown<'s>,
     records: usize,
     /// How many tell no time of their own.
     untimed: usize,
@@ -172,7 +117,7 @@ impl Writer<'_, '_> {
 
     fn end(&mut self) -> serde_json::Result<()> {
         let end: &[u8] = if self.records == 0 { b"[]" } else { b"]" };
-        self.checked(|writer| writer.out.push(end))
+        self.checked(|writer| Ok(writer.out.push(end)?))
     }
 
     /// Does a part of the work, and keeps what went wrong where the JSON reader cannot carry it.
@@ -190,10 +135,10 @@ impl Writer<'_, '_> {
             return self.checked(|_| Err(RewriteError::TooMany));
         }
         let before: &[u8] = if self.records == 1 { b"[" } else { b"," };
-        self.checked(|writer| writer.out.push(before))?;
+        self.checked(|writer| Ok(writer.out.push(before)?))?;
         if !value.starts_with('{') {
             // For ingest to set aside, with its reason.
-            return self.checked(|writer| writer.out.push(value.as_bytes()));
+            return self.checked(|writer| Ok(writer.out.push(value.as_bytes())?));
         }
         serde_json::Deserializer::from_str(value).deserialize_map(Members(self))
     }
@@ -210,7 +155,7 @@ impl Writer<'_, '_> {
             self.separate(told)?;
             self.out.push_quoted(key)?;
             self.out.push(b":")?;
-            return self.out.push(value.as_bytes());
+            return Ok(self.out.push(value.as_bytes())?);
         };
         if let Some(name) = RESERVED.into_iter().find(|name| *name == key) {
             // Whoever names it as the record's time means what it means.
@@ -224,15 +169,16 @@ impl Writer<'_, '_> {
             self.out.push(part.as_bytes())?;
         }
         match written {
-            Written::Json(json) => self.out.push(json.as_bytes()),
-            Written::Text(text) => self.out.push_quoted(&text),
+            Written::Json(json) => self.out.push(json.as_bytes())?,
+            Written::Text(text) => self.out.push_quoted(&text)?,
         }
+        Ok(())
     }
 
     fn separate(&mut self, told: &mut Told) -> Result<(), RewriteError> {
         let before: &[u8] = if told.is_empty { b"{" } else { b"," };
         told.is_empty = false;
-        self.out.push(before)
+        Ok(self.out.push(before)?)
     }
 
     /// What every row has, and the end of it.
@@ -245,14 +191,14 @@ impl Writer<'_, '_> {
         if let Some(id) = self.how.resource_id {
             self.text_member(&mut told, "_ResourceId", id)?;
         }
-        self.out.push(if told.is_empty { b"{}" } else { b"}" })
+        Ok(self.out.push(if told.is_empty { b"{}" } else { b"}" })?)
     }
 
     fn text_member(&mut self, told: &mut Told, name: &str, text: &str) -> Result<(), RewriteError> {
         self.separate(told)?;
         self.out.push_quoted(name)?;
         self.out.push(b":")?;
-        self.out.push_quoted(text)
+        Ok(self.out.push_quoted(text)?)
     }
 
     fn is_believed(&self, time: Timestamp) -> bool {

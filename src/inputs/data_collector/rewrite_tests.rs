@@ -127,17 +127,17 @@ fn rows_are_bounded_in_number_bytes_and_memory() {
     let how = How { columns: Some(&columns), time_field: None, resource_id: None, arrival: ARRIVAL };
     let body = format!("[{}{{}}]", "{},".repeat(20_000));
     let refused = rewrite(body.as_bytes(), &how, 100_000, &mut Memory::new(1 << 30).share(&Who::default()));
-    assert_eq!(refused, Err(RewriteError::TooLarge { limit: 100_000 }));
+    assert_eq!(refused, Err(RewriteError::NoRoom(NoRoom::TooLarge { limit: 100_000 })));
     let memory = Memory::new(1 << 20);
     let mut other = memory.share(&Who::default());
     other.grow_to(890 << 10).expect("there is room");
     assert_eq!(
         rewrite(body.as_bytes(), &how, 1 << 30, &mut memory.share(&Who::default())),
-        Err(RewriteError::NoMemory)
+        Err(RewriteError::NoRoom(NoRoom::NoMemory))
     );
     drop(other);
     let never = rewrite(body.as_bytes(), &how, 1 << 30, &mut memory.share(&Who::default()));
-    assert!(matches!(never, Err(RewriteError::TooLarge { .. })), "{never:?}");
+    assert!(matches!(never, Err(RewriteError::NoRoom(NoRoom::TooLarge { .. }))), "{never:?}");
 }
 
 #[test]

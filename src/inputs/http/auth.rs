@@ -100,7 +100,8 @@ pub struct Peer {
     pub address: IpAddr,
     /// The names in the client's verified certificate, common name first; empty without one.
     pub certificate: Arc<[String]>,
-    /// That certificate, encoded: some protocols ask for more than its names.
+    /// The certificate that it showed, encoded: some protocols ask for more than its names. On a listener that takes any
+    /// certificate it proves nothing but that the client has its key.
     pub leaf: Option<Arc<[u8]>>,
 }
 
@@ -325,7 +326,7 @@ fn binding(hosts: &[String], resource_ids: &[String]) -> Binding {
 }
 
 /// What a client calls itself, as far as it can be shown.
-fn agent(headers: &HeaderMap) -> Option<Arc<str>> {
+pub(in crate::inputs) fn agent(headers: &HeaderMap) -> Option<Arc<str>> {
     let told = headers.get(header::USER_AGENT)?.as_bytes();
     let printable = |byte: &u8| if matches!(byte, 0x20..=0x7e) { char::from(*byte) } else { '?' };
     Some(told.iter().take(AGENT_MAX).map(printable).collect::<String>().into())

@@ -34,7 +34,7 @@ use crate::net::listen::{AddressPlace, Admission, one_subscriber};
 use crate::net::places::{self, Class, Limits};
 use crate::net::proxy_protocol::{self, HeaderError};
 use crate::net::tls_choice::HandshakeFault;
-use crate::net::tls_server::{ServerTls, certificate_names, good_until};
+use crate::net::tls_server::{Asked, ServerTls, certificate_names, good_until};
 use crate::telemetry::Repeats;
 use crate::values::Network;
 
@@ -137,7 +137,7 @@ impl Door {
             let peer = Peer { address, certificate: Arc::default(), leaf: None };
             return Box::pin(self.http(stream, peer, watch, conversation)).await;
         };
-        let (server, trust_changed) = tls.current_trust();
+        let (server, trust_changed, asked) = tls.current_trust();
         let handshake = tokio_rustls::TlsAcceptor::from(server).accept(stream);
         let greeting = client_trust::noting(timeout(self.limits.head_timeout.get(), handshake));
         let Some((greeted, not_taken)) = conversation.unless_dismissed(greeting).await else { return };
@@ -146,9 +146,12 @@ impl Door {
             Ok(Err(error)) => self.not_greeted(address, &error, not_taken.as_deref()),
             Ok(Ok(stream)) => {
                 let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-                let certificate = chain.first().map(|der| certificate_names(der)).unwrap_or_default().into();
-                let leaf = chain.first().map(|der| Arc::from(der.as_ref()));
-                if !chain.is_empty() {
+                // A name that nobody but its bearer has written is none.
+                let is_believed = asked == Asked::ByAuthority;
+                let names = chain.first().filter(|_| is_believed).map(|der| certificate_names(der));
+                let (certificate, leaf) =
+                    (names.unwrap_or_default().into(), chain.first().map(|der| Arc::from(der.as_ref())));
+                if !chain.is_empty() && is_believed {
                     conversation.shown.set(Shown { until: good_until(chain), trust_changed }).ok();
                 }
                 Box::pin(self.http(stream, Peer { address, certificate, leaf }, watch, conversation)).await;

@@ -22,7 +22,7 @@ use super::http::limits;
 use super::{Config, entra};
 use crate::memory::Shares;
 use crate::net::listen::{self, Admission};
-use crate::net::tls_server::{self, Mode, ServerTls, TlsError};
+use crate::net::tls_server::{self, Asked, Mode, ServerTls, TlsError};
 use crate::telemetry::Repeats;
 use crate::values::Network;
 
@@ -146,7 +146,8 @@ impl Listener {
 /// The certificates of a listener.
 pub fn load_tls(config: &Config, state_dir: &Path) -> Result<ServerTls, BindError> {
     let name = &config.name;
-    let loaded = ServerTls::load(&config.tls, state_dir, offered(config));
+    let asked = if config.takes_any_certificate() { Asked::Any } else { Asked::ByAuthority };
+    let loaded = ServerTls::load_asking(asked, &config.tls, state_dir, offered(config));
     loaded.map_err(|source| BindError::Tls { name: name.clone(), source })
 }
 

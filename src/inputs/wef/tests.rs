@@ -70,7 +70,7 @@ fn scene_with(listener: &str, rules: Rules) -> Scene {
     let (fs, faults) = FaultyFs::new(Arc::new(RealFs));
     let rules = Arc::new(arc_swap::ArcSwap::from_pointee(rules));
     let memory = Memory::new(fs, dir.path().to_owned(), rules);
-    let shared = Shared { state_dir: dir.path().to_owned(), wef: Arc::new(memory) };
+    let shared = Shared { wef: Arc::new(memory), ..Shared::over(dir.path()) };
     let leaf = authority.issue(HOST).unwrap().chain[0].as_ref().into();
     Scene { ingest: Arc::default(), faults, shared, config, leaf, _dir: dir }
 }

@@ -3,6 +3,9 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use gatepost::lab::agents::{Kind, OwnCertificate, uploads};
 use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
 use gatepost::lab::events::{Host, Identity, Shape, SimulatedEvent};
 use gatepost::net::upload_client::Client;
@@ -29,6 +32,10 @@ const AMBIGUOUS: &str = "gatepost_events_ambiguous_total";
 
 const RULE: &str = "/subscriptions/s/resourceGroups/plant/providers/Microsoft.Insights/dataCollectionRules/security";
 const ASSOCIATION: &str = "/subscriptions/s/resourceGroups/plant/providers/Microsoft.HybridCompute/machines/%2A/providers/Microsoft.Insights/dataCollectionRuleAssociations/security";
+
+const WORKSPACE: &str = "01234567-89ab-cdef-0123-456789abcdef";
+const AGENT: &str = "0f0e0d0c-0b0a-4908-8706-050403020100";
+const KEY: &[u8] = &[7; 64];
 
 const WORKSPACES: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.OperationalInsights/workspaces";
 
@@ -83,6 +90,7 @@ struct World {
     site: Site,
     collector: Collector,
     tunnels: u16,
+    agents: u16,
     host: Host,
 }
 
@@ -91,6 +99,7 @@ pub(crate) async fn run(file: &str, damage: Damage, seed: Option<u64>) -> Seen {
     let mut world = World::new().await;
     let running = world.site.start().await;
     world.make_rules().await;
+    world.register_agent().await;
     let forwarded = world.upload().await;
     world.set_aside().await;
     world.site.until_drained().await;
@@ -208,10 +217,26 @@ impl World {
         let entra = format!(
             "[[listeners]]\nname = \"tokens\"\nlisten = \"127.0.0.1:{tokens}\"\n[listeners.entra]\nenabled = true\n[[listeners.entra.clients]]\nid = \"agent\"\nsecrets = [{{ sha256 = \"{none}\" }}]\n"
         );
+        let agents = free_port();
+        let entra = format!(
+            "{entra}[[listeners]]\nname = \"old-agents\"\nlisten = \"127.0.0.1:{agents}\"\nods = {{ enabled = true, workspaces = [{{ id = \"{WORKSPACE}\", keys = [\"{}\"] }}] }}\n",
+            BASE64_STANDARD.encode(KEY)
+        );
         let files = "[[outputs]]\nkind = \"file\"\nname = \"files\"\n";
         let outputs = format!("{entra}{}{files}", workspace("soc", &[&collector]));
         let site = Site::new(&outputs, &rest);
-        Self { site, collector, tunnels, host: Host::new("STATE.plant.example", 1).with_system_share(0.0) }
+        Self { site, collector, tunnels, agents, host: Host::new("STATE.plant.example", 1).with_system_share(0.0) }
+    }
+
+    /// Registers an agent of the kind that Microsoft no longer supports.
+    async fn register_agent(&self) {
+        let own = OwnCertificate::new(Kind::Linux, WORKSPACE, AGENT).unwrap();
+        let body = uploads::topology(Kind::Linux, "old.plant.example", AGENT, own.der());
+        let signed = uploads::signed(WORKSPACE, KEY, &body);
+        let headers: Vec<(&str, &str)> = signed.iter().map(|(name, value)| (*name, &**value)).collect();
+        let url = format!("https://127.0.0.1:{}/AgentService.svc/LinuxAgentTopologyRequest", self.agents);
+        let sent = self.site.client().post(&url, &headers, body.into(), Duration::from_secs(30)).await;
+        assert_eq!(sent.expect("the gateway answers").status, 200, "{}", self.site.log());
     }
 
     /// Everything of every host goes to both outputs.

@@ -79,6 +79,7 @@ const LETTERS: &[&str] = &["gatepost_dead_letters_lost_total", "gatepost_state_d
 const TOKEN_KEYS: &[&str] = &["gatepost_state_damaged_total{part=token_keys}"];
 const DEDUP: &[&str] = &["gatepost_state_damaged_total{part=dedup}"];
 const HOSTS: &[&str] = &["gatepost_state_damaged_total{part=hosts}"];
+const AGENTS: &[&str] = &["gatepost_state_damaged_total{part=agents}"];
 const LEDGER: &[&str] = &["gatepost_state_damaged_total{part=ledger}"];
 
 const POSITION_GONE: &[&str] = &["gatepost_output_positions_lost_total{output=soc,cause=missing}"];
@@ -218,6 +219,16 @@ pub(crate) const TABLE: &[Row] = &[
     ),
     row("entra/*.key", &[Gone], NOTHING, "a new key is made; hosts get 401 and ask for new tokens"),
     row("entra/*.key", &[Alone], ONLY_THIS, "tokens stay good"),
+    row("ods/agents.json", &[Gone, Cut, Flipped], told(AGENTS), "made anew from `ods/agents.copy`"),
+    row("ods/agents.json", &[Alone], ONLY_THIS, "agents go on as they are registered"),
+    row("ods/agents.copy", &[Gone, Cut, Flipped], NOTHING, "made anew from `ods/agents.json`"),
+    row(
+        "ods/agents.json + ods/agents.copy",
+        &[Cut, Flipped],
+        told(AGENTS),
+        "put aside as `ods/agents.damaged`; agents get 403 and [register again](legacy.md)",
+    ),
+    row("ods/agents.json + ods/agents.copy", &[Gone], NOTHING, "agents get 403 and [register again](legacy.md)"),
     row("out/.position", &[Gone, Cut, Flipped], NOTHING, "begins a new file"),
     row(
         "out/*.ndjson",

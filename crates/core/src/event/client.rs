@@ -34,6 +34,9 @@ pub struct Client {
     /// What tells this upload of it from others, where records that have no identity of their own are known by their upload and
     /// their place in it; `None` where they are known by their content. Equal marks mean that an upload is repeated.
     pub upload_mark: Option<[u8; 32]>,
+    /// Whether records that tell their time to a fraction of a second are known by their content all the same: two such that are
+    /// equal are one.
+    pub exact_by_content: bool,
     /// The source address; `None` where there is none (files, replays).
     pub address: Option<IpAddr>,
     /// What it calls itself (`User-Agent`), where it tells: at most 128 printable characters.

@@ -70,6 +70,11 @@ impl Timestamp {
         self.0.div_euclid(TICKS)
     }
 
+    /// Whether it has no fraction of a second: two things of that time may still be apart.
+    pub const fn is_whole_second(self) -> bool {
+        self.0 % TICKS == 0
+    }
+
     /// Reads `2024-05-06T07:08:09.1234567Z` and its relatives: a space for the `T`, no fraction or up to 9 digits (cut to 7),
     /// `Z`, `UTC`, `+hh:mm`, `+hhmm` or nothing (UTC) for the zone; and .NET's `/Date(1714979289123)/`. `None` for anything
     /// else and for the year 1601 and before, which is Windows' way to say "no time".

@@ -216,7 +216,7 @@ pub(super) fn skip_declaration(xml: &[u8], at: usize) -> Result<usize, XmlError>
 }
 
 /// The value of an attribute, with its entities decoded.
-pub(super) fn attribute<'a>(raw: &'a [u8], wanted: &str) -> Option<Cow<'a, str>> {
+pub fn attribute<'a>(raw: &'a [u8], wanted: &str) -> Option<Cow<'a, str>> {
     attributes(raw).find(|(name, _)| *name == wanted).map(|(_, value)| value)
 }
 

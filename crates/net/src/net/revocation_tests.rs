@@ -298,7 +298,7 @@ fn a_reload_tells_connections_only_when_other_certificates_are_believed() {
     let bench = Bench::new();
     let file = bench.write("plant.crl", bench.plant.list(&[], 1).der());
     let tls = bench.load(std::slice::from_ref(&file)).expect("it loads");
-    let (_, changed) = tls.current_trust();
+    let (_, changed, _) = tls.current_trust();
     tls.replace_with(&bench.load(std::slice::from_ref(&file)).expect("it loads"));
     assert!(!changed.is_cancelled());
     bench.write("plant.crl", bench.plant.list(&[7], 0).der());

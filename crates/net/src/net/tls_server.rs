@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::any_certificate::AnyCertificate;
 use super::client_trust::Trust;
 use super::own_certificate;
 use super::revocation;
@@ -235,6 +236,15 @@ impl TlsError {
     }
 }
 
+/// Which certificates clients are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Those of the authorities in `client_ca`; none where there are none.
+    ByAuthority,
+    /// Any, whoever signed it: it proves that the client has its key, and no name in it is true.
+    Any,
+}
+
 /// HTTP/2, else HTTP/1.1.
 pub const HTTP: &[&[u8]] = &[b"h2", b"http/1.1"];
 
@@ -254,15 +264,21 @@ struct Loaded {
     trust: Vec<u8>,
     /// Cancelled when that is something else.
     trust_changed: CancellationToken,
+    asked: Asked,
 }
 
 impl ServerTls {
     /// Loads everything that `config` names; makes the self-signed certificate when it names none and none is there.
     /// `protocols` are what it offers by ALPN, the best first.
     pub fn load(config: &Config, state_dir: &Path, protocols: &[&[u8]]) -> Result<Self, TlsError> {
-        let (mut server, trust) = build(config, state_dir)?;
+        Self::load_asking(Asked::ByAuthority, config, state_dir, protocols)
+    }
+
+    /// The same, asking clients for certificates in this way.
+    pub fn load_asking(asked: Asked, config: &Config, state_dir: &Path, protocols: &[&[u8]]) -> Result<Self, TlsError> {
+        let (mut server, trust) = build(asked, config, state_dir)?;
         server.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-        let loaded = Loaded { server: Arc::new(server), trust, trust_changed: CancellationToken::new() };
+        let loaded = Loaded { server: Arc::new(server), trust, trust_changed: CancellationToken::new(), asked };
         Ok(Self { current: ArcSwap::from_pointee(loaded) })
     }
 
@@ -282,10 +298,10 @@ impl ServerTls {
         Arc::clone(&self.current.load().server)
     }
 
-    /// The same, and what is cancelled once a certificate that was shown to it may be worth nothing.
-    pub fn current_trust(&self) -> (Arc<ServerConfig>, CancellationToken) {
+    /// The same, what is cancelled once a certificate that was shown to it may be worth nothing, and which are taken.
+    pub fn current_trust(&self) -> (Arc<ServerConfig>, CancellationToken, Asked) {
         let loaded = self.current.load();
-        (Arc::clone(&loaded.server), loaded.trust_changed.clone())
+        (Arc::clone(&loaded.server), loaded.trust_changed.clone(), loaded.asked)
     }
 }
 
@@ -313,7 +329,7 @@ pub fn certificate_names(der: &[u8]) -> Vec<String> {
     names
 }
 
-fn build(config: &Config, state_dir: &Path) -> Result<(ServerConfig, Vec<u8>), TlsError> {
+fn build(asked: Asked, config: &Config, state_dir: &Path) -> Result<(ServerConfig, Vec<u8>), TlsError> {
     if let Some((key, needs)) = config.half_given().next() {
         return Err(TlsError::Mismatch(format!("{key} {needs}")));
     }
@@ -329,10 +345,13 @@ fn build(config: &Config, state_dir: &Path) -> Result<(ServerConfig, Vec<u8>), T
     let keys = pairs.iter().map(|(certificate, key)| certified_key(certificate, key, &provider));
     let keys = keys.collect::<Result<_, _>>()?;
     let choice = Arc::new(Choice::new(keys));
-    let Some(path) = &config.client_ca else {
-        return Ok((builder.with_no_client_auth().with_cert_resolver(choice), Vec::new()));
+    let Trust { verifier, fingerprint } = match (asked, &config.client_ca) {
+        (Asked::Any, _) => Trust { verifier: Arc::new(AnyCertificate::new(&provider)), fingerprint: Vec::new() },
+        (Asked::ByAuthority, Some(path)) => Trust::load(path, config, &provider)?,
+        (Asked::ByAuthority, None) => {
+            return Ok((builder.with_no_client_auth().with_cert_resolver(choice), Vec::new()));
+        }
     };
-    let Trust { verifier, fingerprint } = Trust::load(path, config, &provider)?;
     let mut server = builder.with_client_cert_verifier(verifier).with_cert_resolver(choice);
     // Whoever resumes a session shows no certificate, and nobody would look whether it has been revoked since.
     server.session_storage = Arc::new(NoServerSessionStorage {});

@@ -78,7 +78,8 @@ impl KeyMaker {
         let mut contents = SipHasher13::new_with_key(&self.content_key);
         write(&mut contents, scope.as_bytes());
         write(&mut contents, stream.as_bytes());
-        ScopedKeys { maker: std::marker::PhantomData, streams, contents, last: None, place: None }
+        let maker = std::marker::PhantomData;
+        ScopedKeys { maker, streams, contents, marked: contents, last: None, place: None, exact_by_content: false }
     }
 }
 
@@ -89,9 +90,13 @@ pub struct ScopedKeys<'a> {
     maker: std::marker::PhantomData<&'a KeyMaker>,
     streams: SipHasher13,
     contents: SipHasher13,
+    /// The same with the mark of the upload, where it has one.
+    marked: SipHasher13,
     last: Option<LastStream>,
     /// The place in its upload of the record whose key is made next, where those count instead of contents.
     place: Option<u64>,
+    /// Whether contents count all the same of records that tell their time to a fraction of a second.
+    exact_by_content: bool,
 }
 
 #[derive(Debug)]
@@ -105,8 +110,26 @@ impl ScopedKeys<'_> {
     /// Records without an identity of their own are known by this upload and their place in it, not by their content: two that
     /// are equal are two.
     pub fn within_upload(mut self, mark: &[u8; 32]) -> Self {
-        write(&mut self.contents, mark);
+        write(&mut self.marked, mark);
         Self { place: Some(0), ..self }
+    }
+
+    /// The same, but for records that tell their time to a fraction of a second: they are known by their content, in whatever
+    /// upload they come.
+    pub fn within_upload_unless_exact(self, mark: &[u8; 32]) -> Self {
+        Self { exact_by_content: true, ..self.within_upload(mark) }
+    }
+
+    /// Whether an event is known by its upload and its place there, and by nothing else.
+    pub fn is_known_by_place(&self, event: &Event<'_>) -> bool {
+        let has_record = event.fields.record_id.is_some()
+            && event.fields.time.is_some()
+            && event.fields.computer.as_deref().is_some_and(|computer| !computer.is_empty());
+        self.place.is_some() && !has_record && !self.is_exact(event)
+    }
+
+    fn is_exact(&self, event: &Event<'_>) -> bool {
+        self.exact_by_content && event.fields.time.is_some_and(|time| !time.is_whole_second())
     }
 
     /// The next key is that of the record at this place of the upload: of those that were understood, or of those that were not.
@@ -135,31 +158,27 @@ impl ScopedKeys<'_> {
 
     /// The identity of a record that could not be understood: its bytes.
     pub fn unreadable_key(&mut self, raw: &[u8]) -> EventKey {
-        self.place.map_or_else(|| self.hash_content(b'u', raw), |place| self.hash_content(b'q', &place.to_le_bytes()))
+        match self.place {
+            Some(place) => hash(self.marked, b'q', &place.to_le_bytes()),
+            None => hash(self.contents, b'u', raw),
+        }
     }
 
     fn content_key(&self, event: &Event<'_>) -> EventKey {
-        if let Some(place) = self.place {
-            return self.hash_content(b'p', &place.to_le_bytes());
+        if let Some(place) = self.place.filter(|_| !self.is_exact(event)) {
+            return hash(self.marked, b'p', &place.to_le_bytes());
         }
         quoted::within(event, |event| self.content_of(event))
     }
 
     fn content_of(&self, event: &Event<'_>) -> EventKey {
         match event.format {
-            Format::Xml => self.hash_content(b'x', event.raw.trim_ascii()),
+            Format::Xml => hash(self.contents, b'x', event.raw.trim_ascii()),
             Format::Json => match canonical(event.raw) {
-                Some(text) => self.hash_content(b'j', text.as_bytes()),
-                None => self.hash_content(b'r', event.raw.trim_ascii()),
+                Some(text) => hash(self.contents, b'j', text.as_bytes()),
+                None => hash(self.contents, b'r', event.raw.trim_ascii()),
             },
         }
-    }
-
-    fn hash_content(&self, kind: u8, content: &[u8]) -> EventKey {
-        let mut hasher = self.contents;
-        hasher.write(&[kind]);
-        hasher.write(content);
-        EventKey::Content(hasher.finish128().as_u128())
     }
 
     fn stream(&mut self, computer: &str, channel: &str) -> u128 {
@@ -173,6 +192,12 @@ impl ScopedKeys<'_> {
         self.last = Some(LastStream { computer: computer.to_owned(), channel: channel.to_owned(), hash });
         hash
     }
+}
+
+fn hash(mut hasher: SipHasher13, kind: u8, content: &[u8]) -> EventKey {
+    hasher.write(&[kind]);
+    hasher.write(content);
+    EventKey::Content(hasher.finish128().as_u128())
 }
 
 /// Writes a part with its length, so that no two lists of parts hash the same bytes.

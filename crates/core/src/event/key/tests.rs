@@ -343,3 +343,26 @@ fn within_an_upload_equal_records_are_two_and_only_the_same_upload_repeats_them(
     let known = maker().for_scope("scope", "stream").within_upload(&[1; 32]).at(7).key(&event.events[0]);
     assert_eq!(known, key_of(XML), "an event with an identity of its own has it in any upload");
 }
+
+#[test]
+fn records_with_an_exact_time_are_known_in_whatever_upload_they_come_and_others_by_their_place_there() {
+    let body = br#"{"TimeGenerated":"2026-01-02T03:04:05.5Z","a":1}
+{"TimeGenerated":"2026-01-02T03:04:05.0Z","a":1}
+{"a":1}"#;
+    let decoded = decode(Syntax::Lines, body).expect("decodes");
+    let keys = |mark: u8| -> Vec<(EventKey, bool)> {
+        let maker = maker();
+        let mut keys = maker.for_scope("scope", "stream").within_upload_unless_exact(&[mark; 32]);
+        let places = decoded.events.iter().enumerate();
+        places.map(|(at, event)| (keys.at(at).key(event), keys.is_known_by_place(event))).collect()
+    };
+    let (first, again, other) = (keys(1), keys(1), keys(2));
+    assert_eq!(first, again);
+    assert_eq!(first[0], other[0]);
+    assert!(first[1].0 != other[1].0 && first[2].0 != other[2].0);
+    assert_eq!(first.iter().map(|(_, by_place)| *by_place).collect::<Vec<_>>(), [false, true, true]);
+    let event = decode(Syntax::Lines, XML.as_bytes()).expect("decodes");
+    let maker = maker();
+    let keys = maker.for_scope("scope", "stream").within_upload_unless_exact(&[1; 32]);
+    assert!(!keys.is_known_by_place(&event.events[0]));
+}

@@ -1,0 +1,135 @@
+//! Uploads of agents, made records: in their client's turn, within the memory of the listener.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{self, SHA256};
+use bytes::Bytes;
+
+use super::catalogue::{DIAGNOSTICS, Way, is_data_type};
+use super::exchange::Exchange;
+use super::json::{self, Envelope};
+use super::{RESOURCE_ID, text, xml};
+use crate::event::{Damaged, Syntax};
+use crate::inputs::http::body::Share;
+use crate::inputs::http::readable::Readable;
+use crate::inputs::intake::Intake;
+use crate::inputs::protocol::{Content, Reading};
+use crate::inputs::reason::{Failure, Reason};
+
+/// The most bytes of an upload. Agents for Linux send 15 MB at once.
+const BODY_MAX: u64 = 30 << 20;
+/// The longest Azure resource id.
+const RESOURCE_ID_MAX: usize = 1024;
+
+/// What became of the body of an upload.
+struct Made {
+    way: Way,
+    text: Vec<u8>,
+    damaged: Vec<Damaged>,
+    mark: [u8; 32],
+}
+
+impl Exchange {
+    /// An upload in JSON.
+    pub(super) async fn json(&mut self, intake: &mut Intake<'_>, is_diagnostics: bool) -> Result<Reading, Failure> {
+        self.upload(intake, move |ods, body, of, limit, share| {
+            let envelope = Envelope::read(body)?;
+            let named = envelope.data_type.as_deref().filter(|_| !is_diagnostics);
+            let name = if is_diagnostics { DIAGNOSTICS } else { named.unwrap_or_default() };
+            let way = way(ods, name)?;
+            let how =
+                json::How { columns: &[], computer: of.computer.as_deref(), resource_id: of.resource_id.as_deref() };
+            let json::Rows { text, damaged } =
+                envelope.rewrite(how.with(way.columns), limit, body.len() as u64, share)?;
+            Ok((way, text, damaged))
+        })
+        .await
+    }
+
+    /// An upload in XML.
+    pub(super) async fn xml(&mut self, intake: &mut Intake<'_>) -> Result<Reading, Failure> {
+        self.upload(intake, |ods, body, of, limit, share| {
+            let way = way(ods, &xml::data_type(body)?)?;
+            let how = xml::How { computer: of.computer.as_deref(), resource_id: of.resource_id.as_deref() };
+            let xml::Rows { text, damaged } = xml::rewrite(body, how, limit, share)?;
+            Ok((way, text, damaged))
+        })
+        .await
+    }
+
+    async fn upload(
+        &mut self,
+        intake: &mut Intake<'_>,
+        rewrite: impl FnOnce(&super::Ods, &[u8], &Of, u64, &mut Share) -> Result<(Way, Vec<u8>, Vec<Damaged>), Failure>
+        + Send
+        + 'static,
+    ) -> Result<Reading, Failure> {
+        let head = *intake.head();
+        let of = Of { computer: self.caller.computer(), resource_id: resource_id(text(head.headers(), RESOURCE_ID))? };
+        let body = self.body(intake).await?;
+        let (limit, ods, own) = (intake.body_max(), Arc::clone(&self.ods), self.caller.own().to_owned());
+        let work = move |share: &mut Share| -> Result<Made, Failure> {
+            let (way, text, damaged) = rewrite(&ods, &body, &of, limit, share)?;
+            let mark = mark(&[own.as_bytes(), of.resource_id.as_deref().unwrap_or_default().as_bytes(), &body]);
+            drop(body);
+            share.shrink_to(text.capacity() as u64);
+            Ok(Made { way, text, damaged, mark })
+        };
+        let Made { way, text, damaged, mark } = intake.work(work).await??;
+        self.mark = Some(mark);
+        let then = Some(self.heard_then(&head));
+        let content = Content { stream: way.stream, syntax: Syntax::Enveloped, body: Bytes::from(text), damaged, then };
+        Ok(Reading::Events(content))
+    }
+
+    /// The body out of its compression, as text.
+    async fn body(&self, intake: &mut Intake<'_>) -> Result<Bytes, Failure> {
+        intake.at_most(BODY_MAX);
+        let body = intake.decompressed().await?;
+        if body.len() as u64 > BODY_MAX {
+            return Err(Failure::new(Reason::BODY_TOO_LARGE, format!("the body is larger than {BODY_MAX} bytes")));
+        }
+        let Readable { body, .. } = intake.readable(body, Syntax::JsonArray).await?;
+        Ok(body)
+    }
+}
+
+/// Whose items they are, where these do not say.
+struct Of {
+    computer: Option<Arc<str>>,
+    resource_id: Option<String>,
+}
+
+fn way(ods: &super::Ods, name: &str) -> Result<Way, Failure> {
+    if !is_data_type(name) {
+        return Err(Failure::new(Reason::PARAMETER, "the data type is missing, or is not letters, digits and \"_\""));
+    }
+    ods.catalogue.way(name).ok_or_else(|| {
+        let text = format!(
+            "the data type {name} is not known here, and no ods.unknown_stream takes it; name a stream for it in ods.data_types"
+        );
+        Failure::named(Reason::DESTINATION, "UnknownDataType", text)
+    })
+}
+
+fn resource_id(told: Option<&str>) -> Result<Option<String>, Failure> {
+    let Some(told) = told else { return Ok(None) };
+    if told.len() <= RESOURCE_ID_MAX && told.starts_with('/') {
+        return Ok(Some(told.to_owned()));
+    }
+    let text = "x-ms-AzureResourceId is no resource id, such as /subscriptions/…/resourceGroups/…/providers/…";
+    Err(Failure::new(Reason::PARAMETER, text))
+}
+
+/// What an upload is known by: who sends it, and its body as it was before it was packed.
+fn mark(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = digest::Context::new(&SHA256);
+    for part in parts {
+        // With its length, so that no two lists of parts are the same bytes.
+        context.update(&(part.len() as u64).to_le_bytes());
+        context.update(part);
+    }
+    let mut mark = [0; 32];
+    mark.copy_from_slice(context.finish().as_ref());
+    mark
+}

@@ -1,0 +1,306 @@
+//! Who of the registered agents is there: when each last called, with what, and how much it sends. In memory, for people.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::registry::{Agent, State, Thumbprint};
+use crate::clock::wall_s;
+
+/// That an agent was seen is noted on the disk once in so long.
+const NOTED_EVERY_S: u64 = 24 * 3600;
+/// If that is not durable yet it is not asked for again within this time.
+const ASKED_EVERY: Duration = Duration::from_secs(60);
+/// Over what time rates are told.
+const RATE_OVER_S: f64 = 600.0;
+/// After so long without a word an agent that has not called since the start is silent.
+const SILENT_AFTER: Duration = Duration::from_secs(3600);
+/// Most characters of what an agent says of itself.
+const TEXT_MAX: usize = 128;
+
+/// One call of an agent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub(super) listener: &'a Arc<str>,
+    pub(super) address: IpAddr,
+    /// What it calls itself, and on what.
+    pub(super) version: Option<&'a str>,
+    pub(super) platform: Option<&'a str>,
+    pub(super) events: u64,
+    pub(super) silent_after: Duration,
+}
+
+/// The agents that called since the start.
+#[derive(Debug)]
+pub(super) struct Watch {
+    started: Instant,
+    live: Mutex<HashMap<Thumbprint, Live>>,
+}
+
+#[derive(Debug)]
+struct Live {
+    last: Instant,
+    last_s: u64,
+    asked: Option<Instant>,
+    refreshed: bool,
+    listener: Arc<str>,
+    address: IpAddr,
+    version: Option<Arc<str>>,
+    platform: Option<Arc<str>>,
+    events: u64,
+    rate: f64,
+    silent_after: Duration,
+}
+
+/// What is shown of all.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Shown {
+    /// How many certificates are registered.
+    pub known: usize,
+    /// How many agents say nothing.
+    pub silent: usize,
+    /// GUIDs that are let in no more.
+    pub revoked: Vec<Arc<str>>,
+    /// The busiest.
+    pub first: Vec<ShownAgent>,
+}
+
+/// What is shown of one.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ShownAgent {
+    /// The computer that it runs on, as it says.
+    pub computer: Arc<str>,
+    /// Its GUID.
+    pub agent: Arc<str>,
+    /// Its workspace.
+    pub workspace: Arc<str>,
+    /// The SHA-256 of its certificate.
+    pub certificate: Thumbprint,
+    /// The SHA-1 of it, as Windows shows it.
+    pub windows_thumbprint: Arc<str>,
+    /// When that ends, in Unix seconds.
+    pub certificate_ends_s: i64,
+    /// When it registered, in Unix seconds.
+    pub registered_s: u64,
+    /// When it was last heard of, in Unix seconds.
+    pub last_seen_s: u64,
+    /// Whether it says nothing for longer than it should.
+    pub silent: bool,
+    /// Its operating system.
+    pub system: Option<Arc<str>>,
+    /// What it calls itself.
+    pub version: Option<Arc<str>>,
+    /// On what it runs.
+    pub platform: Option<Arc<str>>,
+    /// The listener that it came by.
+    pub input: Option<Arc<str>>,
+    /// From where.
+    pub address: Option<IpAddr>,
+    /// Events since the start.
+    pub events: u64,
+    /// Events in a second, over the last minutes.
+    pub events_per_second: f64,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self { started: Instant::now(), live: Mutex::default() }
+    }
+}
+
+impl Live {
+    fn rate(&self, now: Instant) -> f64 {
+        self.rate * (-(now - self.last).as_secs_f64() / RATE_OVER_S).exp()
+    }
+
+    fn is_silent(&self, now: Instant) -> bool {
+        now - self.last > self.silent_after
+    }
+}
+
+impl Watch {
+    /// Notes a call. Whether it should be noted on the disk that the agent was seen.
+    pub(super) fn note(&self, agent: &Agent, call: &Call<'_>) -> bool {
+        let (now, now_s) = (Instant::now(), wall_s());
+        let mut live = self.live();
+        let known = live.entry(Arc::clone(&agent.certificate)).or_insert_with(|| Live {
+            last: now,
+            last_s: now_s,
+            asked: None,
+            refreshed: false,
+            listener: Arc::clone(call.listener),
+            address: call.address,
+            version: None,
+            platform: None,
+            events: 0,
+            rate: 0.0,
+            silent_after: call.silent_after,
+        });
+        known.rate = known.rate(now) + call.events as f64 / RATE_OVER_S;
+        known.events += call.events;
+        (known.last, known.last_s) = (now, now_s);
+        (known.listener, known.address) = (Arc::clone(call.listener), call.address);
+        known.silent_after = call.silent_after;
+        renew(&mut known.version, call.version);
+        renew(&mut known.platform, call.platform);
+        let is_due = !agent.is_confirmed || now_s.saturating_sub(agent.seen_s) > NOTED_EVERY_S;
+        let is_asked = known.asked.is_some_and(|asked| now - asked < ASKED_EVERY);
+        if is_due && !is_asked {
+            known.asked = Some(now);
+        }
+        is_due && !is_asked
+    }
+
+    /// Whether an agent has called since the start.
+    pub(super) fn has_called(&self, agent: &Agent) -> bool {
+        self.live().contains_key(&agent.certificate)
+    }
+
+    /// Whether an agent refreshes its registration for the first time since the start; asked once for each refresh.
+    pub(super) fn first_refresh(&self, agent: &Agent) -> bool {
+        let mut live = self.live();
+        let Some(known) = live.get_mut(&agent.certificate) else { return true };
+        !std::mem::replace(&mut known.refreshed, true)
+    }
+
+    /// The certificates that called within this time, and when they last did.
+    pub(super) fn called_within(&self, time: Duration) -> Vec<(Thumbprint, u64)> {
+        let (now, live) = (Instant::now(), self.live());
+        let recent = live.iter().filter(|(_, live)| now - live.last < time);
+        recent.map(|(certificate, live)| (Arc::clone(certificate), live.last_s)).collect()
+    }
+
+    /// Forgets whose certificate is registered no more.
+    pub(super) fn tidy(&self, state: &State) {
+        self.live().retain(|certificate, _| state.find(certificate).is_some());
+    }
+
+    /// How many there are, and how many are silent.
+    pub(super) fn counts(&self, state: &State) -> (usize, usize) {
+        let (now, live) = (Instant::now(), self.live());
+        let silent = state.agents().filter(|agent| self.is_silent(live.get(&agent.certificate), now)).count();
+        (state.agents().count(), silent)
+    }
+
+    fn is_silent(&self, live: Option<&Live>, now: Instant) -> bool {
+        live.map_or(now - self.started > SILENT_AFTER, |live| live.is_silent(now))
+    }
+
+    pub(super) fn shown(&self, state: &State, most: usize) -> Shown {
+        let (known, silent) = self.counts(state);
+        let (now, live) = (Instant::now(), self.live());
+        let one = |agent: &Arc<Agent>| self.one(agent, live.get(&agent.certificate), now);
+        let mut first: Vec<ShownAgent> = state.agents().map(one).collect();
+        first.sort_by(|one, other| {
+            let quiet = |agent: &ShownAgent| Reverse(agent.last_seen_s);
+            let busy = other.events_per_second.total_cmp(&one.events_per_second);
+            busy.then(quiet(one).cmp(&quiet(other))).then_with(|| one.computer.cmp(&other.computer))
+        });
+        first.truncate(most);
+        Shown { known, silent, revoked: state.revoked().keys().take(most).cloned().collect(), first }
+    }
+
+    fn one(&self, agent: &Agent, live: Option<&Live>, now: Instant) -> ShownAgent {
+        let rate = live.map_or(0.0, |live| live.rate(now));
+        ShownAgent {
+            computer: Arc::clone(&agent.computer),
+            agent: Arc::clone(&agent.agent),
+            workspace: Arc::clone(&agent.workspace),
+            certificate: Arc::clone(&agent.certificate),
+            windows_thumbprint: Arc::clone(&agent.windows_thumbprint),
+            certificate_ends_s: agent.valid_s[1],
+            registered_s: agent.registered_s,
+            last_seen_s: live.map_or(agent.seen_s, |live| live.last_s.max(agent.seen_s)),
+            silent: self.is_silent(live, now),
+            system: agent.system.clone(),
+            version: live.and_then(|live| live.version.clone()),
+            platform: live.and_then(|live| live.platform.clone()),
+            input: live.map(|live| Arc::clone(&live.listener)),
+            address: live.map(|live| live.address),
+            events: live.map_or(0, |live| live.events),
+            events_per_second: (rate * 1000.0).round() / 1000.0,
+        }
+    }
+
+    fn live(&self) -> MutexGuard<'_, HashMap<Thumbprint, Live>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps what was told, as far as it can be shown.
+fn renew(known: &mut Option<Arc<str>>, told: Option<&str>) {
+    let Some(told) = told.filter(|told| !told.is_empty() && known.as_deref() != Some(*told)) else { return };
+    let shown: String = told.chars().filter(|letter| !letter.is_control()).take(TEXT_MAX).collect();
+    *known = Some(shown.into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::registry::{Change, State};
+    use super::*;
+
+    fn agent(name: &str) -> Agent {
+        Agent {
+            workspace: "w".into(),
+            agent: format!("agent-{name}").into(),
+            computer: name.into(),
+            system: None,
+            certificate: name.into(),
+            windows_thumbprint: "X".into(),
+            valid_s: [0, 0],
+            registered_s: 1,
+            seen_s: 0,
+            seen_at_use_s: 0,
+            is_confirmed: false,
+        }
+    }
+
+    fn call(events: u64) -> Call<'static> {
+        static LISTENER: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| "agents".into());
+        let (address, silent_after) = ([10, 0, 0, 1].into(), Duration::from_secs(600));
+        Call { listener: &LISTENER, address, version: Some("1.2"), platform: Some("Linux"), events, silent_after }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_busiest_come_first_and_who_says_nothing_is_silent() {
+        let (watch, mut state) = (Watch::default(), State::default());
+        for name in ["a", "b", "c"] {
+            state.apply(Change::Register(Box::new(agent(name))), 1).expect("there is room");
+        }
+        assert!(watch.note(&agent("a"), &call(1)), "it was not seen before");
+        assert!(!watch.note(&agent("a"), &call(0)), "once is enough for now");
+        watch.note(&agent("b"), &call(1000));
+        let shown = watch.shown(&state, 2);
+        assert_eq!((shown.known, shown.silent), (3, 0));
+        let names: Vec<&str> = shown.first.iter().map(|agent| &*agent.computer).collect();
+        assert_eq!(names, ["b", "a"], "the busiest, and no more than asked for");
+        assert_eq!((shown.first[0].version.as_deref(), shown.first[0].events), (Some("1.2"), 1000));
+        assert!(shown.first[0].events_per_second > 1.0);
+        tokio::time::advance(Duration::from_secs(601)).await;
+        watch.note(&agent("b"), &call(0));
+        assert_eq!(watch.shown(&state, 3).silent, 1, "a is silent; c may come, the gateway has just started");
+        tokio::time::advance(Duration::from_secs(3000)).await;
+        assert_eq!(watch.shown(&state, 3).silent, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_registered_no_more_is_forgotten() {
+        let watch = Watch::default();
+        watch.note(&agent("a"), &call(1));
+        watch.tidy(&State::default());
+        assert!(watch.live().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_refresh_is_asked_for_once() {
+        let watch = Watch::default();
+        watch.note(&agent("a"), &call(0));
+        assert!(watch.first_refresh(&agent("a")));
+        assert!(!watch.first_refresh(&agent("a")));
+    }
+}

@@ -1,0 +1,205 @@
+//! An event as the Microsoft Monitoring Agent sends it (`System.Event.LinkedData`), and the same event as Windows renders it.
+//!
+//! Rules, identity and tables then see one event, whatever way it came. The agent's item has no record id of its own; where its
+//! sender has put one, and the time of the log, into the event's data, they are the event's.
+
+use std::borrow::Cow;
+
+use memchr::memmem;
+
+use super::XmlFault;
+use super::items::VALUE_MAX;
+use super::reader::{Element, Reader};
+use crate::event::Timestamp;
+use crate::event::xml::{Token, Tokens, attribute};
+use crate::inputs::grown::{Grown, NoRoom};
+
+/// Names under which senders tell a record id: elements of the item, or data of the event.
+const RECORD_ID: [&str; 3] = ["EventRecordId", "EventRecordID", "RecordId"];
+/// Names of data under which they tell the time of the log.
+const TIME_CREATED: &str = "TimeCreated";
+/// What a search for the data must find before anything is looked at.
+const RECORD_WORD: &[u8] = b"RecordI";
+
+const NAMESPACE: &str = "http://schemas.microsoft.com/win/2004/08/events/event";
+/// Levels of the old event log for audits, with the keywords that Windows has for them.
+const AUDITS: [(&str, &str); 2] = [("8", "0x8020000000000000"), ("16", "0x8010000000000000")];
+
+/// What an item tells.
+#[derive(Debug, Default)]
+pub(super) struct Linked<'a> {
+    provider: Cow<'a, str>,
+    provider_id: Cow<'a, str>,
+    source: Cow<'a, str>,
+    channel: Cow<'a, str>,
+    computer: Cow<'a, str>,
+    id: Cow<'a, str>,
+    task: Cow<'a, str>,
+    level: Cow<'a, str>,
+    user: Cow<'a, str>,
+    description: Cow<'a, str>,
+    record_id: Option<u64>,
+    time: Cow<'a, str>,
+    /// `EventData` or `UserData`, as it came.
+    data: &'a str,
+}
+
+impl<'a> Linked<'a> {
+    /// Reads an item that has just begun.
+    pub(super) fn read(reader: &mut Reader<'a>, item: &Element<'a>) -> Result<Self, XmlFault> {
+        let mut found = Self { time: item.attribute("time").unwrap_or_default(), ..Self::default() };
+        let (mut number, mut display, mut raw) = (Cow::default(), Cow::default(), Cow::default());
+        while let Some(part) = reader.child(item)? {
+            let into = match part.local() {
+                b"PublisherId" => &mut found.provider_id,
+                b"PublisherName" => &mut found.provider,
+                b"EventSourceName" => &mut found.source,
+                b"Channel" => &mut found.channel,
+                b"LoggingComputer" => &mut found.computer,
+                b"EventNumber" => &mut number,
+                b"EventDisplayNumber" => &mut display,
+                b"EventCategory" => &mut found.task,
+                b"EventLevel" => &mut found.level,
+                b"UserName" => &mut found.user,
+                b"EventDescription" => &mut found.description,
+                b"RawDescription" => &mut raw,
+                b"EventData" => {
+                    found.data = data(reader, &part)?;
+                    continue;
+                }
+                name if RECORD_ID.iter().any(|known| known.as_bytes() == name) => {
+                    found.record_id = reader.value(&part, VALUE_MAX)?.parse().ok();
+                    continue;
+                }
+                _ => {
+                    reader.whole(&part)?;
+                    continue;
+                }
+            };
+            *into = reader.value(&part, VALUE_MAX)?;
+        }
+        found.id = if display.is_empty() { number } else { display };
+        if found.description.is_empty() {
+            found.description = raw;
+        }
+        found.look_into_data();
+        Ok(found)
+    }
+
+    /// A record id in the data counts only with the time of the log beside it: an event may have data of such a name.
+    fn look_into_data(&mut self) {
+        if self.record_id.is_some() || memmem::find(self.data.as_bytes(), RECORD_WORD).is_none() {
+            return;
+        }
+        let (mut id, mut time) = (None, None);
+        let mut tokens = Tokens::new(self.data.as_bytes(), 0);
+        let mut name = None;
+        while let Ok(Some(token)) = tokens.next() {
+            match token {
+                Token::Open { name: b"Data", attributes, empty: false } => name = attribute(attributes, "Name"),
+                Token::Text(text) => {
+                    let text = std::str::from_utf8(text).unwrap_or_default().trim();
+                    match name.take().as_deref() {
+                        Some(TIME_CREATED) => time = Timestamp::parse(text).map(|_| text),
+                        Some(known) if RECORD_ID.contains(&known) => id = text.parse().ok(),
+                        _ => {}
+                    }
+                }
+                _ => name = None,
+            }
+        }
+        if let (Some(id), Some(time)) = (id, time) {
+            self.record_id = Some(id);
+            self.time = Cow::Borrowed(time);
+        }
+    }
+}
+
+/// The event's data in its wrapping.
+fn data<'a>(reader: &mut Reader<'a>, wrapping: &Element<'a>) -> Result<&'a str, XmlFault> {
+    let start = reader.start();
+    let mut inner: Option<(usize, usize)> = None;
+    let mut holds_data = false;
+    while let Some(part) = reader.child(wrapping)? {
+        if part.local() == b"DataItem" {
+            while let Some(data) = reader.child(&part)? {
+                let span = reader.whole(&data)?;
+                inner = Some((inner.map_or(span.start, |(first, _)| first), span.end));
+            }
+        } else {
+            holds_data = true;
+            reader.whole(&part)?;
+        }
+    }
+    match inner {
+        Some((first, end)) => reader.text(first..end),
+        // Without its wrapping.
+        None if holds_data => reader.text(start..reader.pos()),
+        None => Ok(""),
+    }
+}
+
+/// Writes the event. `computer` is whose it is where it does not say.
+pub(super) fn write(event: &Linked<'_>, computer: Option<&str>, out: &mut Grown<'_>) -> Result<(), NoRoom> {
+    out.push(b"<Event xmlns=\"")?;
+    out.push(NAMESPACE.as_bytes())?;
+    out.push(b"\"><System>")?;
+    let provider = if event.provider.is_empty() { &event.source } else { &event.provider };
+    let source = if event.source == *provider { "" } else { &*event.source };
+    tag("Provider", &[("Name", provider), ("Guid", &event.provider_id), ("EventSourceName", source)], out)?;
+    text("EventID", &event.id, out)?;
+    let audit = AUDITS.iter().find(|(level, _)| *level == event.level);
+    text("Level", audit.map_or(&*event.level, |_| "0"), out)?;
+    text("Task", &event.task, out)?;
+    text("Keywords", audit.map_or("", |(_, keywords)| keywords), out)?;
+    tag("TimeCreated", &[("SystemTime", &event.time)], out)?;
+    if let Some(id) = event.record_id {
+        text("EventRecordID", &id.to_string(), out)?;
+    }
+    // A channel that is empty is one.
+    out.push(b"<Channel>")?;
+    out.push_escaped(&event.channel)?;
+    out.push(b"</Channel>")?;
+    text("Computer", if event.computer.is_empty() { computer.unwrap_or_default() } else { &event.computer }, out)?;
+    tag("Security", &[("UserID", &event.user)], out)?;
+    out.push(b"</System>")?;
+    out.push(event.data.as_bytes())?;
+    if !event.description.is_empty() {
+        out.push(b"<RenderingInfo>")?;
+        text("Message", &event.description, out)?;
+        out.push(b"</RenderingInfo>")?;
+    }
+    out.push(b"</Event>")
+}
+
+/// An element with its text; nothing where there is none.
+fn text(name: &str, value: &str, out: &mut Grown<'_>) -> Result<(), NoRoom> {
+    if value.is_empty() {
+        return Ok(());
+    }
+    for part in ["<", name, ">"] {
+        out.push(part.as_bytes())?;
+    }
+    out.push_escaped(value)?;
+    for part in ["</", name, ">"] {
+        out.push(part.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// An element with attributes, those that are there; nothing where there is none.
+fn tag(name: &str, attributes: &[(&str, &str)], out: &mut Grown<'_>) -> Result<(), NoRoom> {
+    if attributes.iter().all(|(_, value)| value.is_empty()) {
+        return Ok(());
+    }
+    out.push(b"<")?;
+    out.push(name.as_bytes())?;
+    for (attribute, value) in attributes.iter().filter(|(_, value)| !value.is_empty()) {
+        for part in [" ", attribute, "=\""] {
+            out.push(part.as_bytes())?;
+        }
+        out.push_escaped(value)?;
+        out.push(b"\"")?;
+    }
+    out.push(b"/>")
+}
