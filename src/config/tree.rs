@@ -151,6 +151,7 @@ fn compare(config: &Config, sections: &mut Sections<'_>) {
         }
     }
     tunnel_addresses(config, sections);
+    inputs_of_tunnels(config, sections);
     groups_of_rules(config, sections);
 }
 
@@ -187,6 +188,21 @@ fn tunnel_addresses(config: &Config, sections: &mut Sections<'_>) {
             sections.wrong(format!("tunnel.listeners[{n}].listen"), message);
         }
         taken.push((listener.listen, format!("tunnel.listeners[{n}]")));
+    }
+}
+
+/// What is taken over goes to an upload listener that there is.
+fn inputs_of_tunnels(config: &Config, sections: &mut Sections<'_>) {
+    if !sections.is_sound("listeners") {
+        return;
+    }
+    for (n, table) in config.tunnel.take_over.iter().enumerate() {
+        let names = || config.listeners.iter().map(|listener| &listener.name);
+        if !names().any(|name| *name == table.input) {
+            let known: Vec<String> = names().map(|name| format!("{name:?}")).collect();
+            let message = format!("{:?} is no upload listener; there is {}", table.input, known.join(", "));
+            sections.wrong(format!("tunnel.take_over[{n}].input"), message);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 mod client_trust;
 pub mod dns;
 pub mod expiry;
+pub mod handed;
 pub mod hang_up;
 pub mod http1_guard;
 pub mod http_client;
@@ -16,7 +17,7 @@ mod revocation;
 pub mod stream;
 pub mod tls_choice;
 pub mod tls_client;
-mod tls_files;
+pub(crate) mod tls_files;
 pub mod tls_named;
 pub mod tls_own;
 pub mod tls_server;

@@ -13,9 +13,11 @@ use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::Stages;
@@ -26,6 +28,7 @@ use crate::inputs::http::limits;
 use crate::inputs::http::reply::{self, Ids};
 use crate::inputs::reason::Failure;
 use crate::metrics;
+use crate::net::handed::{self, Handed};
 use crate::net::hang_up::{self, Watch};
 use crate::net::http1_guard::{Guard, Refusal, Timeouts};
 use crate::net::listen::{AddressPlace, Admission, one_subscriber};
@@ -70,6 +73,8 @@ pub(super) struct Door {
     /// Which balancers have been told of that send no header.
     pub(super) headerless: Repeats<IpAddr>,
     pub(super) requests: Option<Requests>,
+    /// What is offered by ALPN.
+    pub(super) offered: &'static [&'static [u8]],
 }
 
 /// Where a connection is counted for as long as it lives.
@@ -84,6 +89,21 @@ impl Door {
     pub(super) fn admit(&self, peer: IpAddr, conversation: &Arc<Conversation>) -> Result<Places, &'static str> {
         // Who has too many already makes nobody go.
         let of_address = if self.is_balancer(peer) { None } else { Some(self.admit_from(peer)?) };
+        self.admit_as(peer, of_address, conversation)
+    }
+
+    /// The same for one that was handed here, whose client is known.
+    pub(super) fn admit_handed(&self, client: IpAddr, conversation: &Arc<Conversation>) -> Result<Places, &'static str> {
+        let of_address = self.admit_from(client)?;
+        self.admit_as(client, Some(of_address), conversation)
+    }
+
+    fn admit_as(
+        &self,
+        peer: IpAddr,
+        of_address: Option<AddressPlace>,
+        conversation: &Arc<Conversation>,
+    ) -> Result<Places, &'static str> {
         let limits = Limits { of_address: usize::MAX, of_class: self.max_connections };
         let admitted = self.places.admit(peer, Class::All, Arc::clone(conversation) as _, limits)?;
         if admitted.made_room {
@@ -133,7 +153,36 @@ impl Door {
             let peer = Peer { address, certificate: Arc::default(), leaf: None };
             return Box::pin(self.http(stream, peer, watch, conversation)).await;
         };
-        let (server, trust_changed) = tls.current_trust();
+        self.greet(stream, tls.current_trust(), address, watch, conversation).await;
+    }
+
+    /// The way of a connection that was handed here, from its ClientHello on.
+    pub(super) async fn handed(self: Arc<Self>, handed: Handed, _places: Places, conversation: Arc<Conversation>) {
+        let _open = Open::new(Arc::clone(&self.name));
+        let Handed { stream, watch, client, certificates } = handed;
+        let trust = match &self.tls {
+            Some(tls) => {
+                let (server, trust_changed) = tls.current_trust();
+                (handed::with_certificates(&server, certificates), trust_changed)
+            }
+            None => match handed::only_certificates(certificates, self.offered) {
+                Ok(server) => (server, CancellationToken::new()),
+                Err(_) => return self.refused("tls_error"),
+            },
+        };
+        self.greet(stream, trust, client.ip().to_canonical(), watch, conversation).await;
+    }
+
+    /// TLS, and then HTTP. `trust` is the server's side, and what is cancelled when its clients have to be judged again.
+    async fn greet(
+        self: &Arc<Self>,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        trust: (Arc<ServerConfig>, CancellationToken),
+        address: IpAddr,
+        watch: Watch,
+        conversation: Arc<Conversation>,
+    ) {
+        let (server, trust_changed) = trust;
         let handshake = tokio_rustls::TlsAcceptor::from(server).accept(stream);
         let greeting = timeout(self.limits.head_timeout.get(), handshake);
         let Some(greeted) = conversation.unless_dismissed(greeting).await else { return };
