@@ -18,6 +18,7 @@ use crate::faults::with_causes;
 mod admin_plane;
 pub mod audit;
 pub mod azure;
+pub mod ca;
 pub mod check;
 pub mod clock;
 pub mod columns;
@@ -144,6 +145,8 @@ enum Command {
     DeadLetter(dead_letter::Args),
     /// Make what a workspace output needs in Azure, or check whether it is there and right
     Azure(azure::Args),
+    /// Make, show or hand out the authority for hosts that tunnels take over
+    Ca(ca::Args),
     /// Show how the gateway's clock stands to the wall clock, or accept a jump that it holds
     Clock(clock::Args),
     /// Check from here whether everything that tunnels may reach can be reached
@@ -209,6 +212,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Spool(args) => spool::run(args, global),
         Command::DeadLetter(args) => dead_letter::run(args, global),
         Command::Azure(args) => azure::run(args, global),
+        Command::Ca(args) => ca::run(args, global),
         Command::Clock(args) => clock::run(args, global),
         Command::Doctor(args) => doctor::run(args, global),
         Command::Reference(args) => reference::run(args, global),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Rule;
 use crate::values::FileToRead;
 
 /// The authority in whose name this gateway answers for hosts that it takes over. `gatepost ca init` makes one.
@@ -72,4 +73,11 @@ pub struct TakeOver {
     /// Takes over also hosts of the Azure Monitor Agent and of Arc, which their vendor does not support. Default false.
     #[serde(default)]
     pub force: bool,
+}
+
+impl TakeOver {
+    /// Its hosts as a rule of an allow-list, by which they are found.
+    pub fn as_rule(&self) -> Rule {
+        Rule { name: self.name.clone(), hosts: self.hosts.clone(), ..Rule::default() }
+    }
 }

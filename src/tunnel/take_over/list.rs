@@ -32,12 +32,7 @@ pub(in crate::tunnel) struct Found {
 impl TakeOvers {
     /// Those of a configuration.
     pub(in crate::tunnel) fn new(config: &Config, leaves: Option<Arc<Leaves>>) -> Self {
-        let rule = |table: &config::TakeOver| config::Rule {
-            name: table.name.clone(),
-            hosts: table.hosts.clone(),
-            ..config::Rule::default()
-        };
-        let rules: Vec<_> = config.take_over.iter().map(rule).collect();
+        let rules: Vec<_> = config.take_over.iter().map(config::TakeOver::as_rule).collect();
         Self { hosts: AllowList::new(&rules, Config::DIRECT), tables: config.take_over.clone(), leaves }
     }
 
