@@ -194,13 +194,12 @@ async fn scripts_that_know_only_a_proxy_and_the_authority_reach_an_input_and_eac
     let headers: Vec<String> = signed(body).into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
     let url = format!("https://{HOST}/api/logs?api-version=2016-04-01");
     let send = |proxy: &str, authority: &str| {
-        let mut args = vec!["--proxy", proxy, "--cacert", authority, "--data-binary", body, &url];
+        let mut args = vec!["--suppress-connect-headers", "--proxy", proxy, "--cacert", authority, "--data-binary", body, &url];
         args.extend(headers.iter().flat_map(|header| ["-H", header.as_str()]));
         curl(&args, b"").map(|reply| reply.status)
     };
     let (proxy, authority) = (gate.proxy(), gate.authority());
     for _ in 0..2 {
-        // The head of the proxy's own answer comes first, and is none of the reply's.
         assert_eq!(send(&proxy, &authority), Ok(200), "{}", gate.site.log());
     }
     let Gate { site, running, dns, port } = gate;
@@ -288,8 +287,6 @@ async fn the_handshake_of_a_host_that_is_taken_over_is_looked_at_as_any_other() 
     assert_eq!(refused.expect_err("another authority").0, 60);
     gate.counted("gatepost_connections_refused_total{listener=\"uploads\",reason=\"tls_error\"}", 2.0).await;
     // Whoever trusts it gets the words of the input, not of the proxy.
-    let reply = curl(&["--interface", OLD, "--proxy", &gate.proxy(), "--cacert", &gate.authority(), &url], b"");
-    assert_eq!(reply.expect("an answer").status, 200, "curl shows the answer of the proxy first");
     let (_, stream) = gate.tunnel_from(OLD, &target).await;
     let mut tls = gate.tls(stream).await;
     tls.write_all(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n").as_bytes()).await.expect("sent");
