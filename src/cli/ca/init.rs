@@ -70,10 +70,15 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     };
     let places = kinds.iter().map(place).collect::<anyhow::Result<Vec<_>>>()?;
     for path in places.iter().flat_map(|place| [&place.certificate, &place.key]) {
-        ensure!(!path.exists(), "{} is there; machines may trust it, so it is not replaced: name another folder", path.display());
+        ensure!(
+            !path.exists(),
+            "{} is there; machines may trust it, so it is not replaced: name another folder",
+            path.display()
+        );
     }
     write(&folder, &places)?;
-    let shown: Vec<_> = places.iter().map(|place| json!({"certificate": place.certificate, "key": place.key})).collect();
+    let shown: Vec<_> =
+        places.iter().map(|place| json!({"certificate": place.certificate, "key": place.key})).collect();
     print(&match global.json {
         true => format!("{}\n", json!({"authorities": shown, "domains": domains})),
         false => told(&places, &domains),
@@ -91,7 +96,9 @@ fn domains(given: &[String], global: &Global) -> anyhow::Result<Vec<String>> {
     }
     let name = |text: &String| match Pattern::parse(text) {
         Ok(Pattern { host: Covers::Name(name), port: None }) if name.contains('.') => Ok(name),
-        _ => anyhow::bail!("--domain {text:?} is no name; write one such as ods.opinsights.azure.com, which means all below too"),
+        _ => anyhow::bail!(
+            "--domain {text:?} is no name; write one such as ods.opinsights.azure.com, which means all below too"
+        ),
     };
     given.iter().map(name).collect()
 }

@@ -79,7 +79,9 @@ fn ways(facts: &Facts, file: &Path) -> Vec<Way> {
         ),
         way(
             "One script only",
-            format!("curl --cacert {name}    # Python's requests: REQUESTS_CA_BUNDLE={name}; Ruby and OpenSSL: SSL_CERT_FILE={name}"),
+            format!(
+                "curl --cacert {name}    # Python's requests: REQUESTS_CA_BUNDLE={name}; Ruby and OpenSSL: SSL_CERT_FILE={name}"
+            ),
             "leave that out".to_owned(),
         ),
     ]

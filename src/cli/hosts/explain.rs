@@ -355,7 +355,10 @@ mod tests {
         assert!(plant.allowed && plant.rule.as_deref() == Some("old"), "{plant:?}");
         assert!(plant.why.contains("ends at this gateway") && plant.via.is_none(), "{plant:?}");
         let anybody = decide(&text, "x.ods.opinsights.azure.com", None);
-        assert!(anybody.rule.as_deref() == Some("ama") && anybody.shown().contains("ends at this gateway"), "{anybody:?}");
+        assert!(
+            anybody.rule.as_deref() == Some("ama") && anybody.shown().contains("ends at this gateway"),
+            "{anybody:?}"
+        );
         assert_eq!(decide(&text, "x.ods.opinsights.azure.com", Some("192.0.2.9")).rule, None);
     }
 

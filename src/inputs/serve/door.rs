@@ -93,7 +93,11 @@ impl Door {
     }
 
     /// The same for one that was handed here, whose client is known.
-    pub(super) fn admit_handed(&self, client: IpAddr, conversation: &Arc<Conversation>) -> Result<Places, &'static str> {
+    pub(super) fn admit_handed(
+        &self,
+        client: IpAddr,
+        conversation: &Arc<Conversation>,
+    ) -> Result<Places, &'static str> {
         let of_address = self.admit_from(client)?;
         self.admit_as(client, Some(of_address), conversation)
     }

@@ -19,12 +19,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-
-use crate::gate::{Canary, Gate, PATIENCE, SHORT_LIMITS, client_hello, read_head, read_to_end, section};
 use super::https::Authority;
+use crate::gate::{Canary, Gate, PATIENCE, SHORT_LIMITS, client_hello, read_head, read_to_end, section};
 use crate::support::{Site, free_port};
-use gatepost::lab::dns_server::DnsServer;
 use crate::tools::{both, curl, of_checkout, run, tool};
+use gatepost::lab::dns_server::DnsServer;
 
 const WORKSPACE: &str = "01234567-89ab-cdef-0123-456789abcdef";
 const HOST: &str = "01234567-89ab-cdef-0123-456789abcdef.ods.opinsights.azure.com";
@@ -128,11 +127,12 @@ impl Gate {
     async fn tls(&self, tunnel: TcpStream) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.authority()).expect("PEM")).expect("an authority");
-        let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("the provider has them")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let config =
+            rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .expect("the provider has them")
+                .with_root_certificates(roots)
+                .with_no_client_auth();
         let name = ServerName::try_from(HOST).expect("a name");
         TlsConnector::from(Arc::new(config)).connect(name, tunnel).await.expect("a certificate that is believed")
     }
@@ -168,7 +168,9 @@ impl Gate {
 async fn scripts_that_know_only_a_proxy_and_the_authority_reach_an_input_and_each_record_arrives_once() {
     // Here every client is an old one: scripts choose no address.
     let tunnel = tunnel("*.ods.opinsights.azure.com", "", "").replace(&format!("{OLD}/32"), "127.0.0.0/8");
-    let gate = start_with(&tunnel.replace("networks = [\"127.0.0.1/32\"]", "networks = [\"192.0.2.0/24\"]"), &listener("")).await;
+    let gate =
+        start_with(&tunnel.replace("networks = [\"127.0.0.1/32\"]", "networks = [\"192.0.2.0/24\"]"), &listener(""))
+            .await;
     let scripts = [
         (tool("sh", "dash"), of_checkout("tests/data/clients/data-collector.sh")),
         (tool("python3", "python3"), of_checkout("tests/data/clients/data-collector.py")),
@@ -187,7 +189,10 @@ async fn scripts_that_know_only_a_proxy_and_the_authority_reach_an_input_and_eac
     }
     let line = gate.logged(&format!("{HOST}:443")).await;
     assert_eq!((&line["reason"], &line["rule"]), (&"taken_over".into(), &"scripts".into()), "{line}");
-    assert_eq!((&line["sni"], &line["client"].as_str().map(|client| client.starts_with("127."))), (&HOST.into(), &Some(true)));
+    assert_eq!(
+        (&line["sni"], &line["client"].as_str().map(|client| client.starts_with("127."))),
+        (&HOST.into(), &Some(true))
+    );
     assert!(line["bytes_up"].as_u64() > Some(500) && line["bytes_down"].as_u64() > Some(500), "{line}");
 
     // One request, sent again over another tunnel, and after kill -9: each time the same bytes.
@@ -195,7 +200,8 @@ async fn scripts_that_know_only_a_proxy_and_the_authority_reach_an_input_and_eac
     let headers: Vec<String> = signed(body).into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
     let url = format!("https://{HOST}/api/logs?api-version=2016-04-01");
     let send = |proxy: &str, authority: &str| {
-        let mut args = vec!["--suppress-connect-headers", "--proxy", proxy, "--cacert", authority, "--data-binary", body, &url];
+        let mut args =
+            vec!["--suppress-connect-headers", "--proxy", proxy, "--cacert", authority, "--data-binary", body, &url];
         args.extend(headers.iter().flat_map(|header| ["-H", header.as_str()]));
         curl(&args, b"").map(|reply| reply.status)
     };
@@ -290,7 +296,9 @@ async fn the_handshake_of_a_host_that_is_taken_over_is_looked_at_as_any_other() 
     // Whoever trusts it gets the words of the input, not of the proxy.
     let (_, stream) = gate.tunnel_from(OLD, &target).await;
     let mut tls = gate.tls(stream).await;
-    tls.write_all(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n").as_bytes()).await.expect("sent");
+    tls.write_all(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n").as_bytes())
+        .await
+        .expect("sent");
     let mut answer = String::new();
     timeout(PATIENCE, tls.read_to_string(&mut answer)).await.expect("in time").ok();
     assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
@@ -304,7 +312,8 @@ async fn an_input_sees_the_client_and_its_limits_hold() {
     let through = async |client: &str| {
         let mut stream = gate.connect().await;
         let target = format!("{HOST}:443");
-        let head = format!("PROXY TCP4 {client} 192.0.2.1 50000 8080\r\nCONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
+        let head =
+            format!("PROXY TCP4 {client} 192.0.2.1 50000 8080\r\nCONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
         stream.write_all(head.as_bytes()).await.expect("sent");
         assert!(read_head(&mut stream).await.starts_with("HTTP/1.1 200 "));
         stream
@@ -318,7 +327,11 @@ async fn an_input_sees_the_client_and_its_limits_hold() {
     let mut ours = gate.tls(through("10.20.0.7").await).await;
     assert_eq!(post(&mut ours, r#"[{"a":1}]"#).await, "200", "{}", gate.site.log());
     let mut other = gate.tls(through("10.20.0.8").await).await;
-    assert_eq!(post(&mut other, r#"[{"a":2}]"#).await, "403", "the listener's networks see the host behind the balancer");
+    assert_eq!(
+        post(&mut other, r#"[{"a":2}]"#).await,
+        "403",
+        "the listener's networks see the host behind the balancer"
+    );
     // The listener's limit for one address counts it too.
     let mut second = through("10.20.0.7").await;
     second.write_all(&client_hello(HOST)).await.ok();

@@ -39,7 +39,10 @@ fn an_authority_is_made_shown_and_handed_out_and_never_replaced() {
     let shown = site.gatepost(&["ca", "show", "--json"]);
     let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).expect("JSON");
     let authority = &shown["authorities"][0];
-    assert_eq!((&authority["key"], &authority["may_sign_for"][0]), (&"ECDSA".into(), &"ods.opinsights.azure.com".into()));
+    assert_eq!(
+        (&authority["key"], &authority["may_sign_for"][0]),
+        (&"ECDSA".into(), &"ods.opinsights.azure.com".into())
+    );
     let rsa = site.gatepost(&["ca", "show", "ca/ca-rsa.pem"]);
     assert!(both(&rsa).contains("RSA"), "{}", both(&rsa));
     let trust = both(&site.gatepost(&["ca", "trust"]));
@@ -73,7 +76,8 @@ fn what_cannot_be_meant_is_refused_with_line_and_remedy() {
         let told = both(&check);
         assert!(!check.status.success() && told.contains(key) && told.contains(right), "{change:?}: {told}");
     }
-    let forced = TAKE_OVER.replace("*.ods.opinsights.azure.com", "*.azure.com").replace("input =", "force = true\ninput =");
+    let forced =
+        TAKE_OVER.replace("*.ods.opinsights.azure.com", "*.azure.com").replace("input =", "force = true\ninput =");
     let site = Site::new("", &forced);
     assert!(site.gatepost(&["ca", "init", "ca", "--any-name"]).status.success());
     let check = site.gatepost(&["check"]);

@@ -39,7 +39,9 @@ impl fmt::Debug for Handed {
 
 /// The TLS of a listener with other certificates: what it asks of clients, and what it remembers of them, stays.
 pub fn with_certificates(listener: &ServerConfig, certificates: Arc<dyn ResolvesServerCert>) -> Arc<ServerConfig> {
-    Arc::new(ServerConfig { cert_resolver: certificates, ..listener.clone() })
+    let mut server = listener.clone();
+    server.cert_resolver = certificates;
+    Arc::new(server)
 }
 
 /// The same for a listener without TLS, which asks for no certificates. `protocols` are what it offers by ALPN.

@@ -97,7 +97,11 @@ impl Authority {
         Self::new(found, &key, pair)
     }
 
-    fn new(found: Vec<CertificateDer<'static>>, key: &PrivateKeyDer<'_>, pair: Pair<'_>) -> Result<Self, AuthorityError> {
+    fn new(
+        found: Vec<CertificateDer<'static>>,
+        key: &PrivateKeyDer<'_>,
+        pair: Pair<'_>,
+    ) -> Result<Self, AuthorityError> {
         let (certificate, key_file) = (pair.certificate.display(), pair.key.display());
         let wrong = |reason: String| AuthorityError::Certificate(format!("{certificate} {reason}"));
         let key = KeyPair::try_from(key)
@@ -124,7 +128,8 @@ impl Authority {
     fn try_out(&self, certificate: &X509Certificate<'_>) -> Result<(), String> {
         let now = OffsetDateTime::now_utc();
         let leaf = self.leaf("host.invalid", now).map_err(|error| format!("cannot sign: {error}"))?;
-        let (_, leaf) = X509Certificate::from_der(&leaf).map_err(|error| format!("signs what cannot be read: {error}"))?;
+        let (_, leaf) =
+            X509Certificate::from_der(&leaf).map_err(|error| format!("signs what cannot be read: {error}"))?;
         match leaf.issuer().as_raw() == certificate.subject().as_raw() {
             true => Ok(()),
             false => Err("has a name in a form that cannot be written again; use another authority".to_owned()),
@@ -167,7 +172,9 @@ impl Authority {
 /// Why a certificate is none of an authority.
 fn no_authority(certificate: &X509Certificate<'_>) -> Option<String> {
     if !certificate.is_ca() {
-        return Some("is no authority's certificate (CA:TRUE is missing), so no client believes what it signs".to_owned());
+        return Some(
+            "is no authority's certificate (CA:TRUE is missing), so no client believes what it signs".to_owned(),
+        );
     }
     let usage = certificate.key_usage().ok().flatten();
     let signs = usage.is_none_or(|usage| usage.value.key_cert_sign());
@@ -231,7 +238,8 @@ pub fn facts_of(certificate: &PathBuf) -> Result<Facts, AuthorityError> {
     let found = certificates(certificate).map_err(|error| wrong(error.to_string()))?;
     let shown = certificate.display();
     let first = found.first().ok_or_else(|| wrong(format!("{shown} holds no certificate")))?;
-    let (_, parsed) = X509Certificate::from_der(first).map_err(|error| wrong(format!("{shown} is damaged: {error}")))?;
+    let (_, parsed) =
+        X509Certificate::from_der(first).map_err(|error| wrong(format!("{shown} is damaged: {error}")))?;
     match no_authority(&parsed) {
         None => Ok(facts(first, &parsed)),
         Some(reason) => Err(wrong(format!("{shown} {reason}"))),

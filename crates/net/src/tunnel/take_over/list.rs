@@ -87,7 +87,11 @@ impl TakeOvers {
         for table in &self.tables {
             let config::TakeOver { name, hosts, groups, input, force } = table;
             tracing::warn!(
-                name, ?hosts, ?groups, input, forced = force,
+                name,
+                ?hosts,
+                ?groups,
+                input,
+                forced = force,
                 "tunnels of these groups to these hosts end at this gateway, which answers in the hosts' name and reads what comes"
             );
         }

@@ -24,7 +24,11 @@ impl Constraints {
             };
             subtrees.iter().flatten().filter_map(name).collect()
         };
-        found.map(|found| Self { permitted: names(&found.permitted_subtrees), excluded: names(&found.excluded_subtrees) })
+        found
+            .map(|found| Self {
+                permitted: names(&found.permitted_subtrees),
+                excluded: names(&found.excluded_subtrees),
+            })
             .unwrap_or_default()
     }
 
@@ -47,7 +51,8 @@ impl Constraints {
                 let within = |base: &String| parent == base || is_below(parent, base);
                 let around = |base: &String| is_below(base, parent);
                 let is_permitted = |base: &String| within(base) || around(base);
-                (self.permitted.is_empty() || self.permitted.iter().any(is_permitted)) && !self.excluded.iter().any(within)
+                (self.permitted.is_empty() || self.permitted.iter().any(is_permitted))
+                    && !self.excluded.iter().any(within)
             }
             Covers::Address(_) => false,
         }
@@ -61,8 +66,10 @@ mod tests {
 
     #[test]
     fn a_name_is_within_its_base_and_a_pattern_where_some_name_of_it_is() {
-        let constraints =
-            Constraints { permitted: vec!["ods.example.com".to_owned()], excluded: vec!["no.ods.example.com".to_owned()] };
+        let constraints = Constraints {
+            permitted: vec!["ods.example.com".to_owned()],
+            excluded: vec!["no.ods.example.com".to_owned()],
+        };
         for (name, allowed) in [
             ("ods.example.com", true),
             ("w.ods.example.com", true),

@@ -28,8 +28,7 @@ fn authority(kind: Kind, domains: &[&str]) -> (tempfile::TempDir, config::Author
     let paths = (dir.path().join("ca.pem"), dir.path().join("key.pem"));
     fs::write(&paths.0, made.certificate).expect("written");
     write_private(&paths.1, &made.key);
-    let config =
-        config::Authority { certificate: Some(paths.0), key: Some(paths.1), ..config::Authority::default() };
+    let config = config::Authority { certificate: Some(paths.0), key: Some(paths.1), ..config::Authority::default() };
     (dir, config)
 }
 
