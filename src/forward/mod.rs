@@ -28,7 +28,8 @@ use crate::spool::cursor::{Cursor, Settlement, Totals};
 use crate::spool::dead_letter::SharedLetters;
 use crate::spool::{Ordinal, ReadError, Spool};
 
-pub mod batch;
+pub mod ahead;
+mod batch;
 mod builder;
 mod config;
 mod deliver;
