@@ -15,6 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::ahead;
+use super::aside::{Aside, put_aside};
 use super::batch::{Batch, Earlier, Positioned};
 use crate::event::stored::{self, StoredError, StoredUploadOwned};
 use crate::metrics;
@@ -30,32 +31,6 @@ pub(super) enum Stuck {
     /// A later Gatepost wrote what comes next. It is whole, and must wait for that one.
     #[error("{0}; start the gateway that wrote it, or a later one")]
     Newer(StoredError),
-}
-
-/// Events that do not go into a batch, and what becomes of them.
-#[derive(Debug)]
-pub(super) enum Aside {
-    /// Meant for other outputs. Ranges that touch are one.
-    Skipped(Range<Ordinal>),
-    /// Lost to damage of the spool's files, and why.
-    Damaged(Range<Ordinal>, String),
-    /// To be kept as a dead letter.
-    DeadLetter {
-        /// The event.
-        event: Positioned,
-        /// Which rule it broke: a label value.
-        reason: &'static str,
-        /// In words.
-        detail: String,
-        /// When it was spooled.
-        spooled_at_ms: u64,
-    },
-}
-
-impl Aside {
-    fn skipped(&self) -> u64 {
-        if let Self::Skipped(range) = self { range.end - range.start } else { 0 }
-    }
 }
 
 /// Label value: the event waited longer than `max_age`.
@@ -422,14 +397,6 @@ impl Builder {
     fn take(&mut self) -> Option<Batch> {
         let Growing { events, spooled_at_ms, again, .. } = std::mem::take(&mut self.growing);
         (!events.is_empty()).then_some(Batch { events, spooled_at_ms, resent: again.is_some() })
-    }
-}
-
-/// Adds what does not go into a batch; skipped events that follow upon skipped ones become one range with them.
-fn put_aside(asides: &mut Vec<Aside>, aside: Aside) {
-    match (asides.last_mut(), aside) {
-        (Some(Aside::Skipped(before)), Aside::Skipped(range)) if before.end == range.start => before.end = range.end,
-        (_, aside) => asides.push(aside),
     }
 }
 

@@ -29,6 +29,7 @@ use crate::spool::dead_letter::SharedLetters;
 use crate::spool::{Ordinal, ReadError, Spool};
 
 pub mod ahead;
+mod aside;
 mod batch;
 mod builder;
 mod config;

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::Stages;
+use super::admit::Places;
 use super::conversation::{Conversation, Shown};
 use crate::inputs::Peer;
 use crate::inputs::access_log::{Record, Requests};
@@ -32,7 +33,7 @@ use crate::net::handed::{self, Handed};
 use crate::net::hang_up::{self, Watch};
 use crate::net::http1_guard::{Guard, Refusal, Timeouts};
 use crate::net::listen::{AddressPlace, Admission, one_subscriber};
-use crate::net::places::{self, Class, Limits};
+use crate::net::places;
 use crate::net::proxy_protocol::{self, HeaderError};
 use crate::net::tls_choice::HandshakeFault;
 use crate::net::tls_server::{ServerTls, certificate_names, good_until};
@@ -77,54 +78,7 @@ pub(super) struct Door {
     pub(super) offered: &'static [&'static [u8]],
 }
 
-/// Where a connection is counted for as long as it lives.
-pub(super) struct Places {
-    among_all: places::Place,
-    /// None as long as it is not known from whose address it is, and for a balancer's own.
-    of_address: Option<AddressPlace>,
-}
-
 impl Door {
-    /// Whether there is room for a connection. Whom a balancer speaks for is asked later.
-    pub(super) fn admit(&self, peer: IpAddr, conversation: &Arc<Conversation>) -> Result<Places, &'static str> {
-        // Who has too many already makes nobody go.
-        let of_address = if self.is_balancer(peer) { None } else { Some(self.admit_from(peer)?) };
-        self.admit_as(peer, of_address, conversation)
-    }
-
-    /// The same for one that was handed here, whose client is known.
-    pub(super) fn admit_handed(
-        &self,
-        client: IpAddr,
-        conversation: &Arc<Conversation>,
-    ) -> Result<Places, &'static str> {
-        let of_address = self.admit_from(client)?;
-        self.admit_as(client, Some(of_address), conversation)
-    }
-
-    fn admit_as(
-        &self,
-        peer: IpAddr,
-        of_address: Option<AddressPlace>,
-        conversation: &Arc<Conversation>,
-    ) -> Result<Places, &'static str> {
-        let limits = Limits { of_address: usize::MAX, of_class: self.max_connections };
-        let admitted = self.places.admit(peer, Class::All, Arc::clone(conversation) as _, limits)?;
-        if admitted.made_room {
-            self.refused("made_room");
-        }
-        Ok(Places { among_all: admitted.place, of_address })
-    }
-
-    fn admit_from(&self, address: IpAddr) -> Result<AddressPlace, &'static str> {
-        let place = self.admission.admit_from(address, self.limits.connections_of_address(self.max_connections));
-        place.ok_or("too_many_from_address")
-    }
-
-    fn is_balancer(&self, peer: IpAddr) -> bool {
-        self.balancers.load().iter().any(|network| network.contains(peer))
-    }
-
     pub(super) fn refused(&self, reason: &str) {
         metrics::CONNECTIONS_REFUSED.add(&[&self.name, reason], 1);
     }

@@ -28,6 +28,7 @@ use crate::net::tls_server::{self, Mode, ServerTls, TlsError};
 use crate::telemetry::Repeats;
 use crate::values::Network;
 
+mod admit;
 mod conversation;
 mod door;
 mod stages;
