@@ -197,12 +197,20 @@ fn inputs_of_tunnels(config: &Config, sections: &mut Sections<'_>) {
         return;
     }
     for (n, table) in config.tunnel.take_over.iter().enumerate() {
-        let names = || config.listeners.iter().map(|listener| &listener.name);
-        if !names().any(|name| *name == table.input) {
-            let known: Vec<String> = names().map(|name| format!("{name:?}")).collect();
-            let message = format!("{:?} is no upload listener; there is {}", table.input, known.join(", "));
-            sections.wrong(format!("tunnel.take_over[{n}].input"), message);
-        }
+        let message = match config.listeners.iter().find(|listener| listener.name == table.input) {
+            Some(listener) if listener.admits_only_this_host() => format!(
+                "{:?} lets in whoever is on this host and nobody else, and tunnels bring others there; say who may upload: set \
+                 auth.networks, auth.tokens or tls.client_ca of that listener",
+                table.input
+            ),
+            Some(_) => continue,
+            None => {
+                let known: Vec<String> =
+                    config.listeners.iter().map(|listener| format!("{:?}", listener.name)).collect();
+                format!("{:?} is no upload listener; there is {}", table.input, known.join(", "))
+            }
+        };
+        sections.wrong(format!("tunnel.take_over[{n}].input"), message);
     }
 }
 

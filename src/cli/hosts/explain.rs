@@ -349,6 +349,7 @@ mod tests {
             groups = ["plant"]
             input = "agents"
             [[listeners]]
+            auth = { networks = ["10.0.0.0/8"] }
         "#;
         let text = format!("{CONFIG}{taken}");
         let plant = decide(&text, "x.ods.opinsights.azure.com", Some("10.0.0.9"));

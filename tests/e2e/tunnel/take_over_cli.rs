@@ -5,6 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use crate::support::Site;
 use crate::tools::both;
 
+/// Who may upload, at the listener that gets what is taken over.
+const AUTH: &str = "auth = { networks = [\"10.20.0.0/16\"] }\n";
+
 const TAKE_OVER: &str = r#"
 [[tunnel.listeners]]
 listen = "127.0.0.1:0"
@@ -23,7 +26,7 @@ input = "uploads"
 
 #[test]
 fn an_authority_is_made_shown_and_handed_out_and_never_replaced() {
-    let site = Site::new("", TAKE_OVER);
+    let site = Site::new(AUTH, TAKE_OVER);
     let made = site.gatepost(&["ca", "init", "ca", "--key", "both"]);
     assert!(made.status.success() && both(&made).contains("[tunnel.ca]\ncertificate = "), "{}", both(&made));
     assert!(both(&made).contains("second_certificate") && both(&made).contains("ods.opinsights.azure.com"));
@@ -69,7 +72,7 @@ fn what_cannot_be_meant_is_refused_with_line_and_remedy() {
         (("hosts = [\"*.ods.opinsights.azure.com\"]", "hosts = []"), "hosts", "is empty"),
         (("ods.opinsights.azure.com", "ods.example.com"), "hosts[0]", "may not sign for"),
     ] {
-        let site = Site::new("", &TAKE_OVER.replace(change.0, change.1));
+        let site = Site::new(AUTH, &TAKE_OVER.replace(change.0, change.1));
         let made = site.gatepost(&["ca", "init", "ca", "--domain", "ods.opinsights.azure.com"]);
         assert!(made.status.success(), "{}", both(&made));
         let check = site.gatepost(&["check"]);
@@ -78,7 +81,7 @@ fn what_cannot_be_meant_is_refused_with_line_and_remedy() {
     }
     let forced =
         TAKE_OVER.replace("*.ods.opinsights.azure.com", "*.azure.com").replace("input =", "force = true\ninput =");
-    let site = Site::new("", &forced);
+    let site = Site::new(AUTH, &forced);
     assert!(site.gatepost(&["ca", "init", "ca", "--any-name"]).status.success());
     let check = site.gatepost(&["check"]);
     assert!(check.status.success() && both(&check).contains("does not support it"), "{}", both(&check));
