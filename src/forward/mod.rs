@@ -28,9 +28,9 @@ use crate::spool::cursor::{Cursor, Settlement, Totals};
 use crate::spool::dead_letter::SharedLetters;
 use crate::spool::{Ordinal, ReadError, Spool};
 
-pub mod ahead;
+mod ahead;
 mod aside;
-mod batch;
+pub mod batch;
 mod builder;
 mod config;
 mod deliver;
