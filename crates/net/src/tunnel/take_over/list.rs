@@ -85,11 +85,12 @@ impl TakeOvers {
     /// Says in the log what is taken over.
     pub(in crate::tunnel) fn tell(&self) {
         for table in &self.tables {
-            let config::TakeOver { name, hosts, groups, input, force } = table;
+            let config::TakeOver { name, input, force, .. } = table;
+            let (hosts, groups) = (table.hosts.join(", "), table.groups.join(", "));
             tracing::warn!(
                 name,
-                ?hosts,
-                ?groups,
+                hosts,
+                groups,
                 input,
                 forced = force,
                 "tunnels of these groups to these hosts end at this gateway, which answers in the hosts' name and reads what comes"
