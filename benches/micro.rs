@@ -3,6 +3,7 @@
 //! Each works on an upload of 500 realistic Security events; the item count makes divan print events per second.
 
 use std::hint::black_box;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use gatepost::dedup::memory::MemoryStore;
 use gatepost::dedup::store::Store as _;
-use gatepost::event::columns::{self, Extras, Source, Table};
+use gatepost::event::columns::{self, Extras, Made, Source, Table};
 use gatepost::event::document::Document;
 use gatepost::event::stored::{self, Routing, StoredUpload};
 use gatepost::event::{Client, Event, EventKey, Format, KeyMaker, Syntax, Timestamp, decode, from_json, from_xml, key};
@@ -85,8 +86,15 @@ fn scan_json(bencher: Bencher<'_, '_>) {
     });
 }
 
+/// Makes a row.
+type MakeRow = fn(Option<Table>, Source<'_>, &Extras, &RangeInclusive<Timestamp>) -> Result<Made, String>;
+
 /// Makes rows of all events, with all extras.
-fn rows(bencher: Bencher<'_, '_>, (shape, format): (Shape, Format), table: Table) {
+fn rows(bencher: Bencher<'_, '_>, written: (Shape, Format), table: Table) {
+    rows_by(columns::row, bencher, written, table);
+}
+
+fn rows_by(make: MakeRow, bencher: Bencher<'_, '_>, (shape, format): (Shape, Format), table: Table) {
     let events: Vec<Bytes> = events(shape).into_iter().map(Bytes::from).collect();
     let extras = Extras {
         original_time: "EventTime_CF".to_owned(),
@@ -97,7 +105,7 @@ fn rows(bencher: Bencher<'_, '_>, (shape, format): (Shape, Format), table: Table
     bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
         let row = |raw: &Bytes| {
             let source = Source { format, raw: black_box(raw), client: Some("host") };
-            columns::row(Some(table), source, &extras, &none_kept).expect("it is sound").bytes.len()
+            make(Some(table), source, &extras, &none_kept).expect("it is sound").bytes.len()
         };
         events.iter().map(row).sum::<usize>()
     });
@@ -106,6 +114,18 @@ fn rows(bencher: Bencher<'_, '_>, (shape, format): (Shape, Format), table: Table
 #[divan::bench(args = Table::ALL)]
 fn columns_xml(bencher: Bencher<'_, '_>, table: Table) {
     rows(bencher, (Shape::Xml, Format::Xml), table);
+}
+
+/// The same by way of the tree, as events go that are not plain.
+#[divan::bench(args = Table::ALL)]
+fn columns_xml_by_tree(bencher: Bencher<'_, '_>, table: Table) {
+    rows_by(columns::row_by_tree, bencher, (Shape::Xml, Format::Xml), table);
+}
+
+/// Nested JSON, of which no table's row consists.
+#[divan::bench(args = Table::ALL)]
+fn columns_nested_json(bencher: Bencher<'_, '_>, table: Table) {
+    rows(bencher, (Shape::EvtxJson, Format::Json), table);
 }
 
 /// The rows are of `SecurityEvent` already, so that this table's go out as they came.

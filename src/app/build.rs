@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::expiry::Expiry;
 use super::gauges::Gauge;
 use super::in_force::InForce;
+use super::inside::Inside;
 use super::outputs::{Common, Outputs};
 use super::positions::Positions;
 use super::rule_store::{LiveRules, RuleStore};
@@ -71,7 +72,7 @@ pub(super) struct Parts {
     /// Who sends.
     pub(super) hosts: Hosts,
     pub(super) outputs: Outputs,
-    pub(super) uploads: Uploads,
+    pub(super) uploads: Arc<Uploads>,
     /// Of the uploads; tunnels have their own.
     pub(super) access_log: AccessLog,
     pub(super) tunnels: Tunnels,
@@ -176,8 +177,8 @@ fn open(
     let remembered = wef::Memory::new(Arc::clone(&machine.fs), state.path().to_owned(), Arc::clone(&rules));
     let agents = ods::Memory::new(Arc::clone(&machine.fs), state.path().to_owned());
     let shared = Shared { state_dir: state.path().to_owned(), wef: Arc::new(remembered), ods: Arc::new(agents) };
-    let uploads = Uploads::new(shared, Arc::new(ingest.clone()), requests);
-    let tunnels = Tunnels::new(&config.tunnel, state.path().to_owned())?;
+    let uploads = Arc::new(Uploads::new(shared, Arc::new(ingest.clone()), requests));
+    let tunnels = Tunnels::new(&config.tunnel, state.path().to_owned(), Arc::new(Inside(Arc::clone(&uploads))))?;
     Ok(Parts {
         _state: state,
         fs: machine.fs,

@@ -15,7 +15,7 @@ use crate::clock::wall_s;
 use crate::config::Config;
 use crate::forward::Forwarder;
 use crate::metrics;
-use crate::net::expiry::Ends;
+use crate::net::expiry::{Ends, first_end};
 use crate::net::tls_server;
 
 /// From so many seconds before the end of a certificate on a person is told.
@@ -152,7 +152,9 @@ fn read(config: &Config, state_dir: &Path) -> Vec<Ending> {
     let tunnels =
         config.tunnel.listeners.iter().map(|it| of(&it.tls, &it.name, ["tunnel", "tunnel_client_ca", "tunnel"]));
     let admin = of(&config.admin.tls, "admin", ["admin", "admin", "admin"]);
-    uploads.chain(tunnels).chain([admin]).flatten().flatten().collect()
+    let authorities = config.tunnel.ca.pairs().map(|pair| first_end(std::slice::from_ref(pair.certificate))).min();
+    let take_over = Ending::at(What::Certificate, "take_over_ca", "tunnel", authorities.flatten());
+    uploads.chain(tunnels).chain([admin]).flatten().flatten().chain(take_over).collect()
 }
 
 #[cfg(test)]

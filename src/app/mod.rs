@@ -26,6 +26,7 @@ mod gauges;
 mod hosts;
 mod housekeeping;
 mod in_force;
+mod inside;
 mod leave;
 mod left_behind;
 pub mod memory;

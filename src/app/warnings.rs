@@ -16,9 +16,10 @@ pub fn of(config: &Config) -> Vec<(String, String)> {
             .map(move |(key, warning)| (format!("listeners[{n}].{key}"), format!("listener {name:?}: {warning}")))
     });
     let admin = config.admin.warnings().into_iter().map(|(key, warning)| (format!("admin.{key}"), warning));
+    let tunnels = config.tunnel.warnings().into_iter().map(|(key, warning)| (format!("tunnel.{key}"), warning));
     let drain = config.drain_grace.get() > UNIT_KILLS_AFTER;
     let drain = drain.then(|| ("drain_grace".to_owned(), OVER_UNIT.to_owned()));
-    listeners.chain(admin).chain(drain).collect()
+    listeners.chain(admin).chain(tunnels).chain(drain).collect()
 }
 
 /// What is left of the `TimeoutStopSec` (75 s) of the unit that comes with Gatepost, for what follows the grace.

@@ -19,6 +19,7 @@ mod admin_plane;
 pub mod agents;
 pub mod audit;
 pub mod azure;
+pub mod ca;
 pub mod check;
 pub mod clock;
 pub mod columns;
@@ -150,6 +151,8 @@ enum Command {
     DeadLetter(dead_letter::Args),
     /// Make what a workspace output needs in Azure, or check whether it is there and right
     Azure(azure::Args),
+    /// Make, show or hand out the authority for hosts that tunnels take over
+    Ca(ca::Args),
     /// Show how the gateway's clock stands to the wall clock, or accept a jump that it holds
     Clock(clock::Args),
     /// Check from here whether everything that tunnels may reach can be reached
@@ -218,6 +221,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Agents(args) => agents::run(args, global),
         Command::DeadLetter(args) => dead_letter::run(args, global),
         Command::Azure(args) => azure::run(args, global),
+        Command::Ca(args) => ca::run(args, global),
         Command::Clock(args) => clock::run(args, global),
         Command::Doctor(args) => doctor::run(args, global),
         Command::Reference(args) => reference::run(args, global),

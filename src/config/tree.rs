@@ -151,6 +151,7 @@ fn compare(config: &Config, sections: &mut Sections<'_>) {
         }
     }
     tunnel_addresses(config, sections);
+    inputs_of_tunnels(config, sections);
     groups_of_rules(config, sections);
 }
 
@@ -187,6 +188,29 @@ fn tunnel_addresses(config: &Config, sections: &mut Sections<'_>) {
             sections.wrong(format!("tunnel.listeners[{n}].listen"), message);
         }
         taken.push((listener.listen, format!("tunnel.listeners[{n}]")));
+    }
+}
+
+/// What is taken over goes to an upload listener that there is.
+fn inputs_of_tunnels(config: &Config, sections: &mut Sections<'_>) {
+    if !sections.is_sound("listeners") {
+        return;
+    }
+    for (n, table) in config.tunnel.take_over.iter().enumerate() {
+        let message = match config.listeners.iter().find(|listener| listener.name == table.input) {
+            Some(listener) if listener.admits_only_this_host() => format!(
+                "{:?} lets in whoever is on this host and nobody else, and tunnels bring others there; say who may upload: set \
+                 auth.networks, auth.tokens or tls.client_ca of that listener",
+                table.input
+            ),
+            Some(_) => continue,
+            None => {
+                let known: Vec<String> =
+                    config.listeners.iter().map(|listener| format!("{:?}", listener.name)).collect();
+                format!("{:?} is no upload listener; there is {}", table.input, known.join(", "))
+            }
+        };
+        sections.wrong(format!("tunnel.take_over[{n}].input"), message);
     }
 }
 

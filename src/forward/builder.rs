@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::ahead;
+use super::aside::{Aside, put_aside};
 use super::batch::{Batch, Earlier, Positioned};
 use crate::event::stored::{self, StoredError, StoredUploadOwned};
 use crate::metrics;
@@ -29,32 +31,6 @@ pub(super) enum Stuck {
     /// A later Gatepost wrote what comes next. It is whole, and must wait for that one.
     #[error("{0}; start the gateway that wrote it, or a later one")]
     Newer(StoredError),
-}
-
-/// Events that do not go into a batch, and what becomes of them.
-#[derive(Debug)]
-pub(super) enum Aside {
-    /// Meant for other outputs. Ranges that touch are one.
-    Skipped(Range<Ordinal>),
-    /// Lost to damage of the spool's files, and why.
-    Damaged(Range<Ordinal>, String),
-    /// To be kept as a dead letter.
-    DeadLetter {
-        /// The event.
-        event: Positioned,
-        /// Which rule it broke: a label value.
-        reason: &'static str,
-        /// In words.
-        detail: String,
-        /// When it was spooled.
-        spooled_at_ms: u64,
-    },
-}
-
-impl Aside {
-    fn skipped(&self) -> u64 {
-        if let Self::Skipped(range) = self { range.end - range.start } else { 0 }
-    }
 }
 
 /// Label value: the event waited longer than `max_age`.
@@ -102,8 +78,25 @@ pub(super) struct Builder {
 }
 
 enum Queued {
-    Event { ordinal: Ordinal, event: OutgoingEvent, spooled_at_ms: u64, earlier: Earlier },
+    Event(Waiting),
     Aside(Aside),
+}
+
+/// An event that was read.
+struct Waiting {
+    ordinal: Ordinal,
+    event: OutgoingEvent,
+    spooled_at_ms: u64,
+    earlier: Earlier,
+    /// Its row, where that was made ahead.
+    row: Option<ahead::Made>,
+}
+
+impl Waiting {
+    /// Whether it gets a row, and has none.
+    fn wants_row(&self, oldest_ms: u64) -> bool {
+        self.row.is_none() && self.spooled_at_ms >= oldest_ms
+    }
 }
 
 #[derive(Default)]
@@ -173,7 +166,7 @@ impl Builder {
                 }
                 return Ok(built);
             }
-            let queued = match self.next_queued() {
+            let queued = match self.next_queued(oldest_ms) {
                 Ok(Some(queued)) => queued,
                 Ok(None) => break,
                 Err(error) if built.aside.is_empty() => return Err(error),
@@ -182,13 +175,14 @@ impl Builder {
             };
             match queued {
                 Queued::Aside(aside) => put_aside(&mut built.aside, aside),
-                Queued::Event { ordinal, event, spooled_at_ms, earlier } => {
-                    if self.ends_before(ordinal) {
-                        self.queue.push_front(Queued::Event { ordinal, event, spooled_at_ms, earlier });
+                Queued::Event(waiting) => {
+                    if self.ends_before(waiting.ordinal) {
+                        self.queue.push_front(Queued::Event(waiting));
                         built.batch = self.take();
                         return Ok(built);
                     }
-                    match self.prepare(ordinal, event, spooled_at_ms, earlier, oldest_ms) {
+                    let spooled_at_ms = waiting.spooled_at_ms;
+                    match self.prepare(waiting, oldest_ms) {
                         Err(aside) => {
                             if let Aside::DeadLetter { event, .. } = &*aside {
                                 aside_bytes += event.event.raw.len();
@@ -198,7 +192,9 @@ impl Builder {
                         Ok(event) => {
                             if !self.fits(&event) {
                                 let Positioned { ordinal, event, earlier, .. } = event;
-                                self.queue.push_front(Queued::Event { ordinal, event, spooled_at_ms, earlier });
+                                // The next batch may have other limits, and its row with them another length.
+                                let waiting = Waiting { ordinal, event, spooled_at_ms, earlier, row: None };
+                                self.queue.push_front(Queued::Event(waiting));
                                 built.batch = self.take();
                                 return Ok(built);
                             }
@@ -224,8 +220,11 @@ impl Builder {
         self.queue.is_empty() && self.unpacked >= UNPACK_MAX_BYTES
     }
 
-    fn next_queued(&mut self) -> Result<Option<Queued>, Stuck> {
+    fn next_queued(&mut self, oldest_ms: u64) -> Result<Option<Queued>, Stuck> {
         loop {
+            if matches!(self.queue.front(), Some(Queued::Event(waiting)) if waiting.wants_row(oldest_ms)) {
+                self.make_rows_ahead(oldest_ms);
+            }
             if let Some(queued) = self.queue.pop_front() {
                 return Ok(Some(queued));
             }
@@ -235,6 +234,30 @@ impl Builder {
                     return Ok(Some(Queued::Aside(Aside::Damaged(first..until, reason))));
                 }
                 Some(Item::Record(record)) => self.unpack(record)?,
+            }
+        }
+    }
+
+    /// Makes the rows of the next events of the queue.
+    fn make_rows_ahead(&mut self, oldest_ms: u64) {
+        let mut bytes = 0;
+        let mut wanted = Vec::new();
+        for (at, queued) in self.queue.iter().enumerate() {
+            let Queued::Event(waiting) = queued else { continue };
+            bytes += waiting.event.raw.len();
+            if wanted.len() >= ahead::EVENTS_MAX || (bytes > ahead::BYTES_MAX && !wanted.is_empty()) {
+                break;
+            }
+            if waiting.wants_row(oldest_ms) {
+                wanted.push((at, &waiting.event));
+            }
+        }
+        let events: Vec<&OutgoingEvent> = wanted.iter().map(|(_, event)| *event).collect();
+        let places: Vec<usize> = wanted.iter().map(|(at, _)| *at).collect();
+        let rows = ahead::rows(&*self.output, &events);
+        for (at, row) in places.into_iter().zip(rows) {
+            if let Some(Queued::Event(waiting)) = self.queue.get_mut(at) {
+                waiting.row = Some(row);
             }
         }
     }
@@ -279,7 +302,8 @@ impl Builder {
                     let event =
                         OutgoingEvent { format, stream: Arc::clone(stream), client: upload.client.clone(), raw };
                     let spooled_at_ms = record.appended_at_ms;
-                    self.queue.push_back(Queued::Event { ordinal, event, spooled_at_ms, earlier });
+                    let waiting = Waiting { ordinal, event, spooled_at_ms, earlier, row: None };
+                    self.queue.push_back(Queued::Event(waiting));
                 }
                 None => self.skip(ordinal),
             }
@@ -320,14 +344,8 @@ impl Builder {
         false
     }
 
-    fn prepare(
-        &self,
-        ordinal: Ordinal,
-        event: OutgoingEvent,
-        spooled_at_ms: u64,
-        earlier: Earlier,
-        oldest_ms: u64,
-    ) -> Result<Positioned, Box<Aside>> {
+    fn prepare(&self, waiting: Waiting, oldest_ms: u64) -> Result<Positioned, Box<Aside>> {
+        let Waiting { ordinal, event, spooled_at_ms, earlier, row } = waiting;
         let dead = |event, row, reason, detail| {
             let event = Positioned { ordinal, event, row, earlier };
             Err(Box::new(Aside::DeadLetter { event, reason, detail, spooled_at_ms }))
@@ -335,7 +353,7 @@ impl Builder {
         if spooled_at_ms < oldest_ms {
             return dead(event, Row::default(), EXPIRED, "it waited longer than max_age".to_owned());
         }
-        match self.output.row(&event) {
+        match row.unwrap_or_else(|| self.output.row(&event)) {
             Err(detail) => dead(event, Row::default(), UNSENDABLE, detail),
             Ok(row) => match self.fitting(row) {
                 Ok(row) => Ok(Positioned { ordinal, event, row, earlier }),
@@ -379,14 +397,6 @@ impl Builder {
     fn take(&mut self) -> Option<Batch> {
         let Growing { events, spooled_at_ms, again, .. } = std::mem::take(&mut self.growing);
         (!events.is_empty()).then_some(Batch { events, spooled_at_ms, resent: again.is_some() })
-    }
-}
-
-/// Adds what does not go into a batch; skipped events that follow upon skipped ones become one range with them.
-fn put_aside(asides: &mut Vec<Aside>, aside: Aside) {
-    match (asides.last_mut(), aside) {
-        (Some(Aside::Skipped(before)), Aside::Skipped(range)) if before.end == range.start => before.end = range.end,
-        (_, aside) => asides.push(aside),
     }
 }
 

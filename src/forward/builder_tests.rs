@@ -370,3 +370,22 @@ async fn batches_between_skipped_events_are_sent_again_in_their_old_bounds_after
     }
     assert_eq!((after.cursor.low(), after.cursor.totals().forwarded), (40, 16));
 }
+
+#[test]
+fn rows_come_in_the_order_of_their_events_however_many_threads_make_them() {
+    let output = Stub { max_events: 1 };
+    let event = |n: usize| OutgoingEvent {
+        format: Format::Json,
+        stream: Arc::from("Custom-A"),
+        client: None,
+        raw: Bytes::from(if n % 7 == 3 { "unsendable".to_owned() } else { format!("{{\"n\":{n}}}") }),
+    };
+    for count in [0, 1, 31, 32, 33, 100, 257] {
+        let events: Vec<_> = (0..count).map(event).collect();
+        let events: Vec<&OutgoingEvent> = events.iter().collect();
+        let alone: Vec<_> = events.iter().map(|event| output.row(event)).collect();
+        for threads in 1..6 {
+            assert_eq!(ahead::rows_by(&output, &events, threads), alone, "{count} by {threads}");
+        }
+    }
+}

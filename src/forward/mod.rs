@@ -28,6 +28,8 @@ use crate::spool::cursor::{Cursor, Settlement, Totals};
 use crate::spool::dead_letter::SharedLetters;
 use crate::spool::{Ordinal, ReadError, Spool};
 
+mod ahead;
+mod aside;
 pub mod batch;
 mod builder;
 mod config;

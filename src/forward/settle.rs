@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::aside::Aside;
 use super::batch::{Batch, Positioned};
-use super::builder::{Aside, UNSENDABLE};
+use super::builder::UNSENDABLE;
 use super::{Forwarder, pause};
 use crate::metrics;
 use crate::spool::Ordinal;

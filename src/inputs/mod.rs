@@ -188,6 +188,13 @@ impl Config {
         self.auth.groups().chain(self.entra.groups()).chain(self.protocols.groups())
     }
 
+    /// Whether it lets in whoever is on this host, and nobody else: nothing says who others may be.
+    pub fn admits_only_this_host(&self) -> bool {
+        let asks_client_ca = self.asks_client_certificates();
+        let of_others = self.auth.problems(self.protocols.bring_credentials(), asks_client_ca, self.entra.issues());
+        self.is_for_this_host() && !of_others.is_empty()
+    }
+
     /// Whether only clients on this host can reach it: on loopback, and no balancer speaks for others.
     fn is_for_this_host(&self) -> bool {
         self.listen.ip().to_canonical().is_loopback() && self.proxy_protocol_from.is_empty()

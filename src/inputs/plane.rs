@@ -16,6 +16,7 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
@@ -28,6 +29,7 @@ use super::serve::{self, BindError, Listener, ShownTurnedAway, Stages, TurnedAwa
 use super::{Config, Opened, ods, router, wef};
 use crate::ingest::Accept;
 use crate::memory::Shares;
+use crate::net::handed::Handed;
 use crate::net::tls_server::{Mode, ServerTls};
 use crate::values::Network;
 
@@ -55,6 +57,7 @@ struct Running {
     balancers: Arc<ArcSwap<Vec<Network>>>,
     router: Arc<ArcSwap<Router>>,
     opened: Opened,
+    handed: mpsc::Sender<Handed>,
     stages: Stages,
 }
 
@@ -174,6 +177,7 @@ impl Uploads {
         let router = Arc::new(ArcSwap::from_pointee(router));
         let stages = self.stages.child();
         let (address, tls, balancers) = (listener.address(), listener.tls(), listener.balancers());
+        let handed = listener.handed();
         let current = Router::new().fallback(with_current).with_state(Arc::clone(&router));
         let serving = tokio::spawn(serve::serve(listener, current, stages.clone(), Arc::clone(&self.is_unready)));
         let name = config.name.clone();
@@ -183,7 +187,7 @@ impl Uploads {
             }
         });
         let bound = config.limits.clone();
-        Running { config, bound, address, tls, balancers, router, opened, stages }
+        Running { config, bound, address, tls, balancers, router, opened, handed, stages }
     }
 
     /// Whether balancers are told to send nobody here. As long as they are, clients are told with each answer to connect anew:
@@ -227,6 +231,12 @@ impl Uploads {
     /// Each listener's name and address.
     pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
         self.running().iter().map(|(name, running)| (name.clone(), running.address)).collect()
+    }
+
+    /// Where connections are handed to the listener of this name that others began; none when it takes no connection.
+    pub fn handed_to(&self, listener: &str) -> Option<mpsc::Sender<Handed>> {
+        let running = self.running();
+        Some(running.get(listener)?.handed.clone()).filter(|handed| !handed.is_closed())
     }
 
     /// The limits that each listener was opened with: those of connections hold until a restart.

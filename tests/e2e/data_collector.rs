@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use crate::raw;
 use crate::support::{Running, Site};
 use crate::tools::{both, of_checkout, run, tool};
 
@@ -210,6 +211,39 @@ async fn posts_of_powershell_and_of_fluent_bit_are_taken_as_they_are_written() {
     assert_eq!(rows.len(), 2, "{rows:?}");
     let row = rows.iter().find(|row| row["log_s"] == "one line").expect("that of Fluent Bit");
     assert_eq!((&row["_timestamp_d"], &row["_ResourceId"]), (&json!(1_799_000_000.123_456_f64), &json!(resource)));
+    scene.ends_well().await;
+}
+
+/// A request that is written down, byte for byte but for what differs each time: a date, a signature, the port.
+fn written_down(scene: &Scene, name: &str) -> Vec<u8> {
+    let text = std::fs::read_to_string(of_checkout("tests/data/clients").join(name)).expect("it is there");
+    let (head, body) = text.split_once("\n\n").expect("a head and a body");
+    let signed = Post::new(body, &key(0), 0);
+    let line = |line: &str| {
+        let (name, _) = line.split_once(':').unwrap_or((line, ""));
+        let fresh = signed
+            .headers
+            .iter()
+            .find(|(header, _)| matches!(*header, "Authorization" | "x-ms-date") && *header == name);
+        fresh.map_or_else(|| line.to_owned(), |(header, value)| format!("{header}: {value}"))
+    };
+    let head = head.lines().map(line).collect::<Vec<_>>().join("\r\n");
+    let head = head.replace("{{LENGTH}}", &body.len().to_string()).replace("{{PORT}}", &scene.site.uploads.to_string());
+    assert!(!head.contains("{{"), "{head}");
+    format!("{head}\r\n\r\n{body}").into_bytes()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_written_requests_of_powershell_and_fluent_bit_are_taken_byte_for_byte() {
+    let scene = Scene::new().await;
+    for (name, rows) in [("powershell-data-collector.http", 1), ("fluent-bit-azure-shared-key.http", 2)] {
+        let mut connection = raw::Raw::connect(&scene.site).await;
+        connection.say(&written_down(&scene, name)).await;
+        connection.end().await;
+        let said = connection.hear().await;
+        assert!(said.text.contains("HTTP/1.1 200 "), "{name}: {said:?}\n{}", scene.site.log());
+        assert_eq!(scene.spooled().await, rows, "{name}");
+    }
     scene.ends_well().await;
 }
 

@@ -144,7 +144,7 @@ addresses = ["127.0.0.1/32"]
     )
 }
 
-fn section(port: u16, dns: &DnsServer, tunnel: &str) -> String {
+pub fn section(port: u16, dns: &DnsServer, tunnel: &str) -> String {
     let (head, tables) = tunnel.split_at(tunnel.find('[').unwrap_or(tunnel.len()));
     format!(
         "[tunnel]\n{head}\n[tunnel.access_log]\nfile = \"access.log\"\n[tunnel.dns]\nservers = [\"{}\"]\ntimeout = \"1 s\"\n{}",

@@ -84,7 +84,7 @@ metrics! {
     STATE_FREE_BYTES = Gauge "gatepost_state_free_bytes" [];
     /// When a certificate ends, in seconds since 1970, by what it is for and the name of its listener or output; of a chain, or of
     /// several authorities in one file, the first end. NaN when it is not used any more.
-    CERTIFICATE_EXPIRY = Gauge "gatepost_certificate_expiry_timestamp_seconds" ["use" = "admin" | "identity" | "tunnel" | "tunnel_client_ca" | "upload" | "upload_client_ca", "name"];
+    CERTIFICATE_EXPIRY = Gauge "gatepost_certificate_expiry_timestamp_seconds" ["use" = "admin" | "identity" | "take_over_ca" | "tunnel" | "tunnel_client_ca" | "upload" | "upload_client_ca", "name"];
     /// When the next update of a listener's revocation lists is due, in seconds since 1970: after it no client certificate of that
     /// authority is taken. Of several authorities the first; NaN when no list is used any more.
     CRL_NEXT_UPDATE = Gauge "gatepost_revocation_list_next_update_timestamp_seconds" ["use" = "tunnel" | "upload", "name"];
@@ -258,6 +258,10 @@ metrics! {
     TUNNEL_CLIENTS = Gauge "gatepost_tunnel_clients" [];
     /// Tunnels that stood and have ended, by listener, rule and reason.
     TUNNELS_ENDED = Counter "gatepost_tunnels_ended_total" ["listener", "rule", "reason"];
+    /// Tunnels that ended at this gateway and were handed to an input, by the table in `tunnel.take_over` and the input.
+    TUNNELS_TAKEN_OVER = Counter "gatepost_tunnels_taken_over_total" ["rule", "input"];
+    /// Certificates that were made for hosts that are taken over.
+    TUNNEL_TAKE_OVER_CERTIFICATES = Counter "gatepost_tunnel_take_over_certificates_total" [];
     /// Requests for a tunnel that were refused, by listener and reason. The OMS gateway's "Rejection Count", which
     /// counted only handshakes, is the sum of some of them.
     TUNNELS_REFUSED = Counter "gatepost_tunnels_refused_total" ["listener", "reason"];

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::tunnel::Reason;
 use crate::tunnel::addresses::{self, Ourselves};
 use crate::tunnel::allow_list::{AllowList, Asked, Covers, Entry, Found, Pattern};
-use crate::tunnel::config::Group;
+use crate::tunnel::config::{Group, TakeOver};
 
 /// Say which rule decides on a host, and why.
 #[derive(Debug, clap::Args)]
@@ -71,6 +71,12 @@ impl Decision {
         if !who.everybody && who.sure.is_empty() && who.perhaps.is_empty() {
             return decision.refused(Reason::CLIENT, "no group takes this client address; add its network to a group");
         }
+        if let Some(taken) = TakenOver::find(config, asked, port, &who) {
+            if taken.for_sure {
+                return decision.taken_over(&taken);
+            }
+            decision.remarks.push(taken.remark());
+        }
         let find = |groups: &[&Group]| list.find(asked, port, |rule| who.everybody || may_use(config, groups, rule));
         let mut found = find(&who.sure);
         if !matches!(found, Found::Allowed(_)) {
@@ -122,6 +128,13 @@ impl Decision {
         self
     }
 
+    fn taken_over(mut self, taken: &TakenOver<'_>) -> Self {
+        self.allowed = true;
+        self.rule = Some(taken.table.name.clone());
+        self.why = taken.remark();
+        self
+    }
+
     fn allowed(mut self, config: &Config, entry: &Entry, asked: Asked<'_>) -> Self {
         self.allowed = true;
         self.rule = Some(entry.rule.name.to_string());
@@ -168,6 +181,38 @@ impl Decision {
             text += &format!("  {remark}\n");
         }
         text
+    }
+}
+
+/// A host that is taken over for some groups.
+struct TakenOver<'c> {
+    table: &'c TakeOver,
+    /// The client is in one of them, whatever it does.
+    for_sure: bool,
+}
+
+impl<'c> TakenOver<'c> {
+    /// The table that takes a host over for a client, or for somebody where none is named.
+    fn find(config: &'c Config, asked: Asked<'_>, port: u16, who: &Who<'_>) -> Option<Self> {
+        let tables = &config.tunnel.take_over;
+        let hosts = AllowList::new(&tables.iter().map(TakeOver::as_rule).collect::<Vec<_>>(), "");
+        let first = |groups: &[&Group], anybody: bool| {
+            let is_in = |at: usize| groups.iter().any(|group| tables[at].groups.contains(&group.name));
+            match hosts.find(asked, port, |at| anybody || is_in(at)) {
+                Found::Allowed(entry) => Some(&tables[entry.rule.index]),
+                _ => None,
+            }
+        };
+        let sure = first(&who.sure, false).map(|table| Self { table, for_sure: true });
+        sure.or_else(|| first(&who.perhaps, who.everybody).map(|table| Self { table, for_sure: false }))
+    }
+
+    fn remark(&self) -> String {
+        let TakeOver { name, groups, input, .. } = self.table;
+        format!(
+            "take_over {name:?}: for clients of {} the tunnel ends at this gateway, and input {input:?} gets its stream",
+            groups.join(", ")
+        )
     }
 }
 
@@ -290,6 +335,32 @@ mod tests {
         let without = "[[tunnel.listeners]]\n[[tunnel.allow]]\nname = \"a\"\nhosts = [\"a.test\"]";
         assert!(decide(without, "a.test", Some("127.0.0.1")).allowed);
         assert_eq!(decide(without, "a.test", Some("10.0.0.9")).reason, Some("client_not_allowed"));
+    }
+
+    #[test]
+    fn what_is_taken_over_is_told_and_only_of_its_groups() {
+        let taken = r#"
+            [tunnel.ca]
+            certificate = "ca.pem"
+            key = "ca-key.pem"
+            [[tunnel.take_over]]
+            name = "old"
+            hosts = ["*.ods.opinsights.azure.com"]
+            groups = ["plant"]
+            input = "agents"
+            [[listeners]]
+            auth = { networks = ["10.0.0.0/8"] }
+        "#;
+        let text = format!("{CONFIG}{taken}");
+        let plant = decide(&text, "x.ods.opinsights.azure.com", Some("10.0.0.9"));
+        assert!(plant.allowed && plant.rule.as_deref() == Some("old"), "{plant:?}");
+        assert!(plant.why.contains("ends at this gateway") && plant.via.is_none(), "{plant:?}");
+        let anybody = decide(&text, "x.ods.opinsights.azure.com", None);
+        assert!(
+            anybody.rule.as_deref() == Some("ama") && anybody.shown().contains("ends at this gateway"),
+            "{anybody:?}"
+        );
+        assert_eq!(decide(&text, "x.ods.opinsights.azure.com", Some("192.0.2.9")).rule, None);
     }
 
     #[test]

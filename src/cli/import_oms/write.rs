@@ -21,7 +21,34 @@ pub(super) fn toml(settings: &Settings, warnings: &mut Vec<String>) -> String {
     }
     add_listener(&mut text, settings.port);
     add_rules(&mut text, settings, warnings);
+    add_take_over(&mut text, settings);
     text
+}
+
+/// The data and management hosts of a workspace, which old agents and scripts send to.
+const OLD_HOSTS: [&str; 2] = [".ods.opinsights.azure.", ".oms.opinsights.azure."];
+
+/// Everything that taking over needs, commented out: whoever takes it in has decided to.
+fn add_take_over(text: &mut String, settings: &Settings) {
+    let patterns = settings.hosts.iter().filter_map(|host| Some(Pattern::parse(host).ok()?.to_string()));
+    let mut hosts: Vec<String> = patterns.filter(|host| OLD_HOSTS.iter().any(|old| host.contains(old))).collect();
+    if hosts.is_empty() {
+        hosts = vec!["*.ods.opinsights.azure.com".to_owned(), "*.oms.opinsights.azure.com".to_owned()];
+    }
+    let hosts: Vec<String> = hosts.iter().map(|host| quoted(host)).collect();
+    *text += "\n# DECIDE: agents and scripts that are past their end (MMA, OMS, the HTTP Data Collector API) reach nothing any more through\n\
+              # a tunnel once their service is off. Taken over, their tunnels end here, and what they send is stored and forwarded by\n\
+              # today's API: they keep their settings, and need to trust this site's authority. It means that this gateway reads what\n\
+              # they send, so it is off, and only for the group that you name: put nobody into it who runs the Azure Monitor Agent.\n\
+              # 1. gatepost ca init /etc/gatepost/ca; gatepost ca trust /etc/gatepost/ca/ca.pem says what to do on the machines.\n\
+              # 2. Take these lines in, and fill in a listener that speaks what they speak (docs/take-over.md).\n\
+              # [tunnel.ca]\n# certificate = \"/etc/gatepost/ca/ca.pem\"\n# key = \"/etc/gatepost/ca/ca-key.pem\"\n\
+              #\n# [[tunnel.groups]]\n# name = \"old-agents\"\n# networks = [\"192.0.2.0/24\"]\n\
+              #\n# [[tunnel.take_over]]\n# name = \"old-agents\"\n";
+    push(text, format_args!("# hosts = [{}]\n", hosts.join(", ")));
+    *text += "# groups = [\"old-agents\"]\n# input = \"old-agents\"\n\
+              #\n# [[listeners]]\n# name = \"old-agents\"\n# listen = \"127.0.0.1:8444\"\n\
+              # data_collector = { enabled = true, workspaces = [{ id = \"workspace id\", keys = [\"${file:workspace-key}\"] }] }\n";
 }
 
 fn quoted(text: &str) -> String {

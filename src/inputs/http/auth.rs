@@ -231,7 +231,8 @@ impl Gate {
     ) -> Result<Client, Denied> {
         let address = peer.address.to_canonical();
         let by_address = || client(&address.to_string(), self.config.group.as_deref(), "address");
-        if self.open {
+        // A tunnel that is taken over brings others to a listener that only this host reaches.
+        if self.open && address.is_loopback() {
             return Ok(by_address());
         }
         let wants = |kind| self.config.require.contains(&kind);

@@ -49,6 +49,14 @@ fn nothing_configured_lets_in_only_on_loopback() {
 }
 
 #[test]
+fn what_is_open_to_this_host_is_closed_to_who_comes_by_a_tunnel() {
+    let open = Gate::new(&Config::default(), true, false, None);
+    for (address, is_in) in [("127.0.0.1", true), ("::1", true), ("::ffff:127.0.0.2", true), ("10.1.2.3", false)] {
+        assert_eq!(scope(&open, &peer(address, &[]), &HeaderMap::new()).is_ok(), is_in, "{address}");
+    }
+}
+
+#[test]
 fn a_token_or_a_certificate_is_enough_but_the_network_must_match() {
     let gate = Gate::new(&config(&[("plant", "sesame")], &["10.0.0.0/8"], &[]), false, true, None);
     let inside = peer("::ffff:10.1.2.3", &[]);

@@ -13,12 +13,15 @@ use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::Stages;
+use super::admit::Places;
 use super::conversation::{Conversation, Shown};
 use super::turned_away::{Met, TurnedAway};
 use crate::inputs::Peer;
@@ -28,10 +31,11 @@ use crate::inputs::http::reply::{self, Ids};
 use crate::inputs::reason::Failure;
 use crate::metrics;
 use crate::net::client_trust;
+use crate::net::handed::{self, Handed};
 use crate::net::hang_up::{self, Watch};
 use crate::net::http1_guard::{Guard, Refusal, Timeouts};
 use crate::net::listen::{AddressPlace, Admission, one_subscriber};
-use crate::net::places::{self, Class, Limits};
+use crate::net::places;
 use crate::net::proxy_protocol::{self, HeaderError};
 use crate::net::tls_choice::HandshakeFault;
 use crate::net::tls_server::{Asked, ServerTls, certificate_names, good_until};
@@ -74,37 +78,11 @@ pub(super) struct Door {
     pub(super) requests: Option<Requests>,
     /// Whose certificates were not taken.
     pub(super) turned_away: Arc<TurnedAway>,
-}
-
-/// Where a connection is counted for as long as it lives.
-pub(super) struct Places {
-    among_all: places::Place,
-    /// None as long as it is not known from whose address it is, and for a balancer's own.
-    of_address: Option<AddressPlace>,
+    /// What is offered by ALPN.
+    pub(super) offered: &'static [&'static [u8]],
 }
 
 impl Door {
-    /// Whether there is room for a connection. Whom a balancer speaks for is asked later.
-    pub(super) fn admit(&self, peer: IpAddr, conversation: &Arc<Conversation>) -> Result<Places, &'static str> {
-        // Who has too many already makes nobody go.
-        let of_address = if self.is_balancer(peer) { None } else { Some(self.admit_from(peer)?) };
-        let limits = Limits { of_address: usize::MAX, of_class: self.max_connections };
-        let admitted = self.places.admit(peer, Class::All, Arc::clone(conversation) as _, limits)?;
-        if admitted.made_room {
-            self.refused("made_room");
-        }
-        Ok(Places { among_all: admitted.place, of_address })
-    }
-
-    fn admit_from(&self, address: IpAddr) -> Result<AddressPlace, &'static str> {
-        let place = self.admission.admit_from(address, self.limits.connections_of_address(self.max_connections));
-        place.ok_or("too_many_from_address")
-    }
-
-    fn is_balancer(&self, peer: IpAddr) -> bool {
-        self.balancers.load().iter().any(|network| network.contains(peer))
-    }
-
     pub(super) fn refused(&self, reason: &str) {
         metrics::CONNECTIONS_REFUSED.add(&[&self.name, reason], 1);
     }
@@ -137,7 +115,36 @@ impl Door {
             let peer = Peer { address, certificate: Arc::default(), leaf: None };
             return Box::pin(self.http(stream, peer, watch, conversation)).await;
         };
-        let (server, trust_changed, asked) = tls.current_trust();
+        self.greet(stream, tls.current_trust(), address, watch, conversation).await;
+    }
+
+    /// The way of a connection that was handed here, from its ClientHello on.
+    pub(super) async fn handed(self: Arc<Self>, handed: Handed, _places: Places, conversation: Arc<Conversation>) {
+        let _open = Open::new(Arc::clone(&self.name));
+        let Handed { stream, watch, client, certificates } = handed;
+        let trust = match &self.tls {
+            Some(tls) => {
+                let (server, trust_changed, asked) = tls.current_trust();
+                (handed::with_certificates(&server, certificates), trust_changed, asked)
+            }
+            None => match handed::only_certificates(certificates, self.offered) {
+                Ok(server) => (server, CancellationToken::new(), Asked::ByAuthority),
+                Err(_) => return self.refused("tls_error"),
+            },
+        };
+        self.greet(stream, trust, client.ip().to_canonical(), watch, conversation).await;
+    }
+
+    /// TLS, and then HTTP. `trust` is the server's side, and what is cancelled when its clients have to be judged again.
+    async fn greet(
+        self: &Arc<Self>,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        trust: (Arc<ServerConfig>, CancellationToken, Asked),
+        address: IpAddr,
+        watch: Watch,
+        conversation: Arc<Conversation>,
+    ) {
+        let (server, trust_changed, asked) = trust;
         let handshake = tokio_rustls::TlsAcceptor::from(server).accept(stream);
         let greeting = client_trust::noting(timeout(self.limits.head_timeout.get(), handshake));
         let Some((greeted, not_taken)) = conversation.unless_dismissed(greeting).await else { return };

@@ -13,6 +13,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use axum::Router;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,11 +22,13 @@ use super::access_log::Requests;
 use super::http::limits;
 use super::{Config, entra};
 use crate::memory::Shares;
+use crate::net::handed::Handed;
 use crate::net::listen::{self, Admission};
 use crate::net::tls_server::{self, Asked, Mode, ServerTls, TlsError};
 use crate::telemetry::Repeats;
 use crate::values::Network;
 
+mod admit;
 mod conversation;
 mod door;
 mod stages;
@@ -40,6 +43,9 @@ pub use turned_away::{Shown as ShownTurnedAway, TurnedAway};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a client that cannot connect for the same reason is not told of again.
 const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(600);
+
+/// Connections that were handed here and wait to be taken. They wait no longer than the loop needs to come by.
+const HANDED_WAITING_MAX: usize = 64;
 
 /// Why a listener cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +105,9 @@ pub struct Listener {
     balancers: Arc<ArcSwap<Vec<Network>>>,
     requests: Option<Requests>,
     turned_away: Arc<TurnedAway>,
+    offered: &'static [&'static [u8]],
+    /// Connections that others began.
+    handed: (mpsc::Sender<Handed>, mpsc::Receiver<Handed>),
 }
 
 impl Listener {
@@ -114,7 +123,9 @@ impl Listener {
         let (local, socket) = bound.map_err(|source| BindError::Address { name, address, source })?;
         let (name, limits) = (config.name.as_str().into(), config.limits.clone());
         let balancers = Arc::new(ArcSwap::from_pointee(config.proxy_protocol_from.clone()));
-        Ok(Self { name, socket, address: local, tls, limits, balancers, requests: None, turned_away: Arc::default() })
+        let (offered, handed) = (offered(config), mpsc::channel(HANDED_WAITING_MAX));
+        let turned_away = Arc::default();
+        Ok(Self { name, socket, address: local, tls, limits, balancers, requests: None, turned_away, offered, handed })
     }
 
     /// Tells its requests there.
@@ -135,6 +146,11 @@ impl Listener {
     /// Its TLS, to reload the certificates while it runs; `None` for plain HTTP.
     pub fn tls(&self) -> Option<Arc<ServerTls>> {
         self.tls.clone()
+    }
+
+    /// Where connections are handed to it that others began.
+    pub fn handed(&self) -> mpsc::Sender<Handed> {
+        self.handed.0.clone()
     }
 
     /// From where PROXY protocol headers are demanded and believed, to change while it runs.
@@ -159,7 +175,8 @@ fn offered(config: &Config) -> &'static [&'static [u8]] {
 /// Serves connections as far as `stages` are; at their end waits for requests in flight up to `drain_timeout`, then cuts.
 /// As long as `is_unready`, clients are told with each answer to connect anew.
 pub async fn serve(listener: Listener, router: Router, stages: Stages, is_unready: Arc<AtomicBool>) {
-    let Listener { name, socket, tls, limits, balancers, requests, turned_away, .. } = listener;
+    let Listener { name, socket, tls, limits, balancers, requests, turned_away, offered, handed, .. } = listener;
+    let (_, mut handed) = handed;
     let drain_timeout = limits.drain_timeout.get();
     let cut = CancellationToken::new();
     let tracker = TaskTracker::new();
@@ -179,10 +196,27 @@ pub async fn serve(listener: Listener, router: Router, stages: Stages, is_unread
         headerless: Repeats::new(TOLD_AGAIN_AFTER),
         requests,
         turned_away,
+        offered,
     });
-    while let Some(accepted) = stages.while_open(socket.accept()).await {
-        match accepted {
-            Ok((stream, peer)) => {
+    let mut next = async || {
+        tokio::select! {
+            accepted = socket.accept() => Arrival::Accepted(accepted),
+            Some(handed) = handed.recv() => Arrival::Handed(handed),
+        }
+    };
+    while let Some(arrival) = stages.while_open(next()).await {
+        match arrival {
+            Arrival::Handed(handed) => {
+                let conversation = Conversation::new();
+                match door.admit_handed(handed.client.ip(), &conversation) {
+                    Ok(places) => {
+                        let connection = Arc::clone(&door).handed(handed, places, conversation);
+                        tracker.spawn(cut.clone().run_until_cancelled_owned(connection));
+                    }
+                    Err(reason) => door.refused(reason),
+                }
+            }
+            Arrival::Accepted(Ok((stream, peer))) => {
                 let conversation = Conversation::new();
                 match door.admit(peer.ip(), &conversation) {
                     Ok(places) => {
@@ -192,14 +226,14 @@ pub async fn serve(listener: Listener, router: Router, stages: Stages, is_unread
                     Err(reason) => door.refused(reason),
                 }
             }
-            Err(error) => {
+            Arrival::Accepted(Err(error)) => {
                 tracing::warn!(listener = &*door.name, %error, "cannot accept a connection");
                 door.refused("accept_error");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    drop(socket);
+    drop((socket, handed));
     tracker.close();
     tokio::select! {
         () = tracker.wait() => return,
@@ -210,6 +244,12 @@ pub async fn serve(listener: Listener, router: Router, stages: Stages, is_unread
         cut.cancel();
         tracker.wait().await;
     }
+}
+
+/// How a connection came.
+enum Arrival {
+    Accepted(io::Result<(tokio::net::TcpStream, SocketAddr)>),
+    Handed(Handed),
 }
 
 #[cfg(test)]

@@ -9,5 +9,7 @@ mod handshake_threats;
 mod https;
 mod limits;
 mod real_clients;
+mod take_over;
+mod take_over_cli;
 mod threats;
 mod who;

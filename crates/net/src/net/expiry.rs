@@ -36,7 +36,8 @@ impl Ends {
     }
 }
 
-fn first_end(files: &[PathBuf]) -> Option<i64> {
+/// The first end of all certificates in these files.
+pub fn first_end(files: &[PathBuf]) -> Option<i64> {
     let all = files.iter().filter_map(|file| certificates(file).ok()).flatten();
     let end = |der: rustls::pki_types::CertificateDer<'_>| {
         X509Certificate::from_der(&der).ok().map(|(_, certificate)| certificate.validity().not_after.timestamp())

@@ -6,12 +6,14 @@
 //! has [`HALF_CLOSED_MAX`].
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{Shutdown, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -25,9 +27,17 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Watched(Arc<TcpStream>);
 
-/// Looks at a [`Watched`] connection.
+/// Looks at a connection that somebody else reads.
 #[derive(Debug, Clone)]
-pub struct Watch(Arc<TcpStream>);
+pub struct Watch(Seen);
+
+#[derive(Debug, Clone)]
+enum Seen {
+    /// Through the runtime, which has been told already.
+    Here(Arc<TcpStream>),
+    /// Through a descriptor of its own.
+    Beside(Arc<OwnedFd>),
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Peer {
@@ -40,7 +50,16 @@ enum Peer {
 /// The same connection, and the look at it.
 pub fn watched(stream: TcpStream) -> (Watched, Watch) {
     let stream = Arc::new(stream);
-    (Watched(Arc::clone(&stream)), Watch(stream))
+    (Watched(Arc::clone(&stream)), Watch(Seen::Here(stream)))
+}
+
+/// A look at a connection that lies within others, as inside TLS. It takes a descriptor.
+///
+/// # Errors
+///
+/// When the system has no descriptor left.
+pub fn beside(connection: &impl AsFd) -> io::Result<Watch> {
+    Ok(Watch(Seen::Beside(Arc::new(connection.as_fd().try_clone_to_owned()?))))
 }
 
 impl Watch {
@@ -59,12 +78,33 @@ impl Watch {
 
     /// What the system has noticed so far.
     fn look(&self) -> Peer {
-        match self.0.ready(Interest::READABLE | Interest::ERROR).now_or_never() {
-            Some(Ok(ready)) if ready.is_error() => Peer::Gone,
-            Some(Ok(ready)) if ready.is_read_closed() => Peer::HalfClosed,
-            Some(Err(_)) => Peer::Gone,
-            _ => Peer::Here,
+        match &self.0 {
+            Seen::Here(stream) => look_through_runtime(stream),
+            Seen::Beside(descriptor) => look_at(descriptor),
         }
+    }
+}
+
+fn look_through_runtime(stream: &TcpStream) -> Peer {
+    match stream.ready(Interest::READABLE | Interest::ERROR).now_or_never() {
+        Some(Ok(ready)) if ready.is_error() => Peer::Gone,
+        Some(Ok(ready)) if ready.is_read_closed() => Peer::HalfClosed,
+        Some(Err(_)) => Peer::Gone,
+        _ => Peer::Here,
+    }
+}
+
+fn look_at(descriptor: &OwnedFd) -> Peer {
+    let mut looked = [PollFd::new(descriptor, PollFlags::RDHUP)];
+    // Whoever cannot be looked at is taken for present: its answer will tell.
+    if poll(&mut looked, Some(&Timespec::default())).is_err() {
+        return Peer::Here;
+    }
+    let found = looked[0].revents();
+    match () {
+        () if found.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL) => Peer::Gone,
+        () if found.contains(PollFlags::RDHUP) => Peer::HalfClosed,
+        () => Peer::Here,
     }
 }
 
@@ -182,5 +222,21 @@ mod tests {
         client.read_to_string(&mut answer).await.expect("read");
         assert_eq!((&*asked, &*answer), (&b"ask"[..], "answer"));
         tokio::time::timeout(HALF_CLOSED_MAX * 2, watch.hung_up()).await.expect("not for ever");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_lies_within_others_is_looked_at_beside_them() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        for (ends, wanted) in [(Some(Duration::ZERO), Peer::Gone), (None, Peer::HalfClosed)] {
+            let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+            let (mut client, (near, _)) = (client.expect("connected"), accepted.expect("accepted"));
+            let watch = beside(&near).expect("a descriptor");
+            client.write_all(b"more").await.expect("sent");
+            assert_eq!(watch.look(), Peer::Here);
+            socket2::SockRef::from(&client).set_linger(ends).expect("set");
+            drop(client);
+            assert!(settled(&watch, wanted).await, "{wanted:?}: {:?}", watch.look());
+        }
     }
 }

@@ -23,11 +23,11 @@ pub const FOR_OLD_WINDOWS: &str = "Windows Server 2012 R2, 2012 and 2008 R2, Win
 
 /// The certificates of a listener. A client gets the first that it can use.
 #[derive(Debug)]
-pub(super) struct Choice(Vec<Arc<CertifiedKey>>);
+pub(crate) struct Choice(Vec<Arc<CertifiedKey>>);
 
 impl Choice {
     /// Of these, in any order: what is not RSA comes first, because it costs both sides less.
-    pub(super) fn new(keys: Vec<CertifiedKey>) -> Self {
+    pub(crate) fn new(keys: Vec<CertifiedKey>) -> Self {
         let mut keys: Vec<_> = keys.into_iter().map(Arc::new).collect();
         keys.sort_by_key(|key| key.key.algorithm() == SignatureAlgorithm::RSA);
         Self(keys)

@@ -16,7 +16,7 @@ use super::tls_server::TlsError;
 /// # Errors
 ///
 /// When a file cannot be read or does not hold what it should, or they do not belong together.
-pub(super) fn certified_key(
+pub(crate) fn certified_key(
     certificate: &Path,
     key: &Path,
     provider: &CryptoProvider,
@@ -37,7 +37,7 @@ pub(super) fn certified_key(
 /// # Errors
 ///
 /// When it cannot be read, or holds none, or one that is damaged.
-pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bytes = read(path)?;
     let found: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
         .collect::<Result<_, _>>()
@@ -57,7 +57,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 /// # Errors
 ///
 /// When it cannot be read, or holds none in the clear.
-pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+pub(crate) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let bytes = read(path)?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
         let from_der = format!("openssl pkey -inform der -in {} -out key.pem", path.display());
@@ -75,7 +75,7 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsErro
 }
 
 /// What is wrong with the time of a file's first certificate, now.
-pub(super) fn out_of_time(path: &Path) -> Option<String> {
+pub(crate) fn out_of_time(path: &Path) -> Option<String> {
     let certificate = certificates(path).ok()?.into_iter().next()?;
     let (_, certificate) = X509Certificate::from_der(&certificate).ok()?;
     let validity = certificate.validity();
@@ -94,12 +94,12 @@ pub(super) fn out_of_time(path: &Path) -> Option<String> {
 }
 
 /// A day, as people write it.
-pub(super) fn date(time: ASN1Time) -> String {
+pub(crate) fn date(time: ASN1Time) -> String {
     time.to_datetime().date().to_string()
 }
 
 /// What a file holds in the place of what it should.
-pub(super) fn without(what: &str, bytes: &[u8], from_der: &str) -> String {
+pub(crate) fn without(what: &str, bytes: &[u8], from_der: &str) -> String {
     let labels: Vec<&str> = std::str::from_utf8(bytes).unwrap_or_default().lines().filter_map(label).collect();
     match (bytes, labels.as_slice()) {
         ([], _) => format!("is empty; it must hold a {what} in PEM form"),
@@ -121,6 +121,6 @@ fn wrong(path: &Path, reason: String) -> TlsError {
 }
 
 /// Reads a file that a listener names.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     fs::read(path).map_err(|source| TlsError::Unread { path: path.to_owned(), source })
 }

@@ -2,7 +2,8 @@
 //!
 //! It is the one hole in the wall, so it does one thing: after the client was let in, the host found on the allow-list,
 //! its address checked, the destination reached and the handshake inside looked at, it moves bytes. No cache, no other
-//! protocol, no byte of one client ever in another's buffer. Read [`serve`] first: `serve/visit.rs` tells the life of a
+//! protocol, no byte of one client ever in another's buffer. Only where somebody says so, by host and group, a tunnel ends here
+//! and its stream goes to an input ([`take_over`]). Read [`serve`] first: `serve/visit.rs` tells the life of a
 //! connection from its first byte to its last.
 //!
 //! A reload swaps what new connections are judged by. Tunnels that stand keep what they began with.
@@ -20,6 +21,7 @@ pub mod refused;
 pub mod relay;
 pub mod request;
 mod serve;
+pub mod take_over;
 
 pub use config::Config;
 pub use plane::{Prepared, StartError, Tunnels};

@@ -21,6 +21,7 @@ use super::config::{Config, Listener};
 use super::dial::{Dialer, DialerError};
 use super::refused::RefusedHost;
 use super::serve::{Door, Policy, Rules, Shared, begin_series};
+use super::take_over::{AuthorityError, Inputs, Leaves, TakeOvers};
 use crate::metrics;
 use crate::net::listen;
 use crate::net::stream::watch_peer;
@@ -51,6 +52,9 @@ pub enum StartError {
     /// Destinations cannot be reached as configured.
     #[error(transparent)]
     Dialer(#[from] DialerError),
+    /// The authority for hosts that are taken over cannot be used.
+    #[error("tunnel.ca: {0}")]
+    Authority(#[from] AuthorityError),
     /// The access log cannot be written.
     #[error("the access log cannot be opened: {0}")]
     AccessLog(#[source] io::Error),
@@ -77,6 +81,7 @@ struct Running {
     config: Config,
     own_addresses: Vec<SocketAddr>,
     dialer: Option<Arc<Dialer>>,
+    leaves: Option<Arc<Leaves>>,
     probes: Option<CancellationToken>,
     doors: BTreeMap<String, OpenDoor>,
 }
@@ -97,6 +102,7 @@ pub struct Prepared {
     own_addresses: Vec<SocketAddr>,
     dialer: Option<Arc<Dialer>>,
     listeners: Vec<(Listener, Socket, Option<Arc<ServerTls>>)>,
+    leaves: Option<Arc<Leaves>>,
     log: access_log::Prepared,
 }
 
@@ -109,14 +115,14 @@ enum Socket {
 }
 
 impl Tunnels {
-    /// No tunnels yet. Call it inside a runtime.
-    pub fn new(config: &Config, state_dir: PathBuf) -> Result<Self, StartError> {
+    /// No tunnels yet. Call it inside a runtime. Streams that are taken over go to `inputs`.
+    pub fn new(config: &Config, state_dir: PathBuf, inputs: Arc<dyn Inputs>) -> Result<Self, StartError> {
         let log = AccessLog::open(&config.access_log).map_err(StartError::AccessLog)?;
         let instance = format!("{:016x}", fastrand::Rng::new().u64(..));
         Ok(Self {
             state_dir,
             instance: instance.into(),
-            shared: Arc::new(Shared::new(log)),
+            shared: Arc::new(Shared::new(log, inputs)),
             passwords: Passwords::new().map_err(StartError::Passwords)?,
             running: Mutex::default(),
         })
@@ -152,19 +158,24 @@ impl Tunnels {
             _ if listeners.is_empty() => None,
             _ => Some(Arc::new(Dialer::new(config, Arc::new(Ourselves::new(own_addresses.clone())), &self.instance)?)),
         };
+        let leaves = match config.take_over.is_empty() || listeners.is_empty() {
+            true => None,
+            false => Some(Leaves::load(&config.ca, running.leaves.as_ref())?),
+        };
         let log = AccessLog::prepare(&config.access_log).map_err(StartError::AccessLog)?;
-        Ok(Prepared { config: config.clone(), own_addresses, dialer, listeners, log })
+        Ok(Prepared { config: config.clone(), own_addresses, dialer, listeners, leaves, log })
     }
 
     /// Puts a prepared configuration in force. Listeners that go are closed; their tunnels live on.
     pub fn apply(&self, prepared: Prepared) {
-        let Prepared { config, own_addresses, dialer, listeners, log } = prepared;
+        let Prepared { config, own_addresses, dialer, listeners, leaves, log } = prepared;
         self.shared.log.change_to(log);
         let mut running = self.running();
         let mut before = std::mem::take(&mut running.doors);
         if let Some(dialer) = &dialer {
             let bandwidth = self.shared.throttle(config.limits.bandwidth.map(ByteSize::as_u64));
-            let rules = Arc::new(Rules::new(&config, Arc::clone(dialer), bandwidth));
+            let rules = Arc::new(Rules::new(&config, Arc::clone(dialer), bandwidth, leaves.clone()));
+            rules.take_over.tell();
             for (listener, socket, tls) in listeners {
                 begin_series(&listener.name);
                 let clients = Clients::new(&config, &listener, &self.passwords);
@@ -187,7 +198,7 @@ impl Tunnels {
         }
         running.probe(dialer.as_ref());
         running.dialer = dialer;
-        (running.config, running.own_addresses) = (config, own_addresses);
+        (running.config, running.own_addresses, running.leaves) = (config, own_addresses, leaves);
     }
 
     fn open(&self, policy: Policy, socket: TcpListener) -> OpenDoor {
@@ -272,8 +283,15 @@ impl Tunnels {
             "clients": self.shared.admission.addresses(),
             "draining": self.shared.is_draining(),
             "rules": running.config.allow.iter().map(|rule| &rule.name).collect::<Vec<_>>(),
+            "taken_over": self.taken_over(&running),
             "upstream_proxies": running.dialer.as_ref().map(|dialer| dialer.snapshot()),
         })
+    }
+
+    /// What is taken over, and how often it was; null where nothing is.
+    fn taken_over(&self, running: &Running) -> Option<Value> {
+        let leaves = running.leaves.clone()?;
+        Some(TakeOvers::new(&running.config, Some(leaves)).status(|table| self.shared.taken(table)))
     }
 
     fn running(&self) -> MutexGuard<'_, Running> {

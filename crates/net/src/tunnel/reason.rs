@@ -40,6 +40,8 @@ reasons! {
     STOPPED "stopped" 0 102 "the gateway stopped";
     FORWARDED "forwarded" 0 100 "the answer to a plain request was passed on";
 
+    TAKEN_OVER "taken_over" 0 100 "the tunnel ended at this gateway, and an input served it";
+
     // The request.
     MALFORMED "malformed_request" 400 104 "the request is malformed";
     MALFORMED_AUTHORITY "malformed_authority" 400 105 "the target is not a host and a port";
@@ -84,6 +86,10 @@ reasons! {
     UPSTREAM_TIMEOUT "upstream_timeout" 504 403 "the upstream proxy did not answer in time";
     UPSTREAM_TLS "upstream_tls" 502 403 "the TLS handshake with the upstream proxy failed";
 
+    // A host that is taken over.
+    TAKE_OVER_INPUT "take_over_input" 503 401 "the input that tunnels to this host are handed to takes no connection";
+    TAKE_OVER_CERTIFICATE "take_over_certificate" 0 401 "no certificate could be made for this host";
+
     // Load.
     CLIENT_TUNNELS "client_tunnel_limit" 429 400 "this client has as many tunnels as it may";
     TUNNELS "tunnel_limit" 503 400 "there are as many tunnels as there may be";
@@ -118,6 +124,7 @@ impl Reason {
                 | Self::LIFETIME
                 | Self::STOPPED
                 | Self::FORWARDED
+                | Self::TAKEN_OVER
         )
     }
 }

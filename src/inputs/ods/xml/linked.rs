@@ -94,7 +94,7 @@ impl<'a> Linked<'a> {
         let (mut id, mut time) = (None, None);
         let mut tokens = Tokens::new(self.data.as_bytes(), 0);
         let mut name = None;
-        while let Ok(Some(token)) = tokens.next() {
+        while let Ok(Some(token)) = tokens.next_token() {
             match token {
                 Token::Open { name: b"Data", attributes, empty: false } => name = attribute(attributes, "Name"),
                 Token::Text(text) => {

@@ -175,7 +175,7 @@ impl<'a> Reader<'a> {
     }
 
     fn token(&mut self) -> Result<Option<Token<'a>>, XmlFault> {
-        self.tokens.next().map_err(|error| XmlFault::Malformed(error.reason, error.offset))
+        self.tokens.next_token().map_err(|error| XmlFault::Malformed(error.reason, error.offset))
     }
 
     pub(super) fn fault(&self, reason: &'static str) -> XmlFault {

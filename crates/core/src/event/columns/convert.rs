@@ -3,11 +3,13 @@
 //! What neither a column nor the event's data tells goes along as a [`Leftover`], so that nothing is lost on the way. Members
 //! of a record that are columns of the site's own, by their suffix, stay columns.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 
 use super::data_xml::{self, Body};
 use super::leftovers::{self, Leftover};
 use super::line::Line;
+use super::plain::{Datum, Plain};
 use super::system::{System, event_node};
 use super::{Additions, Table, event, security_event, windows_event};
 use crate::event::document::record::Json;
@@ -19,14 +21,21 @@ thread_local! {
     static DOCUMENT: RefCell<Document> = RefCell::default();
 }
 
+/// How an event is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Without a tree where that gives the same row.
+    Shortest,
+    /// By way of a tree always.
+    Tree,
+}
+
 /// An event that has been read, for the tables.
 pub(super) struct Reading<'e> {
     /// Its fields.
     pub(super) event: &'e Event<'e>,
     /// The whole of it.
-    pub(super) document: &'e Document,
-    /// The element `Event` in there.
-    pub(super) root: Node,
+    pub(super) told: Told<'e>,
     /// The rest of its `System`.
     pub(super) system: System<'e>,
     /// Its data as text.
@@ -35,32 +44,58 @@ pub(super) struct Reading<'e> {
     pub(super) leftovers: Vec<Leftover<'e>>,
 }
 
+/// What an event tells, in the form in which it was read.
+#[derive(Clone, Copy)]
+pub(super) enum Told<'e> {
+    /// All of it.
+    Tree(Tree<'e>),
+    /// The `Data` of its `EventData`, beside which there is nothing.
+    Plain(&'e [Datum<'e>]),
+}
+
+/// A document with the element `Event` in there.
+#[derive(Clone, Copy)]
+pub(super) struct Tree<'e> {
+    pub(super) document: &'e Document,
+    root: Node,
+    is_damaged: bool,
+}
+
 impl<'e> Reading<'e> {
+    /// The text of the event as Windows shows it; empty when the event does not bring it.
+    pub(super) fn message(&self) -> &'e str {
+        match self.told {
+            Told::Tree(tree) => tree.message(),
+            Told::Plain(_) => "",
+        }
+    }
+}
+
+impl<'e> Tree<'e> {
     /// The elements that hold the event's data: all but `System` and what Windows made of it for people. None when the
     /// data cannot be read.
-    pub(super) fn sections(&self) -> impl Iterator<Item = Node> + use<'_, 'e> {
-        let is_data = |node: &Node| {
+    pub(super) fn sections(self) -> impl Iterator<Item = Node> + use<'e> {
+        let is_data = move |node: &Node| {
             let name = self.document.name(*node);
-            !self.body.is_damaged() && name.is_some_and(|name| name != "System" && name != "RenderingInfo")
+            !self.is_damaged && name.is_some_and(|name| name != "System" && name != "RenderingInfo")
         };
         self.document.children(self.root).filter(is_data)
     }
 
     /// What Windows made of the event for people.
-    pub(super) fn rendering(&self) -> Option<Node> {
+    pub(super) fn rendering(self) -> Option<Node> {
         let mut children = self.document.children(self.root);
-        children.find(|child| self.document.name(*child) == Some("RenderingInfo")).filter(|_| !self.body.is_damaged())
+        children.find(|child| self.document.name(*child) == Some("RenderingInfo")).filter(|_| !self.is_damaged)
     }
 
-    /// The text of the event as Windows shows it; empty when the event does not bring it.
-    pub(super) fn message(&self) -> &'e str {
+    fn message(self) -> &'e str {
         let document = self.document;
         let parts = self.rendering().into_iter().flat_map(|rendering| document.children(rendering));
         parts.into_iter().find(|part| document.name(*part) == Some("Message")).map_or("", |part| document.value(part))
     }
 
     /// An attribute of an element; `None` when it has none of this name.
-    pub(super) fn attribute(&self, element: Node, wanted: &str) -> Option<&'e str> {
+    pub(super) fn attribute(self, element: Node, wanted: &str) -> Option<&'e str> {
         let document = self.document;
         let mut attributes = document.attributes(element);
         attributes.find(|node| document.name(*node) == Some(wanted)).map(|node| document.value(node))
@@ -68,7 +103,27 @@ impl<'e> Reading<'e> {
 }
 
 /// The row of an event, from the columns of its table to the extras. `text` is the event as it came.
-pub(super) fn convert(table: Table, event: &Event<'_>, text: &str, additions: &Additions<'_>) -> Vec<u8> {
+pub(super) fn convert(way: Way, table: Table, event: &Event<'_>, text: &str, additions: &Additions<'_>) -> Vec<u8> {
+    if way == Way::Shortest
+        && !is_nameless(event)
+        && let Some(plain) = Plain::read(event, text)
+    {
+        return of_plain(table, event, plain, additions, text.len() * 2);
+    }
+    by_tree(table, event, text, additions)
+}
+
+fn of_plain(table: Table, event: &Event<'_>, plain: Plain<'_>, additions: &Additions<'_>, size: usize) -> Vec<u8> {
+    let Plain { system, body, data } = plain;
+    let body = Body::Xml(Cow::Borrowed(body));
+    let reading = Reading { event, told: Told::Plain(&data), system, body, leftovers: Vec::new() };
+    let mut line = Line::new(size);
+    write(table, &reading, &mut line);
+    additions.of(event).iter().for_each(|(name, value)| line.add(name, value));
+    line.finish()
+}
+
+fn by_tree(table: Table, event: &Event<'_>, text: &str, additions: &Additions<'_>) -> Vec<u8> {
     let mut record = if event.format == Format::Json { Json::read(text) } else { None };
     let own_columns = record.as_mut().map(|record| record.take(is_own_column)).unwrap_or_default();
     let mut line = Line::new(text.len() * 2);
@@ -107,7 +162,8 @@ fn reading<'e>(
         leftovers::of_system(event, document, root, &system, &mut leftovers);
         record.iter().for_each(|record| leftovers::of_record(record, &mut leftovers));
     }
-    Reading { event, document, root, system, body, leftovers }
+    let told = Told::Tree(Tree { document, root, is_damaged: body.is_damaged() });
+    Reading { event, told, system, body, leftovers }
 }
 
 fn write(table: Table, reading: &Reading<'_>, line: &mut Line<'_>) {

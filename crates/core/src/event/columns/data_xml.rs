@@ -123,7 +123,7 @@ fn pieces(text: &str, system_end: Option<usize>) -> Result<Cow<'_, str>, XmlErro
 
 /// The data of a document as XML.
 fn written(document: &Document) -> String {
-    let mut xml = String::new();
+    let mut xml = String::with_capacity(1024);
     for section in document.children(event_node(document)) {
         if !matches!(document.name(section), None | Some("System" | "RenderingInfo")) {
             element(document, section, &mut xml);
@@ -135,7 +135,7 @@ fn written(document: &Document) -> String {
 /// Not deeper than a document is.
 fn element(document: &Document, node: Node, xml: &mut String) {
     let Some(name) = document.name(node) else {
-        return write!(xml, "{}", Escaped(document.value(node))).expect("text goes into memory");
+        return Escaped(document.value(node)).add_to(xml);
     };
     let tag = if is_name(name) { name } else { "Data" };
     xml.push('<');
@@ -168,11 +168,20 @@ fn element(document: &Document, node: Node, xml: &mut String) {
 }
 
 fn attribute(xml: &mut String, name: &str, value: &str) {
-    write!(xml, " {name}=\"{}\"", Escaped(value)).expect("text goes into memory");
+    xml.push(' ');
+    xml.push_str(name);
+    xml.push_str("=\"");
+    Escaped(value).add_to(xml);
+    xml.push('"');
 }
 
 /// Whether a text can be the name of an element or attribute. Colons would mean namespaces.
 fn is_name(text: &str) -> bool {
+    if text.is_ascii() {
+        let begins = text.bytes().next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_');
+        let follows = |next: u8| next.is_ascii_alphanumeric() || matches!(next, b'_' | b'-' | b'.');
+        return begins && text.bytes().all(follows) && !text.eq_ignore_ascii_case("xmlns");
+    }
     let may_begin = |first: char| first.is_alphabetic() || first == '_';
     let may_follow = |next: char| next.is_alphanumeric() || matches!(next, '_' | '-' | '.');
     text.starts_with(may_begin) && text.chars().all(may_follow) && !text.eq_ignore_ascii_case("xmlns")
@@ -181,10 +190,19 @@ fn is_name(text: &str) -> bool {
 /// Text inside of XML. White space that a parser would change becomes references.
 pub(super) struct Escaped<'t>(pub(super) &'t str);
 
+impl Escaped<'_> {
+    /// Appends it to a text.
+    pub(super) fn add_to(&self, text: &mut String) {
+        write!(text, "{self}").expect("text goes into memory");
+    }
+}
+
 impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rest = self.0;
-        while let Some(at) = rest.find(['&', '<', '>', '"', '\r', '\n', '\t']) {
+        // All of them are one byte, and none is a part of another character.
+        let special = |byte: &u8| matches!(byte, b'&' | b'<' | b'>' | b'"' | b'\r' | b'\n' | b'\t');
+        while let Some(at) = rest.as_bytes().iter().position(special) {
             let (before, special) = rest.split_at(at);
             f.write_str(before)?;
             f.write_str(match special.as_bytes()[0] {

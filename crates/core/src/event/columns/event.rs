@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::convert::Reading;
+use super::convert::{Reading, Told};
 use super::data_xml::{Escaped, event_data};
 use super::line::Line;
 use super::system::{int, level_name, time_generated};
@@ -29,11 +29,16 @@ pub(super) fn write(reading: &Reading<'_>, line: &mut Line<'_>) {
 
 /// The values alone, as the Microsoft Monitoring Agent wrote them: queries take them apart by their order.
 fn parameters(reading: &Reading<'_>) -> String {
-    let document = reading.document;
     let mut xml = String::new();
-    for section in reading.sections().filter(|section| document.name(*section) == Some("EventData")) {
-        for datum in document.children(section).filter(|child| document.name(*child) == Some("Data")) {
-            write!(xml, "<Param>{}</Param>", Escaped(document.value(datum))).expect("text goes into memory");
+    let mut add = |value: &str| write!(xml, "<Param>{}</Param>", Escaped(value)).expect("text goes into memory");
+    match reading.told {
+        Told::Plain(data) => data.iter().for_each(|datum| add(&datum.value)),
+        Told::Tree(tree) => {
+            let document = tree.document;
+            for section in tree.sections().filter(|section| document.name(*section) == Some("EventData")) {
+                let data = document.children(section).filter(|child| document.name(*child) == Some("Data"));
+                data.for_each(|datum| add(document.value(datum)));
+            }
         }
     }
     xml

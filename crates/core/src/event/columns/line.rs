@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use serde::Serialize;
+use super::escape;
 
 /// A JSON object in one line.
 pub(super) struct Line<'n> {
@@ -22,38 +22,65 @@ impl<'n> Line<'n> {
         Self { bytes, names: Vec::with_capacity(48) }
     }
 
-    /// Begins a column; its value has to follow.
-    fn name(&mut self, name: &str) {
-        if self.bytes.len() > 1 {
+    /// Begins a member of the object that is open; its value has to follow.
+    pub(super) fn member(&mut self, name: &str) {
+        if !self.bytes.ends_with(b"{") {
             self.bytes.push(b',');
         }
-        self.value(name);
+        self.string(name);
         self.bytes.push(b':');
     }
 
-    fn value(&mut self, value: &(impl Serialize + ?Sized)) {
-        serde_json::to_writer(&mut self.bytes, value).expect("text, numbers and lists of them go into memory");
+    /// A text as a value.
+    pub(super) fn string(&mut self, text: &str) {
+        escape::string(text, &mut self.bytes);
     }
 
-    /// A column of any JSON value.
-    pub(super) fn put(&mut self, name: &'n str, value: &(impl Serialize + ?Sized)) {
-        self.name(name);
+    /// A value that is JSON in one line.
+    pub(super) fn json(&mut self, json: &str) {
+        self.bytes.extend_from_slice(json.as_bytes());
+    }
+
+    /// A list as a value.
+    pub(super) fn list<T>(&mut self, values: &[T], write: impl Fn(&mut Self, &T)) {
+        self.bytes.push(b'[');
+        for (n, value) in values.iter().enumerate() {
+            if n > 0 {
+                self.bytes.push(b',');
+            }
+            write(self, value);
+        }
+        self.bytes.push(b']');
+    }
+
+    /// A column, whose value `write` writes.
+    fn put(&mut self, name: &'n str, write: impl FnOnce(&mut Self)) {
+        self.member(name);
         let start = self.bytes.len();
-        self.value(value);
+        write(self);
         self.names.push((name, start..self.bytes.len()));
+    }
+
+    /// A column of an object, whose members `write` writes.
+    pub(super) fn object(&mut self, name: &'n str, write: impl FnOnce(&mut Self)) {
+        self.put(name, |line| {
+            line.bytes.push(b'{');
+            write(line);
+            line.bytes.push(b'}');
+        });
     }
 
     /// A column of text, if there is any: an empty text is no different from none in a query.
     pub(super) fn text(&mut self, name: &'n str, text: &str) {
         if !text.is_empty() {
-            self.put(name, text);
+            self.put(name, |line| line.string(text));
         }
     }
 
     /// A column of a number, if there is one that fits.
     pub(super) fn int(&mut self, name: &'n str, number: Option<impl TryInto<i32>>) {
         if let Some(number) = number.and_then(|number| number.try_into().ok()) {
-            self.put(name, &number);
+            self.put(name, |line| escape::number(number, &mut line.bytes));
         }
     }
 
@@ -74,15 +101,15 @@ impl<'n> Line<'n> {
     /// Adds a column whose name is not one of the table's own, unless it is there already.
     pub(super) fn add(&mut self, name: &str, text: &str) {
         if !self.has(name) {
-            self.name(name);
-            self.value(text);
+            self.member(name);
+            self.string(text);
         }
     }
 
     /// Adds such a column with a value that is JSON.
     pub(super) fn add_json(&mut self, name: &str, json: &str) {
         if !self.has(name) {
-            self.name(name);
+            self.member(name);
             // In strings, line breaks are always escaped.
             self.bytes.extend(json.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
         }

@@ -28,10 +28,12 @@ use super::{Event, Format, Timestamp, from_xml};
 mod activities;
 mod convert;
 mod data_xml;
+mod escape;
 mod event;
 mod event_key;
 mod leftovers;
 mod line;
+mod plain;
 mod ready;
 mod security_event;
 mod system;
@@ -163,6 +165,30 @@ pub fn row(
     extras: &Extras,
     kept: &RangeInclusive<Timestamp>,
 ) -> Result<Made, String> {
+    row_by(convert::Way::Shortest, table, source, extras, kept)
+}
+
+/// The same by way of the tree, however plain an event is: what [`row`] has to be equal to, for tests and fuzz targets.
+///
+/// # Errors
+///
+/// As [`row`].
+pub fn row_by_tree(
+    table: Option<Table>,
+    source: Source<'_>,
+    extras: &Extras,
+    kept: &RangeInclusive<Timestamp>,
+) -> Result<Made, String> {
+    row_by(convert::Way::Tree, table, source, extras, kept)
+}
+
+fn row_by(
+    way: convert::Way,
+    table: Option<Table>,
+    source: Source<'_>,
+    extras: &Extras,
+    kept: &RangeInclusive<Timestamp>,
+) -> Result<Made, String> {
     let text = std::str::from_utf8(source.raw).map_err(|error| format!("the event is not UTF-8: {error}"))?;
     let additions = Additions { extras, client: source.client, kept };
     let made = table.unwrap_or_default();
@@ -174,7 +200,7 @@ pub fn row(
             let is_shapeless = !is_event(&event) && !ready::fits(table, text)?;
             let is_converted = is_shapeless || (is_event(&event) && !ready::is_row_of(table, &event, text)?);
             let bytes = if is_converted {
-                Bytes::from(convert::convert(made, &event, text, &additions))
+                Bytes::from(convert::convert(way, made, &event, text, &additions))
             } else {
                 ready::as_it_came(source.raw, text, &event, &additions)?
             };
@@ -184,7 +210,7 @@ pub fn row(
             let (fields, end) = from_xml::scan(source.raw).map_err(|error| error.to_string())?;
             let (time, text) = (fields.time, &text[..end]);
             let event = Event { format: Format::Xml, raw: text.as_bytes(), fields };
-            let bytes = Bytes::from(convert::convert(made, &event, text, &additions));
+            let bytes = Bytes::from(convert::convert(way, made, &event, text, &additions));
             Ok(Made { bytes, time, is_shapeless: false })
         }
     }

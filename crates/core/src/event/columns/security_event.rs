@@ -5,9 +5,11 @@
 //! - Columns that agents compute (`Account`, `Activity`, `Process` and others) are computed as rows of Microsoft's agents show it.
 //! - `EventData` is always there, so that nothing is lost and queries for data without a column find it.
 
+use std::cell::RefCell;
+
 use super::ColumnType;
 use super::activities::{activity, first_sentence};
-use super::convert::Reading;
+use super::convert::{Reading, Told, Tree};
 use super::data_xml::event_data;
 use super::event_key::computer_id;
 use super::line::Line;
@@ -100,9 +102,23 @@ fn system_columns(reading: &Reading<'_>, line: &mut Line<'_>) {
     line.text("SystemUserId", system.user_id);
     line.text("Correlation", system.activity_id);
     if !computer.is_empty() {
-        line.text("SourceComputerId", &computer_id(computer));
+        with_computer_id(computer, |id| line.text("SourceComputerId", id));
     }
     line.text("SourceSystem", SOURCE_SYSTEM);
+}
+
+/// Hands out the identifier of a computer, which is made once for as long as events of the same one follow.
+fn with_computer_id(computer: &str, take: impl FnOnce(&str)) {
+    thread_local! {
+        static LAST: RefCell<(String, String)> = RefCell::default();
+    }
+    LAST.with_borrow_mut(|(last, id)| {
+        if last != computer {
+            computer.clone_into(last);
+            *id = computer_id(computer);
+        }
+        take(id);
+    });
 }
 
 fn computed_columns(reading: &Reading<'_>, data: &Data<'_>, line: &mut Line<'_>) {
@@ -184,21 +200,30 @@ struct Data<'d>([Option<&'d str>; DATA]);
 impl<'d> Data<'d> {
     fn of(reading: &Reading<'d>) -> Self {
         let mut data = Self([None; DATA]);
-        reading.sections().for_each(|section| data.read(reading, section));
+        match reading.told {
+            Told::Tree(tree) => tree.sections().for_each(|section| data.read(tree, section)),
+            Told::Plain(all) => all.iter().for_each(|datum| data.take(datum.name, &datum.value)),
+        }
         data
     }
 
+    fn take(&mut self, name: &str, value: &'d str) {
+        let name = OTHER_NAMES.iter().find(|(other, _)| *other == name).map_or(name, |(_, column)| column);
+        if let Some(column) = data_column(name) {
+            self.0[column].get_or_insert(value);
+        }
+    }
+
     /// Named `Data`, and elements of data without such. Not deeper than a document is.
-    fn read(&mut self, reading: &Reading<'d>, section: Node) {
-        let document = reading.document;
+    fn read(&mut self, tree: Tree<'d>, section: Node) {
+        let document = tree.document;
         for element in document.children(section).filter(|child| !document.is_text(*child)) {
             let name = document.name(element).unwrap_or_default();
-            let name = if name == "Data" { reading.attribute(element, "Name").unwrap_or_default() } else { name };
-            let other = OTHER_NAMES.iter().find(|(other, _)| *other == name).map_or(name, |(_, column)| column);
+            let name = if name == "Data" { tree.attribute(element, "Name").unwrap_or_default() } else { name };
             if document.children(element).any(|child| !document.is_text(child)) {
-                self.read(reading, element);
-            } else if let Some(column) = data_column(other) {
-                self.0[column].get_or_insert(document.value(element));
+                self.read(tree, element);
+            } else {
+                self.take(name, document.value(element));
             }
         }
     }

@@ -24,7 +24,10 @@ fn kept_from(time: Timestamp) -> RangeInclusive<Timestamp> {
 
 fn made(table: Table, format: Format, raw: &str) -> Result<Bytes, String> {
     let raw = Bytes::copy_from_slice(raw.as_bytes());
-    row(Some(table), Source { format, raw: &raw, client: None }, &Extras::default(), &KEPT).map(|made| made.bytes)
+    let source = Source { format, raw: &raw, client: None };
+    let made = row(Some(table), source, &Extras::default(), &KEPT);
+    assert_eq!(made, row_by_tree(Some(table), source, &Extras::default(), &KEPT), "by the short way and by the tree");
+    made.map(|made| made.bytes)
 }
 
 /// The row of an event in XML, or, when it begins with `{`, in JSON.

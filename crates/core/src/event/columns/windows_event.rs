@@ -7,12 +7,12 @@
 
 use std::borrow::Cow;
 
-use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::convert::Reading;
+use super::convert::{Reading, Told, Tree};
 use super::data_xml::Body;
 use super::line::Line;
+use super::plain;
 use super::system::{int, level_name, time_generated};
 use crate::event::document::{Document, Node};
 
@@ -38,37 +38,73 @@ pub(super) fn write(reading: &Reading<'_>, line: &mut Line<'_>) {
     if let Body::Damaged(text) = reading.body {
         return line.text("RawEventData", text.trim());
     }
-    let mut data = Data { document: reading.document, values: Vec::with_capacity(32) };
-    reading.sections().for_each(|section| data.section(section, ""));
-    if let Some(rendering) = reading.rendering() {
-        data.section(rendering, "RenderingInfo/");
-    }
+    let mut values = match reading.told {
+        Told::Tree(tree) => Data::of(tree),
+        Told::Plain(data) => data.iter().map(named).collect(),
+    };
     for leftover in reading.leftovers.iter().filter(|leftover| !leftover.is_told(line)) {
         let value = leftover.value.json().map_or_else(|| Datum::Text(leftover.text()), Datum::Json);
-        data.values.push((Cow::Borrowed(&leftover.name), value));
+        values.push((Cow::Borrowed(&leftover.name), value));
     }
-    if !data.values.is_empty() {
+    if !values.is_empty() {
         // Values of one name stay in the order of the event.
-        data.values.sort_by(|left, right| left.0.cmp(&right.0));
-        line.put("EventData", &data);
+        values.sort_by(|left, right| left.0.cmp(&right.0));
+        line.object("EventData", |line| write_values(&values, line));
+    }
+}
+
+/// A value with its name.
+type Named<'d> = (Cow<'d, str>, Datum<'d>);
+
+/// `Data` goes by its name, or else by that of its element.
+fn named<'d>(datum: &'d plain::Datum<'_>) -> Named<'d> {
+    let name = if datum.name.is_empty() { "Data" } else { datum.name };
+    (Cow::Borrowed(name), Datum::Text(Cow::Borrowed(&datum.value)))
+}
+
+/// One member for each name, and a list where one comes again.
+fn write_values(values: &[Named<'_>], line: &mut Line<'_>) {
+    for group in values.chunk_by(|left, right| left.0 == right.0) {
+        line.member(&group[0].0);
+        match group {
+            [(_, one)] => one.write(line),
+            many => line.list(many, |line, (_, value)| value.write(line)),
+        }
     }
 }
 
 /// Names and values of what an event tells.
 struct Data<'d> {
     document: &'d Document,
-    values: Vec<(Cow<'d, str>, Datum<'d>)>,
+    values: Vec<Named<'d>>,
 }
 
 /// A value, which is text unless it is of no event but of a record in JSON, and an object or list there.
-#[derive(Serialize)]
-#[serde(untagged)]
 enum Datum<'d> {
     Text(Cow<'d, str>),
     Json(Box<RawValue>),
 }
 
+impl Datum<'_> {
+    fn write(&self, line: &mut Line<'_>) {
+        match self {
+            Self::Text(text) => line.string(text),
+            Self::Json(json) => line.json(json.get()),
+        }
+    }
+}
+
 impl<'d> Data<'d> {
+    /// All that a tree has beyond `System`.
+    fn of(tree: Tree<'d>) -> Vec<Named<'d>> {
+        let mut data = Self { document: tree.document, values: Vec::with_capacity(32) };
+        tree.sections().for_each(|section| data.section(section, ""));
+        if let Some(rendering) = tree.rendering() {
+            data.section(rendering, "RenderingInfo/");
+        }
+        data.values
+    }
+
     /// A part of the event, whose own name is of no interest. What stands in it gets the prefix.
     fn section(&mut self, section: Node, prefix: &str) {
         let name = self.document.name(section).unwrap_or_default();
@@ -127,24 +163,6 @@ impl<'d> Data<'d> {
         let mut own = Cow::Borrowed(first);
         texts.for_each(|text| own.to_mut().push_str(document.value(text)));
         own
-    }
-}
-
-impl Serialize for Data<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let groups = self.values.chunk_by(|left, right| left.0 == right.0);
-        serializer.collect_map(groups.map(|group| (&group[0].0, OneOrMany(group))))
-    }
-}
-
-struct OneOrMany<'v, 'd>(&'v [(Cow<'d, str>, Datum<'d>)]);
-
-impl Serialize for OneOrMany<'_, '_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            [(_, one)] => one.serialize(serializer),
-            many => serializer.collect_seq(many.iter().map(|(_, value)| value)),
-        }
     }
 }
 

@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 
 use super::super::config::{Cloud, Rule, RuleSet};
+use super::{Covers, Pattern};
 
 /// One host of a rule set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,6 +144,25 @@ pub(super) fn hosts(rule: &Rule) -> Vec<BuiltIn> {
         }
     }
     hosts
+}
+
+/// The agent that is in support and needs a host that `covers` covers, with that host. What the Azure Monitor Agent shares with
+/// its predecessor, the data hosts of a workspace, is the predecessor's here: only who asks tells them apart.
+pub(in super::super) fn agent_of(covers: &Covers) -> Option<(&'static str, String)> {
+    const SHARED: &str = ".ods.opinsights.azure.";
+    let sets = [
+        (RuleSet::Ama, "the Azure Monitor Agent"),
+        (RuleSet::Arc, "the Arc agent"),
+        (RuleSet::ArcGateway, "the Arc agent"),
+    ];
+    sets.into_iter().find_map(|(set, agent)| {
+        let clouds = [Cloud::Public, Cloud::UsGov, Cloud::China];
+        let rules = clouds.map(|cloud| Rule { rule_set: Some(set), cloud, ..Rule::default() });
+        let patterns = rules.iter().flat_map(hosts).map(|host| host.pattern);
+        let mut theirs = patterns.filter(|pattern| !pattern.contains(SHARED));
+        let meets = |pattern: &String| Pattern::parse(pattern).is_ok_and(|theirs| theirs.host.meets(covers));
+        Some((agent, theirs.find(meets)?))
+    })
 }
 
 struct Parameters(Vec<(&'static str, Vec<String>)>);

@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 pub use pattern::{Covers, Pattern};
 
-pub(super) use built_in::problems as built_in_problems;
+pub(super) use built_in::{agent_of, problems as built_in_problems};
+pub(super) use pattern::is_below;
 
 use super::config::{self, EncryptedHello, MissingName, TlsVersion};
 use super::request::{Authority, Host};

@@ -63,6 +63,39 @@ impl Pattern {
     }
 }
 
+impl Covers {
+    /// Whether some host is covered by both; where that is not easily told, yes.
+    pub fn meets(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Address(one), Self::Address(other)) => one == other,
+            (Self::Address(_), _) | (_, Self::Address(_)) => false,
+            (Self::Name(one), Self::Name(other)) => one == other,
+            (Self::Name(name), wide) | (wide, Self::Name(name)) => wide.covers_name(name),
+            (Self::Below(one), Self::Below(other)) => one == other || is_below(one, other) || is_below(other, one),
+            (Self::Below(above), Self::Label { parent, .. }) | (Self::Label { parent, .. }, Self::Below(above)) => {
+                parent == above || is_below(parent, above)
+            }
+            (Self::Label { parent: one, .. }, Self::Label { parent: other, .. }) => one == other,
+        }
+    }
+
+    fn covers_name(&self, name: &str) -> bool {
+        match self {
+            Self::Name(one) => one == name,
+            Self::Below(above) => is_below(name, above),
+            Self::Label { begins, ends, parent } => name.split_once('.').is_some_and(|(label, rest)| {
+                rest == parent && label.strip_prefix(begins.as_str()).is_some_and(|rest| rest.ends_with(ends.as_str()))
+            }),
+            Self::Address(_) => false,
+        }
+    }
+}
+
+/// Whether a name has `above` at its end, with at least one label before it.
+pub(in crate::tunnel) fn is_below(name: &str, above: &str) -> bool {
+    name.strip_suffix(above).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+}
+
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.host.fmt(f)?;
@@ -251,6 +284,32 @@ mod tests {
         ] {
             let complaint = Pattern::parse(text).expect_err(text);
             assert!(complaint.contains(right), "{text}: {complaint}");
+        }
+    }
+
+    #[test]
+    fn two_patterns_meet_where_one_host_is_covered_by_both() {
+        let covers = |text: &str| Pattern::parse(text).expect(text).host;
+        for (one, other, meet) in [
+            ("a.example.com", "a.example.com", true),
+            ("a.example.com", "b.example.com", false),
+            ("a.example.com", "*.example.com", true),
+            ("example.com", "*.example.com", false),
+            ("x.a.example.com", "*.example.com", true),
+            ("*.example.com", "*.a.example.com", true),
+            ("*.example.com", "*.anexample.com", false),
+            ("*.example.com", "*.other.com", false),
+            ("az*.example.com", "azgn1.example.com", true),
+            ("az*.example.com", "b.example.com", false),
+            ("az*.example.com", "*.example.com", true),
+            ("az*.a.example.com", "*.example.com", true),
+            ("az*.example.com", "*.a.example.com", false),
+            ("az*.example.com", "b*.example.com", true),
+            ("192.0.2.7", "192.0.2.7", true),
+            ("192.0.2.7", "*.example.com", false),
+        ] {
+            assert_eq!(covers(one).meets(&covers(other)), meet, "{one} {other}");
+            assert_eq!(covers(other).meets(&covers(one)), meet, "{other} {one}");
         }
     }
 }

@@ -55,6 +55,13 @@ impl Identity {
         !self.may_use(rule) && more.is_some_and(|grant| grant.rules.contains(rule))
     }
 
+    /// Whether the client is not in this group, but might be if it authenticated.
+    pub fn might_be_in(&self, group: &str) -> bool {
+        let more = self.missed.as_ref().and_then(|missed| missed.grant.as_ref());
+        let is_in = |grant: &Grant| grant.groups.iter().any(|of| **of == *group);
+        !is_in(&self.grant) && more.is_some_and(|grant| is_in(grant))
+    }
+
     /// Why the client did not authenticate where it could have: the answer for a rule that it [`might
     /// use`](Self::might_use). [`Reason::AUTHENTICATION`], [`Reason::CREDENTIALS`] or
     /// [`Reason::AUTHENTICATION_BUSY`].

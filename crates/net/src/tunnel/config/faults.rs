@@ -1,10 +1,11 @@
 //! What is wrong with the files and addresses that the tunnels' configuration names.
 
-use super::{Config, UpstreamProxies};
+use super::{Config, TakeOver, UpstreamProxies};
 use crate::faults::Fault;
 use crate::net::dns::Resolver;
 use crate::net::listen;
 use crate::net::tls_client::{Trust, client_config};
+use crate::tunnel::take_over;
 
 impl Config {
     /// Everything that is wrong with the files and addresses that it names. Makes nothing.
@@ -24,7 +25,22 @@ impl Config {
         let dns = self.goes_direct().then(|| Resolver::fault(&self.dns)).flatten();
         let dns = dns.map(|reason| Fault::stops("dns.servers", reason.to_string()));
         let log = self.access_log.faults().into_iter().map(|fault| fault.within("access_log"));
-        listeners.chain(proxies).chain(dns).chain(log).collect()
+        listeners.chain(proxies).chain(dns).chain(log).chain(take_over::faults(self)).collect()
+    }
+
+    /// What works, and has to be known by whoever answers for this gateway, each with its key.
+    pub fn warnings(&self) -> Vec<(String, String)> {
+        let told = |(n, table): (usize, &TakeOver)| {
+            let TakeOver { hosts, groups, input, force, .. } = table;
+            let forced = if *force { ", hosts of agents whose vendor does not support it among them" } else { "" };
+            let message = format!(
+                "tunnels of {} to {} end at this gateway{forced}: it answers in their name, and input {input:?} gets what comes",
+                groups.join(", "),
+                hosts.join(", ")
+            );
+            (format!("take_over[{n}]"), message)
+        };
+        self.take_over.iter().enumerate().map(told).collect()
     }
 }
 

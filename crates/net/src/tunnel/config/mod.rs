@@ -4,6 +4,7 @@ mod check;
 mod faults;
 mod listener;
 mod rule;
+mod take_over;
 mod upstream;
 
 use schemars::JsonSchema;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use listener::{Authentication, HostHeader, Listener};
 pub use rule::{Cloud, EncryptedHello, MissingName, Rule, RuleSet, TlsVersion};
+pub use take_over::{Authority, Pair, TakeOver};
 pub use upstream::{Proxy, UpstreamProxies};
 
 pub use check::proxy_url_problem;
@@ -32,6 +34,10 @@ pub struct Config {
     pub groups: Vec<Group>,
     /// Who may authenticate with a name and a password.
     pub users: Vec<User>,
+    /// The authority of the hosts in `take_over`.
+    pub ca: Authority,
+    /// Hosts whose tunnels end at this gateway, for some groups. Looked at before `allow`. Default: none.
+    pub take_over: Vec<TakeOver>,
     /// The next proxies on the way out. Each table is one choice, with one or more proxies that are balanced.
     pub upstream_proxies: Vec<UpstreamProxies>,
     /// How destinations are reached where their rule says nothing else: the name of a table in `upstream_proxies`, or
@@ -52,6 +58,8 @@ impl Default for Config {
             allow: Vec::new(),
             groups: Vec::new(),
             users: Vec::new(),
+            ca: Authority::default(),
+            take_over: Vec::new(),
             upstream_proxies: Vec::new(),
             via: Self::DIRECT.to_owned(),
             dns: dns::Config::default(),

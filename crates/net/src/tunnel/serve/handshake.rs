@@ -30,9 +30,7 @@ pub(super) async fn check(
     if !rule.hello.require_tls {
         return Ok(());
     }
-    let hello = timeout(within, hello(caller)).await.map_err(|_| Reason::HELLO_TIMEOUT)??;
-    ledger.hello(&hello);
-    client_hello::check(&hello, &rule.hello, to)?;
+    let hello = look(caller, rule, to, within, ledger).await?;
     match Watch::new(&rule.hello) {
         None => Ok(()),
         Some(sentry) => {
@@ -40,6 +38,20 @@ pub(super) async fn check(
             timeout(within, watched).await.map_err(|_| Reason::HELLO_TIMEOUT)?
         }
     }
+}
+
+/// Looks at the ClientHello alone, whose bytes stay in the client's buffer.
+pub(super) async fn look(
+    caller: &mut Caller,
+    rule: &Rule,
+    to: &Authority,
+    within: Duration,
+    ledger: &mut Ledger,
+) -> Result<ClientHello, Refusal> {
+    let hello = timeout(within, hello(caller)).await.map_err(|_| Reason::HELLO_TIMEOUT)??;
+    ledger.hello(&hello);
+    client_hello::check(&hello, &rule.hello, to)?;
+    Ok(hello)
 }
 
 /// The ClientHello, whole. Its bytes stay in the buffer.

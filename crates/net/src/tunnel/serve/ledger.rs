@@ -100,6 +100,13 @@ impl Ledger {
         self.record.rule.as_deref().unwrap_or_default()
     }
 
+    /// The tunnel was handed to an input, and stands as long as that serves it.
+    pub(super) fn taken_over(self, input: &str) -> Standing {
+        metrics::TUNNELS_TAKEN_OVER.add(&[self.rule_name(), input], 1);
+        self.shared.taken_over(self.rule_name());
+        self.stands()
+    }
+
     /// The tunnel stands.
     pub(super) fn stands(self) -> Standing {
         metrics::TUNNELS_OPEN.shift(&[&self.record.listener], 1.0);
@@ -188,4 +195,5 @@ pub(in crate::tunnel) fn begin_series(listener: &str) {
 fn is_error(reason: Reason) -> bool {
     matches!(reason.status, 502 | 504)
         || matches!(reason, Reason::DESTINATION_RESET | Reason::STALLED | Reason::DESCRIPTORS | Reason::LOOP)
+        || reason == Reason::TAKE_OVER_CERTIFICATE
 }

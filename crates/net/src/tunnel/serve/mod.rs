@@ -1,5 +1,5 @@
 //! Serving one listener: who comes in ([`door`]), the life of each connection ([`visit`]), the check of the handshake
-//! inside a tunnel ([`handshake`]), and the answer to who gets none ([`refusal`]).
+//! inside a tunnel ([`handshake`]), what is handed to an input ([`take_over`]), and the answer to who gets none ([`refusal`]).
 
 mod arrive;
 mod door;
@@ -9,6 +9,7 @@ mod plain;
 mod policy;
 mod refusal;
 mod shared;
+mod take_over;
 mod visit;
 
 pub(super) use door::Door;

@@ -8,6 +8,7 @@ use super::super::clients::Clients;
 use super::super::config::{Config, Limits, Listener};
 use super::super::dial::Dialer;
 use super::super::relay::{Throttle, Timeouts};
+use super::super::take_over::{Leaves, TakeOvers};
 use crate::net::tls_server::ServerTls;
 
 /// What one listener judges new connections by.
@@ -25,6 +26,7 @@ pub(in crate::tunnel) struct Policy {
 #[derive(Debug)]
 pub(in crate::tunnel) struct Rules {
     pub(in crate::tunnel) allow: AllowList,
+    pub(in crate::tunnel) take_over: TakeOvers,
     pub(in crate::tunnel) dialer: Arc<Dialer>,
     pub(in crate::tunnel) limits: Limits,
     pub(in crate::tunnel) bandwidth: Option<Arc<Throttle>>,
@@ -32,8 +34,14 @@ pub(in crate::tunnel) struct Rules {
 
 impl Rules {
     /// The rules of a configuration.
-    pub(in crate::tunnel) fn new(config: &Config, dialer: Arc<Dialer>, bandwidth: Option<Arc<Throttle>>) -> Self {
-        Self { allow: AllowList::new(&config.allow, &config.via), dialer, limits: config.limits.clone(), bandwidth }
+    pub(in crate::tunnel) fn new(
+        config: &Config,
+        dialer: Arc<Dialer>,
+        bandwidth: Option<Arc<Throttle>>,
+        leaves: Option<Arc<Leaves>>,
+    ) -> Self {
+        let allow = AllowList::new(&config.allow, &config.via);
+        Self { allow, take_over: TakeOvers::new(config, leaves), dialer, limits: config.limits.clone(), bandwidth }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::net::listen::{Admission, one_subscriber};
 use crate::tunnel::access_log::AccessLog;
 use crate::tunnel::refused::Refused;
 use crate::tunnel::relay::Throttle;
+use crate::tunnel::take_over::Inputs;
 
 /// Descriptors that are not for tunnels: listeners, spool, connections of the other planes.
 const DESCRIPTORS_RESERVED: u64 = 512;
@@ -35,13 +36,17 @@ pub(in crate::tunnel) struct Shared {
     draining: AtomicBool,
     /// The most tunnels that the system's limit of descriptors has room for, two for each.
     descriptors_max: usize,
+    /// Where streams go that are taken over.
+    pub(in crate::tunnel) inputs: Arc<dyn Inputs>,
+    /// Tunnels that were taken over since the start, by the table that says so.
+    taken: DashMap<String, u64>,
     throttle: Mutex<Option<Arc<Throttle>>>,
     client_throttles: DashMap<IpAddr, Weak<Throttle>>,
 }
 
 impl Shared {
     /// Nothing is open yet.
-    pub(in crate::tunnel) fn new(log: AccessLog) -> Self {
+    pub(in crate::tunnel) fn new(log: AccessLog, inputs: Arc<dyn Inputs>) -> Self {
         Self {
             admission: Admission::default(),
             shedding: Admission::default(),
@@ -51,6 +56,8 @@ impl Shared {
             log,
             draining: AtomicBool::new(false),
             descriptors_max: tunnels_for_descriptors(),
+            inputs,
+            taken: DashMap::new(),
             throttle: Mutex::default(),
             client_throttles: DashMap::new(),
         }
@@ -64,6 +71,16 @@ impl Shared {
     /// Whether nobody gets a new tunnel.
     pub(in crate::tunnel) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// A tunnel was taken over because of this table of the configuration.
+    pub(in crate::tunnel) fn taken_over(&self, table: &str) {
+        *self.taken.entry(table.to_owned()).or_default() += 1;
+    }
+
+    /// How many were since the start.
+    pub(in crate::tunnel) fn taken(&self, table: &str) -> u64 {
+        self.taken.get(table).map_or(0, |count| *count)
     }
 
     /// The most connections at once.

@@ -15,7 +15,7 @@ use super::arrive::{self, Caller};
 use super::door::SHED_MAX;
 use super::ledger::{Ledger, Refusal};
 use super::refusal::{self, Then};
-use super::{Door, Policy, handshake, plain};
+use super::{Door, Policy, handshake, plain, take_over};
 use crate::net::listen::{AddressPlace, Place};
 use crate::net::stream::Stream;
 use crate::tunnel::Reason;
@@ -26,11 +26,12 @@ use crate::tunnel::config::Authentication;
 use crate::tunnel::dial::Connected;
 use crate::tunnel::relay::{Relay, Throttles};
 use crate::tunnel::request::{self, Authority, Connect, Credentials, Request, Sender};
+use crate::tunnel::take_over::Found;
 
 /// How often a client may come again with other credentials on one connection.
 const CHALLENGES_MAX: usize = 3;
 
-const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
+pub(super) const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 
 /// Serves a connection, and leaves behind a tunnel or a refusal.
 pub(super) async fn run(door: Arc<Door>, policy: Arc<Policy>, tcp: TcpStream, peer: SocketAddr, place: Place) {
@@ -41,7 +42,7 @@ pub(super) async fn run(door: Arc<Door>, policy: Arc<Policy>, tcp: TcpStream, pe
 }
 
 pub(super) struct Visit {
-    door: Arc<Door>,
+    pub(super) door: Arc<Door>,
     pub(super) policy: Arc<Policy>,
     pub(super) ledger: Ledger,
     pub(super) place: Place,
@@ -49,8 +50,16 @@ pub(super) struct Visit {
 
 /// What a request may have.
 struct Grant {
-    rule: Arc<Rule>,
+    way: Way,
     _identity: Identity,
+}
+
+/// Where a request leads.
+enum Way {
+    /// Out, as far as this rule goes.
+    Out(Arc<Rule>),
+    /// To an input of this gateway.
+    In(Found),
 }
 
 impl Visit {
@@ -65,8 +74,17 @@ impl Visit {
             Err(refusal) => return self.ledger.refused(refusal),
         };
         match self.request(&mut caller, client.0, deadline).await {
-            Ok((Request::Connect(connect), grant)) => self.connect(caller, connect, grant, client).await,
-            Ok((Request::Plain(request), grant)) => plain::serve(self, caller, request, grant.rule, client).await,
+            Ok((Request::Connect(connect), Grant { way: Way::Out(rule), .. })) => {
+                self.connect(caller, connect, &rule, client).await;
+            }
+            Ok((Request::Connect(connect), Grant { way: Way::In(found), .. })) => {
+                take_over::serve(self, caller, &connect.authority, found, client).await;
+            }
+            Ok((Request::Plain(request), Grant { way: Way::Out(rule), .. })) => {
+                plain::serve(self, caller, request, rule, client).await;
+            }
+            // Only a tunnel is taken over, so this cannot come.
+            Ok((Request::Plain(_), Grant { way: Way::In(_), .. })) => self.refuse(caller, Reason::HOST.into()).await,
             Err(refusal) => self.refuse(caller, refusal).await,
         }
     }
@@ -135,6 +153,14 @@ impl Visit {
         if self.policy.rules.dialer.is_loop(request.sender().via()) {
             return Err(Reason::LOOP.into());
         }
+        let taken = |request: &Request| match request {
+            Request::Connect(connect) => self.policy.rules.take_over.find(&connect.authority, &identity),
+            Request::Plain(_) => None,
+        };
+        if let Some(found) = taken(request) {
+            self.ledger.rule(&found.rule);
+            return Ok(Grant { way: Way::In(found), _identity: identity });
+        }
         let decide = |may: &dyn Fn(usize) -> bool| match request {
             Request::Connect(connect) => self.policy.rules.allow.decide(&connect.authority, may),
             Request::Plain(plain) => self.policy.rules.allow.decide_plain(&plain.authority, may),
@@ -142,22 +168,24 @@ impl Visit {
         let refused = match decide(&|rule| identity.may_use(rule)) {
             Verdict::Allowed(rule) => {
                 self.ledger.rule(&rule);
-                return Ok(Grant { rule, _identity: identity });
+                return Ok(Grant { way: Way::Out(rule), _identity: identity });
             }
             Verdict::Port => Reason::PORT,
             Verdict::Host => Reason::HOST,
         };
+        let might = || {
+            matches!(decide(&|rule| identity.might_use(rule)), Verdict::Allowed(_))
+                || self.policy.rules.take_over.might_find(request.authority(), &identity)
+        };
         match identity.not_authenticated() {
-            Some(reason) if matches!(decide(&|rule| identity.might_use(rule)), Verdict::Allowed(_)) => {
-                Err(reason.into())
-            }
+            Some(reason) if might() => Err(reason.into()),
             _ => Err(refused.into()),
         }
     }
 
     /// Opens the tunnel, or says why not.
-    async fn connect(mut self, mut caller: Caller, connect: Connect, grant: Grant, client: Client) {
-        let destination = match self.tunnel(&mut caller, &connect, &grant.rule).await {
+    async fn connect(mut self, mut caller: Caller, connect: Connect, rule: &Rule, client: Client) {
+        let destination = match self.tunnel(&mut caller, &connect, rule).await {
             Ok(destination) => destination,
             Err(refusal) => return self.refuse(caller, refusal).await,
         };

@@ -4,6 +4,7 @@
 //! at once. The rule is: what would silently let more or fewer people through than somebody meant is a problem.
 
 mod rules;
+mod take_over;
 mod upstream;
 
 use std::net::IpAddr;
@@ -84,6 +85,7 @@ impl Config {
         for (n, group) in self.groups.iter().enumerate() {
             self.group(&format!("groups[{n}]"), group, &mut problems);
         }
+        take_over::check(self, &mut problems);
         self.users(&mut problems);
         upstream::check(&self.upstream_proxies, &mut problems);
         problems.when(!self.ways().contains(&self.via.as_str()), "via", self.no_way(&self.via));
