@@ -4,6 +4,7 @@
 mod client_trust;
 pub mod dns;
 pub mod expiry;
+pub mod gss;
 pub mod hang_up;
 pub mod http1_guard;
 pub mod http_client;

@@ -96,6 +96,7 @@ pub struct Listener {
     limits: limits::Config,
     balancers: Arc<ArcSwap<Vec<Network>>>,
     requests: Option<Requests>,
+    takes_tickets: bool,
 }
 
 impl Listener {
@@ -104,14 +105,15 @@ impl Listener {
         let (name, address) = (config.name.clone(), config.listen);
         let tls = match config.tls.mode {
             Mode::On => Some(Arc::new(load_tls(config, state_dir)?)),
-            Mode::Off if address.ip().to_canonical().is_loopback() || config.tls.allow_plain_http => None,
+            Mode::Off if config.may_be_plain() => None,
             Mode::Off => return Err(BindError::PlainHttp { name, address }),
         };
         let bound = listen::bind(address).and_then(|socket| Ok((socket.local_addr()?, socket)));
         let (local, socket) = bound.map_err(|source| BindError::Address { name, address, source })?;
         let (name, limits) = (config.name.as_str().into(), config.limits.clone());
         let balancers = Arc::new(ArcSwap::from_pointee(config.proxy_protocol_from.clone()));
-        Ok(Self { name, socket, address: local, tls, limits, balancers, requests: None })
+        let takes_tickets = config.protocols.wef.kerberos.is_enabled();
+        Ok(Self { name, socket, address: local, tls, limits, balancers, requests: None, takes_tickets })
     }
 
     /// Tells its requests there.
@@ -150,7 +152,7 @@ fn offered(config: &Config) -> &'static [&'static [u8]] {
 /// Serves connections as far as `stages` are; at their end waits for requests in flight up to `drain_timeout`, then cuts.
 /// As long as `is_unready`, clients are told with each answer to connect anew.
 pub async fn serve(listener: Listener, router: Router, stages: Stages, is_unready: Arc<AtomicBool>) {
-    let Listener { name, socket, tls, limits, balancers, requests, .. } = listener;
+    let Listener { name, socket, tls, limits, balancers, requests, takes_tickets, .. } = listener;
     let drain_timeout = limits.drain_timeout.get();
     let cut = CancellationToken::new();
     let tracker = TaskTracker::new();
@@ -169,6 +171,7 @@ pub async fn serve(listener: Listener, router: Router, stages: Stages, is_unread
         handshakes: Repeats::new(TOLD_AGAIN_AFTER),
         headerless: Repeats::new(TOLD_AGAIN_AFTER),
         requests,
+        takes_tickets,
     });
     while let Some(accepted) = stages.while_open(socket.accept()).await {
         match accepted {

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
+use super::kerberos::TurnedAwayHost;
 use crate::clock::wall_s;
 
 /// Most hosts that are remembered; the one that was not heard of for the longest time is forgotten first.
@@ -90,6 +91,9 @@ pub struct Shown {
     left_out: usize,
     /// Those with trouble first.
     hosts: Vec<Host>,
+    /// Those whose tickets were refused, the last one first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tickets_refused: Vec<TurnedAwayHost>,
 }
 
 impl Hosts {
@@ -111,12 +115,12 @@ impl Hosts {
     }
 
     /// The hosts, as far as they can be shown.
-    pub(super) fn shown(&self) -> Shown {
+    pub(super) fn shown(&self, tickets_refused: Vec<TurnedAwayHost>) -> Shown {
         let seen = self.seen();
         let mut hosts: Vec<&Host> = seen.values().collect();
         hosts.sort_by_key(|host| (std::cmp::Reverse(host.is_in_trouble()), std::cmp::Reverse(host.last_heard_s)));
         let shown: Vec<Host> = hosts.into_iter().take(SHOWN_MAX).cloned().collect();
-        Shown { seen: seen.len(), left_out: seen.len() - shown.len(), hosts: shown }
+        Shown { seen: seen.len(), left_out: seen.len() - shown.len(), hosts: shown, tickets_refused }
     }
 
     fn seen(&self) -> MutexGuard<'_, HashMap<Who, Host>> {
@@ -195,27 +199,27 @@ mod tests {
         for n in 1..2000 {
             hosts.note(&who(n), None, Heard::Heartbeat { subscription: "s" });
         }
-        let shown = hosts.shown();
+        let shown = hosts.shown(Vec::new());
         assert_eq!((shown.seen, shown.left_out, shown.hosts.len()), (2000, 1500, SHOWN_MAX));
         assert_eq!(shown.hosts[0].machine, "m0");
         for n in 2000..HOSTS_MAX + 10 {
             hosts.note(&who(n), None, Heard::Enumerated);
         }
-        assert!(hosts.shown().seen <= HOSTS_MAX);
+        assert!(hosts.shown(Vec::new()).seen <= HOSTS_MAX);
         for n in 0..100 {
             hosts.note(&who(HOSTS_MAX), None, Heard::Heartbeat { subscription: &format!("s{n}") });
         }
-        assert!(hosts.shown().hosts.iter().all(|host| host.subscriptions.len() <= SUBSCRIPTIONS_MAX));
+        assert!(hosts.shown(Vec::new()).hosts.iter().all(|host| host.subscriptions.len() <= SUBSCRIPTIONS_MAX));
     }
 
     #[test]
     fn a_host_that_gave_up_is_in_trouble_until_it_delivers_again() {
         let hosts = Hosts::default();
         hosts.note(&who(1), None, Heard::Ended { subscription: "s", reason: "15001" });
-        assert!(hosts.shown().hosts[0].is_in_trouble());
+        assert!(hosts.shown(Vec::new()).hosts[0].is_in_trouble());
         hosts.note(&who(1), None, Heard::Delivered { subscription: "s", events: 3, missing: 0 });
-        assert!(!hosts.shown().hosts[0].is_in_trouble());
+        assert!(!hosts.shown(Vec::new()).hosts[0].is_in_trouble());
         hosts.note(&who(1), None, Heard::Delivered { subscription: "s", events: 3, missing: 4 });
-        assert_eq!(hosts.shown().hosts[0].subscriptions[0].lost_by_host, 4);
+        assert_eq!(hosts.shown(Vec::new()).hosts[0].subscriptions[0].lost_by_host, 4);
     }
 }

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 
 use super::bookmarks::{Bookmarks, Journal, NotKept};
 use super::hosts::{Hosts, Shown};
+use super::kerberos::TurnedAway;
 use crate::filter::Rules;
 use crate::fs::{Fs, RealFs};
 
@@ -23,12 +24,14 @@ pub struct Memory {
     journal: OnceLock<Arc<Journal>>,
     opening: Mutex<()>,
     pub(super) hosts: Hosts,
+    pub(super) turned_away: TurnedAway,
 }
 
 impl Memory {
     /// Nothing is made on the disk until a host needs it.
     pub fn new(fs: Arc<dyn Fs>, state_dir: PathBuf, rules: Arc<ArcSwap<Rules>>) -> Self {
-        Self { fs, state_dir, rules, journal: OnceLock::new(), opening: Mutex::default(), hosts: Hosts::default() }
+        let (hosts, turned_away) = (Hosts::default(), TurnedAway::default());
+        Self { fs, state_dir, rules, journal: OnceLock::new(), opening: Mutex::default(), hosts, turned_away }
     }
 
     /// With these rules, over a state directory of the machine: for tests.
@@ -38,7 +41,9 @@ impl Memory {
 
     /// The hosts that were seen since the start; `None` where none ever was.
     pub fn hosts(&self) -> Option<Shown> {
-        self.journal.get().map(|_| self.hosts.shown())
+        let turned_away = self.turned_away.shown();
+        let is_used = self.journal.get().is_some() || !turned_away.is_empty();
+        is_used.then(|| self.hosts.shown(turned_away))
     }
 
     pub(super) fn rules(&self) -> Arc<Rules> {
