@@ -13,19 +13,19 @@ demo: ## Build and run the demo: a gateway, three collectors, forty hosts, the a
 
 test: ## Run every test, with the real components they need.
 	scripts/tools.sh test
-	$(CARGO) test
+	$(CARGO) test --workspace
 
 soak: ## Every damage of the state, many kills and power cuts: SOAK_ROUNDS (20) seeds from SOAK_SEED (1) on.
 	GATEPOST_STATE_CELLS=all GATEPOST_STATE_ROUNDS=$${SOAK_ROUNDS:-20} GATEPOST_STATE_SEED=$${SOAK_SEED:-1} \
-		$(CARGO) test --test state_table -- --nocapture
+		$(CARGO) test --test faults -- state_table --nocapture
 	GATEPOST_CRASH_ROUNDS=$$(( 50 * $${SOAK_ROUNDS:-20} )) GATEPOST_CRASH_SEED=$${SOAK_SEED:-1} \
-		$(CARGO) test --test crash -- --nocapture
+		$(CARGO) test --test faults -- crash --nocapture
 	GATEPOST_CUT_SEEDS=$$(( 200 * $${SOAK_ROUNDS:-20} )) GATEPOST_CUT_FIRST=$${SOAK_SEED:-1} \
-		$(CARGO) test --test power_cuts -- --nocapture
+		$(CARGO) test --test faults -- power_cuts --nocapture
 
 lint: ## Formatting and clippy, warnings are errors.
 	$(CARGO) fmt --check
-	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 deny: ## Licences, bans and sources of all dependencies.
 	scripts/tools.sh deny
@@ -47,7 +47,7 @@ fuzz: ## Every fuzz target for FUZZ_SECONDS (60).
 	scripts/fuzz.sh $${FUZZ_SECONDS:-60}
 
 reference: ## Write the generated documents anew.
-	UPDATE=1 $(CARGO) test --test reference
+	UPDATE=1 $(CARGO) test --test tidy reference
 
 release: ## The optimised binary.
 	$(CARGO) build --release --bin gatepost

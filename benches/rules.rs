@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use evtx::{EvtxParser, ParserSettings};
-use gatepost::cli::simulate::events::{Host, Shape};
 use gatepost::event::{Client, Event, Syntax, Timestamp, decode};
 use gatepost::filter::rules::{Managed, Material, Text};
 use gatepost::filter::{Config, EventSet, Rule, Rules};
+use gatepost::lab::events::{Host, Shape};
 
 /// 2025-01-01T00:00:00Z.
 const NOW: Timestamp = Timestamp::from_ticks(17_356_896_000_000_000);

@@ -56,7 +56,7 @@ cargo_tool() { # cargo_tool NAME: install a cargo subcommand
     command -v "$1" >/dev/null 2>&1 || cargo install --locked "$1"
 }
 
-# Azure's client libraries in a folder of their own, which is kept: tests/clients runs them against the gateway.
+# Azure's client libraries in a folder of their own, which is kept: tests/e2e/clients runs them against the gateway.
 client_libraries() {
     local home=${GATEPOST_CLIENTS:-$HOME/.cache/gatepost/clients}
     local python=(azure-monitor-ingestion==1.1.0 azure-identity==1.27.0 msal==1.39.0)

@@ -7,7 +7,7 @@
 //! - [`forward`]: each output reads the spool at its own position, sends batches to balanced endpoints, and
 //!   moves its position only when a batch was accepted or its events are kept as dead letters.
 //!
-//! The modules below stand in reading order. Imports only go down this list (`tests/tidy.rs` is the referee);
+//! The modules below stand in reading order. Imports only go down this list (`tests/tidy` is the referee);
 //! `ARCHITECTURE.md` says why.
 
 pub mod cli;
@@ -18,28 +18,15 @@ pub mod config;
 
 pub mod admin;
 pub mod inputs;
-pub mod tunnel;
 
 pub mod forward;
 pub mod ingest;
 
-pub mod balancer;
-pub mod dedup;
-pub mod filter;
 pub mod hosts;
 pub mod outputs;
-pub mod spool;
 
-pub mod access_log;
-pub mod clock;
-pub mod event;
-pub mod net;
-pub mod turns;
-
-pub mod faults;
-pub mod fs;
-pub mod limits;
-pub mod memory;
-pub mod metrics;
-pub mod telemetry;
-pub mod values;
+pub use gatepost_core::{event, faults, filter, limits, memory, metrics, telemetry, turns, values};
+#[cfg(any(test, feature = "lab"))]
+pub use gatepost_lab as lab;
+pub use gatepost_net::{access_log, balancer, net, tunnel};
+pub use gatepost_spool::{clock, dedup, fs, spool};

@@ -10,10 +10,10 @@ use anyhow::{Context, anyhow, bail, ensure};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::send::client::{Answer, Client};
 use crate::admin;
 use crate::config::Config;
 use crate::faults::unread;
+use crate::net::upload_client::{Answer, Client};
 
 /// Where the admin plane is, if not where the configuration says.
 #[derive(Debug, Clone, Default, clap::Args)]

@@ -23,6 +23,7 @@ pub mod clock;
 pub mod columns;
 pub mod completions;
 pub mod dead_letter;
+#[cfg(feature = "lab")]
 pub mod demo;
 pub mod doctor;
 mod event_files;
@@ -33,6 +34,7 @@ pub mod reference;
 pub mod rules;
 pub mod run;
 pub mod send;
+#[cfg(feature = "lab")]
 pub mod simulate;
 pub mod spool;
 pub mod token;
@@ -123,6 +125,7 @@ enum Command {
     /// Check a configuration, print the effective one, or ask the running gateway whether it is ready
     Check(check::Args),
     /// Show the gateway at work, with simulated hosts and collectors
+    #[cfg(feature = "lab")]
     Demo(demo::Args),
     /// Upload events from .evtx files, NDJSON or XML to a gateway
     Send(send::Args),
@@ -159,7 +162,8 @@ enum Command {
     /// Show what Windows hosts need to forward events here, or what they are asked for
     Wef(wef::Args),
     /// Play Azure or Windows hosts on this machine, to try Gatepost without them
-    Simulate(simulate::command::Args),
+    #[cfg(feature = "lab")]
+    Simulate(simulate::Args),
 }
 
 /// Runs the command given on the command line.
@@ -198,6 +202,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Run(args) => run::run(args, global),
         Command::Check(args) => check::run(args, global),
+        #[cfg(feature = "lab")]
         Command::Demo(args) => demo::run(args, global),
         Command::Send(args) => send::run(args, global),
         Command::Hosts(args) => hosts::run(args, global),
@@ -216,7 +221,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Token(args) => token::run(args, global),
         Command::Password(args) => password::run(args, global),
         Command::Wef(args) => wef::run(args, global),
-        Command::Simulate(args) => simulate::command::run(args, global),
+        #[cfg(feature = "lab")]
+        Command::Simulate(args) => simulate::run(args, global),
     }
 }
 

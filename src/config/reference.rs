@@ -1,6 +1,6 @@
 //! The configuration as documents: the reference, a commented example, the list of metrics, the effective values.
 //!
-//! All of it is made from the types: doc comments are the prose, `Default` gives the defaults. `tests/reference.rs`
+//! All of it is made from the types: doc comments are the prose, `Default` gives the defaults. `tests/tidy/reference.rs`
 //! compares the committed documents with what stands here.
 
 use std::fmt::Write as _;
@@ -43,7 +43,7 @@ const EXAMPLE_HEAD: &str = "\
 const METRICS_HEAD: &str = "\
 # Metrics
 
-<!-- Made by `gatepost reference metrics` from src/metrics.rs. Do not edit. -->
+<!-- Made by `gatepost reference metrics` from crates/core/src/metrics.rs. Do not edit. -->
 
 Served by the admin plane at `/metrics`. Labels hold only values from closed sets or from the configuration. Beside these
 there are the usual `process_*` metrics.

@@ -4,7 +4,7 @@
 use crate::raw::{Raw, exchange};
 use crate::support::{PATH, Site};
 use crate::tools::{curl, run, tool};
-use crate::vectors::{BROKEN_CHUNKS, MALFORMED, SOUND, chunked};
+use gatepost::lab::http1_vectors::{BROKEN_CHUNKS, MALFORMED, SOUND, chunked};
 
 /// Follows each bad request on its connection. A front door that answers it has read past the bad one.
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";

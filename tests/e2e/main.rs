@@ -2,18 +2,23 @@
 //!
 //! Tools come from scripts/tools.sh; a test whose tool is missing fails and names its package.
 
+#[path = "../support/haproxy.rs"]
+mod balancer;
+#[path = "../support/gate.rs"]
+mod gate;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/tools.rs"]
 mod tools;
-#[path = "../../src/net/http1_guard/vectors.rs"]
-mod vectors;
 
 mod admin_plane;
+mod azure;
 mod bad_input;
 mod client_certificates;
+mod clients;
 mod curl;
 mod data_collector;
+mod deploy;
 mod front_door;
 mod metrics;
 mod raw;
@@ -22,3 +27,5 @@ mod rules_cli;
 mod send;
 mod senders;
 mod status_page;
+mod tunnel;
+mod wef;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use gatepost::cli::simulate::collector::{Behaviour, Collector, Fault, Memory};
+use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
 use serde_json::Value;
 use tokio::time::Instant;
 

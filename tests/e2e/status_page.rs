@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use gatepost::cli::simulate::collector::{Collector, Memory};
+use gatepost::lab::collector::{Collector, Memory};
 
 use crate::support::{Site, workspace};
 use crate::tools::{run_well, tool};

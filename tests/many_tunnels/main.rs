@@ -2,8 +2,6 @@
 //!
 //! A suite of its own, and one test at a time, because each needs most of the file descriptors that a process may have.
 
-#[path = "../support/dns.rs"]
-mod dns;
 #[path = "../support/gate.rs"]
 mod gate;
 #[path = "../support/mod.rs"]

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use gatepost::cli::simulate::collector::{Behaviour, Collector, Fault, Memory};
-use gatepost::cli::simulate::events::{Host, Shape};
+use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
+use gatepost::lab::events::{Host, Shape};
 use serde_json::Value;
 
 use crate::load::{LOOK, SMALL_SPOOL, array, lines, receipt, until};

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use gatepost::cli::send::client::Client;
-use gatepost::cli::simulate::collector::{Behaviour, Collector, Fault, Memory};
-use gatepost::cli::simulate::events::{Host, Shape};
+use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
+use gatepost::lab::events::{Host, Shape};
+use gatepost::net::upload_client::Client;
 
 use crate::load::{Agent, LOOK, SMALL_SPOOL, array, assert_each_once};
 use crate::support::{PATH, PATIENCE, Running, Site, workspace};

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
-use gatepost::cli::send::client::Client;
-use gatepost::cli::simulate::collector::{Behaviour, Collector, Memory};
-use gatepost::cli::simulate::events::{Host, Shape};
+use gatepost::lab::collector::{Behaviour, Collector, Memory};
+use gatepost::lab::events::{Host, Shape};
+use gatepost::net::upload_client::Client;
 use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper::client::conn::http1::SendRequest;

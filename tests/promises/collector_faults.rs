@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use gatepost::cli::simulate::collector::{Behaviour, Collector, Fault, Memory};
+use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
 
 use crate::load::{Agent, SMALL_SPOOL, assert_each_once, endpoint_state, until};
 use crate::support::{Running, Site, workspace};

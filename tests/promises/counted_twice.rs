@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use gatepost::cli::simulate::collector::{Behaviour, Collector, Fault, Memory};
+use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
 use tokio::net::TcpStream;
 
 use crate::load::{Agent, SMALL_SPOOL, until};

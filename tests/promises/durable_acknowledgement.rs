@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use gatepost::cli::simulate::events::{Host, Shape};
 use gatepost::dedup::memory::MemoryStore;
 use gatepost::event::{Client, KeyMaker, Presence, Syntax, Upload, stored};
 use gatepost::filter::Rules;
@@ -17,6 +16,7 @@ use gatepost::fs::faulty::{Faults, FaultyFs};
 use gatepost::hosts::Hosts;
 use gatepost::ingest::ledger::Waiting;
 use gatepost::ingest::{self, Accept, Ingest, Receipt, Refusal};
+use gatepost::lab::events::{Host, Shape};
 use gatepost::spool::dead_letter::DeadLetters;
 use gatepost::spool::{self, Item, Spool};
 use gatepost::values::ByteSize;

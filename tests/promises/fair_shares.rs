@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use gatepost::cli::send::client::Client;
-use gatepost::cli::simulate::collector::{Collector, Memory};
-use gatepost::cli::simulate::events::{Host, Shape};
+use gatepost::lab::collector::{Collector, Memory};
+use gatepost::lab::events::{Host, Shape};
+use gatepost::net::upload_client::Client;
 use tokio::time::Instant;
 
 use crate::load::{SMALL_SPOOL, array};

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use gatepost::cli::send::client::{Answer, Client};
-use gatepost::cli::simulate::collector::{Behaviour, Collector, Fault, Memory};
-use gatepost::cli::simulate::events::{Shape, SimulatedEvent};
+use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
+use gatepost::lab::events::{Shape, SimulatedEvent};
+use gatepost::net::upload_client::{Answer, Client};
 use serde_json::Value;
 
 use crate::load::{Agent, LOOK, array, assert_each_once, until};

@@ -2,9 +2,9 @@
 //! stops no other one's upload, and no output; an output that fills its own share waits alone, and says so.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use gatepost::cli::send::client::Client;
-use gatepost::cli::simulate::collector::{Behaviour, Collector, Memory};
-use gatepost::cli::simulate::events::{Host, Shape, SimulatedEvent};
+use gatepost::lab::collector::{Behaviour, Collector, Memory};
+use gatepost::lab::events::{Host, Shape, SimulatedEvent};
+use gatepost::net::upload_client::Client;
 use serde_json::Value;
 
 use crate::load::{SMALL_SPOOL, json_lines, receipt, until};

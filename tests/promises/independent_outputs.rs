@@ -1,6 +1,6 @@
 //! Promise 6: independent outputs. A dead workspace delays nobody else, and catches up when it is back.
 
-use gatepost::cli::simulate::collector::{Behaviour, Collector, Fault, Memory};
+use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
 use serde_json::Value;
 
 use crate::load::{Agent, SMALL_SPOOL, assert_each_once, until};

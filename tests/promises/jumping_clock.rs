@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 
 use gatepost::app::{Gateway, Machine};
-use gatepost::cli::send::client::Client;
-use gatepost::cli::simulate::collector::{Behaviour, Collector, Fault, Memory};
-use gatepost::cli::simulate::events::{Host, Shape, SimulatedEvent};
 use gatepost::clock::{BootId, Reading, Source, System};
+use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
+use gatepost::lab::events::{Host, Shape, SimulatedEvent};
+use gatepost::net::upload_client::Client;
 
 use crate::load::{SMALL_SPOOL, array, assert_each_once, receipt, scrape, until};
 use crate::support::{Site, workspace};

@@ -5,10 +5,10 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use gatepost::admin::Scrape;
-use gatepost::cli::send::client::Client;
-use gatepost::cli::simulate::collector::Collector;
-use gatepost::cli::simulate::events::{Host, Identity, Shape, SimulatedEvent};
-use gatepost::cli::simulate::held::Held;
+use gatepost::lab::collector::Collector;
+use gatepost::lab::events::{Host, Identity, Shape, SimulatedEvent};
+use gatepost::lab::held::Held;
+use gatepost::net::upload_client::Client;
 use serde_json::Value;
 use tokio::time::Instant;
 

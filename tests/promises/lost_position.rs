@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use gatepost::cli::simulate::collector::{Behaviour, Collector, Fault, Memory};
+use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
 use serde_json::Value;
 
 use crate::load::{Agent, SMALL_SPOOL};

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use gatepost::cli::send::client::Client;
-use gatepost::cli::simulate::collector::{Collector, Memory};
-use gatepost::cli::simulate::events::{Host, Identity, Shape, SimulatedEvent};
+use gatepost::lab::collector::{Collector, Memory};
+use gatepost::lab::events::{Host, Identity, Shape, SimulatedEvent};
+use gatepost::net::upload_client::Client;
 
 use crate::load::{SMALL_SPOOL, array, assert_each_once, lines, receipt};
 use crate::support::{Site, workspace};

@@ -1,7 +1,7 @@
 //! A collector that drops what comes too fast gets its events at its pace in every second, also from a backlog, right after
 //! a start, and from several outputs.
 
-use gatepost::cli::simulate::collector::{Behaviour, Collector, Fault, Memory};
+use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
 
 use crate::load::{Agent, SMALL_SPOOL, until};
 use crate::support::Site;

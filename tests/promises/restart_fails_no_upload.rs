@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use gatepost::cli::simulate::collector::{Collector, Memory};
-use gatepost::cli::simulate::events::{Host, Identity, Shape, SimulatedEvent};
+use gatepost::lab::collector::{Collector, Memory};
+use gatepost::lab::events::{Host, Identity, Shape, SimulatedEvent};
 use http::{Request, Version};
 use http_body_util::Full;
 use hyper::client::conn::http2;
@@ -218,7 +218,7 @@ async fn restart_each(sites: [&Site; 2], running: &mut [Option<Running>; 2], is_
         let site = sites[number];
         until_busy(site).await;
         if drain_first {
-            let client = gatepost::cli::send::client::Client::new(None).unwrap();
+            let client = gatepost::net::upload_client::Client::new(None).unwrap();
             let url = format!("http://127.0.0.1:{}/drain", site.admin);
             let answer = client.post(&url, &[], Bytes::new(), PATIENCE).await.expect("the admin plane answers");
             let said: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");

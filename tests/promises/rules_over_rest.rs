@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use gatepost::cli::simulate::collector::{Collector, Memory};
-use gatepost::cli::simulate::events::{Host, Shape, SimulatedEvent};
+use gatepost::lab::collector::{Collector, Memory};
+use gatepost::lab::events::{Host, Shape, SimulatedEvent};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use gatepost::cli::simulate::collector::{Behaviour, Collector, Memory};
-use gatepost::cli::simulate::events::{Host, Identity, Shape, SimulatedEvent};
+use gatepost::lab::collector::{Behaviour, Collector, Memory};
+use gatepost::lab::events::{Host, Identity, Shape, SimulatedEvent};
 
 use gatepost::event::Format;
 use gatepost::fs::RealFs;

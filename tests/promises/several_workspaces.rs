@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use gatepost::app::Gateway;
-use gatepost::cli::send::client::Client;
-use gatepost::cli::simulate::collector::{Behaviour, Collector, Fault, Memory};
-use gatepost::cli::simulate::events::{Host, Identity, Shape, SimulatedEvent};
+use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
+use gatepost::lab::events::{Host, Identity, Shape, SimulatedEvent};
+use gatepost::net::upload_client::Client;
 use serde_json::Value;
 
 use crate::load::{SMALL_SPOOL, array, assert_each_once, lines, receipt};

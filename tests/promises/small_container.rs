@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use gatepost::cli::send::client::Client;
-use gatepost::cli::simulate::collector::{Collector, Memory};
+use gatepost::lab::collector::{Collector, Memory};
+use gatepost::net::upload_client::Client;
 use tokio::time::Instant;
 
 use crate::load::{LOOK, until};

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use gatepost::cli::simulate::collector::{Behaviour, Collector, Fault, Memory};
-use gatepost::cli::simulate::events::Shape;
+use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
+use gatepost::lab::events::Shape;
 use serde_json::Value;
 
 use crate::load::{Agent, SMALL_SPOOL, array, until};

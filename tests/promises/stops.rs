@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use gatepost::cli::simulate::collector::{Collector, Memory};
+use gatepost::lab::collector::{Collector, Memory};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -61,7 +61,7 @@ async fn a_signal_is_heard_while_a_reload_takes_its_time() {
     );
     site.configure(&format!("{before}\n{leaving}"));
     let running = site.start().await;
-    let client = gatepost::cli::send::client::Client::new(None).unwrap();
+    let client = gatepost::net::upload_client::Client::new(None).unwrap();
     let url = format!("http://127.0.0.1:{}{PATH}", site.uploads);
     let headers = [("content-type", "application/json")];
     let body = "[{\"TimeGenerated\":\"2026-01-02T03:04:05Z\",\"EventID\":4624}]";

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
-use gatepost::cli::simulate::collector::{Collector, Memory};
 use gatepost::dedup::memory::MemoryStore;
 use gatepost::dedup::store::{Claim, Remembered, Store};
 use gatepost::event::{Client, EventKey, KeyMaker, Presence, Syntax, Upload};
@@ -15,6 +14,7 @@ use gatepost::fs::faulty::{Faults, FaultyFs};
 use gatepost::hosts::Hosts;
 use gatepost::ingest::ledger::Waiting;
 use gatepost::ingest::{self, Accept, Ingest, Receipt, Refusal};
+use gatepost::lab::collector::{Collector, Memory};
 use gatepost::spool::dead_letter::DeadLetters;
 use gatepost::spool::{self, Spool};
 use gatepost::values::ByteSize;

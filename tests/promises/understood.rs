@@ -3,8 +3,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-use gatepost::cli::simulate::events::{Host, Shape, SimulatedEvent};
-use gatepost::cli::simulate::evtx;
+use gatepost::lab::events::{Host, Shape, SimulatedEvent};
+use gatepost::lab::evtx;
 use serde_json::Value;
 
 use crate::load::{json_lines, receipt};

@@ -14,8 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use crate::dns::DnsServer;
 use crate::support::{Running, Site, free_port};
+use gatepost::lab::dns_server::DnsServer;
 
 /// Longer than any deadline of the gateway in these tests.
 pub const PATIENCE: Duration = Duration::from_secs(20);

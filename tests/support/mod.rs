@@ -13,8 +13,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
-use gatepost::cli::send::client::{Answer, Client, SendError};
-use gatepost::cli::simulate::collector::Collector;
+use gatepost::lab::collector::Collector;
+use gatepost::net::upload_client::{Answer, Client, SendError};
 use serde_json::Value;
 use tokio::time::Instant;
 

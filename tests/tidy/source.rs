@@ -3,7 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{files, read, root};
+use super::{CRATES, files, read, root};
+
+/// How a crate names itself and those below it.
+const ROOTS: [&str; 5] = ["crate", "gatepost_core", "gatepost_spool", "gatepost_net", "gatepost_lab"];
 
 /// A Rust file: its text, and what is left of it without comments, literals and test code.
 pub(crate) struct Source {
@@ -47,6 +50,11 @@ impl Source {
         sources
     }
 
+    /// The sources of all crates.
+    pub(crate) fn product() -> Vec<Self> {
+        CRATES.into_iter().flat_map(Self::all).collect()
+    }
+
     pub(crate) fn read(path: &Path) -> Self {
         Self::parse(path.to_owned(), read(path))
     }
@@ -63,22 +71,32 @@ impl Source {
         format!("{}:{line}: {problem}", self.path.display())
     }
 
-    /// The modules from the root to this one: `["spool", "reader"]`; empty for `lib.rs` and `main.rs`.
+    /// The folder of the sources of its crate.
+    fn crate_folder(&self) -> &'static Path {
+        let own = CRATES.into_iter().filter(|krate| self.path.starts_with(krate));
+        Path::new(own.max_by_key(|krate| krate.len()).unwrap_or("src"))
+    }
+
+    /// The modules from the root of its crate to this one: `["spool", "reader"]`; empty for `lib.rs` and `main.rs`.
     fn module_path(&self) -> Vec<String> {
-        let inside = self.path.with_extension("");
-        let names = inside.iter().skip(1).map(|name| name.to_string_lossy().into_owned());
+        let inside = self.path.strip_prefix(self.crate_folder()).unwrap_or(&self.path).with_extension("");
+        let names = inside.iter().map(|name| name.to_string_lossy().into_owned());
         names.filter(|name| !["mod", "lib", "main"].contains(&name.as_str())).collect()
     }
 
+    /// The module of the table that it belongs to. The lab is one, whatever is inside.
     pub(crate) fn module(&self) -> Option<&str> {
-        let second = Path::new(self.path.iter().nth(1)?).file_stem()?.to_str()?;
-        (!["lib", "main"].contains(&second)).then_some(second)
+        if self.crate_folder().starts_with("crates/lab") {
+            return Some("lab");
+        }
+        let inside = self.path.strip_prefix(self.crate_folder()).ok()?;
+        let first = Path::new(inside.iter().next()?).file_stem()?.to_str()?;
+        (!["lib", "main"].contains(&first)).then_some(first)
     }
 
     /// The folder of its child modules.
     fn folder(&self) -> PathBuf {
-        let module: PathBuf = self.module_path().iter().collect();
-        Path::new("src").join(module)
+        self.crate_folder().join(self.module_path().iter().collect::<PathBuf>())
     }
 
     /// Where its test modules are, without the extension.
@@ -94,7 +112,7 @@ impl Source {
     pub(crate) fn parent(&self) -> Option<(PathBuf, String)> {
         let mut modules = self.module_path();
         let name = modules.pop()?;
-        let folder: PathBuf = Path::new("src").join(modules.iter().collect::<PathBuf>());
+        let folder: PathBuf = self.crate_folder().join(modules.iter().collect::<PathBuf>());
         let beside = folder.with_extension("rs");
         let candidates =
             if modules.is_empty() { [folder.join("lib.rs"), beside] } else { [folder.join("mod.rs"), beside] };
@@ -127,7 +145,9 @@ impl Source {
                     inline.pop_if(|opened| *opened == braces);
                     braces = braces.saturating_sub(1);
                 }
-                "crate" if colons(at + 1) => found.extend(self.heads(at + 3)),
+                // What the lab names of its own is no module of the table.
+                "crate" | "super" if self.module() == Some("lab") => {}
+                head if ROOTS.contains(&head) && colons(at + 1) => found.extend(self.heads(at + 3)),
                 "super" if at == 0 || text(at - 1) != ":" => {
                     let mut climbed = 1;
                     while colons(at + 1) && text(at + 3) == "super" {

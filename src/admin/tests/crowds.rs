@@ -6,7 +6,7 @@ use tokio::net::TcpSocket;
 use tokio::time::timeout;
 
 use super::*;
-use crate::net::http1_guard::vectors;
+use crate::lab::http1_vectors as vectors;
 
 /// More than there are places of any kind.
 const CROWD: usize = 700;

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::hosts::Written;
 use crate::cli::send::uploader::Tally;
-use crate::cli::simulate::collector::Tally as Served;
-use crate::cli::simulate::held::Held;
+use crate::lab::collector::Tally as Served;
+use crate::lab::held::Held;
 use crate::metrics::{self, Metric};
 
 /// What the gateway says of itself, read from its metrics.

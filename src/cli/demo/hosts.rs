@@ -8,9 +8,9 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::cli::send::client::Client;
 use crate::cli::send::uploader::{Patience, Tally, Target, UploadError, Uploader};
-use crate::cli::simulate::events::{Host, Identity, Shape};
+use crate::lab::events::{Host, Identity, Shape};
+use crate::net::upload_client::Client;
 
 /// Where the demo's Logs Ingestion uploads go, below the gateway's address.
 const STREAM: &str = "/dataCollectionRules/dcr-00000000000000000000000000000001/streams/Custom-SecurityEvent";

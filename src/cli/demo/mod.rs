@@ -19,11 +19,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Global;
-use super::send::client::Client;
 use super::send::uploader::UploadError;
-use super::simulate::collector::{Behaviour, Collector, Fault, Memory};
-use super::simulate::held::Held;
-use super::simulate::lossy_relay::LossyRelay;
+use crate::lab::collector::{Behaviour, Collector, Fault, Memory};
+use crate::lab::held::Held;
+use crate::lab::lossy_relay::LossyRelay;
+use crate::net::upload_client::Client;
 use account::{Account, Books, CollectorPart};
 use hosts::{Fleet, Progress, Written};
 

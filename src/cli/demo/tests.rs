@@ -14,10 +14,10 @@ use tokio::sync::Mutex;
 use super::account::{Account, Books};
 use super::hosts::Written;
 use super::{Args, Plan, UnderTest, perform};
-use crate::cli::send::client::Client;
 use crate::cli::send::uploader::Tally;
-use crate::cli::simulate::events::Identity;
-use crate::cli::simulate::held::Held;
+use crate::lab::events::Identity;
+use crate::lab::held::Held;
+use crate::net::upload_client::Client;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Gateway {

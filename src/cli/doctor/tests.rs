@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::net::dns::server::DnsServer;
+use crate::lab::dns_server::DnsServer;
 
 fn configured(text: &str) -> tunnel::Config {
     toml::from_str(text).unwrap()

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 
-use super::client::Client;
 use super::uploader::Target;
 use super::{Args, Global};
 use crate::cli::admin_plane::reachable;
@@ -12,6 +11,7 @@ use crate::config::Config;
 use crate::faults::unread;
 use crate::inputs;
 use crate::net::tls_server::Mode;
+use crate::net::upload_client::Client;
 
 /// Where a gateway without a configuration takes uploads.
 const DEFAULT_TO: &str = "https://127.0.0.1:8443";

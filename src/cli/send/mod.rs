@@ -24,7 +24,6 @@ use reader::{Form, Piece, Source};
 use resume::{Finished, Stamp};
 use uploader::{Patience, Tally, UploadError, Uploader};
 
-pub mod client;
 mod door;
 mod progress;
 pub mod reader;

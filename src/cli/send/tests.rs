@@ -7,14 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Parser as _;
 
-use super::client::{Client, SendError};
 use super::uploader::{Patience, Tally, Target, UploadError, Uploader};
 use super::{Args, Summary, describe, send};
 use crate::cli::Global;
-use crate::cli::simulate::collector::{Behaviour, Collector, Fault, Memory};
-use crate::cli::simulate::events::{Host, Shape};
-use crate::cli::simulate::evtx;
-use crate::cli::simulate::lossy_relay::LossyRelay;
+use crate::lab::collector::{Behaviour, Collector, Fault, Memory};
+use crate::lab::events::{Host, Shape};
+use crate::lab::evtx;
+use crate::lab::lossy_relay::LossyRelay;
+use crate::net::upload_client::{Client, SendError};
 
 const RULE: &str = "/dataCollectionRules/dcr-0/streams/Custom-SecurityEvent";
 

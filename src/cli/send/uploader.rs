@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::client::{Answer, Client, SendError};
+use crate::net::upload_client::{Answer, Client, SendError};
 use crate::values::Secret;
 
 /// Most of a server's message that is shown.

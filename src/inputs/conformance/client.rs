@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use super::super::Config;
 use super::super::http::auth::Token;
 use super::super::registry::Protocols;
-use crate::cli::simulate::events::SimulatedEvent;
+use crate::lab::events::SimulatedEvent;
 
 /// The token that is let in, and its SHA-256.
 const RIGHT: (&str, &str) = ("right", "27042f4e6eca7d0b2a7ee4026df2ecfa51d3339e6d122aa099118ecd8563bad9");

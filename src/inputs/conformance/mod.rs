@@ -2,7 +2,7 @@
 //! ingest on a disk that fails on command.
 //!
 //! A protocol brings a [`Specimen`]: how a client of it writes an upload, and how that client reads an answer. Kill -9 in
-//! between is the business of `tests/crash`.
+//! between is the business of `tests/faults/crash`.
 
 mod bench;
 mod client;
@@ -20,9 +20,9 @@ use super::protocol::{Head, Place, Shared};
 use super::reason::{Failure, Reason};
 use super::registry::{Protocols, specimens};
 use super::{Config, Peer};
-use crate::cli::simulate::events::Host;
 use crate::filter::{EventSet, Rules};
 use crate::ingest::Receipt;
+use crate::lab::events::Host;
 use crate::values::{ByteSize, Span};
 use bench::{Bench, config_of};
 pub(super) use client::{Answer, Sent, Shown, Specimen};

@@ -7,11 +7,11 @@ use time::macros::format_description;
 
 use super::config::Workspace;
 use super::signature::sign;
-use crate::cli::simulate::events::SimulatedEvent;
 use crate::inputs::Config;
 use crate::inputs::conformance::{self, Answer, Sent, Shown};
 use crate::inputs::logs_ingestion::specimen::array;
 use crate::inputs::registry::Protocols;
+use crate::lab::events::SimulatedEvent;
 use crate::values::Secret;
 
 pub(in crate::inputs) const WORKSPACE: &str = "01234567-89ab-cdef-0123-456789abcdef";

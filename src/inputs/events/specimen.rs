@@ -3,10 +3,10 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::cli::simulate::events::SimulatedEvent;
 use crate::inputs::conformance::{self, Answer, Sent};
 use crate::inputs::logs_ingestion::specimen::{array, is_sent_again};
 use crate::inputs::registry::Protocols;
+use crate::lab::events::SimulatedEvent;
 
 pub(in crate::inputs) struct Specimen;
 

@@ -234,10 +234,10 @@ impl Text<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::simulate::events::{Host, Shape};
-    use crate::cli::simulate::evtx;
     use crate::event::{Client, Upload};
     use crate::inputs::http::body::Memory;
+    use crate::lab::events::{Host, Shape};
+    use crate::lab::evtx;
 
     const LIMIT: u64 = 4 << 20;
 

@@ -2,10 +2,10 @@
 
 use http::StatusCode;
 
-use crate::cli::simulate::events::{Shape, SimulatedEvent};
 use crate::inputs::conformance::{self, Answer, Sent};
 use crate::inputs::logs_ingestion::specimen::is_sent_again;
 use crate::inputs::registry::Protocols;
+use crate::lab::events::{Shape, SimulatedEvent};
 
 pub(in crate::inputs) struct Specimen;
 

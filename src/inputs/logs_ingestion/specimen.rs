@@ -2,9 +2,9 @@
 
 use http::StatusCode;
 
-use crate::cli::simulate::events::{Shape, SimulatedEvent};
 use crate::inputs::conformance::{self, Answer, Sent};
 use crate::inputs::registry::Protocols;
+use crate::lab::events::{Shape, SimulatedEvent};
 
 const TARGET: &str = "/dataCollectionRules/dcr-0123/streams/Custom-SecurityEvent?api-version=2023-01-01";
 

@@ -184,6 +184,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::lab::wef::sldc::compressed;
+    use crate::lab::wef::soap::wide;
 
     /// Bits as text, for symbols that are written by hand.
     fn packed(symbols: &[&str]) -> Vec<u8> {
@@ -291,5 +293,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    proptest! {
+        #[test]
+        fn the_input_decodes_what_hosts_compress(bytes in proptest::collection::vec(0u8..6, 0..3000)) {
+            prop_assert_eq!(decode(&compressed(&bytes), 1 << 20, |_| true), Ok(bytes));
+        }
+    }
+
+    #[test]
+    fn every_byte_survives_compression_and_texts_shrink() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(5000).collect();
+        assert_eq!(decode(&compressed(&bytes), 1 << 20, |_| true).as_deref(), Ok(&bytes[..]));
+        let text = wide(&"<Event><System><EventID>4624</EventID></System></Event>".repeat(40));
+        assert!(compressed(&text).len() * 4 < text.len());
     }
 }

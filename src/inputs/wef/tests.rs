@@ -11,7 +11,6 @@ use tower::ServiceExt as _;
 
 use super::bookmarks::{Known as Place, Owner};
 use super::*;
-use crate::cli::simulate::wef::Authority;
 use crate::event::Upload;
 use crate::filter::{EventSet, Rules};
 use crate::fs::RealFs;
@@ -20,6 +19,7 @@ use crate::ingest::accept::{Accept, Receipt, Refusal};
 use crate::inputs::http::body;
 use crate::inputs::protocol::Shared;
 use crate::inputs::{Config as Listener, Opened, Peer, router};
+use crate::lab::wef::Authority;
 
 const HOST: &str = "pc1.plant.test";
 const BOOKMARK: &str = r#"<BookmarkList><Bookmark Channel="Security" RecordId="7" IsCurrent="true"/></BookmarkList>"#;

@@ -1,6 +1,6 @@
 use super::*;
-use crate::cli::simulate::events::{Host, Shape};
-use crate::cli::simulate::evtx;
+use crate::lab::events::{Host, Shape};
+use crate::lab::evtx;
 
 fn read(source: Source, form: Form) -> (Vec<Bytes>, Vec<String>) {
     let (sender, mut pieces) = mpsc::channel(100_000);

@@ -15,7 +15,7 @@ use crate::event::{DecodeError, Syntax, Upload};
 use crate::ingest::accept::{Accept, Receipt, Refusal};
 use crate::inputs::protocol::Shared;
 use crate::inputs::{self, http::auth};
-use crate::net::http1_guard::vectors;
+use crate::lab::http1_vectors as vectors;
 use crate::values::{ByteSize, Span};
 
 const PATH: &str = "/dataCollectionRules/dcr-0123/streams/Custom-SecurityEvent?api-version=2023-01-01";

@@ -1,0 +1,170 @@
+use bytes::BytesMut;
+use proptest::prelude::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+use super::*;
+use gatepost_lab::http1_vectors::{BROKEN_CHUNKS, MALFORMED, SOUND, chunked};
+
+/// What a connection that receives `input` lets through, and the refusal that ended it.
+fn follow(input: &[u8]) -> (Vec<u8>, Result<(), Refusal>) {
+    let (mut held, mut verified) = (BytesMut::from(input), BytesMut::new());
+    let result = Framing::default().advance(&mut held, &mut verified);
+    (verified.to_vec(), result)
+}
+
+#[test]
+fn sound_requests_pass_whole() {
+    for request in SOUND {
+        let (passed, result) = follow(request.as_bytes());
+        assert_eq!(result, Ok(()), "{request:?}");
+        assert_eq!(passed, request.trim_start_matches("\r\n").as_bytes(), "{request:?}");
+    }
+}
+
+#[test]
+fn malformed_heads_are_refused_and_no_byte_of_them_passes() {
+    for request in MALFORMED {
+        let (passed, result) = follow(request.as_bytes());
+        assert!(result.is_err(), "{request:?}");
+        assert_eq!(passed, b"", "{request:?}");
+    }
+}
+
+#[test]
+fn malformed_chunks_are_refused() {
+    for body in BROKEN_CHUNKS {
+        assert!(follow(chunked("POST /", body).as_bytes()).1.is_err(), "{body:?}");
+    }
+    let long = format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(1100));
+    assert!(follow(chunked("POST /", &long).as_bytes()).1.is_err());
+    let many = format!("{}0\r\n\r\n", format!("1;{}\r\nx\r\n", "x".repeat(1000)).repeat(20));
+    assert!(follow(chunked("POST /", &many).as_bytes()).1.is_err());
+}
+
+#[test]
+fn heads_are_limited_in_bytes_and_fields_before_they_are_whole() {
+    let endless = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(HEAD_MAX));
+    assert_eq!(follow(endless.as_bytes()).1.map_err(|refusal| refusal.status), Err(431));
+    let fields = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(FIELDS_MAX));
+    assert_eq!(follow(fields.as_bytes()).1.map_err(|refusal| refusal.status), Err(431));
+}
+
+proptest! {
+    /// However the network cuts the bytes, the verdict and what passes are the same.
+    #[test]
+    fn cuts_change_nothing(
+        index in 0..SOUND.len() + MALFORMED.len() + BROKEN_CHUNKS.len(),
+        sizes in prop::collection::vec(1usize..9, 1..40),
+    ) {
+        let all: Vec<String> = SOUND.iter().chain(MALFORMED).map(|request| (*request).to_owned())
+            .chain(BROKEN_CHUNKS.iter().map(|body| chunked("POST /", body))).collect();
+        let input = all[index].as_bytes();
+        let (whole, verdict) = follow(input);
+        let (mut framing, mut held, mut verified) = (Framing::default(), BytesMut::new(), BytesMut::new());
+        let (mut rest, mut sizes) = (input, sizes.into_iter().cycle());
+        let mut result = Ok(());
+        while !rest.is_empty() && result.is_ok() {
+            let (now, later) = rest.split_at(sizes.next().unwrap_or(1).min(rest.len()));
+            held.extend_from_slice(now);
+            rest = later;
+            result = framing.advance(&mut held, &mut verified);
+        }
+        prop_assert_eq!(result.is_ok(), verdict.is_ok());
+        prop_assert_eq!(&verified[..], &whole[..]);
+    }
+
+    /// No input makes it panic, and what it holds back stays bounded.
+    #[test]
+    fn anything_may_come(input in prop::collection::vec(any::<u8>(), 0..600)) {
+        let (mut held, mut verified) = (BytesMut::from(&input[..]), BytesMut::new());
+        if Framing::default().advance(&mut held, &mut verified).is_ok() {
+            prop_assert!(held.len() <= HEAD_MAX);
+        }
+    }
+}
+
+const TIMEOUTS: Timeouts = Timeouts {
+    head: std::time::Duration::from_secs(10),
+    idle: std::time::Duration::from_secs(120),
+    write: std::time::Duration::from_secs(30),
+    linger: std::time::Duration::from_secs(2),
+};
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_head_is_refused_in_its_turn_and_a_silent_client_is_closed() {
+    let (mut client, server) = duplex(1024);
+    let session = Session::new();
+    let mut guard = Guard::new(server, std::sync::Arc::clone(&session), TIMEOUTS);
+    client.write_all(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HT").await.expect("the pipe takes it");
+    let mut seen = String::new();
+    guard.read_to_string(&mut seen).await.expect("the stream ends without an error");
+    assert!(seen.starts_with("GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: refused"), "{seen}");
+    assert!(session.begin().is_ok());
+    assert_eq!(session.begin().map(|_| ()).map_err(|refusal| refusal.status), Err(408));
+
+    let (_silent, server) = duplex(1024);
+    let started = Instant::now();
+    let mut seen = Vec::new();
+    Guard::new(server, Session::new(), TIMEOUTS).read_to_end(&mut seen).await.expect("the stream ends");
+    assert_eq!((seen.len(), started.elapsed().as_secs()), (0, 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_ends_but_a_busy_one_does_not() {
+    let (mut client, server) = duplex(1024);
+    let session = Session::new();
+    let mut guard = Guard::new(server, std::sync::Arc::clone(&session), TIMEOUTS);
+    let started = Instant::now();
+    client.write_all(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("the pipe takes it");
+    let mut seen = [0; 256];
+    assert!(guard.read(&mut seen).await.is_ok_and(|bytes| bytes > 0));
+    let in_flight = session.begin().expect("sound");
+    tokio::spawn(async move {
+        tokio::time::sleep(std::time::Duration::from_secs(500)).await;
+        drop(in_flight);
+    });
+    assert_eq!(guard.read(&mut seen).await.expect("the stream ends"), 0);
+    assert!((500..=741).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_nothing_is_given_up() {
+    let (_client, server) = duplex(16);
+    let mut guard = Guard::new(server, Session::new(), TIMEOUTS);
+    let error = guard.write_all(&[b'x'; 64]).await.expect_err("nobody reads");
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+}
+
+#[tokio::test]
+async fn http2_passes_untouched() {
+    let (mut client, server) = duplex(1024);
+    let mut guard = Guard::new(server, Session::new(), TIMEOUTS);
+    let sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00anything\x00\n";
+    client.write_all(sent).await.expect("the pipe takes it");
+    drop(client);
+    let mut seen = Vec::new();
+    guard.read_to_end(&mut seen).await.expect("the stream ends");
+    assert_eq!(seen, sent);
+}
+
+#[tokio::test]
+async fn a_connection_whose_answer_is_still_being_written_is_not_quiet() {
+    let (mut client, server) = duplex(16);
+    let session = Session::new();
+    let long = std::time::Duration::from_secs(60);
+    let mut guard =
+        Guard::new(server, Arc::clone(&session), Timeouts { head: long, idle: long, write: long, linger: long });
+    assert!(session.quiet_since().is_some());
+    let writing = tokio::spawn(async move {
+        guard.write_all(&[b'x'; 64]).await.expect("written");
+        guard.flush().await.expect("flushed");
+        guard
+    });
+    let mut some = [0; 16];
+    client.read_exact(&mut some).await.expect("read");
+    tokio::task::yield_now().await;
+    assert!(session.quiet_since().is_none(), "its reader is slow");
+    client.read_exact(&mut [0; 48]).await.expect("read");
+    let _guard = writing.await.expect("it ends");
+    assert!(session.quiet_since().is_some());
+}

@@ -1,0 +1,10 @@
+//! What Gatepost keeps on disk: the spool, the memory of events, and the file system and clock below them.
+
+pub mod dedup;
+pub mod spool;
+
+pub mod clock;
+
+pub mod fs;
+
+pub(crate) use gatepost_core::{event, memory, metrics, values};

@@ -1,0 +1,106 @@
+//! `gatepost simulate wef`: Windows hosts that forward, for people who want to try the gateway without Windows.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::cli::print;
+use crate::lab::events::Host;
+use crate::lab::wef::authority::CERTIFICATE;
+use crate::lab::wef::{Authority, Faults, Forwarder, Setting};
+use crate::net::upload_client::Client;
+
+/// Options of the command.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where the hosts forward: the gateway's listener, such as `https://127.0.0.1:5986`
+    #[arg(long, value_name = "URL")]
+    gateway: String,
+    /// The gateway's certificate, or that of its authority
+    #[arg(long, value_name = "PEM")]
+    ca: Option<PathBuf>,
+    /// The folder of the authority for the hosts' certificates. It is made when missing; the gateway needs its hosts-ca.pem as
+    /// tls.client_ca
+    #[arg(long, default_value = "simulated-hosts", value_name = "FOLDER")]
+    dir: PathBuf,
+    /// How many hosts
+    #[arg(long, default_value_t = 3)]
+    hosts: u64,
+    /// How many events each of them logs
+    #[arg(long, default_value_t = 1000)]
+    events: usize,
+    /// Events in one delivery
+    #[arg(long, default_value_t = 100)]
+    batch: usize,
+    /// The share of the answers that never arrive, from 0 to 1
+    #[arg(long, default_value_t = 0.0)]
+    lost_answers: f64,
+    /// The share of the deliveries before which a host knows only what the gateway knows of it, from 0 to 1
+    #[arg(long, default_value_t = 0.0)]
+    forgetfulness: f64,
+}
+
+/// Runs the command.
+pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
+    let is_new = !args.dir.join(CERTIFICATE).exists();
+    let authority = Authority::in_folder(&args.dir)?;
+    if is_new {
+        let path = args.dir.join(CERTIFICATE).canonicalize()?;
+        print(&format!(
+            "An authority for the hosts was made. Let a listener trust it, and run this again:\n\n\
+             [[listeners]]\nname = \"wef\"\nlisten = \"127.0.0.1:5986\"\ntls.client_ca = {}\nwef.enabled = true\n",
+            serde_json::Value::from(path.display().to_string())
+        ))?;
+        return Ok(());
+    }
+    let ca = args.ca.as_ref().map(std::fs::read).transpose().context("reading --ca")?;
+    let hosts = (0..args.hosts).map(|n| one(args, &authority, ca.as_deref(), n));
+    let mut sent = 0;
+    for host in futures_util::future::join_all(hosts).await {
+        sent += host?;
+    }
+    print(&format!("{sent} events of {} hosts were acknowledged\n", args.hosts))?;
+    Ok(())
+}
+
+/// The way of one host; how many of its events were acknowledged.
+async fn one(args: &Args, authority: &Authority, ca: Option<&[u8]>, number: u64) -> anyhow::Result<usize> {
+    let name = format!("pc{number}.simulated.example");
+    let client = Client::showing(ca, authority.issue(&name)?)?;
+    let manager = format!("{}/wsman/SubscriptionManager/WEC", args.gateway.trim_end_matches('/'));
+    let faults = Faults { lost_answers: args.lost_answers, forgetfulness: args.forgetfulness };
+    let mut host = Forwarder::new(Setting { host: name.clone(), manager, client }, faults, number);
+    host.enumerate().await.with_context(|| format!("{name} asks for its subscriptions"))?;
+    let subscriptions: Vec<String> = host.subscriptions().map(|(name, _)| name.to_owned()).collect();
+    print(&format!(
+        "{name}: {}\n",
+        if subscriptions.is_empty() { "nothing".to_owned() } else { subscriptions.join(", ") }
+    ))?;
+    host.heartbeat().await?;
+    let mut source = Host::new(name.as_str(), number);
+    let (mut sent, mut logged) = (0, 0);
+    while logged < args.events {
+        let some = args.batch.min(args.events - logged).max(1);
+        source.by_ref().take(some).for_each(|event| host.log(&event));
+        logged += some;
+        sent += delivered(&mut host, args.batch, &name).await?;
+    }
+    Ok(sent)
+}
+
+/// Delivers, and tries again as often as Windows would.
+async fn delivered(host: &mut Forwarder, batch: usize, name: &str) -> anyhow::Result<usize> {
+    let mut tries = 0;
+    loop {
+        match host.deliver(batch).await {
+            Ok(sent) => return Ok(sent),
+            Err(error) if tries == 60 => return Err(error),
+            Err(error) => {
+                tries += 1;
+                print(&format!("{name}: {error:#}\n"))?;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Windows Event Forwarding against a real gateway: simulated hosts over TLS with certificates of their own.
+//!
+//! A simulated host knows its place only by what was acknowledged and by the bookmark that the gateway returns, as Windows
+//! does. So these tests fail when a bookmark is kept before its events, or an answer leaves before the bookmark.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod commands;
+mod conversation;
+mod fleet;
+mod identity;
+mod replay;
+mod scene;
