@@ -2,6 +2,7 @@
 # Installs what the tests and checks need and this machine lacks. Real components, from Debian's packages and crates.io.
 #
 #   scripts/tools.sh test   servers and tools that `make test` starts
+#   scripts/tools.sh kerberos  the headers that Kerberos is built with; part of test
 #   scripts/tools.sh clients  Azure's client libraries, from PyPI and npm; part of test
 #   scripts/tools.sh bench  the proxies that `make bench` measures Gatepost beside
 #   scripts/tools.sh deny   cargo-deny
@@ -71,11 +72,20 @@ client_libraries() {
     echo "$wanted" >"$home/installed"
 }
 
+# What the feature `kerberos` is built with.
+kerberos_headers() {
+    pkg-config --exists krb5-gssapi 2>/dev/null && ls /usr/lib/llvm*/lib/libclang*.so* >/dev/null 2>&1 && return
+    apt_install libkrb5-dev libclang-dev pkg-config
+}
+
 case "${1:-}" in
+kerberos) kerberos_headers ;;
 test)
     debian curl curl haproxy haproxy promtool prometheus systemd-analyze systemd mkfs.ext4 e2fsprogs openssl openssl \
         docker-compose docker-compose python3 python3 \
-        squid squid-openssl wget wget git git node nodejs npm npm chromium chromium
+        squid squid-openssl wget wget git git node nodejs npm npm chromium chromium \
+        krb5kdc krb5-kdc kadmin.local krb5-admin-server kinit krb5-user
+    kerberos_headers
     python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install python3-venv
     python3 -c 'import yaml' 2>/dev/null || apt_install python3-yaml
     client_libraries
@@ -85,7 +95,7 @@ bench) debian squid squid-openssl tinyproxy tinyproxy ;;
 deny) cargo_tool cargo-deny ;;
 fuzz) cargo_tool cargo-fuzz ;;
 *)
-    sed -n '2,9p' "$0"
+    sed -n '2,10p' "$0"
     exit 2
     ;;
 esac

@@ -91,7 +91,6 @@ impl Default for Config {
 impl Config {
     /// Everything about this listener that cannot work, each with its key and what would be right.
     pub fn problems(&self) -> Vec<(String, String)> {
-        let loopback = self.listen.ip().to_canonical().is_loopback();
         let tls_off = self.tls.mode == tls_server::Mode::Off;
         let client_ca = self.asks_client_certificates();
         let mut problems = Vec::new();

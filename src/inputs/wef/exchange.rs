@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::{FutureExt as _, TryFutureExt as _};
 use futures_util::future::{BoxFuture, ready};
+use futures_util::{FutureExt as _, TryFutureExt as _};
 use http::{HeaderMap, Response, StatusCode, header};
 
 use super::answer::{self, Start, Subscribe};

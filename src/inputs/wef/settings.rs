@@ -70,13 +70,18 @@ impl Config {
         let Some(given) = &self.notify_to else { return Ok(None) };
         let base = given.trim_end_matches('/');
         let sound = base.parse::<http::Uri>().is_ok_and(|uri| {
-            uri.scheme_str() == Some(self.scheme()) && uri.authority().is_some() && uri.path() == "/" && uri.query().is_none()
+            uri.scheme_str() == Some(self.scheme())
+                && uri.authority().is_some()
+                && uri.path() == "/"
+                && uri.query().is_none()
         });
         if sound {
             return Ok(Some(base.to_owned()));
         }
         let (scheme, port) = (self.scheme(), if self.kerberos.is_enabled() { 5985 } else { 5986 });
-        Err(format!("{given:?} is no address of a gateway; write one such as \"{scheme}://gateway.example.com:{port}\""))
+        Err(format!(
+            "{given:?} is no address of a gateway; write one such as \"{scheme}://gateway.example.com:{port}\""
+        ))
     }
 
     /// What hosts reach the listener by.

@@ -13,14 +13,14 @@ use super::scene::{Scene, deliver_all, events, identities};
 const HOSTS: u64 = 24;
 /// Kills; more with GATEPOST_WEF_ROUNDS.
 const ROUNDS: u64 = 12;
-const EVENTS: usize = 120;
+pub(crate) const EVENTS: usize = 120;
 
-fn variable(name: &str, usual: u64) -> u64 {
+pub(crate) fn variable(name: &str, usual: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
 /// Logs bit by bit and delivers, whatever happens, until it is told that nobody is killed any more.
-async fn forward(mut host: Forwarder, name: String, seed: u64, calm: Arc<AtomicBool>) {
+pub(crate) async fn forward(mut host: Forwarder, name: String, seed: u64, calm: Arc<AtomicBool>) {
     let all = events(&name, seed, EVENTS, 0.0);
     let mut rng = fastrand::Rng::with_seed(seed);
     while host.enumerate().await.is_err() {

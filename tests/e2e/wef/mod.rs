@@ -9,5 +9,7 @@ mod commands;
 mod conversation;
 mod fleet;
 mod identity;
+#[cfg(feature = "kerberos")]
+mod kerberos;
 mod replay;
 mod scene;

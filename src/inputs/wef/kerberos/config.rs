@@ -80,7 +80,10 @@ impl Config {
         check(self.max_contexts == 0, "max_contexts: it is 0; write 1 or more".to_owned());
         for (n, service) in self.services.iter().enumerate() {
             let is_one = service.split_once('/').is_some_and(|(kind, name)| !kind.is_empty() && !name.is_empty());
-            check(!is_one, format!("services[{n}]: {service:?} is no service; write one such as \"HTTP/gateway.example.com\""));
+            check(
+                !is_one,
+                format!("services[{n}]: {service:?} is no service; write one such as \"HTTP/gateway.example.com\""),
+            );
         }
         for (n, Principal { name, .. }) in self.principals.iter().enumerate() {
             let told = "is no principal; write one such as \"WEC1$@EXAMPLE.COM\" or \"*$@EXAMPLE.COM\"";

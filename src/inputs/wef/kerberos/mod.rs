@@ -59,7 +59,11 @@ enum Outcome {
 
 impl Tickets {
     /// With the keytab of the configuration; `before` is what the listener accepts tickets with until now.
-    pub(super) fn open(config: &Config, place: &Place<'_>, before: Option<&Self>) -> Result<Option<Arc<Self>>, OpenError> {
+    pub(super) fn open(
+        config: &Config,
+        place: &Place<'_>,
+        before: Option<&Self>,
+    ) -> Result<Option<Arc<Self>>, OpenError> {
         let Some(path) = &config.keytab else { return Ok(None) };
         let wrong = |reason: String| OpenError { key: "wef.kerberos.keytab".to_owned(), reason };
         let entries = keytab::load(path).map_err(|error| wrong(format!("{}: {error}", path.display())))?;
@@ -121,7 +125,10 @@ impl Tickets {
             return Err(Failure::new(Reason::PRINCIPAL, "another host shows its ticket on the connection of a host"));
         }
         let Some(client) = self.names.client(principal) else {
-            return Err(Failure::new(Reason::PRINCIPAL, format!("{principal:?} is not let in; see wef.kerberos.principals")));
+            return Err(Failure::new(
+                Reason::PRINCIPAL,
+                format!("{principal:?} is not let in; see wef.kerberos.principals"),
+            ));
         };
         let full = || Failure::new(Reason::TICKETS_BUSY, "as many hosts as wef.kerberos.max_contexts are connected");
         let place = self.places.take().ok_or_else(full)?;

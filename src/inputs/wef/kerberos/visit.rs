@@ -58,7 +58,13 @@ impl Visit {
     }
 
     /// The host shows a ticket.
-    async fn greet(&mut self, head: &Head<'_>, session: &Session, scheme: Scheme, token: &str) -> Result<Client, Failure> {
+    async fn greet(
+        &mut self,
+        head: &Head<'_>,
+        session: &Session,
+        scheme: Scheme,
+        token: &str,
+    ) -> Result<Client, Failure> {
         let length = head.headers().get(header::CONTENT_LENGTH).map(HeaderValue::as_bytes);
         if head.headers().contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != b"0") {
             return Err(Failure::new(Reason::PARAMETER, "a request that shows a ticket has no body"));
@@ -101,7 +107,8 @@ impl Visit {
     /// An answer as its host is to get it: sealed where it has a body.
     pub(in crate::inputs::wef) fn sealed(&self, response: Response<Body>) -> Response<Body> {
         let (mut parts, body) = response.into_parts();
-        let message = body.collect().now_or_never().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
+        let message =
+            body.collect().now_or_never().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
         let mut body = Body::empty();
         if let (Some(host), false) = (&self.host, message.is_empty()) {
             let kind = parts.headers.remove(header::CONTENT_TYPE);
@@ -158,7 +165,11 @@ impl Opening {
         body.truncate(framed.sealed.end);
         let message = self.session.open(body.split_off(framed.sealed.start)).map_err(|error| failure(&error))?;
         if framed.length.is_some_and(|length| length != message.len() as u64) {
-            tracing::debug!(told = framed.length, is = message.len(), "a sealed message has another length than its host says");
+            tracing::debug!(
+                told = framed.length,
+                is = message.len(),
+                "a sealed message has another length than its host says"
+            );
         }
         Ok(message.freeze())
     }

@@ -16,12 +16,21 @@ const TRAILERS_MAX: usize = 4 << 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// Lines up to `line` are whole, and of the next one the bytes up to `seen` are looked at.
-    Head { line: usize, seen: usize },
-    Body { left: u64 },
+    Head {
+        line: usize,
+        seen: usize,
+    },
+    Body {
+        left: u64,
+    },
     ChunkLine,
-    ChunkData { left: u64 },
+    ChunkData {
+        left: u64,
+    },
     ChunkEnd,
-    Trailers { bytes: usize },
+    Trailers {
+        bytes: usize,
+    },
 }
 
 /// The framing of one connection. Pure: bytes in, verified bytes out.

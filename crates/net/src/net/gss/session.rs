@@ -181,7 +181,8 @@ mod tests {
             let place = Places::new(1).take().expect("one is free");
             Session::new().begin(&accepted(ends_s), Scheme::Kerberos, place).expect("a key")
         };
-        let told = [now + 3600, now + 60, now - 60, now - 3600].map(host).map(|host| (host.should_renew(), host.is_over()));
+        let told =
+            [now + 3600, now + 60, now - 60, now - 3600].map(host).map(|host| (host.should_renew(), host.is_over()));
         assert_eq!(told, [(false, false), (true, false), (true, false), (true, true)]);
     }
 }

@@ -4,30 +4,30 @@
 /// The encoding is not what it has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is not encoded as DER")]
-pub struct Malformed;
+pub(super) struct Malformed;
 
 /// Elements that follow each other.
 #[derive(Debug, Clone, Copy)]
-pub struct Der<'a>(&'a [u8]);
+pub(super) struct Der<'a>(&'a [u8]);
 
 impl<'a> Der<'a> {
     /// Over these bytes.
-    pub fn new(bytes: &'a [u8]) -> Self {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
     /// What is left, as it stands.
-    pub fn bytes(self) -> &'a [u8] {
+    pub(super) fn bytes(self) -> &'a [u8] {
         self.0
     }
 
     /// Whether nothing is left.
-    pub fn is_empty(self) -> bool {
+    pub(super) fn is_empty(self) -> bool {
         self.0.is_empty()
     }
 
     /// The tag of the next element.
-    pub fn tag(self) -> Option<u8> {
+    pub(super) fn tag(self) -> Option<u8> {
         self.0.first().copied()
     }
 
@@ -36,7 +36,7 @@ impl<'a> Der<'a> {
     /// # Errors
     ///
     /// When there is none, or it ends beyond the end.
-    pub fn any(&mut self) -> Result<Self, Malformed> {
+    pub(super) fn any(&mut self) -> Result<Self, Malformed> {
         let [_, first, rest @ ..] = self.0 else { return Err(Malformed) };
         let (length, rest) = match *first {
             short @ 0..=0x7f => (usize::from(short), rest),
@@ -56,7 +56,7 @@ impl<'a> Der<'a> {
     /// # Errors
     ///
     /// When it has another one, or is malformed.
-    pub fn take(&mut self, tag: u8) -> Result<Self, Malformed> {
+    pub(super) fn take(&mut self, tag: u8) -> Result<Self, Malformed> {
         if self.tag() == Some(tag) { self.any() } else { Err(Malformed) }
     }
 
@@ -65,7 +65,7 @@ impl<'a> Der<'a> {
     /// # Errors
     ///
     /// When it is malformed.
-    pub fn take_if(&mut self, tag: u8) -> Result<Option<Self>, Malformed> {
+    pub(super) fn take_if(&mut self, tag: u8) -> Result<Option<Self>, Malformed> {
         if self.tag() == Some(tag) { self.any().map(Some) } else { Ok(None) }
     }
 
@@ -74,7 +74,7 @@ impl<'a> Der<'a> {
     /// # Errors
     ///
     /// When either has another tag, or is malformed.
-    pub fn take_in(&mut self, outer: u8, inner: u8) -> Result<Self, Malformed> {
+    pub(super) fn take_in(&mut self, outer: u8, inner: u8) -> Result<Self, Malformed> {
         self.take(outer)?.take(inner)
     }
 
@@ -83,7 +83,7 @@ impl<'a> Der<'a> {
     /// # Errors
     ///
     /// When it is none.
-    pub fn number_in(&mut self, outer: u8) -> Result<i64, Malformed> {
+    pub(super) fn number_in(&mut self, outer: u8) -> Result<i64, Malformed> {
         let digits = self.take_in(outer, 0x02)?.bytes();
         let first = *digits.first().ok_or(Malformed)?;
         let start = if first & 0x80 == 0 { 0 } else { -1 };
@@ -101,7 +101,8 @@ mod tests {
         assert_eq!(der.take(0x30).expect("a sequence").number_in(0xa0), Ok(-2));
         assert_eq!(der.take(0x04).map(Der::bytes), Ok(&[7][..]));
         assert!(der.is_empty());
-        for wrong in [&[][..], &[0x30], &[0x30, 1], &[0x30, 0x80, 0, 0], &[0x30, 0x85, 0, 0, 0, 0, 0], &[0x30, 0x82, 1]] {
+        for wrong in [&[][..], &[0x30], &[0x30, 1], &[0x30, 0x80, 0, 0], &[0x30, 0x85, 0, 0, 0, 0, 0], &[0x30, 0x82, 1]]
+        {
             assert_eq!(Der::new(wrong).any().map(Der::bytes), Err(Malformed), "{wrong:?}");
         }
         assert_eq!(Der::new(&[0x02, 0x01, 1]).take(0x30).map(Der::bytes), Err(Malformed));

@@ -86,7 +86,9 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Entry>, KeytabError> {
         if length == 0 {
             break;
         }
-        let Some((entry, behind)) = behind.split_at_checked(length.unsigned_abs() as usize) else { return Err(damaged) };
+        let Some((entry, behind)) = behind.split_at_checked(length.unsigned_abs() as usize) else {
+            return Err(damaged);
+        };
         // What was removed leaves a hole, which has its length below zero.
         if length > 0 {
             entries.push(Fields(entry).entry().ok_or(damaged)?);

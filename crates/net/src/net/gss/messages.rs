@@ -266,16 +266,12 @@ mod tests {
         ];
         let answer = element(0x7b, &element(0x30, &[empty(0xa0..=0xa1), key_field(0xa2, subkey)].concat()));
         let answer = [number(0xa0, 5), number(0xa1, 15), element(0xa2, &sealed(session, ANSWER, &answer))];
-        (
-            element(0x6e, &element(0x30, &request.concat())),
-            element(0x6f, &element(0x30, &answer.concat())),
-        )
+        (element(0x6e, &element(0x30, &request.concat())), element(0x6f, &element(0x30, &answer.concat())))
     }
 
     fn keys() -> [Key; 3] {
-        [(18, 1, 32), (18, 2, 32), (17, 3, 16)].map(|(kind, byte, length)| {
-            Key::new(kind, &vec![byte; length]).expect("a key")
-        })
+        [(18, 1, 32), (18, 2, 32), (17, 3, 16)]
+            .map(|(kind, byte, length)| Key::new(kind, &vec![byte; length]).expect("a key"))
     }
 
     #[test]

@@ -75,8 +75,7 @@ impl Worker {
         negotiation.request = messages::request(inner).map(<[u8]>::to_vec).or(negotiation.request);
         let stepped = negotiation.context.step(token, None);
         let given = stepped.map_err(|error| explained(&error, token))?.map(|given| given.to_vec()).unwrap_or_default();
-        negotiation.answer =
-            messages::answer(spnego::inner(&given)).map(<[u8]>::to_vec).or(negotiation.answer);
+        negotiation.answer = messages::answer(spnego::inner(&given)).map(<[u8]>::to_vec).or(negotiation.answer);
         if negotiation.context.is_complete() {
             return self.accepted(&mut negotiation, &given).map(Reply::Accepted);
         }
@@ -148,14 +147,29 @@ fn explained(error: &Error, token: &[u8]) -> String {
 fn advice(said: &str) -> &'static str {
     let known = [
         ("Clock skew too great", "the clocks of the host and the gateway differ by more than five minutes"),
-        ("Request is a replay", "a ticket was shown a second time; somebody recorded it, or two gateways share the file of replays"),
-        ("cannot decrypt ticket", "the key in the keytab is another one: it was made with another password or salt, or two accounts have this service name"),
-        ("keytab is likely out of date", "the password of the account has changed since the keytab was made; export it again"),
+        (
+            "Request is a replay",
+            "a ticket was shown a second time; somebody recorded it, or two gateways share the file of replays",
+        ),
+        (
+            "cannot decrypt ticket",
+            "the key in the keytab is another one: it was made with another password or salt, or two accounts have this service name",
+        ),
+        (
+            "keytab is likely out of date",
+            "the password of the account has changed since the keytab was made; export it again",
+        ),
         ("found in keytab but not with enctype", "export the keytab with AES keys (ktpass /crypto AES256-SHA1)"),
-        ("not found in keytab", "the host asked for a service that the keytab does not have; add HTTP/NAME and HOST/NAME (Windows Server 2025) to it"),
+        (
+            "not found in keytab",
+            "the host asked for a service that the keytab does not have; add HTTP/NAME and HOST/NAME (Windows Server 2025) to it",
+        ),
         ("nonexistent or empty", "the keytab is missing, unreadable or no keytab"),
         ("Ticket expired", "the ticket is past its time; look at the clock of the host"),
-        ("unsupported mechanism", "the host got no ticket and offers none: it uses an address in place of the name, or nobody has this service name"),
+        (
+            "unsupported mechanism",
+            "the host got no ticket and offers none: it uses an address in place of the name, or nobody has this service name",
+        ),
     ];
     known.iter().find(|(text, _)| said.contains(text)).map_or("", |(_, advice)| advice)
 }
