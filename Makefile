@@ -30,9 +30,11 @@ soak: ## Every damage of the state, many kills and power cuts: SOAK_ROUNDS (20) 
 	GATEPOST_CUT_SEEDS=$$(( 200 * $${SOAK_ROUNDS:-20} )) GATEPOST_CUT_FIRST=$${SOAK_SEED:-1} \
 		$(CARGO) test $(WITH) --test faults -- power_cuts --nocapture
 
-lint: ## Formatting and clippy, warnings are errors.
+lint: ## Formatting, clippy, documentation and spelling, warnings are errors.
 	$(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets $(WITH) -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --workspace $(WITH) --lib --document-private-items
+	$$(scripts/tools.sh lint | tail -1)
 
 deny: ## Licences, bans and sources of all dependencies.
 	scripts/tools.sh deny

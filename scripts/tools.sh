@@ -5,6 +5,7 @@
 #   scripts/tools.sh kerberos  the headers that Kerberos is built with; part of test
 #   scripts/tools.sh clients  Azure's client libraries, from PyPI and npm; part of test
 #   scripts/tools.sh bench  the proxies that `make bench` measures Gatepost beside
+#   scripts/tools.sh lint   the spelling checker, from PyPI
 #   scripts/tools.sh deny   cargo-deny
 #   scripts/tools.sh fuzz   cargo-fuzz
 set -euo pipefail
@@ -78,6 +79,19 @@ kerberos_headers() {
     apt_install libkrb5-dev libclang-dev pkg-config
 }
 
+# The spelling checker, in a folder of its own. Prints where it is.
+spelling_checker() {
+    local home=$HOME/.cache/gatepost/lint wanted=typos==1.52.0
+    if [ "$(cat "$home/installed" 2>/dev/null)" != "$wanted" ]; then
+        echo "installing into $home: $wanted" >&2
+        python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install python3-venv >&2
+        [ -x "$home/bin/python" ] || python3 -m venv "$home"
+        "$home/bin/pip" install -q --disable-pip-version-check "$wanted"
+        echo "$wanted" >"$home/installed"
+    fi
+    echo "$home/bin/typos"
+}
+
 case "${1:-}" in
 kerberos) kerberos_headers ;;
 test)
@@ -91,11 +105,15 @@ test)
     client_libraries
     ;;
 clients) client_libraries ;;
+lint)
+    debian python3 python3
+    spelling_checker
+    ;;
 bench) debian squid squid-openssl tinyproxy tinyproxy ;;
 deny) cargo_tool cargo-deny ;;
 fuzz) cargo_tool cargo-fuzz ;;
 *)
-    sed -n '2,10p' "$0"
+    sed -n '2,11p' "$0"
     exit 2
     ;;
 esac

@@ -1,7 +1,7 @@
 //! The admin plane: health, readiness, metrics, status, control. HTTP/1.1, in TLS where that is configured, on loopback by
 //! default.
 //!
-//! Health needs nothing and comes through whatever others do ([`serve`]), so that load balancers just work; nor do metrics and
+//! Health needs nothing and comes through whatever others do ([`mod@serve`]), so that load balancers just work; nor do metrics and
 //! status, unless the configuration says so. Everything that changes something or shows events goes through [`guard`]: a token
 //! when one is configured, nothing at all beyond loopback without one, and only under a name of our own, so that a web page in
 //! an operator's browser cannot reach it.

@@ -2,8 +2,8 @@
 //!
 //! - [`tree`]: what the file may say; one field for each component's own `Config`. The only file to touch for a new
 //!   section.
-//! - [`load`]: text → values → [`Config`]. Every mistake is reported, in one report, where it stands in the file.
-//! - [`reference`]: the same types as documents: the reference, a commented example, the list of metrics.
+//! - [`mod@load`]: text → values → [`Config`]. Every mistake is reported, in one report, where it stands in the file.
+//! - [`mod@reference`]: the same types as documents: the reference, a commented example, the list of metrics.
 //! - [`rule_files`]: the rules that the configuration names, read and checked with it.
 //! - [`files`]: the files that the configuration names, to see when another content comes into them.
 //!

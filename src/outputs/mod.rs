@@ -2,7 +2,7 @@
 //!
 //! - [`workspace`]: a Log Analytics or Sentinel workspace, through a data collection endpoint and rule;
 //! - [`http`]: any collector that takes a JSON array or NDJSON by POST;
-//! - [`file`]: rotated NDJSON files in a directory, for a gateway without any cloud.
+//! - [`mod@file`]: rotated NDJSON files in a directory, for a gateway without any cloud.
 //!
 //! What they share: [`row`] turns an event into a row, [`body`] rows into a body, [`sender`] posts it, [`outcome`] says
 //! what the answer means. All pass one suite, `conformance`.

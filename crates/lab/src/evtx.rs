@@ -88,7 +88,7 @@ fn record(event: &SimulatedEvent, number: u64, offset: usize) -> Vec<u8> {
 fn binary(xml: &[u8], offset: usize) -> Vec<u8> {
     let mut out = vec![0x0F, 1, 1, 0];
     let mut tokens = Tokens::new(xml, 0);
-    while let Ok(Some(token)) = tokens.next() {
+    while let Ok(Some(token)) = tokens.next_token() {
         match token {
             Token::Open { name, attributes: told, empty } => {
                 let told: Vec<_> = attributes(told).collect();

@@ -40,7 +40,7 @@ pub(super) fn missing<'e>(whole: &[String], before: Option<&str>, events: impl I
 fn places(bookmark: &str) -> HashMap<String, u64> {
     let mut tokens = Tokens::new(bookmark.as_bytes(), 0);
     let mut places = HashMap::new();
-    while let Ok(Some(token)) = tokens.next() {
+    while let Ok(Some(token)) = tokens.next_token() {
         if let Token::Open { name: b"Bookmark", attributes: written, .. } = token
             && places.len() < CHANNELS_MAX
         {

@@ -47,7 +47,7 @@ impl<'a> Computers<'a> {
         let mut tokens = Tokens::new(xml, 0);
         // The open elements: whether each is a `System`.
         let mut open = Vec::new();
-        while let Ok(Some(token)) = tokens.next() {
+        while let Ok(Some(token)) = tokens.next_token() {
             match token {
                 Token::Open { name, empty, .. } => match local(name) {
                     b"Computer" if open.last() == Some(&true) => match tokens.text(empty) {

@@ -51,14 +51,14 @@ pub(super) fn skip_prolog(xml: &[u8]) -> Result<usize, XmlError> {
 fn scan_element(xml: &[u8], start: usize) -> Result<(Fields<'_>, usize), XmlError> {
     let mut tokens = Tokens::new(xml, start);
     let mut fields = Fields::default();
-    match tokens.next()? {
+    match tokens.next_token()? {
         Some(Token::Open { name: b"Event", empty: true, .. }) => return Ok((fields, tokens.pos)),
         Some(Token::Open { name: b"Event", .. }) => {}
         _ => return Err(XmlError { reason: "this is no <Event> element", offset: tokens.pos }),
     }
     // System is the first child in every event that Windows renders; anything else is left to the byte search.
     loop {
-        match tokens.next() {
+        match tokens.next_token() {
             Ok(Some(Token::Text(_) | Token::Literal(_))) => {}
             Ok(Some(Token::Open { name: b"System", empty: false, .. })) => {
                 scan_system(&mut tokens, &mut fields)?;
@@ -79,7 +79,7 @@ fn scan_element(xml: &[u8], start: usize) -> Result<(Fields<'_>, usize), XmlErro
 fn scan_system<'a>(tokens: &mut Tokens<'a>, fields: &mut Fields<'a>) -> Result<(), XmlError> {
     loop {
         let at = tokens.pos;
-        let (name, attributes, empty) = match tokens.next()? {
+        let (name, attributes, empty) = match tokens.next_token()? {
             Some(Token::Open { name, attributes, empty }) => (name, attributes, empty),
             Some(Token::Close { name: b"System" }) => return Ok(()),
             Some(Token::Close { .. }) => {

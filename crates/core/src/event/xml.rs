@@ -65,7 +65,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// The next token; `None` at the end of the input. Comments and processing instructions are passed over.
-    pub fn next(&mut self) -> Result<Option<Token<'a>>, XmlError> {
+    pub fn next_token(&mut self) -> Result<Option<Token<'a>>, XmlError> {
         let before = self.pos;
         let token = self.advance();
         work::visited(|| token.as_ref().map_or_else(|error| error.offset, |_| self.pos) - before);
@@ -148,7 +148,7 @@ impl<'a> Tokens<'a> {
     pub(super) fn pass(&mut self, empty: bool) -> Result<(), XmlError> {
         let mut depth = usize::from(!empty);
         while depth > 0 {
-            match self.next()? {
+            match self.next_token()? {
                 None => return self.ended("an element does not end"),
                 Some(Token::Open { name: b"Event", .. }) => return self.another_begins(),
                 Some(Token::Open { empty, .. }) => depth += usize::from(!empty),
@@ -166,7 +166,7 @@ impl<'a> Tokens<'a> {
         let mut depth = usize::from(!empty);
         while depth > 0 {
             let at = self.pos;
-            let piece = match self.next()? {
+            let piece = match self.next_token()? {
                 None => return self.ended("an element does not end"),
                 Some(Token::Open { name: b"Event", .. }) => return self.another_begins(),
                 Some(Token::Open { empty, .. }) => {

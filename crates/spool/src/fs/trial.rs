@@ -67,7 +67,8 @@ pub fn fails_at_every_change(subject: &impl Durable) {
             }
             subject.write(&fs, 3).unwrap_or_else(|error| panic!("{case}, and it does not work again: {error}"));
             assert_eq!(subject.read(&fs), Ok(Some(3)), "{case}");
-            let left: Vec<_> = subject.folders().iter().flat_map(|dir| fs.list(dir).unwrap()).collect();
+            let left: Vec<_> =
+                subject.folders().iter().flat_map(|dir| fs.list(dir).expect("the folder is there")).collect();
             assert!(!left.iter().any(|entry| super::is_unfinished(&entry.name)), "{case}: {left:?}");
             if failed.is_none() {
                 assert!(nth > 2, "nothing was changed");
@@ -121,7 +122,7 @@ pub fn stands_on_a_disk_that_lies(subject: &impl Durable) {
 /// A disk that holds the old content, and has said so.
 fn on_disk(subject: &impl Durable) -> VolatileFs {
     let disk = VolatileFs::default();
-    subject.folders().iter().for_each(|dir| disk.create_dir(dir).unwrap());
+    subject.folders().iter().for_each(|dir| disk.create_dir(dir).expect("an empty disk takes a folder"));
     subject.write(&on(&disk), 1).expect("nothing is wrong");
     assert_eq!(subject.read(&on(&disk)), Ok(Some(1)));
     disk

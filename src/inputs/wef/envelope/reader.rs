@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
     }
 
     fn token(&mut self) -> Result<Option<Token<'a>>, EnvelopeError> {
-        self.tokens.next().map_err(|error| EnvelopeError::Malformed(error.reason, error.offset))
+        self.tokens.next_token().map_err(|error| EnvelopeError::Malformed(error.reason, error.offset))
     }
 
     fn span(&self, part: &[u8]) -> Range<usize> {

@@ -76,7 +76,7 @@ fn pieces(text: &str, system_end: Option<usize>) -> Result<Cow<'_, str>, XmlErro
         Some(end) => Tokens::new(text.as_bytes(), end),
         None => {
             let mut tokens = Tokens::new(text.as_bytes(), from_xml::skip_prolog(text.as_bytes())?);
-            if let Some(Token::Open { empty: true, .. }) = tokens.next()? {
+            if let Some(Token::Open { empty: true, .. }) = tokens.next_token()? {
                 return Ok(Cow::Borrowed(""));
             }
             tokens
@@ -88,7 +88,7 @@ fn pieces(text: &str, system_end: Option<usize>) -> Result<Cow<'_, str>, XmlErro
     loop {
         let at = tokens.pos;
         let unexpected = |reason| XmlError { reason, offset: at };
-        let ended = match tokens.next()? {
+        let ended = match tokens.next_token()? {
             None => return Err(unexpected("an element does not end")),
             Some(Token::Open { name, empty, .. }) => {
                 if open.is_empty() {

@@ -3,7 +3,7 @@
 //! Agents write the parts of an event in many shapes. What is looked for, in this order:
 //!
 //! - the whole event as XML text, if the record is what it quotes ([`quoted`]): then nothing else of it counts;
-//! - `System`: the values of [`Fields`], and the other parts as `json_system` finds them;
+//! - `System`: the values of [`Fields`](crate::event::Fields), and the other parts as `json_system` finds them;
 //! - `EventData` and `UserData` as objects, lists or XML text, wherever the known shapes keep them;
 //! - an event as XML text beside the fields, under the names that agents use for it; its `System` is not read;
 //! - else every scalar of a flat record is a `Data` of its name, except for those that can only be part of

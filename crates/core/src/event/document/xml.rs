@@ -70,7 +70,7 @@ impl Document {
         let outside = self.open.len();
         let xml = quoted::trimmed(xml);
         let mut tokens = Tokens::new(xml.as_bytes(), 0);
-        match tokens.next() {
+        match tokens.next_token() {
             Ok(Some(Token::Open { name, empty: false, .. })) if local(name) == b"Event" => {}
             _ => tokens.pos = 0,
         }
@@ -84,7 +84,7 @@ impl Document {
     }
 
     fn step(&mut self, reader: &mut Reader<'_>) -> Step {
-        let token = match reader.tokens.next() {
+        let token = match reader.tokens.next_token() {
             Ok(Some(token)) => token,
             Ok(None) => return Step::End,
             Err(_) => {
@@ -203,7 +203,7 @@ impl<'a> Reader<'a> {
 pub(super) fn within<'x>(xml: &'x str, element: &str) -> &'x str {
     let mut tokens = Tokens::new(xml.as_bytes(), xml.len() - quoted::trimmed(xml).len());
     let is_open =
-        matches!(tokens.next(), Ok(Some(Token::Open { name, empty: false, .. })) if name == element.as_bytes());
+        matches!(tokens.next_token(), Ok(Some(Token::Open { name, empty: false, .. })) if name == element.as_bytes());
     let end = xml.rfind("</").filter(|end| *end >= tokens.pos && xml[*end + 2..].starts_with(element));
     end.filter(|_| is_open).map_or(xml, |end| &xml[tokens.pos..end])
 }

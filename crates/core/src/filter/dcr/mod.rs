@@ -4,7 +4,7 @@
 //! would point at. What Azure takes and Gatepost does not act on is a warning: a part of a rule that is passed over in
 //! silence is a promise broken in silence.
 //!
-//! [`read`] takes a text in any form in which rules leave Azure, templates with what is [`Given`] to them; [`check`] takes one
+//! [`read`] takes a text in any form in which rules leave Azure, templates with what is [`Given`] to them; [`check()`] takes one
 //! resource.
 
 mod check;

@@ -179,7 +179,7 @@ pub(crate) mod tests {
         for end in 3..file.len() - 4 {
             assert!(matches!(read(&file[..end]), Err(KeytabError::Damaged(2))), "{end}");
         }
-        let many = written(&vec![("a", "R", 1, 18, &[7; 32]); 1025]);
+        let many = written(&vec![("a", "R", 1, 18, &[7; 32][..]); 1025]);
         assert!(matches!(read(&many), Err(KeytabError::TooLarge)));
         assert!(matches!(load(Path::new("/proc")), Err(KeytabError::Unreadable(_))));
     }

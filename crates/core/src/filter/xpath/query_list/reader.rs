@@ -40,7 +40,7 @@ impl<'x> Reader<'x> {
     }
 
     fn next(&mut self) -> Result<Option<Token<'x>>, QueryError> {
-        self.tokens.next().map_err(|XmlError { reason, offset }| {
+        self.tokens.next_token().map_err(|XmlError { reason, offset }| {
             let hint = if reason.contains("not followed by a name") { "; write `&lt;` for `<` in a query" } else { "" };
             QueryError::new(offset, format!("{reason}{hint}"))
         })
