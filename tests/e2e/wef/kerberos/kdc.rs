@@ -24,7 +24,7 @@ impl Kdc {
     /// One that knows the services, another one that is in no keytab, and the computers `PC0$` to so many.
     pub(crate) fn start(computers: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (path, port) = (dir.path().display(), free_port());
+        let (path, port) = (dir.path().display().to_string(), free_port());
         let kinds = "aes256-cts-hmac-sha1-96:normal aes128-cts-hmac-sha1-96:normal";
         let client = |more: &str| {
             format!(
@@ -73,7 +73,7 @@ impl Kdc {
     /// Runs commands of kadmin.
     pub(crate) fn admin(&self, commands: &[String]) {
         let mut admin = command(self.dir.path(), "kadmin.local");
-        let mut admin = admin.args(["-r", REALM]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let admin = admin.args(["-r", REALM]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut admin = admin.spawn().unwrap();
         admin.stdin.take().unwrap().write_all(commands.join("\n").as_bytes()).unwrap();
         let done = admin.wait_with_output().unwrap();

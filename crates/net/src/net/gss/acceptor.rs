@@ -229,7 +229,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn hosts_are_told_to_come_back_when_too_many_wait() {
         let dir = tempfile::tempdir().expect("a folder");
-        let acceptor = std::sync::Arc::new(acceptor(dir.path(), "sleep 1000"));
+        let acceptor = std::sync::Arc::new(acceptor(dir.path(), "exec sleep 1000"));
         let asking = (0..WAITING_MAX as u64 + 2).map(|conversation| {
             let acceptor = std::sync::Arc::clone(&acceptor);
             tokio::spawn(async move { acceptor.ask(question(conversation)).await })
