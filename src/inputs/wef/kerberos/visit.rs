@@ -122,7 +122,8 @@ impl Visit {
         if let Some(says) = &self.says {
             parts.headers.insert(header::WWW_AUTHENTICATE, says.clone());
         }
-        if self.host.as_ref().is_some_and(Host::should_renew) {
+        // Behind the answer to a ticket the first message is still to come.
+        if self.says.is_none() && self.host.as_ref().is_some_and(Host::should_renew) {
             parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Response::from_parts(parts, body)
