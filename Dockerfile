@@ -1,16 +1,23 @@
-# Two stages: build with the Rust image, run from distroless with nothing but the binary, as a numeric non-root user.
+# Two stages: build with the Rust image, run from distroless with nothing but the binary and the library of Kerberos that it is linked
+# to, as a numeric non-root user.
 FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY crates crates
 COPY src src
 COPY benches benches
-RUN cargo build --release --locked --bin gatepost \
+RUN apt-get update -q \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends libkrb5-dev libclang-dev pkg-config
+RUN cargo build --release --locked --features kerberos --bin gatepost \
+    && install -d /out/lib \
+    && ldd target/release/gatepost | awk '/gssapi|krb5|k5crypto|com_err|keyutils|resolv/ { print $3 }' | xargs -I FILE cp -L FILE /out/lib/ \
     && install -d -m 0700 /out/state \
     && install -m 0755 target/release/gatepost /out/gatepost
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /out/gatepost /usr/local/bin/gatepost
+COPY --from=build /out/lib /usr/lib/gatepost
+ENV LD_LIBRARY_PATH=/usr/lib/gatepost
 COPY --from=build --chown=65532:65532 /out/state /var/lib/gatepost
 USER 65532:65532
 VOLUME /var/lib/gatepost

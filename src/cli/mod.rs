@@ -39,6 +39,8 @@ pub mod send;
 #[cfg(feature = "lab")]
 pub mod simulate;
 pub mod spool;
+#[cfg(feature = "kerberos")]
+pub mod tickets;
 pub mod token;
 pub mod wef;
 pub mod xpath;
@@ -167,6 +169,14 @@ enum Command {
     Password(password::Args),
     /// Show what Windows hosts need to forward events here, or what they are asked for
     Wef(wef::Args),
+    /// Accept Kerberos tickets for a gateway that started this
+    #[cfg(feature = "kerberos")]
+    #[command(hide = true)]
+    AcceptTickets,
+    /// Show Kerberos tickets for a simulated host that started this
+    #[cfg(all(feature = "kerberos", feature = "lab"))]
+    #[command(hide = true)]
+    ShowTickets,
     /// Play Azure or Windows hosts on this machine, to try Gatepost without them
     #[cfg(feature = "lab")]
     Simulate(simulate::Args),
@@ -229,6 +239,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Token(args) => token::run(args, global),
         Command::Password(args) => password::run(args, global),
         Command::Wef(args) => wef::run(args, global),
+        #[cfg(feature = "kerberos")]
+        Command::AcceptTickets => tickets::accept(),
+        #[cfg(all(feature = "kerberos", feature = "lab"))]
+        Command::ShowTickets => tickets::show(),
         #[cfg(feature = "lab")]
         Command::Simulate(args) => simulate::run(args, global),
     }

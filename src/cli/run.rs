@@ -82,7 +82,7 @@ fn runtime() -> anyhow::Result<Runtime> {
 }
 
 /// No core dump, no debugger of the same user: keys and tokens are in memory.
-fn close_memory() -> rustix::io::Result<()> {
+pub(super) fn close_memory() -> rustix::io::Result<()> {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })

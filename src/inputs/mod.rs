@@ -93,7 +93,6 @@ impl Default for Config {
 impl Config {
     /// Everything about this listener that cannot work, each with its key and what would be right.
     pub fn problems(&self) -> Vec<(String, String)> {
-        let loopback = self.listen.ip().to_canonical().is_loopback();
         let tls_off = self.tls.mode == tls_server::Mode::Off;
         let client_ca = self.asks_client_certificates();
         let mut problems = Vec::new();
@@ -106,7 +105,7 @@ impl Config {
             && self.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
         check(!name_is_sound, "name: write 1 to 64 letters, digits, \"-\" or \"_\"");
         check(
-            tls_off && !loopback && !self.tls.allow_plain_http,
+            tls_off && !self.may_be_plain(),
             "tls.mode is \"off\" on an address that other machines reach, where tokens could be read on the wire; \
              remove it, listen on a loopback address, or set tls.allow_plain_http = true",
         );
@@ -122,13 +121,21 @@ impl Config {
         problems.extend(self.auth.problems(self.is_for_this_host() || brings, client_ca, self.entra.issues()));
         problems.extend(self.entra.problems());
         // Each agent is bound to the computer that it registered.
-        let bound = client_ca || self.protocols.ods.enabled || !self.protocols.bound_clients().is_empty();
+        let bound = client_ca
+            || self.protocols.ods.enabled
+            || self.protocols.wef.kerberos.is_enabled()
+            || !self.protocols.bound_clients().is_empty();
         problems.extend(self.identity.problems(&self.auth, &self.entra, bound));
         problems.extend(self.limits.problems());
         problems.extend(self.protocols.problems());
-        if self.protocols.wef.enabled && !client_ca {
-            problems
-                .push("wef.enabled needs client certificates, which say who a host is; set tls.client_ca".to_owned());
+        if self.protocols.wef.enabled && !client_ca && !self.protocols.wef.kerberos.is_enabled() {
+            let message = "wef.enabled needs client certificates or Kerberos, which say who a host is; set tls.client_ca or wef.kerberos.keytab";
+            problems.push(message.to_owned());
+        }
+        if self.protocols.wef.kerberos.is_enabled() && !tls_off {
+            let message = "wef.kerberos.keytab: hosts seal what they send under Kerberos themselves, and speak no TLS then; \
+                           set tls.mode = \"off\" here, and add a listener of its own for hosts with certificates";
+            problems.push(message.to_owned());
         }
         problems.extend(self.problems_of_agents());
         problems.into_iter().map(keyed).collect()
@@ -193,6 +200,13 @@ impl Config {
         let asks_client_ca = self.asks_client_certificates();
         let of_others = self.auth.problems(self.protocols.bring_credentials(), asks_client_ca, self.entra.issues());
         self.is_for_this_host() && !of_others.is_empty()
+    }
+
+    /// Whether it may speak HTTP without TLS: to clients on this host, where that is allowed, and where Kerberos seals everything.
+    pub(crate) fn may_be_plain(&self) -> bool {
+        self.listen.ip().to_canonical().is_loopback()
+            || self.tls.allow_plain_http
+            || (self.protocols.wef.kerberos.is_enabled() && self.protocols.only_wef())
     }
 
     /// Whether only clients on this host can reach it: on loopback, and no balancer speaks for others.

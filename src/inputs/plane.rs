@@ -263,7 +263,10 @@ fn fitted(config: &Config, listeners: usize) -> Config {
 }
 
 fn same_socket(running: &Config, wanted: &Config) -> bool {
-    running.listen == wanted.listen && running.tls.mode == wanted.tls.mode
+    let takes_tickets = |config: &Config| config.protocols.wef.kerberos.is_enabled();
+    running.listen == wanted.listen
+        && running.tls.mode == wanted.tls.mode
+        && takes_tickets(running) == takes_tickets(wanted)
 }
 
 /// Answers with the router of this moment.

@@ -57,6 +57,10 @@ reasons! { {
     ISSUED_TOKEN "issued_token_invalid" 401 0 "a token of the local Entra that is not valid, or not any more", "sender: ask for another token";
     CREDENTIALS "credentials_wrong" 403 0 "a signature or key that is not right", "sender: see that its key, its clock and what it signs are right";
     CERTIFICATE "certificate_not_allowed" 403 0 "no client certificate, or one that is not named", "name it in auth.client_certificates";
+    TICKET_MISSING "ticket_missing" 401 0 "no Kerberos ticket yet: the host is asked for one", "nothing, as long as hosts come through";
+    TICKET_REFUSED "ticket_refused" 401 0 "a Kerberos ticket that is not taken", "see tickets_refused on /status: the message says what to do";
+    PRINCIPAL "principal_not_allowed" 403 0 "a Kerberos principal that is not let in", "name it in wef.kerberos.principals";
+    SEAL "seal_broken" 400 0 "a body that is not sealed under Kerberos as it should be", "nothing: the host connects anew; if it stays, look at the proxy between";
     ADDRESS "address_not_allowed" 403 0 "an address outside of the networks", "see auth.networks";
     RESTRICTED "destination_not_allowed" 403 0 "a rule or stream that this client may not name", "name it at the client, or correct the sender";
     FOREIGN_EVENTS "foreign_events" 403 0 "an event of a computer that this client may not speak for", "add the computer to hosts of the client";
@@ -86,6 +90,7 @@ reasons! { {
     IN_FLIGHT_BYTES "in_flight_bytes" 429 2 "too much work is inside", "more memory (ingest.in_flight_max), or more gateways";
     BODY_MEMORY "body_memory" 503 2 "the memory for bodies is used up", "more memory (limits.memory_max), or more gateways";
     STOPPING "stopping" 503 5 "the gateway drains or stops", "nothing: a load balancer finds another gateway";
+    TICKETS_BUSY "tickets_busy" 503 2 "too many hosts show Kerberos tickets at once, or tickets cannot be looked at", "see the log; wef.kerberos.max_contexts; or more gateways";
     BOOKMARKS_FAILED "bookmarks_failed" 503 30 "the bookmark of a forwarding host cannot be kept", "mend the disk";
     AGENTS_FAILED "agents_failed" 503 30 "the registry of agents cannot be read or kept, or is full", "mend the disk; gatepost agents expire";
     HELD "held" 503 30 "a rule, or the state, cannot be read", "see /readyz: a person must mend it";

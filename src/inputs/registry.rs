@@ -64,6 +64,11 @@ impl Protocols {
         problems
     }
 
+    /// Whether the listener speaks nothing but Windows Event Forwarding.
+    pub fn only_wef(&self) -> bool {
+        self.each().into_iter().filter(|settings| settings.is_enabled()).count() == 1 && self.wef.enabled
+    }
+
     /// Whether clients of any of them show credentials of their own.
     pub fn bring_credentials(&self) -> bool {
         self.each().into_iter().any(|settings| settings.is_enabled() && settings.brings_credentials())

@@ -89,6 +89,13 @@ impl Site {
         self.spawn(Command::new(env!("CARGO_BIN_EXE_gatepost")))
     }
 
+    /// Starts the process with a variable of its environment.
+    pub fn launch_with(&self, name: &str, value: &std::ffi::OsStr) -> Running {
+        let mut gatepost = Command::new(env!("CARGO_BIN_EXE_gatepost"));
+        gatepost.env(name, value);
+        self.spawn(gatepost)
+    }
+
     /// Starts the process in a control group.
     pub fn launch_in(&self, group: &Path) -> Running {
         let mut shell = Command::new("sh");

@@ -124,6 +124,9 @@ metrics! {
     /// Messages of hosts that call themselves by the name of a computer that is not theirs by their certificate, by input and
     /// whether they were refused or only counted.
     WEF_FOREIGN_MACHINES = Counter "gatepost_wef_foreign_machines_total" ["input", "action"];
+    /// Kerberos tickets of hosts that forward events, by input and what came of them: accepted, refused, or failed where nobody
+    /// could look at them.
+    WEF_TICKETS = Counter "gatepost_wef_tickets_total" ["input", "result"];
     /// Bookmarks of hosts that forward events, that are kept now.
     WEF_BOOKMARKS = Gauge "gatepost_wef_bookmarks" [];
     /// Seconds from a bookmark's arrival until it was durable, with those that came together counted once.

@@ -14,6 +14,7 @@ use crate::cli::admin_plane::{AdminPlane, At};
 use crate::cli::hosts::{ago, printable};
 use crate::cli::print;
 use crate::inputs::serve::ShownTurnedAway;
+use crate::inputs::wef::kerberos::TurnedAwayHost;
 use crate::inputs::wef::{Host, Shown, Subscribed};
 
 /// Making a list of ten thousand lines takes no longer.
@@ -51,7 +52,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
 }
 
 fn text(answer: &Answer) -> String {
-    let Shown { now_s, seen, left_out, hosts } = &answer.wef;
+    let Shown { now_s, seen, left_out, hosts, tickets_refused } = &answer.wef;
     let mut text = if hosts.is_empty() {
         format!("{} of {seen} hosts shown\n", hosts.len())
     } else {
@@ -61,6 +62,9 @@ fn text(answer: &Answer) -> String {
         if let Some(said) = lost(subscribed) {
             text.push_str(&format!("{}: {}: {said}\n", printable(&host.machine), printable(&subscribed.name)));
         }
+    }
+    if !tickets_refused.is_empty() {
+        text.push_str(&without_ticket(tickets_refused, *now_s));
     }
     if let Some(turned_away) = &answer.turned_away {
         text.push_str(&strangers(turned_away, *now_s));
@@ -142,6 +146,16 @@ fn strangers(turned_away: &ShownTurnedAway, now_s: u64) -> String {
         ]);
     }
     format!("\nNot let in, because of their certificates ({} in all):\n{table}\n", turned_away.seen)
+}
+
+fn without_ticket(refused: &[TurnedAwayHost], now_s: u64) -> String {
+    let mut table = Table::new();
+    table.set_header(["address", "reason", "times", "last"]);
+    for host in refused {
+        let since = ago(now_s.saturating_sub(host.last_s));
+        table.add_row([host.address.to_string(), printable(&host.reason), host.times.to_string(), since]);
+    }
+    format!("\nNot let in, because of their tickets:\n{table}\n")
 }
 
 #[cfg(test)]

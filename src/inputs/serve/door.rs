@@ -31,9 +31,10 @@ use crate::inputs::http::reply::{self, Ids};
 use crate::inputs::reason::Failure;
 use crate::metrics;
 use crate::net::client_trust;
+use crate::net::gss;
 use crate::net::handed::{self, Handed};
 use crate::net::hang_up::{self, Watch};
-use crate::net::http1_guard::{Guard, Refusal, Timeouts};
+use crate::net::http1_guard::{Guard, HEAD_MAX, Refusal, Timeouts};
 use crate::net::listen::{AddressPlace, Admission, one_subscriber};
 use crate::net::places;
 use crate::net::proxy_protocol::{self, HeaderError};
@@ -43,6 +44,8 @@ use crate::telemetry::Repeats;
 use crate::values::Network;
 
 const HEADER_LIST_MAX: u32 = 16 << 10;
+/// The longest head where hosts show tickets: those have up to 48,000 bytes, and a third more in base64.
+const TICKET_HEAD_MAX: usize = 80 << 10;
 /// Streams that a client opened and reset before we answered; above it the connection ends (rapid reset).
 const RESETS_PENDING_MAX: usize = 20;
 /// Streams that we had to reset for a client's errors; above it the connection ends.
@@ -80,6 +83,8 @@ pub(super) struct Door {
     pub(super) turned_away: Arc<TurnedAway>,
     /// What is offered by ALPN.
     pub(super) offered: &'static [&'static [u8]],
+    /// Whether hosts show tickets of Kerberos.
+    pub(super) takes_tickets: bool,
 }
 
 impl Door {
@@ -233,9 +238,14 @@ impl Door {
             write: WRITE_TIMEOUT,
             linger: LINGER,
         };
-        let io = TokioIo::new(Guard::new(stream, Arc::clone(&session), timeouts));
+        let head_max = if self.takes_tickets { TICKET_HEAD_MAX } else { HEAD_MAX };
+        let io = TokioIo::new(Guard::new(stream, Arc::clone(&session), timeouts).with_head_max(head_max));
+        let context = self.takes_tickets.then(gss::session::Session::new);
         let (door, of_connection) = (Arc::clone(self), (Arc::clone(&conversation), watch, peer.clone()));
-        let service = hyper::service::service_fn(move |request| {
+        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+            if let Some(context) = &context {
+                request.extensions_mut().insert(Arc::clone(context));
+            }
             let (conversation, watch, peer) = of_connection.clone();
             Arc::clone(&door).answer(conversation, watch, peer, request)
         });

@@ -108,6 +108,7 @@ pub struct Listener {
     offered: &'static [&'static [u8]],
     /// Connections that others began.
     handed: (mpsc::Sender<Handed>, mpsc::Receiver<Handed>),
+    takes_tickets: bool,
 }
 
 impl Listener {
@@ -116,7 +117,7 @@ impl Listener {
         let (name, address) = (config.name.clone(), config.listen);
         let tls = match config.tls.mode {
             Mode::On => Some(Arc::new(load_tls(config, state_dir)?)),
-            Mode::Off if address.ip().to_canonical().is_loopback() || config.tls.allow_plain_http => None,
+            Mode::Off if config.may_be_plain() => None,
             Mode::Off => return Err(BindError::PlainHttp { name, address }),
         };
         let bound = listen::bind(address).and_then(|socket| Ok((socket.local_addr()?, socket)));
@@ -125,7 +126,20 @@ impl Listener {
         let balancers = Arc::new(ArcSwap::from_pointee(config.proxy_protocol_from.clone()));
         let (offered, handed) = (offered(config), mpsc::channel(HANDED_WAITING_MAX));
         let turned_away = Arc::default();
-        Ok(Self { name, socket, address: local, tls, limits, balancers, requests: None, turned_away, offered, handed })
+        let takes_tickets = config.protocols.wef.kerberos.is_enabled();
+        Ok(Self {
+            name,
+            socket,
+            address: local,
+            tls,
+            limits,
+            balancers,
+            requests: None,
+            turned_away,
+            offered,
+            handed,
+            takes_tickets,
+        })
     }
 
     /// Tells its requests there.
@@ -175,7 +189,9 @@ fn offered(config: &Config) -> &'static [&'static [u8]] {
 /// Serves connections as far as `stages` are; at their end waits for requests in flight up to `drain_timeout`, then cuts.
 /// As long as `is_unready`, clients are told with each answer to connect anew.
 pub async fn serve(listener: Listener, router: Router, stages: Stages, is_unready: Arc<AtomicBool>) {
-    let Listener { name, socket, tls, limits, balancers, requests, turned_away, offered, handed, .. } = listener;
+    let Listener {
+        name, socket, tls, limits, balancers, requests, turned_away, offered, handed, takes_tickets, ..
+    } = listener;
     let (_, mut handed) = handed;
     let drain_timeout = limits.drain_timeout.get();
     let cut = CancellationToken::new();
@@ -197,6 +213,7 @@ pub async fn serve(listener: Listener, router: Router, stages: Stages, is_unread
         requests,
         turned_away,
         offered,
+        takes_tickets,
     });
     let mut next = async || {
         tokio::select! {

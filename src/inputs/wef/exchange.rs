@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
+use futures_util::{FutureExt as _, TryFutureExt as _};
 use http::{HeaderMap, Response, StatusCode, header};
 
 use super::answer::{self, Start, Subscribe};
@@ -14,6 +14,7 @@ use super::bookmarks::{Bookmarks, Known as Place, NotKept, Owner};
 use super::envelope::{Charset, ENVELOPE_MAX, Gathered, Header};
 use super::gaps;
 use super::hosts::{Heard, Who};
+use super::kerberos::Visit;
 use super::message::{Message, Packing};
 use super::relays;
 use super::subscription::Subscription;
@@ -35,12 +36,15 @@ pub(super) struct Exchange {
     charset: Charset,
     message_id: String,
     wants_answer: bool,
+    /// Where the host shows a ticket.
+    visit: Option<Visit>,
 }
 
 impl Exchange {
     pub(super) fn new(wef: Arc<Wef>) -> Self {
         let (client, machine, message_id) = (Client::default(), String::new(), String::new());
-        Self { wef, client, machine, charset: Charset::Utf8, message_id, wants_answer: false }
+        let visit = wef.tickets.clone().map(Visit::new);
+        Self { wef, client, machine, charset: Charset::Utf8, message_id, wants_answer: false, visit }
     }
 
     fn who(&self) -> Who {
@@ -64,7 +68,12 @@ impl Exchange {
             // Windows opens a connection so when it looks for how to show who it is.
             return Ok(Reading::Answer(answer::nothing(StatusCode::OK)));
         }
-        let read = intake.work(move |share| Message::read(wire, packing, share)).await;
+        let opening = self.visit.as_ref().and_then(Visit::opening);
+        let read = intake.work(move |share| match opening {
+            Some(opening) => Message::read(opening.open(wire)?, packing, share),
+            None => Message::read(wire, packing, share),
+        });
+        let read = read.await;
         let message = read.map_err(|ended| Failure::new(Reason::INTERNAL, ended.to_string()))??;
         self.learn(&message)?;
         self.act(message, intake).await
@@ -86,7 +95,7 @@ impl Exchange {
             return Ok(());
         }
         let text = format!(
-            "the host calls itself {:?}, for which the certificate of {:?} may not speak",
+            "the host calls itself {:?}, for which the certificate or ticket of {:?} may not speak",
             self.machine, self.client.name
         );
         Err(Failure::new(Reason::FOREIGN_EVENTS, text))
@@ -119,13 +128,14 @@ impl Exchange {
     async fn enumerate(&self, head: &Head<'_>) -> Result<Response<Body>, Failure> {
         let wef = &self.wef;
         let leaf = head.peer.leaf.as_deref().unwrap_or_default();
-        let issuer = wef.authorities.issuer(leaf).ok_or_else(|| {
+        let issuer = wef.authorities.issuer(leaf);
+        if issuer.is_none() && self.visit.is_none() {
             let text = "the authority that issued the host's certificate is not in tls.client_ca itself; add it there, also where it is an intermediate one";
-            Failure::new(Reason::CERTIFICATE, text)
-        })?;
+            return Err(Failure::new(Reason::CERTIFICATE, text));
+        }
         let base = match &wef.notify_to {
             Some(base) => base.clone(),
-            None => asked_at(head.headers())
+            None => asked_at(head.headers(), if self.visit.is_some() { "http" } else { "https" })
                 .ok_or_else(|| Failure::new(Reason::PARAMETER, "the Host header is missing or malformed"))?,
         };
         let subscriptions = wef.subscriptions_of(&self.client, &self.machine);
@@ -143,7 +153,7 @@ impl Exchange {
                 Place::Never => Start::Now,
             };
             let notify_to = format!("{base}/wsman/subscriptions/{}/1", subscription.id);
-            let version = subscription.version(&notify_to, issuer);
+            let version = subscription.version(&notify_to, issuer.unwrap_or("kerberos"));
             told.push(Subscribe { subscription, version, notify_to, issuer, start });
         }
         Ok(answer::subscriptions(&self.message_id, &told, self.charset))
@@ -223,6 +233,14 @@ impl Exchange {
         found.ok_or_else(|| Failure::new(Reason::DESTINATION, unknown))
     }
 
+    /// An answer, under the seal of the host where it has one.
+    fn sealed(&self, answer: Response<Body>) -> Response<Body> {
+        match &self.visit {
+            Some(visit) => visit.sealed(answer),
+            None => answer,
+        }
+    }
+
     fn acknowledgement(&self) -> Response<Body> {
         if !self.wants_answer {
             return answer::nothing(StatusCode::OK);
@@ -232,8 +250,16 @@ impl Exchange {
 }
 
 impl Ask for Exchange {
-    /// As `auth` says, for Windows by a certificate.
+    /// As `auth` says, for Windows by a certificate; or by a ticket.
     fn admit<'a>(&'a mut self, head: &'a Head<'_>) -> BoxFuture<'a, Result<Admitted, Failure>> {
+        if let Some(visit) = &mut self.visit {
+            let (client, relays) = (&mut self.client, &self.wef.relays);
+            return Box::pin(visit.admit(head).map_ok(move |mut admitted| {
+                relays::bind(relays, &mut admitted.client);
+                client.clone_from(&admitted.client);
+                admitted
+            }));
+        }
         let mut admitted = head.gate.admit(head.peer, head.headers());
         if let Ok(admitted) = &mut admitted {
             relays::bind(&self.wef.relays, &mut admitted.client);
@@ -243,11 +269,16 @@ impl Ask for Exchange {
     }
 
     fn read<'a>(&'a mut self, intake: &'a mut Intake<'_>) -> BoxFuture<'a, Result<Reading, Failure>> {
-        Box::pin(self.message(intake))
+        Box::pin(async {
+            Ok(match self.message(intake).await? {
+                Reading::Answer(answer) => Reading::Answer(self.sealed(answer)),
+                events @ Reading::Events(_) => events,
+            })
+        })
     }
 
     fn taken(&self, _: &Receipt) -> Response<Body> {
-        self.acknowledgement()
+        self.sealed(self.acknowledgement())
     }
 
     fn refused(&self, failure: &Failure) -> Response<Body> {
@@ -258,7 +289,10 @@ impl Ask for Exchange {
         if let Some(after) = failure.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, after.as_secs().max(1).into());
         }
-        response
+        match &self.visit {
+            Some(visit) => visit.refused(failure, response),
+            None => response,
+        }
     }
 }
 
@@ -293,8 +327,8 @@ impl From<NotKept> for Failure {
 }
 
 /// Where a host asked: it can reach that.
-fn asked_at(headers: &HeaderMap) -> Option<String> {
+fn asked_at(headers: &HeaderMap, scheme: &str) -> Option<String> {
     let host = headers.get(header::HOST)?.to_str().ok()?;
     let sound = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte));
-    sound.then(|| format!("https://{host}"))
+    sound.then(|| format!("{scheme}://{host}"))
 }

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::kerberos::TurnedAwayHost;
 use crate::clock::wall_s;
 
 /// Most hosts that are remembered; the one that was not heard of for the longest time is forgotten first.
@@ -120,6 +121,9 @@ pub struct Shown {
     pub left_out: usize,
     /// Those with trouble first.
     pub hosts: Vec<Host>,
+    /// Those whose tickets were refused, the last one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tickets_refused: Vec<TurnedAwayHost>,
 }
 
 impl Hosts {
@@ -141,7 +145,7 @@ impl Hosts {
     }
 
     /// At most so many of the hosts that have this text in a name or their address.
-    pub(super) fn shown(&self, search: Option<&str>, most: usize) -> Shown {
+    pub(super) fn shown(&self, search: Option<&str>, most: usize, tickets_refused: Vec<TurnedAwayHost>) -> Shown {
         let (now_s, search) = (wall_s(), search.map(str::to_lowercase));
         let seen = self.seen();
         let is_asked_for = |host: &&Host| search.as_ref().is_none_or(|search| host.has(search));
@@ -149,7 +153,7 @@ impl Hosts {
         hosts.sort_by_key(|host| (Reverse(host.is_in_trouble()), Reverse(host.last_heard_s)));
         let found = hosts.len();
         let hosts: Vec<Host> = hosts.into_iter().take(most).map(|host| host.at(now_s)).collect();
-        Shown { now_s, seen: seen.len(), left_out: found - hosts.len(), hosts }
+        Shown { now_s, seen: seen.len(), left_out: found - hosts.len(), hosts, tickets_refused }
     }
 
     fn seen(&self) -> MutexGuard<'_, HashMap<Who, Host>> {

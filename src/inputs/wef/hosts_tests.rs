@@ -11,7 +11,7 @@ fn delivered(missing: u64) -> Heard<'static> {
 }
 
 fn page(hosts: &Hosts) -> Shown {
-    hosts.shown(None, SHOWN_MAX)
+    hosts.shown(None, SHOWN_MAX, Vec::new())
 }
 
 #[test]
@@ -43,12 +43,12 @@ fn a_host_is_found_by_its_names_and_its_address_among_all_that_are_remembered() 
         hosts.note(&who(n), None, Heard::Refused { reason: "no" });
     }
     for search in ["M1234", "10.0.0.77"] {
-        let shown = hosts.shown(Some(search), 10);
+        let shown = hosts.shown(Some(search), 10, Vec::new());
         assert_eq!((shown.hosts.len(), shown.left_out), (1, 0), "{search}");
         assert_eq!(shown.hosts[0].machine, "m1234");
     }
-    assert_eq!(hosts.shown(Some("nowhere"), 10).hosts, []);
-    assert_eq!(hosts.shown(Some("m2"), 10).left_out, 990);
+    assert_eq!(hosts.shown(Some("nowhere"), 10, Vec::new()).hosts, []);
+    assert_eq!(hosts.shown(Some("m2"), 10, Vec::new()).left_out, 990);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 
 use super::bookmarks::{Bookmarks, Journal, NotKept};
 use super::hosts::{Hosts, SHOWN_MAX, Shown};
+use super::kerberos::TurnedAway;
 use crate::filter::Rules;
 use crate::fs::{Fs, RealFs};
 
@@ -23,12 +24,14 @@ pub struct Memory {
     journal: OnceLock<Arc<Journal>>,
     opening: Mutex<()>,
     pub(super) hosts: Hosts,
+    pub(super) turned_away: TurnedAway,
 }
 
 impl Memory {
     /// Nothing is made on the disk until a host needs it.
     pub fn new(fs: Arc<dyn Fs>, state_dir: PathBuf, rules: Arc<ArcSwap<Rules>>) -> Self {
-        Self { fs, state_dir, rules, journal: OnceLock::new(), opening: Mutex::default(), hosts: Hosts::default() }
+        let (hosts, turned_away) = (Hosts::default(), TurnedAway::default());
+        Self { fs, state_dir, rules, journal: OnceLock::new(), opening: Mutex::default(), hosts, turned_away }
     }
 
     /// With these rules, over a state directory of the machine: for tests.
@@ -38,12 +41,12 @@ impl Memory {
 
     /// The hosts that were seen since the start, as the page of everything shows them; `None` where none ever was.
     pub fn hosts(&self) -> Option<Shown> {
-        Some(self.hosts_with(None, SHOWN_MAX)).filter(|shown| shown.seen > 0)
+        Some(self.hosts_with(None, SHOWN_MAX)).filter(|shown| shown.seen > 0 || !shown.tickets_refused.is_empty())
     }
 
     /// At most so many of those that have a text in a name or their address.
     pub fn hosts_with(&self, search: Option<&str>, most: usize) -> Shown {
-        self.hosts.shown(search, most)
+        self.hosts.shown(search, most, self.turned_away.shown())
     }
 
     pub(super) fn rules(&self) -> Arc<Rules> {

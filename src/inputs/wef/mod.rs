@@ -7,7 +7,7 @@
 //! for "not yet", while a fault of SOAP can end a subscription.
 //!
 //! The host is who its client certificate says. It chooses that certificate by the thumbprint of its authority, which each
-//! subscription names.
+//! subscription names. On a listener of their own hosts show a ticket of Kerberos instead ([`kerberos`]).
 
 mod answer;
 pub mod bookmarks;
@@ -18,6 +18,7 @@ pub mod gaps;
 mod hosts;
 mod ids;
 mod issuer;
+pub mod kerberos;
 mod memory;
 mod message;
 mod relays;
@@ -38,6 +39,7 @@ pub use relays::bind;
 pub use settings::{Config, Explained};
 
 use super::protocol::{Ask, Head, Protocol};
+use super::reason::Reason;
 use super::target::decode;
 use crate::event::{Client, IdentityPolicy};
 use crate::filter::Rules;
@@ -59,6 +61,8 @@ pub(super) struct Wef {
     /// The ids of the parts of what rules want; none where hosts are not asked for that.
     parts: Vec<String>,
     memory: Arc<Memory>,
+    /// Where hosts show tickets in place of certificates.
+    tickets: Option<Arc<kerberos::Tickets>>,
 }
 
 /// The protocol of a listener: requests keep it for as long as they last.
@@ -135,9 +139,10 @@ impl Known {
 }
 
 /// The status of a refusal, out of those that Windows' own collector has.
-fn status(reason: &super::reason::Reason) -> StatusCode {
+fn status(reason: &'static Reason) -> StatusCode {
     match reason.status {
         _ if reason.passes() => StatusCode::SERVICE_UNAVAILABLE,
+        401 if [Reason::TICKET_MISSING, Reason::TICKET_REFUSED].contains(&reason) => StatusCode::UNAUTHORIZED,
         401 | 403 => StatusCode::FORBIDDEN,
         404 | 405 => StatusCode::NOT_FOUND,
         _ => StatusCode::BAD_REQUEST,

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::issuer::Authorities;
+use super::kerberos::{self, Tickets};
 use super::relays;
 use super::subscription::{self, Content, Delivery, Listed, Manner, PARTS_MAX, Subscription, derived, derived_id};
 use super::{Asked, OnListener, Wef};
@@ -18,8 +19,8 @@ use crate::inputs::protocol::{OpenError, Place, Protocol, Settings};
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Whether this listener takes forwarded events, at paths that begin with `/wsman`. It needs `tls.client_ca`: a host is who
-    /// its certificate says. Such a listener speaks HTTP/1.1 only. Windows' port for it is 5986. Default false.
+    /// Whether this listener takes forwarded events, at paths that begin with `/wsman`. It needs `tls.client_ca`, since a host is who
+    /// its certificate says, or `wef.kerberos.keytab`. Such a listener speaks HTTP/1.1 only. Windows' port for it is 5986. Default false.
     pub enabled: bool,
     /// Where hosts deliver, such as `"https://gateway.example.com:5986"`. Default: where they asked for their subscriptions,
     /// which is right unless a load balancer sends the two to different places.
@@ -39,6 +40,8 @@ pub struct Config {
     pub read_existing_events: bool,
     /// Hosts that forward what others have sent to them, such as a Windows collector. Every other host speaks for itself.
     pub relays: Vec<relays::Config>,
+    /// Tickets of Kerberos in place of certificates.
+    pub kerberos: kerberos::Config,
     /// Subscriptions beside those from rules.
     pub subscriptions: Vec<subscription::Config>,
 }
@@ -65,6 +68,7 @@ impl Default for Config {
             compression: true,
             read_existing_events: false,
             relays: Vec::new(),
+            kerberos: kerberos::Config::default(),
             subscriptions: Vec::new(),
         }
     }
@@ -81,12 +85,23 @@ impl Config {
         let Some(given) = &self.notify_to else { return Ok(None) };
         let base = given.trim_end_matches('/');
         let sound = base.parse::<http::Uri>().is_ok_and(|uri| {
-            uri.scheme_str() == Some("https") && uri.authority().is_some() && uri.path() == "/" && uri.query().is_none()
+            uri.scheme_str() == Some(self.scheme())
+                && uri.authority().is_some()
+                && uri.path() == "/"
+                && uri.query().is_none()
         });
         if sound {
             return Ok(Some(base.to_owned()));
         }
-        Err(format!("{given:?} is no address of a gateway; write one such as \"https://gateway.example.com:5986\""))
+        let (scheme, port) = (self.scheme(), if self.kerberos.is_enabled() { 5985 } else { 5986 });
+        Err(format!(
+            "{given:?} is no address of a gateway; write one such as \"{scheme}://gateway.example.com:{port}\""
+        ))
+    }
+
+    /// What hosts reach the listener by.
+    pub fn scheme(&self) -> &'static str {
+        if self.kerberos.is_enabled() { "http" } else { "https" }
     }
 }
 
@@ -103,7 +118,8 @@ impl Config {
         }
         let loaded = self.subscriptions.iter().map(|one| Listed::load(one, listener, self.manner()));
         let faulty = loaded.enumerate().filter_map(|(n, loaded)| Some((n, loaded.err()?)));
-        faulty.map(|(n, reason)| Fault::stops(format!("subscriptions[{n}].query_list"), reason)).collect()
+        let faulty = faulty.map(|(n, reason)| Fault::stops(format!("subscriptions[{n}].query_list"), reason));
+        faulty.chain(self.kerberos.faults().into_iter().map(|fault| fault.within("kerberos"))).collect()
     }
 
     /// The subscriptions of a host, for people.
@@ -168,8 +184,16 @@ impl Settings for Config {
         self.enabled
     }
 
+    fn brings_credentials(&self) -> bool {
+        self.kerberos.is_enabled()
+    }
+
+    fn groups(&self) -> Vec<&str> {
+        self.kerberos.groups()
+    }
+
     fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
+        let mut problems = self.kerberos.problems();
         if let Err(problem) = self.base() {
             problems.push(format!("wef.notify_to: {problem}"));
         }
@@ -204,6 +228,8 @@ impl Settings for Config {
         let pem = place.config.tls.client_ca.as_ref().map(std::fs::read).transpose();
         let pem = pem.map_err(|error| OpenError { key: "tls.client_ca".to_owned(), reason: error.to_string() })?;
         let memory = Arc::clone(&place.shared.wef);
+        let before = place.before::<OnListener>().and_then(|running| running.0.tickets.as_deref());
+        let tickets = Tickets::open(&self.kerberos, place, before)?;
         Ok(Arc::new(OnListener(Arc::new(Wef {
             listener: place.listener.to_owned(),
             policy: place.config.identity.policy,
@@ -213,6 +239,7 @@ impl Settings for Config {
             parts: (0..PARTS_MAX).filter(|_| self.from_rules).map(|part| derived_id(place.listener, part)).collect(),
             asked: Asked { listed, from_rules: self.from_rules.then(|| self.manner()) },
             memory,
+            tickets,
         }))))
     }
 }

@@ -18,6 +18,7 @@ pub(super) const EVENT_LOG: &str = "http://schemas.microsoft.com/wbem/wsman/1/wi
 pub(super) const EVENT_QUERY: &str = "http://schemas.microsoft.com/win/2004/08/events/eventquery";
 pub(super) const EARLIEST: &str = "http://schemas.dmtf.org/wbem/wsman/1/wsman/bookmark/earliest";
 pub(super) const MUTUAL_TLS: &str = "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/mutual";
+pub(super) const SPNEGO_KERBEROS: &str = "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/http/spnego-kerberos";
 pub(super) const EVENTS_MODE: &str = "http://schemas.dmtf.org/wbem/wsman/1/wsman/Events";
 
 const ENUMERATE: &str = "http://schemas.xmlsoap.org/ws/2004/09/enumeration/Enumerate";

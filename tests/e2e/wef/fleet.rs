@@ -22,7 +22,7 @@ const SECURITY: &str = "[[filter.rules]]\nname = \"all\"\nqueries = [\"Security!
 const BOTH: &str =
     "[[filter.rules]]\nname = \"all\"\nqueries = [\"Security!*\", \"System!*\"]\noutputs = [\"workspace\"]\n";
 
-fn variable(name: &str, usual: u64) -> u64 {
+pub(crate) fn variable(name: &str, usual: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 

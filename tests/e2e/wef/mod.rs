@@ -11,6 +11,8 @@ mod conversation;
 mod fleet;
 mod hostile;
 mod identity;
+#[cfg(feature = "kerberos")]
+mod kerberos;
 mod published;
 mod replay;
 mod scene;

@@ -42,6 +42,8 @@ pub struct Forwarder {
     log: Log,
     subscriptions: Vec<Subscribed>,
     rng: fastrand::Rng,
+    #[cfg(feature = "kerberos")]
+    line: Option<super::kerberos::Line>,
 }
 
 /// A subscription that lives.
@@ -56,7 +58,22 @@ struct Subscribed {
 impl Forwarder {
     /// A host with an empty log and no subscription.
     pub fn new(setting: Setting, faults: Faults, seed: u64) -> Self {
-        Self { setting, faults, log: Log::default(), subscriptions: Vec::new(), rng: fastrand::Rng::with_seed(seed) }
+        Self {
+            setting,
+            faults,
+            log: Log::default(),
+            subscriptions: Vec::new(),
+            rng: fastrand::Rng::with_seed(seed),
+            #[cfg(feature = "kerberos")]
+            line: None,
+        }
+    }
+
+    /// The same, which shows tickets in place of a certificate.
+    #[cfg(feature = "kerberos")]
+    #[must_use]
+    pub fn on(self, line: super::kerberos::Line) -> Self {
+        Self { line: Some(line), ..self }
     }
 
     /// Shows another certificate from now on: with its next connection.
@@ -187,7 +204,7 @@ impl Forwarder {
             self.send(&Message::SubscriptionEnd { code }, &told.notify_to, &told.identifier, told.compressed).await?;
             // Windows says of this one that it is compressed, and it is not.
             let (_, text) = self.body(&Message::End, &told.notify_to, "");
-            self.setting.client.post(&told.notify_to, &headers(true), soap::wide(&text).into(), TIMEOUT).await?;
+            self.exchange(&told.notify_to, soap::wide(&text).into(), true).await?;
         }
         Ok(())
     }
@@ -218,8 +235,15 @@ impl Forwarder {
     ) -> anyhow::Result<(String, Answer)> {
         let wide = soap::wide(&text);
         let body: Bytes = if compressed { sldc::compressed(&wide).into() } else { wide.into() };
-        let answer = self.setting.client.post(url, &headers(compressed), body, TIMEOUT).await?;
-        Ok((id, answer))
+        Ok((id, self.exchange(url, body, compressed).await?))
+    }
+
+    async fn exchange(&self, url: &str, body: Bytes, compressed: bool) -> anyhow::Result<Answer> {
+        #[cfg(feature = "kerberos")]
+        if let Some(line) = &self.line {
+            return tokio::time::timeout(TIMEOUT, line.post(url, compressed, &body)).await?;
+        }
+        Ok(self.setting.client.post(url, &headers(compressed), body, TIMEOUT).await?)
     }
 }
 

@@ -9,6 +9,8 @@
 
 pub mod authority;
 pub mod forwarder;
+#[cfg(feature = "kerberos")]
+pub mod kerberos;
 mod log;
 pub mod sldc;
 pub mod soap;

@@ -5,6 +5,7 @@ mod any_certificate;
 pub mod client_trust;
 pub mod dns;
 pub mod expiry;
+pub mod gss;
 pub mod handed;
 pub mod hang_up;
 pub mod http1_guard;

@@ -33,8 +33,8 @@ pub(in crate::inputs::wef) struct Subscribe<'a> {
     pub(in crate::inputs::wef) version: String,
     /// Where it is to deliver.
     pub(in crate::inputs::wef) notify_to: String,
-    /// SHA-1 of the authority that issued its certificate, in hexadecimal.
-    pub(in crate::inputs::wef) issuer: &'a str,
+    /// SHA-1 of the authority that issued its certificate, in hexadecimal; `None` where it shows a ticket of Kerberos.
+    pub(in crate::inputs::wef) issuer: Option<&'a str>,
     /// Where it begins.
     pub(in crate::inputs::wef) start: Start,
 }
@@ -147,17 +147,10 @@ impl Subscribe<'_> {
         xml.create_element("c:Policy").with_attributes(names).write_inner_content(|xml| {
             xml.create_element("c:ExactlyOne").write_inner_content(|xml| {
                 xml.create_element("c:All").write_inner_content(|xml| {
-                    let profile =
-                        xml.create_element("auth:Authentication").with_attribute(("Profile", words::MUTUAL_TLS));
-                    profile.write_inner_content(|xml| {
-                        xml.create_element("auth:ClientCertificate").write_inner_content(|xml| {
-                            let print = xml.create_element("auth:Thumbprint").with_attribute(("Role", "issuer"));
-                            print.write_text_content(BytesText::new(self.issuer))?;
-                            Ok(())
-                        })?;
-                        Ok(())
-                    })?;
-                    Ok(())
+                    let profile = if self.issuer.is_some() { words::MUTUAL_TLS } else { words::SPNEGO_KERBEROS };
+                    let profile = xml.create_element("auth:Authentication").with_attribute(("Profile", profile));
+                    let Some(issuer) = self.issuer else { return profile.write_empty().map(drop) };
+                    profile.write_inner_content(|xml| certificate(xml, issuer)).map(drop)
                 })?;
                 Ok(())
             })?;
@@ -165,6 +158,15 @@ impl Subscribe<'_> {
         })?;
         Ok(())
     }
+}
+
+/// Which certificate the host shows.
+fn certificate(xml: &mut Xml, issuer: &str) -> io::Result<()> {
+    xml.create_element("auth:ClientCertificate").write_inner_content(|xml| {
+        let print = xml.create_element("auth:Thumbprint").with_attribute(("Role", "issuer"));
+        print.write_text_content(BytesText::new(issuer)).map(drop)
+    })?;
+    Ok(())
 }
 
 /// XML that goes out as it came: a query list, a host's own bookmark.

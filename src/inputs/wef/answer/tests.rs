@@ -35,7 +35,7 @@ fn told(start: Start, charset: Charset) -> (String, String) {
         subscription: &subscription,
         version: "AB".to_owned(),
         notify_to: "https://gateway.test:5986/wsman/subscriptions/4D2C/1".to_owned(),
-        issuer: "0123456789ABCDEF0123456789ABCDEF01234567",
+        issuer: Some("0123456789ABCDEF0123456789ABCDEF01234567"),
         start,
     };
     written(subscriptions(ASKED, &[one], charset))

@@ -15,12 +15,22 @@ const TRAILERS_MAX: usize = 4 << 10;
 /// Where in the stream of requests the next byte stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    Head { scanned: usize },
-    Body { left: u64 },
+    /// Lines up to `line` are whole, and of the next one the bytes up to `seen` are looked at.
+    Head {
+        line: usize,
+        seen: usize,
+    },
+    Body {
+        left: u64,
+    },
     ChunkLine,
-    ChunkData { left: u64 },
+    ChunkData {
+        left: u64,
+    },
     ChunkEnd,
-    Trailers { bytes: usize },
+    Trailers {
+        bytes: usize,
+    },
 }
 
 /// The framing of one connection. Pure: bytes in, verified bytes out.
@@ -30,15 +40,21 @@ pub struct Framing {
     heads: u64,
     extensions: usize,
     may_skip_empty_line: bool,
+    head_max: usize,
 }
 
 impl Default for Framing {
     fn default() -> Self {
-        Self { place: Place::Head { scanned: 0 }, heads: 0, extensions: 0, may_skip_empty_line: true }
+        Self::with_head_max(HEAD_MAX)
     }
 }
 
 impl Framing {
+    /// With heads of at most so many bytes.
+    pub fn with_head_max(head_max: usize) -> Self {
+        Self { place: Place::Head { line: 0, seen: 0 }, heads: 0, extensions: 0, may_skip_empty_line: true, head_max }
+    }
+
     /// How many heads were verified.
     pub fn heads(&self) -> u64 {
         self.heads
@@ -81,7 +97,7 @@ impl Framing {
     pub fn advance(&mut self, held: &mut BytesMut, verified: &mut BytesMut) -> Result<(), Refusal> {
         while !held.is_empty() {
             let taken = match self.place {
-                Place::Head { scanned } => self.head(held, scanned)?,
+                Place::Head { line, seen } => self.head(held, line, seen)?,
                 Place::Body { left } | Place::ChunkData { left } => {
                     let bytes = left.min(held.len() as u64);
                     self.pass(bytes);
@@ -100,7 +116,7 @@ impl Framing {
     }
 
     fn next_request(&mut self) {
-        *self = Self { heads: self.heads, ..Self::default() };
+        *self = Self { heads: self.heads, ..Self::with_head_max(self.head_max) };
     }
 
     /// RFC 9112 asks servers to ignore one empty line before a request; some old clients send one after a body.
@@ -111,12 +127,12 @@ impl Framing {
         }
     }
 
-    fn head(&mut self, held: &mut BytesMut, scanned: usize) -> Result<usize, Refusal> {
-        if scanned == 0 {
+    fn head(&mut self, held: &mut BytesMut, line: usize, seen: usize) -> Result<usize, Refusal> {
+        if seen == 0 {
             self.skip_empty_line(held);
         }
-        let mut line_start = scanned;
-        while let Some(end) = line_end(held, line_start, HEAD_MAX)? {
+        let (mut line_start, mut seen) = (line, seen);
+        while let Some(end) = line_end(held, seen, self.head_max)? {
             if end == line_start + 2 {
                 self.place = match head::check(&held[..end])? {
                     BodyLength::Exact(left) => Place::Body { left },
@@ -128,9 +144,11 @@ impl Framing {
                 }
                 return Ok(end);
             }
-            line_start = end;
+            (line_start, seen) = (end, end);
         }
-        self.place = Place::Head { scanned: line_start };
+        // A carriage return at the end is judged with what follows it. Nothing else is looked at twice.
+        let seen = seen.max(held.len().saturating_sub(usize::from(held.ends_with(b"\r"))));
+        self.place = Place::Head { line: line_start, seen };
         Ok(0)
     }
 
@@ -175,7 +193,7 @@ impl Framing {
     }
 }
 
-/// The end of the line that starts at `start`, its CRLF included; `None` when it is not all there yet.
+/// The end of the line that starts at `start` or before, its CRLF included; `None` when it is not all there yet.
 fn line_end(held: &[u8], start: usize, max: usize) -> Result<Option<usize>, Refusal> {
     let rest = &held[start..];
     let feed = memchr::memchr(b'\n', rest);

@@ -82,6 +82,12 @@ impl<S> Guard<S> {
         }
     }
 
+    /// The same with heads of at most so many bytes.
+    #[must_use]
+    pub fn with_head_max(self, head_max: usize) -> Self {
+        Self { framing: Framing::with_head_max(head_max), ..self }
+    }
+
     /// Judges what was read; afterwards `verified` holds what hyper may see.
     fn judge(&mut self) {
         if self.protocol == Protocol::Unknown {
