@@ -23,16 +23,20 @@ impl Exchange {
         let body = self.small(intake).await?;
         let head = *intake.head();
         let (agent, renew) = match &self.caller {
-            Caller::Signed(signed) => (self.register(signed, &body, &head).await?, false),
+            Caller::Signed(signed) => {
+                let agent = self.register(signed, &body, &head).await?;
+                self.heard(&head, 0);
+                (agent, false)
+            }
             Caller::Agent(agent) => {
                 // It tells the same as when it registered. What it says of itself then was signed; this is not.
                 registration(&body)?;
+                self.heard(&head, 0);
                 let is_first = self.ods.memory.first_refresh(agent);
                 (Arc::clone(agent), ends_soon(agent, self.ods.renew_before) && !is_first)
             }
             Caller::Nobody | Caller::Token(_) => return Err(invalid("nobody signed, and no certificate was shown")),
         };
-        self.heard(&head, 0);
         Ok(Reading::Answer(self.told(&head, root, &agent, renew)?))
     }
 

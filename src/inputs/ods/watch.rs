@@ -39,11 +39,20 @@ pub(super) struct Call<'a> {
 #[derive(Debug)]
 pub(super) struct Watch {
     started: Instant,
-    live: Mutex<HashMap<Thumbprint, Live>>,
+    live: Mutex<HashMap<Name, Live>>,
+}
+
+/// Whose a call is, whatever certificate it shows: workspace, GUID and computer.
+type Name = (Arc<str>, Arc<str>, Arc<str>);
+
+fn name(agent: &Agent) -> Name {
+    (Arc::clone(&agent.workspace), Arc::clone(&agent.agent), Arc::clone(&agent.computer))
 }
 
 #[derive(Debug)]
 struct Live {
+    /// What was shown last.
+    certificate: Thumbprint,
     last: Instant,
     last_s: u64,
     asked: Option<Instant>,
@@ -128,7 +137,8 @@ impl Watch {
     pub(super) fn note(&self, agent: &Agent, call: &Call<'_>) -> bool {
         let (now, now_s) = (Instant::now(), wall_s());
         let mut live = self.live();
-        let known = live.entry(Arc::clone(&agent.certificate)).or_insert_with(|| Live {
+        let known = live.entry(name(agent)).or_insert_with(|| Live {
+            certificate: Arc::clone(&agent.certificate),
             last: now,
             last_s: now_s,
             asked: None,
@@ -141,6 +151,10 @@ impl Watch {
             rate: 0.0,
             silent_after: call.silent_after,
         });
+        if known.certificate != agent.certificate {
+            known.certificate = Arc::clone(&agent.certificate);
+            (known.asked, known.refreshed) = (None, false);
+        }
         known.rate = known.rate(now) + call.events as f64 / RATE_OVER_S;
         known.events += call.events;
         (known.last, known.last_s) = (now, now_s);
@@ -158,32 +172,34 @@ impl Watch {
 
     /// Whether an agent has called since the start.
     pub(super) fn has_called(&self, agent: &Agent) -> bool {
-        self.live().contains_key(&agent.certificate)
+        self.live().contains_key(&name(agent))
     }
 
     /// Whether an agent refreshes its registration for the first time since the start; asked once for each refresh.
     pub(super) fn first_refresh(&self, agent: &Agent) -> bool {
         let mut live = self.live();
-        let Some(known) = live.get_mut(&agent.certificate) else { return true };
+        let Some(known) = live.get_mut(&name(agent)).filter(|known| known.certificate == agent.certificate) else {
+            return true;
+        };
         !std::mem::replace(&mut known.refreshed, true)
     }
 
     /// The certificates that called within this time, and when they last did.
     pub(super) fn called_within(&self, time: Duration) -> Vec<(Thumbprint, u64)> {
         let (now, live) = (Instant::now(), self.live());
-        let recent = live.iter().filter(|(_, live)| now - live.last < time);
-        recent.map(|(certificate, live)| (Arc::clone(certificate), live.last_s)).collect()
+        let recent = live.values().filter(|live| now - live.last < time);
+        recent.map(|live| (Arc::clone(&live.certificate), live.last_s)).collect()
     }
 
     /// Forgets whose certificate is registered no more.
     pub(super) fn tidy(&self, state: &State) {
-        self.live().retain(|certificate, _| state.find(certificate).is_some());
+        self.live().retain(|_, live| state.find(&live.certificate).is_some());
     }
 
     /// How many there are, and how many are silent.
     pub(super) fn counts(&self, state: &State) -> (usize, usize) {
         let (now, live) = (Instant::now(), self.live());
-        let silent = state.agents().filter(|agent| self.is_silent(live.get(&agent.certificate), now)).count();
+        let silent = state.agents().filter(|agent| self.is_silent(live.get(&name(agent)), now)).count();
         (state.agents().count(), silent)
     }
 
@@ -194,7 +210,7 @@ impl Watch {
     pub(super) fn shown(&self, state: &State, most: usize) -> Shown {
         let (known, silent) = self.counts(state);
         let (now, live) = (Instant::now(), self.live());
-        let one = |agent: &Arc<Agent>| self.one(agent, live.get(&agent.certificate), now);
+        let one = |agent: &Arc<Agent>| self.one(agent, live.get(&name(agent)), now);
         let mut first: Vec<ShownAgent> = state.agents().map(one).collect();
         first.sort_by(|one, other| {
             let quiet = |agent: &ShownAgent| Reverse(agent.last_seen_s);
@@ -297,10 +313,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_refresh_is_asked_for_once() {
+    async fn the_first_refresh_is_asked_for_once_with_each_certificate_of_an_agent() {
         let watch = Watch::default();
         watch.note(&agent("a"), &call(0));
         assert!(watch.first_refresh(&agent("a")));
         assert!(!watch.first_refresh(&agent("a")));
+        let renewed = Agent { certificate: "renewed".into(), ..agent("a") };
+        assert!(watch.first_refresh(&renewed), "of each certificate");
+        watch.note(&renewed, &call(5));
+        assert!(watch.first_refresh(&renewed) && !watch.first_refresh(&renewed));
+        assert_eq!(watch.live().values().map(|live| live.events).collect::<Vec<_>>(), [5], "it is the same agent");
     }
 }

@@ -118,6 +118,7 @@ impl<'a> Linked<'a> {
 /// The event's data in its wrapping.
 fn data<'a>(reader: &mut Reader<'a>, wrapping: &Element<'a>) -> Result<&'a str, XmlFault> {
     let start = reader.start();
+    reader.check(wrapping)?;
     let mut inner: Option<(usize, usize)> = None;
     let mut holds_data = false;
     while let Some(part) = reader.child(wrapping)? {

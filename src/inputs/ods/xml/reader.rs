@@ -101,9 +101,15 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether the tag of an element may go on as it came.
+    pub(super) fn check(&self, of: &Element<'a>) -> Result<(), XmlFault> {
+        harmless(of.name, of.attributes).map_err(|reason| self.fault(reason))
+    }
+
     /// Passes over the rest of an element that has just begun. Where it stands, its own tags included.
     pub(super) fn whole(&mut self, of: &Element<'a>) -> Result<Range<usize>, XmlFault> {
         let from = self.tokens.start;
+        self.check(of)?;
         self.walk(of, |_, _| Ok(()))?;
         Ok(from..self.tokens.pos)
     }
@@ -157,9 +163,10 @@ impl<'a> Reader<'a> {
                 return Err(XmlFault::Malformed("it breaks off", self.text.len()));
             };
             see(open.len(), token).map_err(|reason| self.fault(reason))?;
+            if let Token::Open { name, attributes, .. } = token {
+                harmless(name, attributes).map_err(|reason| self.fault(reason))?;
+            }
             match token {
-                // What an event holds must not look like another one to whoever reads it next.
-                Token::Open { name: b"Event", .. } => return Err(self.fault("an event stands in it")),
                 Token::Open { empty: true, .. } | Token::Text(_) | Token::Literal(_) => {}
                 Token::Open { .. } if open.len() == DEPTH_MAX => {
                     return Err(self.fault("its elements nest too deeply"));
@@ -181,4 +188,12 @@ impl<'a> Reader<'a> {
     pub(super) fn fault(&self, reason: &'static str) -> XmlFault {
         XmlFault::Malformed(reason, self.tokens.start)
     }
+}
+
+/// What an event holds goes on as it came: it must not look like another one to whoever reads it next.
+fn harmless(name: &[u8], attributes: &[u8]) -> Result<(), &'static str> {
+    if name == b"Event" {
+        return Err("an event stands in it");
+    }
+    if memchr::memchr(b'<', attributes).is_some() { Err("a tag stands in an attribute") } else { Ok(()) }
 }

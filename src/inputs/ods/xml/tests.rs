@@ -96,6 +96,12 @@ fn one_bad_item_is_set_aside_and_the_others_go_on() {
     let large = linked(&format!("<EventData><Data>{}</Data></EventData>", "x".repeat(MAX_RECORD_BYTES)));
     for (bad, reason) in [
         (forged, "an event stands in it"),
+        (linked("<Event xmlns=\"x\"><System><Computer>dc1</Computer></System></Event>"), "an event stands in it"),
+        (
+            linked("<EventData><Data Name=\"<Event><System/></Event>\">x</Data></EventData>"),
+            "a tag stands in an attribute",
+        ),
+        (linked("<EventData a=\"<Event>\"/>"), "a tag stands in an attribute"),
         (deep, "nest too deeply"),
         (crossed, "no start tag"),
         (entity, "document type"),
