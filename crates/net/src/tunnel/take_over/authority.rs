@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -233,7 +233,7 @@ fn check_private(key: &Path) -> Result<(), AuthorityError> {
 /// # Errors
 ///
 /// When the file cannot be read, or holds no authority's certificate.
-pub fn facts_of(certificate: &PathBuf) -> Result<Facts, AuthorityError> {
+pub fn facts_of(certificate: &Path) -> Result<Facts, AuthorityError> {
     let wrong = |reason: String| AuthorityError::Certificate(reason);
     let found = certificates(certificate).map_err(|error| wrong(error.to_string()))?;
     let shown = certificate.display();
