@@ -36,6 +36,7 @@ pub mod reload;
 mod rule_store;
 pub mod rules;
 mod series;
+mod sharing;
 pub mod state;
 mod status;
 pub mod warnings;
@@ -84,6 +85,11 @@ impl Gateway {
         let listeners = parts.uploads.prepare(&config.listeners)?;
         let tunnels = parts.tunnels.prepare(&config.tunnel, &parts.own_addresses(&listeners))?;
         parts.expiry.renew(&config, &config.state_dir);
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        if let Some(sharing) = &parts.sharing {
+            sharing.begin(&mut tasks, &stop).await;
+        }
         let outputs = parts.outputs_of(&config);
         parts.outputs.begin(outputs)?;
         parts.outputs.end_others(outputs).await;
@@ -92,8 +98,6 @@ impl Gateway {
         parts.judge();
         series::begin(&parts);
 
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
         let plane = admin::Parts {
             readiness: parts.readiness.clone(),
             scrape: scrape.clone(),
