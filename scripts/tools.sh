@@ -73,7 +73,7 @@ client_libraries() {
 
 case "${1:-}" in
 test)
-    debian curl curl haproxy haproxy promtool prometheus systemd-analyze systemd mkfs.ext4 e2fsprogs openssl openssl \
+    debian curl curl haproxy haproxy redis-server redis-server redis-cli redis-tools promtool prometheus systemd-analyze systemd mkfs.ext4 e2fsprogs openssl openssl \
         docker-compose docker-compose python3 python3 \
         squid squid-openssl wget wget git git node nodejs npm npm chromium chromium
     python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install python3-venv

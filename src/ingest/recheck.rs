@@ -249,13 +249,15 @@ impl Recheck {
     ) -> impl Future<Output = (Range<Ordinal>, Why, bool)> + use<> {
         let (store, decided, alone) = (self.store.clone(), Arc::clone(&self.decided), self.may_go_alone());
         async move {
+            let contested = store.contest(&keys).await;
+            // Only now: the engine that answered may be another than the one that was asked.
             let (_, since) = decided.engine();
             let why = match why {
                 Why::Unsure { old } => Why::Unsure { old: old || record.start < since },
                 Why::Tell if decided.dropped_of(record.clone()).is_none() => Why::Unsure { old: record.start < since },
                 Why::Tell => why,
             };
-            let answered = match store.contest(&keys).await {
+            let answered = match contested {
                 Ok(lost) => {
                     settle(&decided, &record, &lost, why);
                     true

@@ -21,6 +21,8 @@ mod call;
 mod config;
 mod engine;
 mod grouped;
+#[cfg(test)]
+mod model_tests;
 mod neighbours;
 pub mod segment;
 mod session;
