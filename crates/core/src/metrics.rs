@@ -173,7 +173,7 @@ metrics! {
     /// Event keys forgotten before the end of the window because a bound was reached.
     DEDUP_EVICTED = Counter "gatepost_dedup_evicted_total" [];
 
-    /// 1 while the engine that gateways share (`dedup.kind = "redis"`) answers, else 0; NaN without one.
+    /// 1 while the engine that gateways share (`dedup.kind = "redis"`) answers, else 0; absent without one.
     DEDUP_ENGINE_UP = Gauge "gatepost_dedup_engine_up" [];
     /// 1 while the engine drops keys in silence when its memory is full (`maxmemory-policy` is not noeviction): events may then be
     /// forwarded twice.

@@ -296,7 +296,7 @@ impl Worker {
     }
 
     async fn look(&mut self, session: &mut Session) -> Result<(), Trouble> {
-        session.look().await?;
+        session.look(&self.shared.names).await?;
         self.show(session);
         let neighbours = neighbours::meet(&self.shared, session).await?;
         *lock(&self.shared.neighbours) = neighbours;

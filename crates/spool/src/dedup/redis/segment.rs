@@ -69,7 +69,8 @@ impl Item {
         }
     }
 
-    pub(super) fn page(self) -> u64 {
+    /// The number of its page in the stream.
+    pub fn page(self) -> u64 {
         self.record_id >> PAGE_BITS
     }
 }

@@ -154,9 +154,14 @@ impl Session {
         hasher.finish()
     }
 
-    /// Whether it is still what it was; says what it is now.
-    pub(super) async fn look(&mut self) -> Result<(), Trouble> {
+    /// Whether it is still what it was.
+    pub(super) async fn look(&mut self, names: &Names) -> Result<(), Trouble> {
         let now = about(&mut self.connection).await?;
+        let generation: Option<String> =
+            redis::cmd("GET").arg(names.generation()).query_async(&mut self.connection).await?;
+        if generation.as_ref() != Some(&self.generation) {
+            return Err(Trouble::Away("it has forgotten what it knew".to_owned()));
+        }
         if !now.is_primary || now.replication != self.about.replication {
             return Err(Trouble::Away("it is not the primary that it was".to_owned()));
         }
