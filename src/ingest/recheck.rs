@@ -45,8 +45,10 @@ const START_PATIENCE: Duration = Duration::from_secs(5);
 enum Why {
     /// It is undecided. `old`: the engine may have forgotten the claim that it was taken under.
     Unsure { old: bool },
-    /// It is this gateway's, and the engine may not know.
+    /// It was taken alone, and others may not know.
     Tell,
+    /// It is this gateway's, and the engine may have forgotten that.
+    Retell,
 }
 
 #[derive(Debug)]
@@ -175,10 +177,11 @@ impl Recheck {
         match message {
             Message::Unsure(range, old) => self.todo.push_front((range, Why::Unsure { old })),
             Message::Connected { changed } => {
+                self.todo.retain(|(_, why)| *why != Why::Tell);
                 self.todo.extend(self.decided.alone().into_iter().map(|range| (range, Why::Tell)));
                 if changed {
                     let spool = self.spool.status();
-                    self.todo.push_back((spool.first..spool.end, Why::Tell));
+                    self.todo.push_back((spool.first..spool.end, Why::Retell));
                 }
             }
         }
@@ -254,15 +257,17 @@ impl Recheck {
             let (_, since) = decided.engine();
             let why = match why {
                 Why::Unsure { old } => Why::Unsure { old: old || record.start < since },
-                Why::Tell if decided.dropped_of(record.clone()).is_none() => Why::Unsure { old: record.start < since },
-                Why::Tell => why,
+                Why::Tell | Why::Retell if decided.dropped_of(record.clone()).is_none() => {
+                    Why::Unsure { old: record.start < since }
+                }
+                Why::Tell | Why::Retell => why,
             };
             let answered = match contested {
                 Ok(lost) => {
                     settle(&decided, &record, &lost, why);
                     true
                 }
-                Err(_) if alone && why != Why::Tell => {
+                Err(_) if alone && matches!(why, Why::Unsure { .. }) => {
                     decided.decide(Decision::Alone, record.clone());
                     true
                 }
@@ -287,7 +292,8 @@ fn settle(decided: &Decided, record: &Range<Ordinal>, lost: &[usize], why: Why) 
             events,
             "another gateway has won these events: they are not forwarded here"
         );
-    } else if events > 0 {
+    } else if events > 0 && (why != Why::Tell || decided.is_alone(record)) {
+        // What was told meanwhile was counted then.
         metrics::DEDUP_POSSIBLE_DUPLICATES.add(&[], events);
         tracing::warn!(
             first = record.start,
