@@ -22,7 +22,7 @@ test: ## Run every test, with the real components they need.
 tests: # What `make test` runs, once the headers that it installs are there.
 	scripts/test.sh $(WITH)
 
-soak: ## Every damage of the state, many kills and power cuts: SOAK_ROUNDS (20) seeds from SOAK_SEED (1) on.
+soak: ## Every damage of the state, many kills and power cuts, the whole model of several gateways: SOAK_ROUNDS (20) seeds from SOAK_SEED (1) on.
 	GATEPOST_STATE_CELLS=all GATEPOST_STATE_ROUNDS=$${SOAK_ROUNDS:-20} GATEPOST_STATE_SEED=$${SOAK_SEED:-1} \
 		$(CARGO) test $(WITH) --test faults -- state_table --nocapture
 	GATEPOST_CRASH_ROUNDS=$$(( 50 * $${SOAK_ROUNDS:-20} )) GATEPOST_CRASH_SEED=$${SOAK_SEED:-1} \
@@ -31,6 +31,9 @@ soak: ## Every damage of the state, many kills and power cuts: SOAK_ROUNDS (20) 
 		GATEPOST_WEF_SEED=$${SOAK_SEED:-1} $(CARGO) test $(WITH) --test e2e wef::fleet -- --nocapture
 	GATEPOST_CUT_SEEDS=$$(( 200 * $${SOAK_ROUNDS:-20} )) GATEPOST_CUT_FIRST=$${SOAK_SEED:-1} \
 		$(CARGO) test $(WITH) --test faults -- power_cuts --nocapture
+	GATEPOST_MODEL=all $(CARGO) test -p gatepost-spool --lib -- model_tests --nocapture
+	GATEPOST_CLUSTER_ROUNDS=$$(( 3 * $${SOAK_ROUNDS:-20} )) GATEPOST_CLUSTER_SEED=$${SOAK_SEED:-1} \
+		$(CARGO) test $(WITH) --test e2e -- cluster::kills --nocapture
 
 lint: ## Formatting, clippy, documentation and spelling, warnings are errors.
 	$(CARGO) fmt --check

@@ -104,7 +104,7 @@ nextest() {
 case "${1:-}" in
 kerberos) kerberos_headers ;;
 test)
-    debian curl curl haproxy haproxy promtool prometheus systemd-analyze systemd mkfs.ext4 e2fsprogs openssl openssl \
+    debian curl curl haproxy haproxy redis-server redis-server redis-cli redis-tools promtool prometheus systemd-analyze systemd mkfs.ext4 e2fsprogs openssl openssl \
         docker-compose docker-compose python3 python3 \
         squid squid-openssl wget wget git git node nodejs npm npm chromium chromium \
         krb5kdc krb5-kdc kadmin.local krb5-admin-server kinit krb5-user

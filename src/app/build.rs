@@ -18,6 +18,7 @@ use super::outputs::{Common, Outputs};
 use super::positions::Positions;
 use super::rule_store::{LiveRules, RuleStore};
 use super::rules;
+use super::sharing::{self, Sharing};
 use super::state::{Folder, Secret, StateDir};
 use crate::access_log::AccessLog;
 use crate::admin::{self, Latch, Readiness};
@@ -65,6 +66,8 @@ pub(super) struct Parts {
     pub(super) readiness: Readiness,
     pub(super) spool: Spool,
     pub(super) dedup: Arc<MemoryStore>,
+    /// What is shared with other gateways, if anything is.
+    pub(super) sharing: Option<Sharing>,
     dead_letters: SharedLetters,
     pub(super) books: Bookkeeper,
     pub(super) rules: Arc<ArcSwap<Rules>>,
@@ -137,7 +140,7 @@ fn open(
     let admin_tls = admin::load_tls(&config.admin, state.path()).context("admin plane")?.map(Arc::new);
     let kept = state.secret(&*machine.fs).and_then(|secret| keep(&config, state.folder(), &machine, secret));
     let is_standing_in = kept.is_err();
-    let Kept { secret, clock, spool, dead_letters, dedup, waiting, books, positions } = match kept {
+    let Kept { secret, clock, spool, dead_letters, dedup, sharing, waiting, books, positions } = match kept {
         Ok(kept) => kept,
         Err(error) => stand_in(&config, &state, &machine, &error)?,
     };
@@ -149,14 +152,17 @@ fn open(
     let texts = Texts::of(&config);
     let rules = rules::build(&config, &texts, &rule_store.snapshot())?;
     let rules = Arc::new(ArcSwap::from_pointee(rules));
-    let store: Arc<dyn Store> = dedup.clone();
+    let store: Arc<dyn Store> = match &sharing {
+        Some(sharing) => Arc::new(sharing.store()),
+        None => dedup.clone(),
+    };
     let hosts = Hosts::new(config.hosts.clone(), clock.clone());
     super::hosts::restore(&hosts, &*machine.fs, state.path());
     let ingest = Ingest::new(
         config.ingest.clone(),
         ingest::Parts {
             rules: Arc::clone(&rules),
-            keys: Arc::new(KeyMaker::new(&secret)),
+            keys: Arc::new(KeyMaker::new(&sharing::secret(&config.dedup).unwrap_or(secret))),
             dedup: store,
             spool: spool.clone(),
             dead_letters: dead_letters.clone(),
@@ -170,6 +176,7 @@ fn open(
         rates: crate::balancer::EventRates::default(),
         secret,
         spool: spool.clone(),
+        decided: sharing.as_ref().map(Sharing::decided),
         dead_letters: dead_letters.clone(),
     });
     let access_log = AccessLog::open(&config.access_log).context("access_log")?;
@@ -187,6 +194,7 @@ fn open(
         readiness,
         spool,
         dedup,
+        sharing,
         dead_letters,
         books,
         rules,
@@ -231,6 +239,7 @@ struct Kept {
     spool: Spool,
     dead_letters: SharedLetters,
     dedup: Arc<MemoryStore>,
+    sharing: Option<Sharing>,
     waiting: Arc<Waiting>,
     books: Bookkeeper,
     positions: Positions,
@@ -265,7 +274,8 @@ fn keep(config: &Config, state: &Folder, machine: &Machine, secret: Secret) -> a
         Arc::clone(&dedup),
     )?;
     let positions = Positions::open(Arc::clone(fs), state.path(), state.dir(&**fs, "outputs")?, spool.clone())?;
-    Ok(Kept { secret, clock, spool, dead_letters, dedup, waiting, books, positions })
+    let sharing = Sharing::open(config, state.path(), fs, &spool, &dedup)?;
+    Ok(Kept { secret, clock, spool, dead_letters, dedup, sharing, waiting, books, positions })
 }
 
 /// Letters that cannot be opened keep nothing else from its work: what would become one waits.

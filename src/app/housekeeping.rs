@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::build::Parts;
-use super::series;
+use super::{series, sharing};
 use crate::clock::Standing;
 use crate::dedup::store::Store as _;
 use crate::forward::Forwarder;
@@ -94,6 +94,9 @@ pub(super) async fn checkpoint(parts: &Arc<Parts>) {
             tracing::error!(%error, "damage of the spool cannot be noted yet");
         }
         let counted = parts.books.checkpoint()?;
+        if let Some(sharing) = &parts.sharing {
+            sharing.keep();
+        }
         if let Some(low) = low {
             parts.spool.release(counted.min(low));
         }
@@ -113,6 +116,7 @@ struct Seen {
     commits: u64,
     jumps: u64,
     held: bool,
+    sharing: sharing::Seen,
 }
 
 /// Shows the state of everything as metrics, and what of it keeps the gateway from being ready.
@@ -145,6 +149,9 @@ fn show(parts: &Parts, seen: &mut Seen) {
     metrics::DEDUP_EVICTED.add(&[], remembered.evicted - seen.evicted);
     seen.evicted = remembered.evicted;
 
+    if let Some(sharing) = &parts.sharing {
+        sharing.show(parts, &mut seen.sharing);
+    }
     show_letters(parts);
     parts.uploads.agents().show();
     parts.expiry.show(parts);

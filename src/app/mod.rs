@@ -37,6 +37,7 @@ pub mod reload;
 mod rule_store;
 pub mod rules;
 mod series;
+mod sharing;
 pub mod state;
 mod status;
 pub mod warnings;
@@ -85,6 +86,11 @@ impl Gateway {
         let listeners = parts.uploads.prepare(&config.listeners)?;
         let tunnels = parts.tunnels.prepare(&config.tunnel, &parts.own_addresses(&listeners))?;
         parts.expiry.renew(&config, &config.state_dir);
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        if let Some(sharing) = &parts.sharing {
+            sharing.begin(&mut tasks, &stop).await;
+        }
         let outputs = parts.outputs_of(&config);
         parts.outputs.begin(outputs)?;
         parts.outputs.end_others(outputs).await;
@@ -93,8 +99,6 @@ impl Gateway {
         parts.judge();
         series::begin(&parts);
 
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
         let plane = admin::Parts {
             readiness: parts.readiness.clone(),
             scrape: scrape.clone(),

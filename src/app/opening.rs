@@ -27,6 +27,7 @@ pub fn look(config: &Config, running: Option<&Config>) -> Vec<Fault> {
             add(&format!("outputs[{n}]"), crate::outputs::faults(&output.output, &config.state_dir));
         }
     }
+    add("dedup", config.dedup.faults());
     add("tunnel", config.tunnel.faults());
     add("access_log", config.access_log.faults());
     add("", warnings::of(config).into_iter().map(|(key, warning)| Fault::warns(key, warning)).collect());

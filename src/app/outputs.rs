@@ -22,6 +22,7 @@ use crate::memory::Shares;
 use crate::metrics;
 use crate::spool::cursor::CursorError;
 use crate::spool::dead_letter::SharedLetters;
+use crate::spool::decided::Decided;
 use crate::spool::{Ordinal, Spool};
 
 /// How long an output that is taken out of the configuration may go on sending what was spooled for it.
@@ -37,6 +38,8 @@ pub(super) struct Common {
     pub(super) rates: EventRates,
     pub(super) secret: [u8; 32],
     pub(super) spool: Spool,
+    /// Where gateways share events, which of them are this one's to forward.
+    pub(super) decided: Option<Arc<Decided>>,
     pub(super) dead_letters: SharedLetters,
 }
 
@@ -264,6 +267,7 @@ impl Outputs {
             output,
             balancer: Balancer::new(specs, &section.balancer, fastrand::Rng::new()),
             spool: common.spool.clone(),
+            decided: common.decided.clone(),
             cursor,
             dead_letters: common.dead_letters.clone(),
             backoff: Backoff::between_retries(&section.balancer),
@@ -403,6 +407,7 @@ mod tests {
             rates: EventRates::default(),
             secret: [0; 32],
             spool,
+            decided: None,
             dead_letters: letters.into(),
         })
     }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::build::Parts;
 use super::left_behind::Why;
+use super::sharing::Sharing;
 use super::warnings;
 use crate::admin::StatusSource;
 use crate::dedup::store::Store as _;
@@ -87,6 +88,7 @@ pub(super) fn status(parts: &Parts) -> Value {
             "memory_bytes": remembered.bytes,
             "evicted": remembered.evicted,
         },
+        "sharing": parts.sharing.as_ref().map(Sharing::status),
         "dead_letters": letters(parts),
         "expiry": parts.expiry.list(parts),
         "outputs": outputs(parts),

@@ -20,6 +20,7 @@ use super::batch::{Batch, Earlier, Positioned};
 use crate::event::stored::{self, StoredError, StoredUploadOwned};
 use crate::metrics;
 use crate::outputs::output::{BatchLimits, OutgoingEvent, Output, Row};
+use crate::spool::decided::Decided;
 use crate::spool::{Item, Ordinal, ReadError, Reader, Record};
 
 /// Why an output cannot go on from where it stands. Nothing is settled by it.
@@ -62,6 +63,10 @@ pub(super) struct Builder {
     output: Arc<dyn Output>,
     name: Arc<str>,
     reader: Reader,
+    /// Where gateways share events, which of them are this one's.
+    decided: Option<Arc<Decided>>,
+    /// A record that was read before it was decided.
+    held: Option<Record>,
     limits: BatchLimits,
     /// Most events of a batch, whatever the output takes.
     most: usize,
@@ -123,6 +128,8 @@ impl Builder {
             output,
             name,
             reader,
+            decided: None,
+            held: None,
             limits,
             most: usize::MAX,
             again: again.into(),
@@ -131,6 +138,11 @@ impl Builder {
             unpacked: 0,
             growing: Growing::default(),
         }
+    }
+
+    /// Reads no further than it is decided which events are this gateway's, and passes over those of others.
+    pub(super) fn heeding(self, decided: Option<Arc<Decided>>) -> Self {
+        Self { decided, ..self }
     }
 
     /// Cuts the batches that are begun from now on to so many events, so that they can be paced.
@@ -228,12 +240,19 @@ impl Builder {
             if let Some(queued) = self.queue.pop_front() {
                 return Ok(Some(queued));
             }
-            match self.reader.next()? {
+            let item = self.held.take().map(Item::Record);
+            match item.map_or_else(|| self.reader.next(), |item| Ok(Some(item)))? {
                 None => return Ok(None),
                 Some(Item::Damaged { first, until, reason }) => {
                     return Ok(Some(Queued::Aside(Aside::Damaged(first..until, reason))));
                 }
-                Some(Item::Record(record)) => self.unpack(record)?,
+                Some(Item::Record(record)) => match self.dropped_of(&record) {
+                    Some(dropped) => self.unpack(record, &dropped)?,
+                    None => {
+                        self.held = Some(record);
+                        return Ok(None);
+                    }
+                },
             }
         }
     }
@@ -262,14 +281,20 @@ impl Builder {
         }
     }
 
-    fn unpack(&mut self, record: Record) -> Result<(), Stuck> {
+    /// What of a record is another gateway's; `None` while that is not known. What has no keys was never claimed.
+    fn dropped_of(&self, record: &Record) -> Option<Vec<Range<Ordinal>>> {
+        let Some(decided) = self.decided.as_ref().filter(|_| !record.index.is_empty()) else { return Some(Vec::new()) };
+        decided.dropped_of(record.first..record.first + Ordinal::from(record.items))
+    }
+
+    fn unpack(&mut self, record: Record, dropped: &[Range<Ordinal>]) -> Result<(), Stuck> {
         let range = record.first..record.first + Ordinal::from(record.items);
         if range.is_empty() {
             return Ok(());
         }
         self.unpacked += record.payload.len();
         match stored::decode(record.payload.clone()) {
-            Ok(upload) if upload.events.len() == record.items as usize => self.enqueue(upload, &record),
+            Ok(upload) if upload.events.len() == record.items as usize => self.enqueue(upload, &record, dropped),
             Err(error @ StoredError::Version(_)) => return Err(Stuck::Newer(error)),
             decoded => {
                 let detail = match decoded {
@@ -283,7 +308,7 @@ impl Builder {
         Ok(())
     }
 
-    fn enqueue(&mut self, mut upload: StoredUploadOwned, record: &Record) {
+    fn enqueue(&mut self, mut upload: StoredUploadOwned, record: &Record, dropped: &[Range<Ordinal>]) {
         let streams = upload.streams_to(&self.name);
         let events = std::mem::take(&mut upload.events);
         let earlier = Earlier { first_seen_ms: upload.first_seen_ms, tries: upload.tries };
@@ -294,6 +319,10 @@ impl Builder {
         let copied = mine < record.payload.len() / 2;
         for ((at, (format, raw)), ordinal) in events.into_iter().enumerate().zip(record.first..) {
             if self.is_settled(ordinal) {
+                continue;
+            }
+            if dropped.iter().any(|range| range.contains(&ordinal)) {
+                self.skip(ordinal);
                 continue;
             }
             match &streams[upload.set_of(at)] {

@@ -9,6 +9,7 @@ use crate::event::stored::{Routing, StoredRoute, StoredUpload};
 use crate::fs::RealFs;
 use crate::outputs::output::{EndpointSpec, Outcome, Request};
 use crate::spool::cursor::{Boot, Cursor, Settlement, Surroundings};
+use crate::spool::decided::Decision;
 use crate::spool::{Config, Entry, LogId, Spool};
 use crate::values::ByteSize;
 
@@ -72,6 +73,10 @@ impl Log {
 
     /// Appends a record; set 1 goes to a, set 2 to b, set 3 to both, set 0 to every output.
     async fn append(&self, of_events: &[u16], raw: impl Fn(usize) -> Vec<u8>) {
+        self.append_with(of_events, Vec::new(), raw).await;
+    }
+
+    async fn append_with(&self, of_events: &[u16], index: Vec<u8>, raw: impl Fn(usize) -> Vec<u8>) {
         let raws: Vec<_> = (0..of_events.len()).map(raw).collect();
         let events: Vec<_> = raws.iter().map(|raw| (Format::Json, &raw[..])).collect();
         let sets = [vec![A], vec![B], vec![A, B]];
@@ -86,7 +91,7 @@ impl Log {
             events: &events,
         });
         let items = u32::try_from(events.len()).unwrap();
-        let entry = Entry { items, note: Vec::new(), index: Vec::new(), payload };
+        let entry = Entry { items, note: Vec::new(), index, payload };
         self.spool.append(self.spool.pack(entry)).await.unwrap();
     }
 
@@ -251,7 +256,7 @@ async fn a_record_of_skipped_events_waits_in_the_queue_as_one() {
     log.append(&[2; 5_000], numbered).await;
     let mut builder = log.builder("a", 100);
     let Some(Item::Record(record)) = log.spool.reader(0).unwrap().next().unwrap() else { panic!("a record") };
-    builder.unpack(record).unwrap();
+    builder.unpack(record, &[]).unwrap();
     assert_eq!(builder.queue.len(), 1);
 }
 
@@ -388,4 +393,25 @@ fn rows_come_in_the_order_of_their_events_however_many_threads_make_them() {
             assert_eq!(ahead::rows_by(&output, &events, threads), alone, "{count} by {threads}");
         }
     }
+}
+
+#[tokio::test]
+async fn nothing_undecided_is_forwarded_and_what_another_gateway_won_is_passed_over() {
+    let log = Log::new();
+    let path = log.dir.path().join("decided");
+    let decided = Arc::new(Decided::open(Arc::new(RealFs), &path, log.spool.log(), 0..0).unwrap().0);
+    log.append(&[0], |_| b"a replayed letter has no keys".to_vec()).await;
+    log.append_with(&[0, 0, 0], vec![1], |at| vec![b'0' + at as u8]).await;
+    let mut builder = log.builder("a", 10).heeding(Some(Arc::clone(&decided)));
+    let batch = builder.build(true, 0).unwrap().batch.unwrap();
+    assert_eq!(batch.range(), 0..1);
+    let built = builder.build(true, 0).unwrap();
+    assert!(built.batch.is_none() && built.aside.is_empty() && built.unfilled);
+    decided.decide(Decision::Dropped, 2..3);
+    assert!(builder.build(true, 0).unwrap().batch.is_none(), "the rest is still undecided");
+    decided.decide(Decision::Won, 1..4);
+    let built = builder.build(true, 0).unwrap();
+    let ordinals: Vec<Ordinal> = built.batch.unwrap().events.iter().map(|event| event.ordinal).collect();
+    assert_eq!(ordinals, [1, 3]);
+    assert!(matches!(&built.aside[..], [Aside::Skipped(range)] if *range == (2..3)), "{:?}", built.aside);
 }

@@ -144,6 +144,7 @@ impl Scene {
             identity: Identity::new(b"here", LogId::UNKNOWN, "out"),
             rng: fastrand::Rng::with_seed(7),
             room: u64::MAX,
+            decided: None,
         }));
         let metrics = recorder.handle();
         Self {

@@ -16,6 +16,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,7 @@ use crate::outputs::identity::TokenStatus;
 use crate::outputs::output::Output;
 use crate::spool::cursor::{Cursor, Settlement, Totals};
 use crate::spool::dead_letter::SharedLetters;
+use crate::spool::decided::Decided;
 use crate::spool::{Ordinal, ReadError, Spool};
 
 mod ahead;
@@ -66,6 +68,8 @@ pub struct Parts {
     pub balancer: Balancer,
     /// The log.
     pub spool: Spool,
+    /// Where gateways share events, which of them are this one's to forward.
+    pub decided: Option<Arc<Decided>>,
     /// The output's read position in it.
     pub cursor: Cursor,
     /// Keeps what no endpoint will take.
@@ -89,6 +93,7 @@ pub struct Forwarder {
     output: Arc<dyn Output>,
     balancer: Balancer,
     spool: Spool,
+    decided: Option<Arc<Decided>>,
     cursor: Mutex<Cursor>,
     dead_letters: SharedLetters,
     backoff: Backoff,
@@ -130,14 +135,28 @@ pub struct LastError {
 impl Forwarder {
     /// A forwarder that has not begun.
     pub fn new(parts: Parts) -> Self {
-        let Parts { name, config, output, balancer, spool, cursor, dead_letters, backoff, budget, identity, rng, room } =
-            parts;
+        let Parts {
+            name,
+            config,
+            output,
+            balancer,
+            spool,
+            decided,
+            cursor,
+            dead_letters,
+            backoff,
+            budget,
+            identity,
+            rng,
+            room,
+        } = parts;
         Self {
             name,
             config,
             output,
             balancer,
             spool,
+            decided,
             cursor: Mutex::new(cursor),
             dead_letters,
             backoff,
@@ -177,6 +196,7 @@ impl Forwarder {
         self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let mut deliveries = JoinSet::new();
         let mut end = self.spool.durable_end();
+        let mut decisions = self.decided.as_ref().map(|decided| decided.changes());
         let mut builder = match self.builder() {
             Ok(builder) => builder,
             Err(error) => {
@@ -194,6 +214,7 @@ impl Forwarder {
                 continue;
             }
             end.mark_unchanged();
+            decisions.as_mut().into_iter().for_each(watch::Receiver::mark_unchanged);
             let flush = growing_since.is_some_and(|since| since.elapsed() >= self.config.linger.get());
             builder.cut_to(self.balancer.largest_request());
             let built;
@@ -229,6 +250,7 @@ impl Forwarder {
             let linger = growing_since.map(|since| since + self.config.linger.get());
             tokio::select! {
                 _ = end.changed() => {}
+                () = changed(&mut decisions) => {}
                 () = sleep_until(linger) => {}
                 Some(ended) = deliveries.join_next() => delivered(Some(ended)),
                 () = stop.cancelled() => {}
@@ -276,7 +298,8 @@ impl Forwarder {
         if !again.is_empty() {
             tracing::info!(output = &*self.name, batches = again.len(), "batches without an answer are sent again");
         }
-        Ok(Builder::new(Arc::clone(&self.name), Arc::clone(&self.output), reader, settled, again))
+        let builder = Builder::new(Arc::clone(&self.name), Arc::clone(&self.output), reader, settled, again);
+        Ok(builder.heeding(self.decided.clone()))
     }
 
     /// Builds off the async runtime; the builder goes there and comes back.
@@ -427,6 +450,14 @@ fn settled_below(end: Ordinal, gaps: impl Iterator<Item = Range<Ordinal>>) -> Ve
         settled.push(from..end);
     }
     settled
+}
+
+/// Resolves with the next decision; never, where there is nothing to decide.
+async fn changed(decisions: &mut Option<watch::Receiver<u64>>) {
+    match decisions {
+        Some(decisions) => drop(decisions.changed().await),
+        None => std::future::pending().await,
+    }
 }
 
 /// Resolves then; never, when there is no then.

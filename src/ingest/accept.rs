@@ -53,6 +53,14 @@ pub enum Refusal {
         /// Which limit was reached: a label value.
         reason: &'static str,
     },
+    /// Which of its events were seen cannot be asked: the engine that gateways share is away, or cannot be used.
+    #[error("the gateway cannot know which events were seen")]
+    Unjudged {
+        /// When to come back.
+        retry_after: Duration,
+        /// Why, for the operator.
+        because: String,
+    },
     /// The gateway is draining.
     #[error("the gateway is stopping")]
     Stopping,

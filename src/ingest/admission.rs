@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::accept::Refusal;
 use super::config::Config;
 use super::room::{Room, Taken};
+use crate::dedup::store::Unavailable;
 use crate::memory::Shares;
 use crate::metrics;
 use crate::turns::Who;
@@ -33,8 +34,25 @@ pub const CROWDED: &str = "crowded";
 /// Label value: rules or state are missing.
 pub const HELD: &str = "held";
 
+/// Label value: nobody can say which events were seen.
+pub const DEDUP_UNAVAILABLE: &str = "dedup_unavailable";
+/// Label value: another upload of the same events does not come to its end.
+pub const PENDING: &str = "pending";
+
 /// Label value: an event is larger than a record of the spool may be.
 pub const TOO_LARGE: &str = "too_large";
+
+/// The refusal of an upload of which nobody can say what was seen before.
+pub(super) fn unjudged(unavailable: &Unavailable) -> Refusal {
+    metrics::UPLOADS_SHED.add(&[DEDUP_UNAVAILABLE], 1);
+    Refusal::Unjudged { retry_after: unavailable.retry_after, because: unavailable.reason.clone() }
+}
+
+/// The refusal of an upload whose events somebody else is storing, and does not get done with.
+pub(super) fn pending() -> Refusal {
+    metrics::UPLOADS_SHED.add(&[PENDING], 1);
+    Refusal::Busy { retry_after: Duration::from_secs(5), reason: PENDING }
+}
 
 /// The gate.
 #[derive(Debug)]

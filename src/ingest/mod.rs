@@ -26,7 +26,7 @@ use crate::hosts::{Hosts, Sender};
 use crate::memory::Shares;
 use crate::metrics;
 use crate::spool::dead_letter::SharedLetters;
-use crate::spool::{AppendError, Entry, Spool};
+use crate::spool::{AppendError, Entry, Ordinal, Spool};
 use crate::turns::{Ended, Turn, Turns, Who};
 
 pub mod accept;
@@ -37,6 +37,7 @@ mod identity;
 pub mod ledger;
 mod lost;
 mod patience;
+mod recheck;
 mod replay;
 mod reserve;
 mod room;
@@ -47,6 +48,7 @@ mod trouble;
 
 pub use accept::{Accept, Receipt, Refusal};
 pub use config::Config;
+pub use recheck::{Queue, Recheck, Unread};
 pub use replay::replay;
 pub use timeless::Timeless;
 pub use trouble::{Lasting, Trouble};
@@ -56,6 +58,9 @@ use ledger::{Tally, Waiting};
 use patience::Patience;
 use sort::{Part, Sorted};
 use trouble::Troubles;
+
+/// For how long an upload waits for events that others are storing; longer than any lease.
+const PENDING_PATIENCE: Duration = Duration::from_secs(75);
 
 /// What ingest works with; all of it is shared with others.
 pub struct Parts {
@@ -247,9 +252,10 @@ impl Inner {
     async fn keep(&self, sorted: &Sorted, part: &Part, filtered: &mut Option<Tally>) -> Result<Tally, Refusal> {
         let mut tally = Tally { received: part.len() as u64, ..Tally::default() };
         let mut open: Vec<usize> = (0..part.len()).collect();
+        let began = Instant::now();
         loop {
             let keys: Vec<EventKey> = open.iter().map(|&at| part.key(at)).collect();
-            let claim = self.parts.dedup.claim(&keys).await;
+            let claim = self.parts.dedup.claim(&keys).await.map_err(|unavailable| admission::unjudged(&unavailable))?;
             let mut new = Vec::new();
             let mut elsewhere = Vec::new();
             let mut ends = Vec::new();
@@ -276,6 +282,9 @@ impl Inner {
             if elsewhere.is_empty() {
                 return Ok(tally);
             }
+            if began.elapsed() > PENDING_PATIENCE {
+                return Err(admission::pending());
+            }
             join_all(ends.iter().map(|end| end.wait())).await;
             open = elsewhere;
         }
@@ -298,7 +307,7 @@ impl Inner {
         if share.spooled == 0 {
             self.parts.waiting.leave(&sorted.input, &share);
             count(sorted, &share);
-            claim.confirm();
+            claim.confirm(0..0);
             return Ok(());
         }
         let mut noted = share;
@@ -317,13 +326,13 @@ impl Inner {
             Err(ended) => Err(ended_badly("packing", &ended)),
         };
         match appended {
-            Ok(_) => {
+            Ok(appended) => {
                 boarded.arrived();
                 count(sorted, &share);
                 if filtered.take().is_some() {
                     count_rules(sorted);
                 }
-                claim.confirm();
+                claim.confirm(appended.first..appended.first + Ordinal::from(appended.items));
                 metrics::SPOOL_APPEND_SECONDS.observe(&[], began.elapsed().as_secs_f64());
                 Ok(())
             }

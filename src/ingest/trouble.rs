@@ -237,6 +237,7 @@ fn met(refusal: &Refusal) -> Option<(&'static Trouble, &str)> {
         | Refusal::TooSlow { .. }
         | Refusal::Gone
         | Refusal::Busy { .. }
+        | Refusal::Unjudged { .. }
         | Refusal::Stopping
         | Refusal::Held(_) => None,
     }

@@ -16,6 +16,7 @@ mod azure;
 mod bad_input;
 mod client_certificates;
 mod clients;
+mod cluster;
 mod curl;
 mod data_collector;
 mod deploy;

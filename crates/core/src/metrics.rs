@@ -71,7 +71,7 @@ metrics! {
     CLOCK_JUMPS = Counter "gatepost_clock_jumps_total" [];
     /// Files of the state directory that were found lost or damaged at the start or since, by part. What was done about each
     /// is in the log.
-    STATE_DAMAGED = Counter "gatepost_state_damaged_total" ["part" = "agents" | "certificate" | "dead_letters" | "dedup" | "hosts" | "ledger" | "position" | "rules" | "secret" | "spool" | "token_keys" | "wef_bookmarks"];
+    STATE_DAMAGED = Counter "gatepost_state_damaged_total" ["part" = "agents" | "certificate" | "dead_letters" | "decided" | "dedup" | "hosts" | "ledger" | "position" | "rules" | "secret" | "spool" | "token_keys" | "wef_bookmarks"];
     /// 1 when a file or directory that the gateway has open was removed or replaced under it, else 0. Uploads are refused
     /// until a restart.
     STATE_REMOVED = Gauge "gatepost_state_removed" [];
@@ -167,7 +167,7 @@ metrics! {
     EVENTS_SPOOLED = Counter "gatepost_events_spooled_total" ["input"];
     /// Uploads refused because of load, or because of a trouble of the gateway's own, by reason.
     UPLOADS_SHED = Counter "gatepost_uploads_shed_total"
-        ["reason" = "in_flight_bytes" | "crowded" | "stopping" | "spool_full" | "spool_failed" | "state_removed" | "dead_letters_full" | "dead_letters_failed" | "internal" | "too_slow" | "gone" | "held"];
+        ["reason" = "in_flight_bytes" | "crowded" | "stopping" | "spool_full" | "spool_failed" | "state_removed" | "dead_letters_full" | "dead_letters_failed" | "internal" | "too_slow" | "gone" | "held" | "dedup_unavailable" | "pending"];
     /// Bytes of uploads being worked on now.
     INGEST_IN_FLIGHT_BYTES = Gauge "gatepost_ingest_in_flight_bytes" [];
 
@@ -186,6 +186,35 @@ metrics! {
     DEDUP_BYTES = Gauge "gatepost_dedup_bytes" [];
     /// Event keys forgotten before the end of the window because a bound was reached.
     DEDUP_EVICTED = Counter "gatepost_dedup_evicted_total" [];
+
+    /// 1 while the engine that gateways share (`dedup.kind = "redis"`) answers, else 0; absent without one.
+    DEDUP_ENGINE_UP = Gauge "gatepost_dedup_engine_up" [];
+    /// 1 while the engine drops keys in silence when its memory is full (`maxmemory-policy` is not noeviction): events may then be
+    /// forwarded twice.
+    DEDUP_ENGINE_EVICTS = Gauge "gatepost_dedup_engine_evicts" [];
+    /// Keys that the engine dropped for want of memory since its own start; of all its users.
+    DEDUP_ENGINE_EVICTED = Gauge "gatepost_dedup_engine_evicted_keys" [];
+    /// Calls of the engine; one does the work of all uploads that wait.
+    DEDUP_ENGINE_CALLS = Counter "gatepost_dedup_engine_calls_total" [];
+    /// Claims, confirmations and releases of uploads in these calls.
+    DEDUP_ENGINE_OPERATIONS = Counter "gatepost_dedup_engine_operations_total" [];
+    /// Seconds that a call of the engine took, on average over the last second in which there was one.
+    DEDUP_ENGINE_SECONDS = Gauge "gatepost_dedup_engine_call_seconds" [];
+    /// Times that the engine was found away, or full.
+    DEDUP_ENGINE_LOSSES = Counter "gatepost_dedup_engine_losses_total" [];
+    /// Times that the engine was found to be another one: emptied, restored, or replaced by a replica that may lack its last writes.
+    DEDUP_ENGINE_CHANGES = Counter "gatepost_dedup_engine_changes_total" [];
+    /// Events that were stored here and not forwarded, because another gateway had won them.
+    DEDUP_DROPPED = Counter "gatepost_dedup_dropped_total" [];
+    /// Events that two gateways have, from a time when the engine was away or had forgotten: the most that may have been
+    /// forwarded twice by that. Counted by each gateway that finds it.
+    DEDUP_POSSIBLE_DUPLICATES = Counter "gatepost_dedup_possible_duplicates_total" [];
+    /// Events that were taken while the engine was away, and that the other gateways do not know yet.
+    DEDUP_ALONE = Gauge "gatepost_dedup_alone" [];
+    /// Events that are stored and of which it is not known yet whether this gateway forwards them.
+    DEDUP_UNDECIDED = Gauge "gatepost_dedup_undecided" [];
+    /// Other gateways of the installation that were seen within the last ten seconds.
+    GATEWAYS_SEEN = Gauge "gatepost_gateways_seen" [];
 
     /// Bytes of disk that the spool takes.
     SPOOL_BYTES = Gauge "gatepost_spool_bytes" [];

@@ -7,4 +7,4 @@ pub mod clock;
 
 pub mod fs;
 
-pub(crate) use gatepost_core::{event, memory, metrics, values};
+pub(crate) use gatepost_core::{event, faults, memory, metrics, values};

@@ -3,8 +3,21 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::redis;
+use crate::faults::Fault;
 use crate::memory::Shares;
-use crate::values::{ByteSize, Span};
+use crate::values::{ByteSize, Secret, Span};
+
+/// Who remembers which events were seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// This gateway alone.
+    #[default]
+    Memory,
+    /// All gateways of an installation together, in Redis or Valkey.
+    Redis,
+}
 
 /// Which events count as seen before, and how much may be remembered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -13,6 +26,15 @@ pub struct Config {
     /// Whether events that were seen before are dropped. Default `true`. With `false` nothing is remembered and every
     /// repeated upload of an event is forwarded again: duplicates reach the workspace.
     pub enabled: bool,
+    /// Who remembers: `memory` is this gateway alone, `redis` all gateways that name the same Redis or Valkey in
+    /// `dedup.redis`: an event that reaches two of them is forwarded once. Default `memory`.
+    pub kind: Kind,
+    /// With `redis`: what event keys are made with, at least 32 characters, the same at every gateway of the installation.
+    /// Gateways whose secrets differ are found out and take no uploads. Default: none; `memory` has one of its own. Another
+    /// secret makes every event new once more.
+    pub secret: Option<Secret>,
+    /// With `redis`: where it is and how it is used.
+    pub redis: redis::Config,
     /// For how long an event is remembered after it was stored. Default `"24 h"`: agents that were cut off for a day
     /// repeat what they sent before. A longer window takes more memory and disk.
     pub window: Span,
@@ -27,7 +49,15 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { enabled: true, window: Span::secs(24 * 3600), max_keys: 50_000_000, max_memory: None }
+        Self {
+            enabled: true,
+            kind: Kind::default(),
+            secret: None,
+            redis: redis::Config::default(),
+            window: Span::secs(24 * 3600),
+            max_keys: 50_000_000,
+            max_memory: None,
+        }
     }
 }
 
@@ -36,4 +66,32 @@ impl Config {
     pub fn max_memory(&self, shares: &Shares) -> u64 {
         self.max_memory.map_or_else(|| shares.keys(), |bytes| bytes.as_u64())
     }
+
+    /// Whether what is remembered is shared with other gateways.
+    pub fn is_shared(&self) -> bool {
+        self.enabled && self.kind == Kind::Redis
+    }
+
+    /// What keeps shared deduplication from starting.
+    pub fn faults(&self) -> Vec<Fault> {
+        if !self.is_shared() {
+            return Vec::new();
+        }
+        let mut faults = self.redis.faults();
+        match &self.secret {
+            None => faults.push(Fault::stops(
+                "secret",
+                "is missing; with kind = \"redis\" it must be at least 32 characters, the same at every gateway: write \
+                 \"${file:/path}\" and make the file with `openssl rand -hex 32`",
+            )),
+            Some(secret) if secret.reveal().trim().len() < SECRET_MIN => {
+                faults.push(Fault::stops("secret", "is too short; it must have at least 32 characters"));
+            }
+            Some(_) => {}
+        }
+        faults
+    }
 }
+
+/// Fewer characters can be guessed.
+const SECRET_MIN: usize = 32;

@@ -2,11 +2,12 @@
 //!
 //! [`store`] is the promise: keys are claimed, then confirmed when the events are durable, or released. [`memory`]
 //! keeps it, exactly, within a bound of keys and of bytes. [`journal`] is what is remembered on disk, for longer than
-//! the spool keeps the events, so that a restart forgets nothing.
+//! the spool keeps the events, so that a restart forgets nothing. [`redis`] keeps the promise for several gateways together.
 
 mod config;
 pub mod journal;
 pub mod memory;
+pub mod redis;
 pub mod store;
 
-pub use config::Config;
+pub use config::{Config, Kind};

@@ -4,7 +4,9 @@
 //! of a pending one: if the first append then fails, the event would be lost. So a claim tells for each key whether it
 //! is new, a duplicate of something durable, or pending in somebody else's hands, with a way to wait for that result.
 
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
@@ -32,11 +34,21 @@ pub trait Claim: Send {
     /// One verdict for each key, in the order of the keys.
     fn verdicts(&self) -> &[Verdict];
 
-    /// The append is durable: remember the held keys.
-    fn confirm(self: Box<Self>);
+    /// The append is durable, as these items of the log (none, when nothing had to be appended): remember the held keys.
+    fn confirm(self: Box<Self>, record: Range<u64>);
 
     /// The append failed: forget the held keys and wake everybody who waits for them.
     fn release(self: Box<Self>);
+}
+
+/// Nobody can say which events were seen: the caller keeps nothing, and comes back later.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("which events were seen cannot be asked: {reason}")]
+pub struct Unavailable {
+    /// Why.
+    pub reason: String,
+    /// When to come back.
+    pub retry_after: Duration,
 }
 
 /// What is remembered, for metrics and the status page.
@@ -53,7 +65,7 @@ pub struct Remembered {
 /// The set of seen event keys.
 pub trait Store: Send + Sync + 'static {
     /// Claims all keys at once.
-    fn claim<'a>(&'a self, keys: &'a [EventKey]) -> BoxFuture<'a, Box<dyn Claim>>;
+    fn claim<'a>(&'a self, keys: &'a [EventKey]) -> BoxFuture<'a, Result<Box<dyn Claim>, Unavailable>>;
 
     /// Forgets keys whose events were lost after all, so that they are taken when they come again; returns how many it knew.
     /// Keys that a claim holds stay: their events are being made durable anew.

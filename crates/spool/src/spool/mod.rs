@@ -36,6 +36,7 @@ mod config;
 pub mod cursor;
 pub mod damage;
 pub mod dead_letter;
+pub mod decided;
 pub mod frame;
 pub mod inspect;
 mod reader;

@@ -72,6 +72,14 @@ impl Claims {
         self.next
     }
 
+    /// Some keys of a claim are its no more.
+    pub(super) fn give_back(&mut self, number: u64, gone: &HashSet<EventKey>) {
+        if let Some((held, _)) = self.by_number.get_mut(&number) {
+            held.keys.retain(|key| !gone.contains(key));
+            held.set = None;
+        }
+    }
+
     pub(super) fn take(&mut self, number: u64) -> Option<(Held, Arc<Ending>)> {
         self.by_number.remove(&number)
     }

@@ -20,6 +20,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
@@ -27,7 +29,7 @@ use futures_util::future::BoxFuture;
 use self::claims::{Claims, Ending, Held};
 use self::table::{Bounds, Found, Table};
 use super::Config;
-use super::store::{Claim, Remembered, Settled, Store, Verdict};
+use super::store::{Claim, Remembered, Settled, Store, Unavailable, Verdict};
 use crate::clock::Clock;
 use crate::event::EventKey;
 use crate::memory::Shares;
@@ -47,7 +49,12 @@ struct Shared {
 struct State {
     table: Table,
     claims: Claims,
+    /// What was forgotten because its events were lost, where that is noted.
+    forgotten: Option<HashSet<EventKey>>,
 }
+
+/// Most keys that are noted as forgotten.
+const FORGOTTEN_MAX: usize = 4 << 20;
 
 impl MemoryStore {
     /// An empty store over a clock of its own.
@@ -66,7 +73,7 @@ impl MemoryStore {
         let bounds = Bounds { keys: config.max_keys, bytes: usize::try_from(bytes).unwrap_or(usize::MAX) };
         let window_s = i64::try_from(config.window.get().as_secs()).unwrap_or(i64::MAX).max(1);
         // Time starts far back, so that what is loaded at start is placed where it belongs.
-        let state = State { table: Table::new(window_s, bounds, 0), claims: Claims::default() };
+        let state = State { table: Table::new(window_s, bounds, 0), claims: Claims::default(), forgotten: None };
         Self {
             shared: Arc::new(Shared {
                 enabled: config.enabled,
@@ -90,7 +97,17 @@ impl MemoryStore {
         }
     }
 
-    fn claim_now(&self, keys: &[EventKey]) -> MemoryClaim {
+    /// From now on notes what it is told to forget: whoever else remembers these keys must not be believed.
+    pub(in crate::dedup) fn note_forgotten(&self) {
+        self.shared.lock().forgotten.get_or_insert_default();
+    }
+
+    /// Whether the events of a key were lost here, and did not come again.
+    pub(in crate::dedup) fn has_forgotten(&self, key: &EventKey) -> bool {
+        self.shared.lock().forgotten.as_ref().is_some_and(|forgotten| forgotten.contains(key))
+    }
+
+    pub(in crate::dedup) fn claim_now(&self, keys: &[EventKey]) -> MemoryClaim {
         if !self.shared.enabled {
             let verdicts = vec![Verdict::New; keys.len()];
             return MemoryClaim { shared: Arc::clone(&self.shared), verdicts, number: None };
@@ -121,12 +138,18 @@ impl Shared {
     }
 
     /// Ends a claim: each of its keys is confirmed or released, then the waiters are told.
-    fn end(&self, number: u64, ending: fn(&mut Table, &EventKey)) {
+    fn end(&self, number: u64, is_kept: bool) {
+        let ending: fn(&mut Table, &EventKey) = if is_kept { Table::confirm } else { Table::release };
         let mut state = self.lock();
         let Some((held, news)) = state.claims.take(number) else { return };
         state.table.advance((self.now_unix_s)());
         for key in held.keys() {
             ending(&mut state.table, key);
+        }
+        if let Some(forgotten) = state.forgotten.as_mut().filter(|forgotten| !forgotten.is_empty() && is_kept) {
+            for key in held.keys() {
+                forgotten.remove(key);
+            }
         }
         drop(state);
         news.announce();
@@ -151,8 +174,8 @@ impl State {
 }
 
 impl Store for MemoryStore {
-    fn claim<'a>(&'a self, keys: &'a [EventKey]) -> BoxFuture<'a, Box<dyn Claim>> {
-        Box::pin(async move { Box::new(self.claim_now(keys)) as Box<dyn Claim> })
+    fn claim<'a>(&'a self, keys: &'a [EventKey]) -> BoxFuture<'a, Result<Box<dyn Claim>, Unavailable>> {
+        Box::pin(async move { Ok(Box::new(self.claim_now(keys)) as Box<dyn Claim>) })
     }
 
     fn forget(&self, keys: &[EventKey]) -> u64 {
@@ -162,6 +185,9 @@ impl Store for MemoryStore {
         for key in keys {
             if state.claims.holder(key).is_none() {
                 state.table.forget(key);
+                if let Some(forgotten) = state.forgotten.as_mut().filter(|forgotten| forgotten.len() < FORGOTTEN_MAX) {
+                    forgotten.insert(*key);
+                }
             }
         }
         before - state.table.keys()
@@ -177,11 +203,22 @@ impl Store for MemoryStore {
     }
 }
 
-struct MemoryClaim {
+pub(in crate::dedup) struct MemoryClaim {
     shared: Arc<Shared>,
     verdicts: Vec<Verdict>,
     /// The number of the claim in flight, until it ended. None when it holds nothing.
     number: Option<u64>,
+}
+
+impl MemoryClaim {
+    /// Gives some of its keys back before its end: somebody else has them.
+    pub(in crate::dedup) fn hand_back(&self, keys: &HashSet<EventKey>) {
+        let Some(number) = self.number else { return };
+        let mut state = self.shared.lock();
+        let State { table, claims, .. } = &mut *state;
+        claims.give_back(number, keys);
+        keys.iter().for_each(|key| table.release(key));
+    }
 }
 
 impl Claim for MemoryClaim {
@@ -189,9 +226,9 @@ impl Claim for MemoryClaim {
         &self.verdicts
     }
 
-    fn confirm(mut self: Box<Self>) {
+    fn confirm(mut self: Box<Self>, _: Range<u64>) {
         if let Some(number) = self.number.take() {
-            self.shared.end(number, Table::confirm);
+            self.shared.end(number, true);
         }
     }
 
@@ -203,7 +240,7 @@ impl Claim for MemoryClaim {
 impl Drop for MemoryClaim {
     fn drop(&mut self) {
         if let Some(number) = self.number.take() {
-            self.shared.end(number, Table::release);
+            self.shared.end(number, false);
         }
     }
 }

@@ -37,11 +37,11 @@ fn store() -> (MemoryStore, Clock) {
 }
 
 fn claim(store: &MemoryStore, keys: &[EventKey]) -> Box<dyn Claim> {
-    store.claim(keys).now_or_never().expect("a claim answers at once")
+    store.claim(keys).now_or_never().expect("a claim answers at once").expect("memory is always there")
 }
 
 fn confirmed(store: &MemoryStore, keys: &[EventKey]) {
-    claim(store, keys).confirm();
+    claim(store, keys).confirm(0..0);
 }
 
 /// `N` new, `D` duplicate, `P` pending.
@@ -178,7 +178,7 @@ impl Model {
         }
         let (held, claim) = self.claims.swap_remove(which % self.claims.len());
         if confirm {
-            claim.confirm();
+            claim.confirm(0..0);
             self.keys.extend(held.into_iter().map(|key| (key, Known::DurableSince(now))));
         } else {
             claim.release();
@@ -230,7 +230,7 @@ fn hosts_that_share_a_name_a_record_id_and_a_second_are_told_apart_by_their_even
     let held = claim(&store, &[own, cloned]);
     assert_eq!(letters(&*held), "NN");
     assert_eq!(seen(&store, &[own, cloned, record_of(0, 5, 1), without]), "PPNN");
-    held.confirm();
+    held.confirm(0..0);
     assert_eq!(seen(&store, &[own, cloned, record_of(0, 5, 1), without]), "DDNN");
 }
 
@@ -308,7 +308,7 @@ fn what_is_forgotten_is_new_once_more_and_what_a_claim_holds_is_not_forgotten() 
     assert_eq!(store.forget(&lost), 3);
     assert_eq!(seen(&store, &keys), "DNDNND");
     assert_eq!(seen(&store, &[record(9, 9), EventKey::Content(6)]), "PP");
-    held.confirm();
+    held.confirm(0..0);
     assert_eq!(seen(&store, &[record(9, 9), EventKey::Content(6)]), "DD");
 }
 
@@ -329,7 +329,7 @@ fn a_spilled_pending_key_survives_the_window() {
     let slow = claim(&store, &[record(5, 2)]);
     clock.pass(5 * WINDOW_S);
     assert_eq!(seen(&store, &[record(5, 2)]), "P");
-    slow.confirm();
+    slow.confirm(0..0);
     assert_eq!(seen(&store, &[record(5, 2)]), "D");
 }
 
@@ -355,7 +355,7 @@ async fn who_waits_for_a_confirmed_claim_learns_a_duplicate() {
     let settled = waiting(&*second);
     let waiter = tokio::spawn(async move { settled.wait().await });
     tokio::task::yield_now().await;
-    first.confirm();
+    first.confirm(0..0);
     waiter.await.expect("the waiter wakes");
     assert_eq!(seen(&store, &[EventKey::Content(9)]), "D");
 }
@@ -369,7 +369,7 @@ async fn two_claims_that_wait_for_each_other_both_go_on() {
     let (a_waits, b_waits) = (claim(&store, &[y]), claim(&store, &[x]));
     let (for_b, for_a) = (waiting(&*a_waits), waiting(&*b_waits));
     let one = async {
-        a.confirm();
+        a.confirm(0..0);
         for_b.wait().await;
     };
     let other = async {
@@ -450,7 +450,7 @@ fn pending_keys_survive_bounds_and_the_window() {
     assert_eq!(letters(&*held), "N".repeat(1_000));
     clock.pass(3 * WINDOW_S);
     assert_eq!(seen(&store, &keys), "P".repeat(1_000));
-    held.confirm();
+    held.confirm(0..0);
     assert_eq!(seen(&store, &keys[990..]), "D".repeat(10));
     confirmed(&store, &run(4, 0..10, 0));
     assert!(store.remembered().keys <= 100);

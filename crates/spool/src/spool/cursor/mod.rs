@@ -23,7 +23,7 @@ use crate::fs::{self, Access, File, Fs, is_full};
 mod boot;
 mod journal;
 mod opening;
-mod ranges;
+pub(in crate::spool) mod ranges;
 pub mod registry;
 mod replay;
 mod state;

@@ -8,27 +8,27 @@ use crate::spool::Ordinal;
 /// Ranges that neither overlap nor are empty. Ranges that only touch stay apart when they were added apart, so that
 /// begun batches keep their borders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Ranges {
+pub(in crate::spool) struct Ranges {
     by_start: BTreeMap<Ordinal, Ordinal>,
 }
 
 impl Ranges {
-    pub(super) fn iter(&self) -> impl Iterator<Item = Range<Ordinal>> + '_ {
+    pub(in crate::spool) fn iter(&self) -> impl Iterator<Item = Range<Ordinal>> + '_ {
         self.by_start.iter().map(|(start, end)| *start..*end)
     }
 
     /// How many ordinals are in the set.
-    pub(super) fn len(&self) -> u64 {
+    pub(in crate::spool) fn len(&self) -> u64 {
         self.by_start.iter().map(|(start, end)| end - start).sum()
     }
 
     /// Whether exactly this range was added.
-    pub(super) fn has(&self, range: &Range<Ordinal>) -> bool {
+    pub(in crate::spool) fn has(&self, range: &Range<Ordinal>) -> bool {
         self.by_start.get(&range.start) == Some(&range.end)
     }
 
     /// How many ordinals of a range are in the set.
-    pub(super) fn overlap(&self, range: &Range<Ordinal>) -> u64 {
+    pub(in crate::spool) fn overlap(&self, range: &Range<Ordinal>) -> u64 {
         if range.start >= range.end {
             return 0;
         }
@@ -37,7 +37,7 @@ impl Ranges {
     }
 
     /// Adds a range, in place of what it overlaps.
-    pub(super) fn add(&mut self, range: Range<Ordinal>) {
+    pub(in crate::spool) fn add(&mut self, range: Range<Ordinal>) {
         if range.start < range.end {
             self.remove(range.clone());
             self.by_start.insert(range.start, range.end);
@@ -45,7 +45,7 @@ impl Ranges {
     }
 
     /// Adds a range and makes one of it and what it touches.
-    pub(super) fn join(&mut self, mut range: Range<Ordinal>) {
+    pub(in crate::spool) fn join(&mut self, mut range: Range<Ordinal>) {
         if range.start >= range.end {
             return;
         }
@@ -61,7 +61,7 @@ impl Ranges {
     }
 
     /// Takes a range out; what reaches over its borders stays.
-    pub(super) fn remove(&mut self, range: Range<Ordinal>) {
+    pub(in crate::spool) fn remove(&mut self, range: Range<Ordinal>) {
         if range.start >= range.end {
             return;
         }
@@ -83,7 +83,7 @@ impl Ranges {
     }
 
     /// The parts of a range that are not in the set, in order.
-    pub(super) fn gaps(&self, range: Range<Ordinal>) -> impl Iterator<Item = Range<Ordinal>> + use<> {
+    pub(in crate::spool) fn gaps(&self, range: Range<Ordinal>) -> impl Iterator<Item = Range<Ordinal>> + use<> {
         let held = if range.start < range.end { self.overlapping(&range) } else { Vec::new() };
         let mut at = range.start;
         let mut gaps = Vec::new();
@@ -100,7 +100,7 @@ impl Ranges {
     }
 
     /// Takes out what follows `from` without a gap; where that ends.
-    pub(super) fn take_from(&mut self, from: Ordinal) -> Option<Ordinal> {
+    pub(in crate::spool) fn take_from(&mut self, from: Ordinal) -> Option<Ordinal> {
         let mut at = from;
         while let Some(end) = self.by_start.remove(&at) {
             at = end;

@@ -1,0 +1,282 @@
+//! Jobs of uploads become calls of the script, and its answers theirs.
+//!
+//! What ends claims goes in one call, what begins them in another right behind it: an engine at its limit of memory refuses a
+//! script whose first write takes some, and must not refuse the end of what is under way with the beginning of something new.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
+use tokio::sync::oneshot;
+
+use super::engine::{Away, Shared};
+use super::grouped::Part;
+use super::session::{Session, Trouble};
+use crate::clock;
+
+/// What one call holds at most, in parts and pages: the engine does nothing else meanwhile.
+pub(super) const WEIGHT_MAX: usize = 512;
+
+/// What is asked of the engine for the parts of one upload.
+#[derive(Debug, Clone)]
+pub(super) struct Ask {
+    pub(super) what: What,
+    /// The name of the claim.
+    pub(super) me: String,
+    pub(super) parts: Vec<Part>,
+    /// For how long keys are remembered.
+    pub(super) window: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    /// Claim; a durable claim is for events that are stored already, and pushes those aside that are not.
+    Claim {
+        durable: bool,
+    },
+    Confirm,
+    Release,
+}
+
+/// What the engine says of one part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// It is claimed; what is known of its keys.
+    Claimed(Vec<Vec<u8>>),
+    /// Another gateway has some of it, for so long at most.
+    Blocked(Duration),
+    /// The claim stood, and is confirmed or released.
+    Ended,
+    /// The claim did not stand any more.
+    Lost,
+}
+
+/// Somebody who waits for an answer.
+pub(super) struct Job {
+    pub(super) ask: Ask,
+    pub(super) reply: oneshot::Sender<Result<Vec<Answer>, Away>>,
+}
+
+impl Job {
+    pub(super) fn weight(&self) -> usize {
+        self.ask.parts.iter().map(|part| 1 + part.pages().len()).sum()
+    }
+
+    /// Nobody is left to tell when the upload has gone.
+    pub(super) fn fail(self, away: &Away) {
+        drop(self.reply.send(Err(away.clone())));
+    }
+
+    fn begins(&self) -> bool {
+        matches!(self.ask.what, What::Claim { .. })
+    }
+}
+
+/// How a call went.
+pub(super) enum Called {
+    /// Whoever waited has an answer.
+    Done,
+    /// The engine is another than it was: nothing was done of these.
+    Forgot(Vec<Job>),
+    /// The connection is of no use any more; whoever waited knows.
+    Failed(Trouble),
+}
+
+/// Does the work of these jobs.
+pub(super) async fn call(shared: &Shared, session: &mut Session, jobs: Vec<Job>) -> Called {
+    let (begin, end): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(Job::begins);
+    let (ended, begun) = {
+        let session = &*session;
+        tokio::join!(send(shared, session, &end), send(shared, session, &begin))
+    };
+    let mut forgot = Vec::new();
+    let mut failed = None;
+    for (jobs, sent) in [(end, ended), (begin, begun)] {
+        match settle(session, shared, jobs, sent).await {
+            Called::Done => {}
+            Called::Forgot(jobs) => forgot.extend(jobs),
+            Called::Failed(trouble) => failed = Some(trouble),
+        }
+    }
+    match failed {
+        Some(trouble) => {
+            let away = Away { reason: trouble.to_string(), refused: false };
+            forgot.into_iter().for_each(|job| job.fail(&away));
+            Called::Failed(trouble)
+        }
+        None if forgot.is_empty() => Called::Done,
+        None => Called::Forgot(forgot),
+    }
+}
+
+async fn settle(session: &mut Session, shared: &Shared, jobs: Vec<Job>, sent: Result<Value, RedisError>) -> Called {
+    let sent = match sent {
+        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => match session.load().await {
+            Ok(()) => send(shared, session, &jobs).await,
+            Err(trouble) => return fail(jobs, trouble),
+        },
+        sent => sent,
+    };
+    let answers = match sent {
+        Ok(value) => value,
+        Err(error) if error.code() == Some("OOM") => {
+            // The connection is sound, and what ends claims goes through.
+            let away = Away { reason: "the memory of the engine is full".to_owned(), refused: false };
+            jobs.into_iter().for_each(|job| job.fail(&away));
+            shared.counts.losses.fetch_add(1, Ordering::Relaxed);
+            return Called::Done;
+        }
+        Err(error) => return fail(jobs, error.into()),
+    };
+    let Value::Array(mut answers) = answers else { return Called::Done };
+    if jobs.is_empty() {
+        return Called::Done;
+    }
+    if answers.first() != Some(&Value::Int(1)) {
+        return Called::Forgot(jobs);
+    }
+    let mut answers = answers.drain(1..);
+    for job in jobs {
+        let read = job.ask.parts.iter().map(|_| answers.next().and_then(|answer| read(job.ask.what, answer)));
+        let unread = || Away { reason: "an answer of the engine is not readable".to_owned(), refused: false };
+        let read = read.collect::<Option<Vec<Answer>>>().ok_or_else(unread);
+        // An upload that has gone left its claim: it ends with its lease.
+        drop(job.reply.send(read));
+    }
+    Called::Done
+}
+
+fn fail(jobs: Vec<Job>, trouble: Trouble) -> Called {
+    let away = Away { reason: trouble.to_string(), refused: false };
+    jobs.into_iter().for_each(|job| job.fail(&away));
+    Called::Failed(trouble)
+}
+
+async fn send(shared: &Shared, session: &Session, jobs: &[Job]) -> Result<Value, RedisError> {
+    if jobs.is_empty() {
+        return Ok(Value::Nil);
+    }
+    let mut words = Words::new(shared, session);
+    for job in jobs {
+        job.ask.parts.iter().for_each(|part| words.add(&job.ask, part));
+    }
+    session.call(&words.keys, &words.arguments).await
+}
+
+fn read(what: What, answer: Value) -> Option<Answer> {
+    match (what, answer) {
+        (What::Claim { .. }, Value::Array(mut values)) => {
+            let Value::Int(left) = values.first()? else { return None };
+            if let Ok(left) = u64::try_from(*left) {
+                return Some(Answer::Blocked(Duration::from_millis(left)));
+            }
+            let bytes = |value| match value {
+                Value::BulkString(bytes) => Some(bytes),
+                Value::SimpleString(text) => Some(text.into_bytes()),
+                _ => None,
+            };
+            values.drain(1..).map(bytes).collect::<Option<Vec<_>>>().map(Answer::Claimed)
+        }
+        (What::Confirm, Value::Int(0)) => Some(Answer::Lost),
+        (What::Confirm | What::Release, Value::Int(_)) => Some(Answer::Ended),
+        _ => None,
+    }
+}
+
+/// Slices that a window is cut into: hashes are forgotten by slice.
+const SLICES: u64 = 4;
+
+/// The keys and arguments of a call.
+struct Words<'a> {
+    shared: &'a Shared,
+    keys: Vec<String>,
+    arguments: Vec<Vec<u8>>,
+}
+
+impl<'a> Words<'a> {
+    fn new(shared: &'a Shared, session: &Session) -> Self {
+        let keys = vec![shared.names.generation()];
+        Self { shared, keys, arguments: vec![session.generation.clone().into_bytes()] }
+    }
+
+    fn say(&mut self, words: impl IntoIterator<Item = Vec<u8>>) {
+        self.arguments.extend(words);
+    }
+
+    fn add(&mut self, ask: &Ask, part: &Part) {
+        match part {
+            Part::Records { stream, .. } => self.add_records(ask, part, *stream),
+            Part::Hashes(_) => self.add_hashes(ask, part),
+        }
+    }
+
+    fn add_records(&mut self, ask: &Ask, part: &Part, stream: u128) {
+        let names = &self.shared.names;
+        let page = |page: &u64| names.of_stream(stream, &format!("{page:x}"));
+        self.keys.push(names.of_stream(stream, "o"));
+        match ask.what {
+            What::Claim { durable } => {
+                let pages = part.pages();
+                self.keys.extend(pages.iter().map(page));
+                let lease = self.lease();
+                self.say([
+                    word("C"),
+                    word(&ask.me),
+                    lease,
+                    flag(durable),
+                    number(pages.len()),
+                    part.ranges().into_bytes(),
+                ]);
+            }
+            What::Confirm => {
+                let segments = part.segments(self.shared.gateway);
+                self.keys.extend(segments.iter().map(|(number, _)| page(number)));
+                let ttl = number(ask.window.as_secs().saturating_add(3600));
+                self.say([word("K"), word(&ask.me), ttl, number(segments.len())]);
+                self.say(segments.into_iter().map(|(_, segment)| segment));
+            }
+            What::Release => self.say([word("R"), word(&ask.me)]),
+        }
+    }
+
+    fn add_hashes(&mut self, ask: &Ask, part: &Part) {
+        let names = &self.shared.names;
+        let span = (ask.window.as_secs() / SLICES).max(1);
+        let now = clock::wall_s() / span;
+        let slice = |number: u64| names.of_hashes(&format!("{span}.{number}"));
+        self.keys.extend([names.of_hashes("o"), names.of_hashes("p")]);
+        match ask.what {
+            What::Claim { durable } => {
+                // One more on each side: the clocks of gateways differ.
+                let slices: Vec<String> = (now.saturating_sub(SLICES)..=now + 1).map(slice).collect();
+                let words =
+                    [word("c"), word(&ask.me), self.lease(), flag(durable), number(slices.len()), part.hashes()];
+                self.keys.extend(slices);
+                self.say(words);
+            }
+            What::Confirm => {
+                self.keys.push(slice(now));
+                let ttl = number(span.saturating_mul(SLICES + 2));
+                let owner = self.shared.gateway.0.to_vec();
+                self.say([word("k"), word(&ask.me), ttl, owner, part.hashes()]);
+            }
+            What::Release => self.say([word("r"), word(&ask.me), part.hashes()]),
+        }
+    }
+
+    fn lease(&self) -> Vec<u8> {
+        number(self.shared.config.lease.get().as_millis())
+    }
+}
+
+fn word(text: &str) -> Vec<u8> {
+    text.as_bytes().to_vec()
+}
+
+fn number(number: impl ToString) -> Vec<u8> {
+    number.to_string().into_bytes()
+}
+
+fn flag(is: bool) -> Vec<u8> {
+    word(if is { "1" } else { "0" })
+}

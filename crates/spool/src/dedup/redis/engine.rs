@@ -1,0 +1,309 @@
+//! The engine as its users see it: one call for all uploads that wait, and a standing that says how it is.
+//!
+//! One task owns the connection. While a call is on its way, what comes gathers; the next call takes all of it. So an upload costs
+//! the engine a share of a call, and never more than one round trip for its claim and one for its confirmation. While the
+//! engine is away, whoever asks is told so at once, after a short patience: a server that restarts is back within it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::call::{self, Answer, Called, Job};
+use super::config::Config;
+use super::neighbours::{self, Neighbour};
+use super::segment::Gateway;
+use super::session::{About, Names, Session, Trouble};
+
+/// For how long whoever asks waits for an engine that has just gone.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often the engine is looked at, and told that this gateway lives.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two tries to connect: from, to.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// Who is told what became of the engine. What is passed down to the engine's task, so that it knows no upper layer.
+pub trait Watcher: Send + Sync + 'static {
+    /// The engine is there again. `identity` tells one filling of it from another: with another one it may have forgotten.
+    fn connected(&self, identity: u64);
+}
+
+/// How it stands with the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It answers.
+    Connected {
+        /// Where.
+        address: String,
+        /// What it says of itself.
+        about: About,
+    },
+    /// It does not.
+    Away {
+        /// Why.
+        reason: String,
+        /// Since when.
+        since: Instant,
+        /// Whether only a person can mend it.
+        refused: bool,
+    },
+}
+
+/// Why the engine did not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Away {
+    pub(super) reason: String,
+    /// Whether only a person can mend it.
+    pub(super) refused: bool,
+}
+
+/// What was done since the start, for metrics.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Calls of the script.
+    pub calls: AtomicU64,
+    /// Operations in them.
+    pub operations: AtomicU64,
+    /// Microseconds that they took, waiting included.
+    pub micros: AtomicU64,
+    /// Times that the engine was found away.
+    pub losses: AtomicU64,
+}
+
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) names: Names,
+    pub(super) gateway: Gateway,
+    pub(super) counts: Counts,
+    /// Events that this gateway still has to send, told to the others.
+    pub(super) pending: AtomicU64,
+    identity: AtomicU64,
+    standing: watch::Sender<Standing>,
+    neighbours: Mutex<Vec<Neighbour>>,
+}
+
+/// Asks the engine. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Engine {
+    pub(super) shared: Arc<Shared>,
+    jobs: mpsc::UnboundedSender<Job>,
+}
+
+impl Engine {
+    /// An engine, and the task that has to run for it.
+    pub(super) fn new(config: Config, gateway: Gateway, check: String) -> (Self, Worker) {
+        let away = Standing::Away { reason: "not asked yet".to_owned(), since: Instant::now(), refused: false };
+        let shared = Arc::new(Shared {
+            names: Names::new(&config.prefix),
+            config,
+            gateway,
+            counts: Counts::default(),
+            pending: AtomicU64::new(0),
+            identity: AtomicU64::new(0),
+            standing: watch::Sender::new(away),
+            neighbours: Mutex::default(),
+        });
+        let (jobs, todo) = mpsc::unbounded_channel();
+        let worker = Worker { shared: Arc::clone(&shared), todo, again: Vec::new(), check, pause: PAUSES.0 };
+        (Self { shared, jobs }, worker)
+    }
+
+    /// Asks; an answer for each part, or why there is none. Whatever is answered, it may have been done.
+    pub(super) async fn ask(&self, job: call::Ask) -> Result<Vec<Answer>, Away> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || Away { reason: "the gateway stops".to_owned(), refused: false };
+        self.jobs.send(Job { ask: job, reply }).map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Asks without waiting for the answer.
+    pub(super) fn tell(&self, job: call::Ask) {
+        // Nobody is there any more when the gateway stops; a claim then ends with its lease.
+        drop(self.jobs.send(Job { ask: job, reply: oneshot::channel().0 }));
+    }
+
+    /// Which filling of the engine answered last.
+    pub(super) fn identity(&self) -> u64 {
+        self.shared.identity.load(Ordering::Acquire)
+    }
+
+    /// How it stands, and its changes.
+    pub(super) fn standing(&self) -> watch::Receiver<Standing> {
+        self.shared.standing.subscribe()
+    }
+
+    /// The other gateways, as they were last seen.
+    pub(super) fn neighbours(&self) -> Vec<Neighbour> {
+        lock(&self.shared.neighbours).clone()
+    }
+}
+
+/// The task that owns the connection.
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    todo: mpsc::UnboundedReceiver<Job>,
+    /// Jobs that an engine which had forgotten did not do.
+    again: Vec<Job>,
+    check: String,
+    pause: Duration,
+}
+
+impl Worker {
+    /// Works until nobody can ask any more.
+    pub(super) async fn run(mut self, watcher: Arc<dyn Watcher>) {
+        let mut since = Instant::now();
+        while !self.todo.is_closed() {
+            match self.connect(since).await {
+                Ok(mut session) => {
+                    let identity = session.identity();
+                    self.shared.identity.store(identity, Ordering::Release);
+                    watcher.connected(identity);
+                    self.show(&session);
+                    self.pause = PAUSES.0;
+                    let trouble = self.serve(&mut session).await;
+                    since = Instant::now();
+                    self.lose(&trouble, since);
+                }
+                Err(trouble) => {
+                    self.lose(&trouble, since);
+                    self.wait(since).await;
+                }
+            }
+        }
+    }
+
+    /// Connects while whoever asks is told that the engine is away.
+    async fn connect(&mut self, since: Instant) -> Result<Session, Trouble> {
+        let (shared, check) = (Arc::clone(&self.shared), self.check.clone());
+        let opening = Session::open(&shared.config, &shared.names, &check);
+        tokio::pin!(opening);
+        loop {
+            tokio::select! {
+                session = &mut opening => return session,
+                () = self.refuse_next(since) => {}
+            }
+        }
+    }
+
+    async fn wait(&mut self, since: Instant) {
+        let until = Instant::now() + self.pause.mul_f64(0.5 + fastrand::f64());
+        self.pause = (self.pause * 2).min(PAUSES.1);
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => return,
+                () = self.refuse_next(since) => {}
+            }
+            if self.todo.is_closed() && self.todo.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Refuses the next one who asks, once the patience is over.
+    async fn refuse_next(&mut self, since: Instant) {
+        tokio::time::sleep_until(since + PATIENCE).await;
+        let away = self.away();
+        for job in self.again.drain(..) {
+            job.fail(&away);
+        }
+        match self.todo.recv().await {
+            Some(job) => job.fail(&away),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn away(&self) -> Away {
+        match &*self.shared.standing.borrow() {
+            Standing::Away { reason, refused, .. } => Away { reason: reason.clone(), refused: *refused },
+            Standing::Connected { .. } => Away { reason: "it has just gone".to_owned(), refused: false },
+        }
+    }
+
+    fn show(&self, session: &Session) {
+        let (address, about) = (session.address.clone(), session.about.clone());
+        self.shared.standing.send_replace(Standing::Connected { address, about });
+    }
+
+    fn lose(&self, trouble: &Trouble, since: Instant) {
+        let refused = matches!(trouble, Trouble::Refused(_));
+        let was_there = matches!(*self.shared.standing.borrow(), Standing::Connected { .. });
+        if was_there {
+            self.shared.counts.losses.fetch_add(1, Ordering::Relaxed);
+        }
+        let reason = trouble.to_string();
+        self.shared.standing.send_replace(Standing::Away { reason, since, refused });
+    }
+
+    /// Works with a connection until it is of no use any more; says why.
+    async fn serve(&mut self, session: &mut Session) -> Trouble {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let again = std::mem::take(&mut self.again);
+            if !again.is_empty()
+                && let Err(trouble) = self.work(session, again).await
+            {
+                return trouble;
+            }
+            tokio::select! {
+                biased;
+                job = self.todo.recv() => {
+                    let Some(job) = job else { return Trouble::Away("the gateway stops".to_owned()) };
+                    let jobs = self.gather(job);
+                    if let Err(trouble) = self.work(session, jobs).await {
+                        return trouble;
+                    }
+                }
+                _ = look.tick() => {
+                    if let Err(trouble) = self.look(session).await {
+                        return trouble;
+                    }
+                }
+            }
+        }
+    }
+
+    /// This one and those that wait behind it, as many as one call may hold.
+    fn gather(&mut self, first: Job) -> Vec<Job> {
+        let mut weight = first.weight();
+        let mut jobs = vec![first];
+        while weight < call::WEIGHT_MAX
+            && let Ok(job) = self.todo.try_recv()
+        {
+            weight += job.weight();
+            jobs.push(job);
+        }
+        jobs
+    }
+
+    async fn work(&mut self, session: &mut Session, jobs: Vec<Job>) -> Result<(), Trouble> {
+        let began = Instant::now();
+        let counts = &self.shared.counts;
+        counts.operations.fetch_add(jobs.len() as u64, Ordering::Relaxed);
+        counts.calls.fetch_add(1, Ordering::Relaxed);
+        let called = call::call(&self.shared, session, jobs).await;
+        counts.micros.fetch_add(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        match called {
+            Called::Done => Ok(()),
+            Called::Forgot(jobs) => {
+                self.again = jobs;
+                Err(Trouble::Away("it has forgotten what it knew".to_owned()))
+            }
+            Called::Failed(trouble) => Err(trouble),
+        }
+    }
+
+    async fn look(&mut self, session: &mut Session) -> Result<(), Trouble> {
+        session.look(&self.shared.names).await?;
+        self.show(session);
+        let neighbours = neighbours::meet(&self.shared, session).await?;
+        *lock(&self.shared.neighbours) = neighbours;
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

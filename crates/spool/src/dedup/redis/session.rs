@@ -1,0 +1,250 @@
+//! A connection to the engine: found, greeted, and known to be the one that it was.
+//!
+//! Of several addresses the one is used that says that it is the primary. A connection is to one server; after a failover
+//! it breaks, or its server says that it takes no writes any more, and then the addresses are asked again.
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, Value,
+};
+use siphasher::sip::SipHasher13;
+use std::hash::Hasher as _;
+
+use super::config::{Config, host_and_port};
+
+/// The script, and the version of everything that it keeps: a gateway that reads it otherwise has other keys.
+pub(super) const SCRIPT: &str = include_str!("script.lua");
+const VERSION: u32 = 1;
+
+/// Why the engine cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Trouble {
+    /// Time may mend it.
+    #[error("{0}")]
+    Away(String),
+    /// A person must mend it.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl From<redis::RedisError> for Trouble {
+    fn from(error: redis::RedisError) -> Self {
+        Self::Away(error.to_string())
+    }
+}
+
+/// What an engine says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
+    /// Its version.
+    pub version: String,
+    /// What it does when its memory is full.
+    pub policy: String,
+    /// Keys that it dropped for want of memory since its start.
+    pub evicted: u64,
+    is_primary: bool,
+    replication: String,
+}
+
+impl About {
+    fn read(info: &str) -> Self {
+        let value = |key: &str| {
+            let line = info.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+            line.map(str::trim).unwrap_or_default().to_owned()
+        };
+        Self {
+            version: Some(value("valkey_version"))
+                .filter(|version| !version.is_empty())
+                .unwrap_or_else(|| value("redis_version")),
+            policy: value("maxmemory_policy"),
+            evicted: value("evicted_keys").parse().unwrap_or(0),
+            is_primary: value("role") == "master",
+            replication: value("master_replid"),
+        }
+    }
+
+    /// Whether it drops keys in silence when its memory is full.
+    pub fn evicts(&self) -> bool {
+        !self.policy.is_empty() && self.policy != "noeviction"
+    }
+}
+
+/// The names of keys.
+#[derive(Debug, Clone)]
+pub(super) struct Names(String);
+
+impl Names {
+    pub(super) fn new(prefix: &str) -> Self {
+        Self(format!("{prefix}:{VERSION}"))
+    }
+
+    pub(super) fn generation(&self) -> String {
+        format!("{}:generation", self.0)
+    }
+
+    fn check(&self) -> String {
+        format!("{}:check", self.0)
+    }
+
+    pub(super) fn gateways(&self) -> String {
+        format!("{}:gateways", self.0)
+    }
+
+    /// A key of a stream. The hash tag keeps a stream in one place of a cluster.
+    pub(super) fn of_stream(&self, stream: u128, what: &str) -> String {
+        format!("{}:{{{stream:032x}}}:{what}", self.0)
+    }
+
+    /// A key of hashes.
+    pub(super) fn of_hashes(&self, what: &str) -> String {
+        format!("{}:{{hashes}}:{what}", self.0)
+    }
+}
+
+/// A connection that was greeted.
+pub(super) struct Session {
+    pub(super) connection: MultiplexedConnection,
+    pub(super) address: String,
+    pub(super) about: About,
+    /// The hash of the script.
+    pub(super) script: String,
+    /// Names this filling of the engine.
+    pub(super) generation: String,
+}
+
+impl Session {
+    /// Connects to the primary among the addresses.
+    pub(super) async fn open(config: &Config, names: &Names, check: &str) -> Result<Self, Trouble> {
+        let mut trouble = Trouble::Away("no address is configured".to_owned());
+        for address in &config.addresses {
+            match tokio::time::timeout(config.timeout.get() * 3, Self::open_one(config, address, names, check)).await {
+                Ok(Ok(session)) => return Ok(session),
+                Ok(Err(refused @ Trouble::Refused(_))) => return Err(refused),
+                Ok(Err(Trouble::Away(reason))) => trouble = Trouble::Away(format!("{address}: {reason}")),
+                Err(_) => trouble = Trouble::Away(format!("{address}: no answer in time")),
+            }
+        }
+        Err(trouble)
+    }
+
+    async fn open_one(config: &Config, address: &str, names: &Names, check: &str) -> Result<Self, Trouble> {
+        let mut connection = connect(config, address).await?;
+        let about = about(&mut connection).await?;
+        if !about.is_primary {
+            return Err(Trouble::Away("it is a replica".to_owned()));
+        }
+        let script = redis::cmd("SCRIPT").arg("LOAD").arg(SCRIPT).query_async(&mut connection).await?;
+        let generation = settle(&mut connection, &names.generation(), &format!("{:032x}", fastrand::u128(..))).await?;
+        if settle(&mut connection, &names.check(), check).await? != check {
+            return Err(Trouble::Refused(
+                "dedup.secret is another one than that of the gateways which share this engine: every event would look new"
+                    .to_owned(),
+            ));
+        }
+        Ok(Self { connection, address: address.to_owned(), about, script, generation })
+    }
+
+    /// Which filling of which history of the engine this is: another one may lack what the one before had.
+    pub(super) fn identity(&self) -> u64 {
+        let mut hasher = SipHasher13::new();
+        hasher.write(self.generation.as_bytes());
+        hasher.write(self.about.replication.as_bytes());
+        hasher.finish()
+    }
+
+    /// Whether it is still what it was.
+    pub(super) async fn look(&mut self, names: &Names) -> Result<(), Trouble> {
+        let now = about(&mut self.connection).await?;
+        let generation: Option<String> =
+            redis::cmd("GET").arg(names.generation()).query_async(&mut self.connection).await?;
+        if generation.as_ref() != Some(&self.generation) {
+            return Err(Trouble::Away("it has forgotten what it knew".to_owned()));
+        }
+        if !now.is_primary || now.replication != self.about.replication {
+            return Err(Trouble::Away("it is not the primary that it was".to_owned()));
+        }
+        self.about = now;
+        Ok(())
+    }
+
+    /// Loads the script again: the server was told to forget its scripts.
+    pub(super) async fn load(&mut self) -> Result<(), Trouble> {
+        self.script = redis::cmd("SCRIPT").arg("LOAD").arg(SCRIPT).query_async(&mut self.connection).await?;
+        Ok(())
+    }
+
+    /// Calls the script.
+    pub(super) async fn call(&self, keys: &[String], arguments: &[Vec<u8>]) -> redis::RedisResult<Value> {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(&self.script).arg(keys.len()).arg(keys).arg(arguments);
+        command.query_async(&mut self.connection.clone()).await
+    }
+}
+
+/// Sets a key unless it is set; what it holds then.
+async fn settle(connection: &mut MultiplexedConnection, key: &str, value: &str) -> Result<String, Trouble> {
+    let () = redis::cmd("SET").arg(key).arg(value).arg("NX").query_async(connection).await?;
+    Ok(redis::cmd("GET").arg(key).query_async(connection).await?)
+}
+
+async fn about(connection: &mut MultiplexedConnection) -> Result<About, Trouble> {
+    let info: String = redis::cmd("INFO").query_async(connection).await?;
+    Ok(About::read(&info))
+}
+
+async fn connect(config: &Config, address: &str) -> Result<MultiplexedConnection, Trouble> {
+    let timeout: Duration = config.timeout.get();
+    let limits = AsyncConnectionConfig::new().set_connection_timeout(Some(timeout)).set_response_timeout(Some(timeout));
+    Ok(client(config, address)?.get_multiplexed_async_connection_with_config(&limits).await?)
+}
+
+fn client(config: &Config, address: &str) -> Result<Client, Trouble> {
+    let (host, port) =
+        host_and_port(address).ok_or_else(|| Trouble::Refused(format!("{address:?} is not \"host:port\"")))?;
+    let mut login = RedisConnectionInfo::default();
+    if let Some(user) = &config.user {
+        login = login.set_username(user);
+    }
+    if let Some(password) = &config.password {
+        login = login.set_password(password.reveal().trim());
+    }
+    let at = |addr: ConnectionAddr| -> Result<ConnectionInfo, Trouble> {
+        Ok(addr.into_connection_info()?.set_redis_settings(login))
+    };
+    if !config.tls {
+        return Ok(Client::open(at(ConnectionAddr::Tcp(host, port))?)?);
+    }
+    let certificates = config.certificates().map_err(|error| Trouble::Away(error.to_string()))?;
+    let addr = ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None };
+    Ok(Client::build_with_tls(at(addr)?, certificates)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_drops_keys_in_silence_is_known() {
+        let of = |policy: &str| About::read(&format!("# Memory\r\nmaxmemory_policy:{policy}\r\nrole:master\r\n"));
+        assert!(
+            ["allkeys-lru", "volatile-lru", "volatile-ttl", "allkeys-random"].iter().all(|policy| of(policy).evicts())
+        );
+        assert!(!of("noeviction").evicts() && !of("").evicts(), "what cannot be known is not claimed");
+    }
+
+    #[test]
+    fn a_valkey_says_which_it_is() {
+        let about =
+            About::read("redis_version:7.2.4\r\nvalkey_version:9.1.2\r\nevicted_keys:7\r\nmaster_replid:abc\r\n");
+        assert_eq!((about.version.as_str(), about.evicted, about.is_primary), ("9.1.2", 7, false));
+    }
+
+    #[test]
+    fn a_stream_has_one_hash_tag_whatever_the_key() {
+        let names = Names::new("site");
+        assert_eq!(names.of_stream(255, "o"), format!("site:1:{{{:032x}}}:o", 255));
+        assert!(names.of_hashes("p").contains("{hashes}"));
+    }
+}

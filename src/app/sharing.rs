@@ -1,0 +1,237 @@
+//! What this gateway shares with others, where it does: which events were seen.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use aws_lc_rs::digest;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::build::Parts;
+use super::state::Secret;
+use crate::config::Config;
+use crate::dedup;
+use crate::dedup::memory::MemoryStore;
+use crate::dedup::redis::{Gateway, SharedStore, Standing, WhenUnavailable, Work};
+use crate::fs::Fs;
+use crate::ingest::{Queue, Recheck};
+use crate::metrics;
+use crate::spool::Spool;
+use crate::spool::decided::{Decided, Opened};
+
+/// The file of decisions.
+const FILE: &str = "decided";
+/// For how long a start waits for the engine: what comes before it is there is deduplicated by this gateway alone.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// A gateway that was not seen for longer is not counted as there.
+const SEEN_S: u64 = 10;
+
+/// Why a gateway is not ready.
+const AWAY: &str = "the engine that gateways share is away";
+/// What a person should look at.
+const EVICTS: &str =
+    "the engine that gateways share drops keys when its memory is full: set maxmemory-policy to noeviction";
+
+/// What is shared.
+pub(super) struct Sharing {
+    store: SharedStore,
+    decided: Arc<Decided>,
+    spool: Spool,
+    /// What has to run, until it runs.
+    idle: Mutex<Option<(Work, Recheck, Arc<Queue>)>>,
+}
+
+impl Sharing {
+    /// Opens what is kept about sharing; `None` where nothing is shared. Nothing is asked yet.
+    pub(super) fn open(
+        config: &Config,
+        state: &Path,
+        fs: &Arc<dyn Fs>,
+        spool: &Spool,
+        local: &Arc<MemoryStore>,
+    ) -> anyhow::Result<Option<Self>> {
+        if !config.dedup.is_shared() {
+            return Ok(None);
+        }
+        let status = spool.status();
+        let (decided, opened) = Decided::open(Arc::clone(fs), &state.join(FILE), spool.log(), status.first..status.end)
+            .context("what was decided with other gateways cannot be read")?;
+        if opened == Opened::Lost && status.first < status.end {
+            metrics::STATE_DAMAGED.add(&["decided"], 1);
+            tracing::error!(
+                "what was decided with other gateways is lost: everything that is kept is forwarded, and what others have as well \
+                 counts as possible duplicates"
+            );
+        }
+        let decided = Arc::new(decided);
+        let (queue, unread) = Queue::new(Arc::clone(&decided), spool.clone());
+        let gateway = Gateway::of(decided.gateway());
+        let (store, work) = SharedStore::new(
+            &config.dedup,
+            Arc::clone(local),
+            gateway,
+            Arc::clone(&queue) as Arc<dyn dedup::redis::Decisions>,
+        );
+        let recheck = Recheck::new(Arc::clone(&decided), spool.clone(), store.clone(), unread);
+        Ok(Some(Self { store, decided, spool: spool.clone(), idle: Mutex::new(Some((work, recheck, queue))) }))
+    }
+
+    /// Where uploads ask which events were seen.
+    pub(super) fn store(&self) -> SharedStore {
+        self.store.clone()
+    }
+
+    /// Which events are this gateway's to forward.
+    pub(super) fn decided(&self) -> Arc<Decided> {
+        Arc::clone(&self.decided)
+    }
+
+    /// Runs, and waits a little for the engine.
+    pub(super) async fn begin(&self, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((work, recheck, queue)) = idle else { return };
+        let until = stop.clone();
+        tasks.spawn(async move {
+            until.run_until_cancelled(work.run(queue)).await;
+        });
+        tasks.spawn(recheck.run(stop.clone()));
+        let mut standing = self.store.standing();
+        let there = standing.wait_for(|standing| matches!(standing, Standing::Connected { .. }));
+        if tokio::time::timeout(PATIENCE, there).await.is_err() {
+            let reason = self.away().map(|(reason, _)| reason);
+            tracing::error!(reason, "the engine of shared deduplication is away");
+        }
+    }
+
+    /// Makes decisions durable. Blocks on the disk.
+    pub(super) fn keep(&self) {
+        if let Err(error) = self.decided.keep(self.spool.status().first) {
+            tracing::error!(%error, "what was decided with other gateways cannot be made durable; a restart would ask again");
+        }
+    }
+
+    /// Why the engine is away, and whether only a person can mend it.
+    fn away(&self) -> Option<(String, bool)> {
+        match &*self.store.standing().borrow() {
+            Standing::Connected { .. } => None,
+            Standing::Away { reason, refused, .. } => Some((reason.clone(), *refused)),
+        }
+    }
+
+    /// Shows how it is, as metrics and on `/readyz`.
+    pub(super) fn show(&self, parts: &Parts, seen: &mut Seen) {
+        let pending = parts.outputs.forwarders().iter().map(|forwarder| forwarder.pending()).max();
+        self.store.tell_pending(pending.unwrap_or(0));
+        let standing = self.store.standing().borrow().clone();
+        let (mut evicts, mut evicted) = (false, 0);
+        if let Standing::Connected { about, .. } = &standing {
+            (evicts, evicted) = (about.evicts(), about.evicted);
+            metrics::DEDUP_ENGINE_EVICTED.set(&[], evicted as f64);
+        }
+        seen.tell(&standing, evicts, evicted);
+        let away = self.away();
+        let strict = self.store.when_unavailable() == WhenUnavailable::Strict;
+        let held = away.as_ref().is_some_and(|(_, refused)| *refused || strict);
+        parts.readiness.set(AWAY, held);
+        parts.readiness.warn(AWAY, away.is_some() && !held);
+        parts.readiness.warn(EVICTS, evicts);
+        metrics::DEDUP_ENGINE_UP.set(&[], f64::from(u8::from(away.is_none())));
+        metrics::DEDUP_ENGINE_EVICTS.set(&[], f64::from(u8::from(evicts)));
+        self.show_counts(seen);
+        let near = self.store.neighbours().iter().filter(|other| other.seen_seconds_ago <= SEEN_S).count();
+        metrics::GATEWAYS_SEEN.set(&[], if away.is_none() { near as f64 } else { 0.0 });
+        metrics::DEDUP_ALONE.set(&[], events(self.decided.alone()));
+        metrics::DEDUP_UNDECIDED.set(&[], events(self.undecided()));
+    }
+
+    fn undecided(&self) -> Vec<std::ops::Range<u64>> {
+        self.decided.undecided(*self.spool.durable_end().borrow())
+    }
+
+    fn show_counts(&self, seen: &mut Seen) {
+        let counts = self.store.counts();
+        let [calls, operations, micros, losses] = [&counts.calls, &counts.operations, &counts.micros, &counts.losses]
+            .map(|count| count.load(Ordering::Relaxed));
+        metrics::DEDUP_ENGINE_CALLS.add(&[], calls - seen.calls);
+        metrics::DEDUP_ENGINE_OPERATIONS.add(&[], operations - seen.operations);
+        metrics::DEDUP_ENGINE_LOSSES.add(&[], losses - seen.losses);
+        if calls > seen.calls {
+            metrics::DEDUP_ENGINE_SECONDS.set(&[], (micros - seen.micros) as f64 / (calls - seen.calls) as f64 / 1e6);
+        }
+        (seen.calls, seen.operations, seen.micros, seen.losses) = (calls, operations, micros, losses);
+    }
+
+    /// For `/status`.
+    pub(super) fn status(&self) -> Value {
+        let engine = match &*self.store.standing().borrow() {
+            Standing::Connected { address, about } => json!({
+                "state": "connected",
+                "address": address,
+                "version": about.version,
+                "maxmemory_policy": about.policy,
+                "evicted_keys": about.evicted,
+            }),
+            Standing::Away { reason, since, .. } => {
+                json!({ "state": "away", "because": reason, "for_seconds": since.elapsed().as_secs() })
+            }
+        };
+        json!({
+            "engine": engine,
+            "gateway": Gateway::of(self.decided.gateway()).name(),
+            "gateways": self.store.neighbours(),
+            "undecided": events(self.undecided()) as u64,
+            "alone": events(self.decided.alone()) as u64,
+        })
+    }
+}
+
+/// The key of event keys that all gateways of an installation have.
+pub(super) fn secret(config: &dedup::Config) -> Option<Secret> {
+    let secret = config.secret.as_ref().filter(|_| config.is_shared())?;
+    let told = digest::digest(&digest::SHA256, secret.reveal().trim().as_bytes());
+    Secret::try_from(told.as_ref()).ok()
+}
+
+fn events(ranges: Vec<std::ops::Range<u64>>) -> f64 {
+    ranges.into_iter().map(|range| range.end - range.start).sum::<u64>() as f64
+}
+
+/// What was shown last.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Seen {
+    calls: u64,
+    operations: u64,
+    micros: u64,
+    losses: u64,
+    evicted: u64,
+    evicts: bool,
+    away: bool,
+}
+
+impl Seen {
+    /// Tells what is news.
+    fn tell(&mut self, standing: &Standing, evicts: bool, evicted: u64) {
+        match standing {
+            Standing::Away { reason, .. } if !self.away => tracing::error!(reason, "{AWAY}"),
+            Standing::Connected { address, .. } if self.away => {
+                tracing::info!(address, "the engine that gateways share is back")
+            }
+            _ => {}
+        }
+        if evicts && !self.evicts {
+            tracing::error!("{EVICTS}");
+        }
+        if evicted > self.evicted && self.evicted > 0 {
+            tracing::error!(
+                keys = evicted - self.evicted,
+                "the engine that gateways share dropped keys: events may be forwarded twice"
+            );
+        }
+        (self.away, self.evicts) = (matches!(standing, Standing::Away { .. }), evicts);
+        self.evicted = if evicted > 0 { evicted } else { self.evicted };
+    }
+}

@@ -1,0 +1,79 @@
+//! A real redis-server on a port of its own.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::support::{PATIENCE, free_port};
+use crate::tools::{run_well, tool};
+
+/// A server whose process comes and goes; what it holds is on disk.
+pub struct Engine {
+    dir: tempfile::TempDir,
+    pub port: u16,
+    options: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Engine {
+    /// A running server with these options besides.
+    pub async fn start(options: &[&str]) -> Self {
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        let mut engine = Self { dir: tempfile::tempdir().unwrap(), port: free_port(), options, child: None };
+        engine.begin().await;
+        engine
+    }
+
+    /// Starts it again, with what it had on disk.
+    pub async fn begin(&mut self) {
+        let child = Command::new(tool("redis-server", "redis-server"))
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
+            .args(["--appendfsync", "always", "--dir"])
+            .arg(self.dir.path())
+            .arg("--logfile")
+            .arg(self.log())
+            .args(&self.options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        let until = Instant::now() + PATIENCE;
+        while TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
+            assert!(Instant::now() < until, "{}", std::fs::read_to_string(self.log()).unwrap_or_default());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.path().join("redis.log")
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Runs redis-cli; what it printed.
+    pub fn cli(&self, args: &[&str]) -> String {
+        run_well(Command::new(tool("redis-cli", "redis-tools")).args(["-p", &self.port.to_string()]).args(args))
+    }
+
+    /// Forgets everything.
+    pub fn empty(&self) {
+        assert_eq!(self.cli(&["FLUSHALL"]).trim(), "OK");
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
