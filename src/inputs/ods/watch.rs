@@ -243,7 +243,7 @@ impl Watch {
         }
     }
 
-    fn live(&self) -> MutexGuard<'_, HashMap<Thumbprint, Live>> {
+    fn live(&self) -> MutexGuard<'_, HashMap<Name, Live>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
