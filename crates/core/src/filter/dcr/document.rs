@@ -10,20 +10,8 @@ use serde_json::Value;
 use super::findings::{Findings, code};
 use super::node::Node;
 use super::template::Given;
-use super::{DataCollectionRule, Finding, check, template, text};
+use super::{DataCollectionRule, Finding, Found, RULE_TYPE, check, template, text};
 use crate::limits::DCR_RULES_MAX;
-
-/// The type of the resources that are read.
-pub(super) const RULE_TYPE: &str = "Microsoft.Insights/dataCollectionRules";
-
-/// The type of the resources that tie rules to machines.
-pub(super) const ASSOCIATION_TYPE: &str = "Microsoft.Insights/dataCollectionRuleAssociations";
-
-/// A resource that should be a rule, and where it stands.
-pub(super) struct Found {
-    pub(super) path: String,
-    pub(super) resource: Value,
-}
 
 /// Reads every rule of a text in any of the forms in which Azure hands them out. `name` is for rules that tell none, `given`
 /// for what a template does not tell. The findings of severity error are complete; with any of them no rule is returned.

@@ -13,14 +13,28 @@ mod findings;
 mod node;
 mod template;
 mod text;
+mod unknown;
 
 use serde::Serialize;
+use serde_json::Value;
 
 pub use check::check;
 pub use document::read;
 pub use template::Given;
 
 use super::xpath::ChannelQuery;
+
+/// The type of the resources that are read.
+const RULE_TYPE: &str = "Microsoft.Insights/dataCollectionRules";
+
+/// The type of the resources that tie rules to machines.
+const ASSOCIATION_TYPE: &str = "Microsoft.Insights/dataCollectionRuleAssociations";
+
+/// A resource that should be a rule, and where it stands.
+struct Found {
+    path: String,
+    resource: Value,
+}
 
 /// Something that is to be said about a rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

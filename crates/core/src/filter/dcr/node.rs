@@ -7,7 +7,7 @@ use std::fmt::Display;
 use serde_json::{Map, Value};
 
 use super::findings::{Findings, code};
-use super::template;
+use super::unknown;
 
 /// A value and its place.
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ impl<'v> Node<'v> {
 
     /// The properties of an object.
     pub(super) fn object(&self, findings: &mut Findings) -> Option<&'v Map<String, Value>> {
-        if template::unresolved(self.value).is_some() {
+        if unknown::unresolved(self.value).is_some() {
             self.mismatch("an object", findings);
             return None;
         }
@@ -67,7 +67,7 @@ impl<'v> Node<'v> {
 
     /// A text, all of which is known.
     pub(super) fn text(&self, findings: &mut Findings) -> Option<&'v str> {
-        let text = self.value.as_str().filter(|text| !template::is_unknown(text));
+        let text = self.value.as_str().filter(|text| !unknown::is_unknown(text));
         if text.is_none() {
             self.mismatch("a text", findings);
         }
@@ -86,7 +86,7 @@ impl<'v> Node<'v> {
 
     /// A word by which things of one rule know each other; that only the deployment knows a part of it does not matter.
     pub(super) fn label(&self, findings: &mut Findings) -> Option<&'v str> {
-        match self.value.as_str().filter(|text| template::is_unknown(text)) {
+        match self.value.as_str().filter(|text| unknown::is_unknown(text)) {
             Some(label) => Some(label),
             None => self.word(findings),
         }
@@ -112,17 +112,17 @@ impl<'v> Node<'v> {
     }
 
     fn mismatch(&self, wanted: &str, findings: &mut Findings) {
-        if let Some(text) = self.value.as_str().filter(|text| template::is_unknown(text)) {
+        if let Some(text) = self.value.as_str().filter(|text| unknown::is_unknown(text)) {
             let message = format_args!(
                 "is {:?}: what stands in brackets is only known at the deployment; say to which resource group that was, with \
                  resource_group (`--resource-group`), or deploy the template and export the rule with \
                  `az monitor data-collection rule show`",
-                template::shown(text)
+                unknown::shown(text)
             );
             findings.error(code::TEMPLATE, &self.path, message);
             return;
         }
-        match template::unresolved(self.value) {
+        match unknown::unresolved(self.value) {
             Some((expression, why)) => findings.error(
                 code::TEMPLATE,
                 &self.path,

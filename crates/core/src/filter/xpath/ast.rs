@@ -3,6 +3,7 @@
 //! The tree is what the parser found, without interpretation: compiling, explaining and linting all start from it.
 
 use super::literal::Literal;
+pub use super::literal::Op;
 
 /// Something that is true or false of an event.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +16,16 @@ pub enum Expr {
     Holds(Operand),
     /// Some value of the operand compares so with the literal.
     Compare(Operand, Op, Literal),
+}
+
+impl Expr {
+    /// Whether the answer depends on the number of the node among those that its step selects.
+    pub fn asks_position(&self) -> bool {
+        match self {
+            Self::Or(exprs) | Self::And(exprs) => exprs.iter().any(Self::asks_position),
+            Self::Holds(operand) | Self::Compare(operand, ..) => *operand == Operand::Position,
+        }
+    }
 }
 
 /// What stands on the left of a comparison.
@@ -66,21 +77,4 @@ pub enum Test {
     Any,
     /// `text` or `text()`.
     Text,
-}
-
-/// How a value compares with a literal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Op {
-    /// `=`
-    Eq,
-    /// `!=`
-    Ne,
-    /// `<`
-    Lt,
-    /// `<=`
-    Le,
-    /// `>`
-    Gt,
-    /// `>=`
-    Ge,
 }

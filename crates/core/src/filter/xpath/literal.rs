@@ -17,8 +17,24 @@
 
 use std::cmp::Ordering;
 
-use super::ast::Op;
 use crate::event::Timestamp;
+
+/// How a value compares with a literal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// `=`
+    Eq,
+    /// `!=`
+    Ne,
+    /// `<`
+    Lt,
+    /// `<=`
+    Le,
+    /// `>`
+    Gt,
+    /// `>=`
+    Ge,
+}
 
 /// A literal of a query, with the reading that its spelling allows.
 #[derive(Debug, Clone, PartialEq)]

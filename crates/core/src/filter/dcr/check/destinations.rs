@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::super::Destination;
 use super::super::findings::{Findings, code};
 use super::super::node::Node;
-use super::super::template;
+use super::super::unknown;
 use super::{Unique, within};
 
 /// Azure's limit in one rule.
@@ -87,7 +87,7 @@ fn log_analytics<'v>(
         _ => {}
     }
     Some(Destination {
-        name: template::shown(name?).into_owned(),
+        name: unknown::shown(name?).into_owned(),
         workspace_resource_id: resource_id.map(str::to_owned),
         workspace_id: guid.map(str::to_owned),
     })
@@ -95,7 +95,7 @@ fn log_analytics<'v>(
 
 /// The id of a workspace. Its name is known also where the template alone does not tell its group.
 fn workspace<'v>(node: &Node<'v>, findings: &mut Findings) -> Option<Cow<'v, str>> {
-    let told = node.value.as_str().filter(|id| template::is_unknown(id)).map(template::shown);
+    let told = node.value.as_str().filter(|id| unknown::is_unknown(id)).map(unknown::shown);
     let named = told.filter(|id| is_workspace(id) && !id.rsplit('/').next().unwrap_or_default().contains('{'));
     let Some(id) = named else { return node.word(findings).map(Cow::Borrowed) };
     let message = "is only known at the deployment, but for its name, so the workspace goes by that alone; say to which resource \

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::Flow;
 use super::super::findings::{Findings, NoSuch, code};
 use super::super::node::Node;
-use super::super::template;
+use super::super::unknown;
 use super::{is_stream, transforms, within};
 
 /// Azure's limits in one rule.
@@ -106,7 +106,7 @@ impl Names<'_> {
         for item in listed(flow, "destinations", code::DESTINATION, findings) {
             let Some(name) = item.label(findings) else { continue };
             match self.context.destinations.get(name) {
-                Some(true) => served.push(template::shown(name).into_owned()),
+                Some(true) => served.push(unknown::shown(name).into_owned()),
                 Some(false) => {
                     let message =
                         format_args!("{name:?} is no destination that Gatepost serves: nothing is sent there");

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::super::Source;
 use super::super::findings::{Findings, NoSuch, code};
 use super::super::node::Node;
-use super::super::template;
+use super::super::unknown;
 use super::{Unique, is_stream, transforms, within};
 use crate::filter::xpath::{ChannelQuery, channel_query, lint, near};
 
@@ -69,7 +69,7 @@ impl<'v> Reader<'v, '_> {
         }
         let streams = self.streams(source, findings);
         let queries = self.queries(source, findings);
-        Some(Source { name: template::shown(name?).into_owned(), streams, queries })
+        Some(Source { name: unknown::shown(name?).into_owned(), streams, queries })
     }
 
     fn streams(&mut self, source: &Node<'v>, findings: &mut Findings) -> Vec<String> {

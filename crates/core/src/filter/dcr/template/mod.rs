@@ -10,12 +10,11 @@ mod given;
 mod parse;
 mod scope;
 
-use std::borrow::Cow;
+use serde_json::Value;
 
-use serde_json::{Value, json};
-
-use super::document::{ASSOCIATION_TYPE, Found, RULE_TYPE};
 use super::findings::{Findings, code};
+use super::unknown::{is_unknown, marker, shown, unknown, unresolved};
+use super::{ASSOCIATION_TYPE, Found, RULE_TYPE};
 use crate::limits::{DCR_RULES_MAX, DCR_TEMPLATE_GROWTH_MAX_BYTES};
 pub use given::Given;
 use scope::{Copy, Scope, count_of};
@@ -24,38 +23,6 @@ const DEPLOYMENT_TYPE: &str = "Microsoft.Resources/deployments";
 
 /// Deployments and resources within each other.
 const NESTING: usize = 8;
-
-/// The keys of a marker. No property of Azure's has such a name.
-const EXPRESSION: &str = "\u{0}expression";
-const WHY: &str = "\u{0}why";
-
-/// The expression that a marker stands for, and why it is not resolved.
-pub(super) fn unresolved(value: &Value) -> Option<(&str, &str)> {
-    Some((value.get(EXPRESSION)?.as_str()?, value.get(WHY)?.as_str()?))
-}
-
-fn marker(expression: &str, why: &str) -> Value {
-    json!({ EXPRESSION: expression, WHY: why })
-}
-
-/// A part of a text that only the deployment knows. No text of Azure's holds a zero.
-fn unknown(what: &str) -> String {
-    format!("\0{what}\0")
-}
-
-/// Whether a part of a text is only known at the deployment.
-pub(super) fn is_unknown(text: &str) -> bool {
-    text.contains('\0')
-}
-
-/// A text for people: what is not known of it stands in brackets.
-pub(super) fn shown(text: &str) -> Cow<'_, str> {
-    if !is_unknown(text) {
-        return Cow::Borrowed(text);
-    }
-    let parts = text.split('\0').enumerate();
-    Cow::Owned(parts.map(|(n, part)| if n % 2 == 0 { part.to_owned() } else { format!("{{{part}}}") }).collect())
-}
 
 /// The rules of a template, resolved.
 pub(super) fn rules(template: &Value, given: &Given, findings: &mut Findings) -> Vec<Found> {

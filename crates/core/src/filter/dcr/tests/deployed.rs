@@ -16,7 +16,7 @@ fn rule(changes: Value) -> Value {
     for (place, value) in changes.as_object().expect("an object") {
         *properties.pointer_mut(place).unwrap_or_else(|| panic!("{place}")) = value.clone();
     }
-    json!({ "type": document::RULE_TYPE, "apiVersion": "2025-05-11", "name": "r", "location": "[resourceGroup().location]", "properties": properties })
+    json!({ "type": RULE_TYPE, "apiVersion": "2025-05-11", "name": "r", "location": "[resourceGroup().location]", "properties": properties })
 }
 
 fn template(parameters: Value, variables: Value, resources: Value) -> String {
@@ -133,7 +133,7 @@ fn templates_that_need_only_parameters_and_a_group_load() {
             }),
             json!({}),
             json!({ "dcr": {
-                "type": document::RULE_TYPE, "name": "r", "kind": "[tryGet(parameters('rule'), 'kind')]",
+                "type": RULE_TYPE, "name": "r", "kind": "[tryGet(parameters('rule'), 'kind')]",
                 "condition": "[and(not(empty(parameters('sources'))), equals(parameters('rule').kind, 'Windows'))]",
                 "tags": "[coalesce(parameters('description'), json('{}'))]",
                 "properties": { "description": "[parameters('description')]", "dataSources": "[parameters('sources')]",

@@ -96,7 +96,7 @@ fn a_small_template_cannot_grow_large() {
             "c": { "defaultValue": ten("b") },
             "d": { "defaultValue": ten("c") },
         },
-        "resources": [{ "type": document::RULE_TYPE, "properties": with("/dataFlows/0/destinations/0", json!(ten("d"))) }],
+        "resources": [{ "type": RULE_TYPE, "properties": with("/dataFlows/0/destinations/0", json!(ten("d"))) }],
     });
     let (_, findings) = read(&template.to_string(), "x");
     assert!(findings[0].message.contains("grow too large"), "{findings:?}");
@@ -117,7 +117,7 @@ fn copies_and_functions_cannot_grow_large() {
         json!(format!("[join(map(range(0, 10000), lambda('n', parameters('a'))), '{thousand}')]")),
         copied,
     ] {
-        let rule = json!({ "type": document::RULE_TYPE, "name": "r", "properties": with("/dataFlows/0/destinations/0", value) });
+        let rule = json!({ "type": RULE_TYPE, "name": "r", "properties": with("/dataFlows/0/destinations/0", value) });
         let copies = json!({ "name": "n", "count": 800 });
         let deployment = |inner: Value| {
             json!({
@@ -149,7 +149,7 @@ fn template_of(resources: Value) -> String {
 #[test]
 fn a_rule_that_exists_already_is_not_in_the_template() {
     let existing = json!({
-        "existing": true, "type": document::RULE_TYPE, "apiVersion": "2023-03-11", "name": "of-another-template",
+        "existing": true, "type": RULE_TYPE, "apiVersion": "2023-03-11", "name": "of-another-template",
     });
     let mut own = named("own");
     own["existing"] = json!(false);

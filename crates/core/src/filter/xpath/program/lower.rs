@@ -93,7 +93,7 @@ impl Lowering {
     /// The condition with the rest of its path; `None` when that leads to no field.
     fn lower_path(self, steps: &[Step], expr: &Expr) -> Option<Test> {
         let Some((step, rest)) = steps.split_first() else { return self.lower_node(expr) };
-        if let (Some(inside), false) = (self.enter(step), step.predicates.iter().any(asks_position)) {
+        if let (Some(inside), false) = (self.enter(step), step.predicates.iter().any(Expr::asks_position)) {
             let mut tests: Vec<Test> = step.predicates.iter().map(|predicate| inside.lower(predicate)).collect();
             // Whatever a predicate finds inside a node is found nowhere without the node.
             let is_implied = rest.is_empty() && !tests.is_empty() && matches!(expr, Expr::Holds(Operand::Path(_)));
@@ -254,14 +254,6 @@ fn ids(op: Op, number: Number) -> IdSet {
         Op::Le => between(0, below),
         Op::Gt => between(below.saturating_add(1), i128::MAX),
         Op::Ge => between(above, i128::MAX),
-    }
-}
-
-/// Whether a predicate asks for the position of its own node.
-pub(super) fn asks_position(expr: &Expr) -> bool {
-    match expr {
-        Expr::Or(exprs) | Expr::And(exprs) => exprs.iter().any(asks_position),
-        Expr::Holds(operand) | Expr::Compare(operand, ..) => *operand == Operand::Position,
     }
 }
 

@@ -4,7 +4,6 @@
 //! of a node counts among those that its step and the predicates before select from one parent, so each predicate that
 //! asks for it has a counter of its own.
 
-use super::lower::asks_position;
 use super::test::milliseconds;
 use crate::event::Timestamp;
 use crate::event::document::{Document, Node};
@@ -95,7 +94,7 @@ fn stages(predicates: &[Expr]) -> Box<[Condition]> {
     let mut stages: Vec<Vec<Condition>> = Vec::new();
     for predicate in predicates {
         match stages.last_mut() {
-            Some(stage) if !asks_position(predicate) => stage.push(Condition::compile(predicate)),
+            Some(stage) if !predicate.asks_position() => stage.push(Condition::compile(predicate)),
             _ => stages.push(vec![Condition::compile(predicate)]),
         }
     }
