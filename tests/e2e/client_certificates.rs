@@ -149,7 +149,11 @@ async fn where_a_certificate_is_required_nobody_connects_without_one_of_our_auth
         args.extend(["--tls-max".into(), "1.2".into()]);
         assert_eq!(upload(&site, &args).is_ok(), std::ptr::eq(tls12, &raw const ours), "TLS 1.2 is no way around");
     }
-    assert!(site.metric("gatepost_connections_refused_total{listener=\"uploads\",reason=\"tls_error\"}").await >= 3.0);
+    let refused = async |reason: &str| {
+        site.metric(&format!("gatepost_connections_refused_total{{listener=\"uploads\",reason=\"{reason}\"}}")).await
+    };
+    assert!(refused("tls_error").await >= 1.0, "without a certificate");
+    assert!(refused("tls_client_unknown_ca").await >= 2.0, "of the wrong authority");
     assert!(running.stop().success());
     site.assert_audit_balances();
 }
