@@ -151,13 +151,14 @@ impl Exchange {
         let (ods, caller, wanted) = (Arc::clone(&self.ods), self.caller.clone(), self.wanted);
         let (headers, address) = (head.headers(), head.peer.address.to_canonical());
         let own = |told: Option<&str>| told.map(str::to_owned);
-        let (version, platform) = (own(version(headers)), own(text(headers, CLIENT_PLATFORM)));
+        let [version, name, platform] =
+            [CLIENT_VERSION, header::USER_AGENT.as_str(), CLIENT_PLATFORM].map(|told| own(text(headers, told)));
         Box::new(move |receipt| {
             metrics::AGENT_REQUESTS.add(&[&ods.listener, wanted.name()], 1);
             if let Caller::Agent(agent) = &caller {
-                let (version, platform) = (version.as_deref(), platform.as_deref());
+                let (version, name, platform) = (version.as_deref(), name.as_deref(), platform.as_deref());
                 let (listener, silent_after, events) = (&ods.listener, ods.silent_after, receipt.received);
-                ods.memory.called(agent, &Call { listener, address, version, platform, events, silent_after });
+                ods.memory.called(agent, &Call { listener, address, version, name, platform, events, silent_after });
             }
             Box::pin(std::future::ready(Ok(())))
         })
@@ -168,16 +169,12 @@ fn call<'a>(ods: &'a Ods, head: &Head<'a>, events: u64) -> Call<'a> {
     Call {
         listener: &ods.listener,
         address: head.peer.address.to_canonical(),
-        version: version(head.headers()),
+        version: text(head.headers(), CLIENT_VERSION),
+        name: text(head.headers(), header::USER_AGENT.as_str()),
         platform: text(head.headers(), CLIENT_PLATFORM),
         events,
         silent_after: ods.silent_after,
     }
-}
-
-/// Agents that tell no version by itself tell it with their name.
-fn version(headers: &http::HeaderMap) -> Option<&str> {
-    text(headers, CLIENT_VERSION).or_else(|| text(headers, header::USER_AGENT.as_str()))
 }
 
 impl Ask for Exchange {

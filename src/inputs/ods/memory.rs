@@ -151,7 +151,8 @@ mod tests {
         }
         let (listener, address) = ("agents".into(), [10, 0, 0, 1].into());
         let silent_after = Duration::from_secs(600);
-        let call = Call { listener: &listener, address, version: None, platform: None, events: 0, silent_after };
+        let call =
+            Call { listener: &listener, address, version: None, name: None, platform: None, events: 0, silent_after };
         memory.called(&there, &call);
         assert_eq!(memory.change(Change::Expire(2)).await, Ok(1));
         let left = memory.agents(10).expect("it is open").first;

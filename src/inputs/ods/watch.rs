@@ -28,8 +28,9 @@ const TEXT_MAX: usize = 128;
 pub(super) struct Call<'a> {
     pub(super) listener: &'a Arc<str>,
     pub(super) address: IpAddr,
-    /// What it calls itself, and on what.
+    /// Its version, where it tells it by itself; what it calls itself; and what it runs on.
     pub(super) version: Option<&'a str>,
+    pub(super) name: Option<&'a str>,
     pub(super) platform: Option<&'a str>,
     pub(super) events: u64,
     pub(super) silent_after: Duration,
@@ -102,7 +103,7 @@ pub struct ShownAgent {
     pub silent: bool,
     /// Its operating system.
     pub system: Option<Arc<str>>,
-    /// What it calls itself.
+    /// Its version; where it tells none, what it calls itself.
     pub version: Option<Arc<str>>,
     /// On what it runs.
     pub platform: Option<Arc<str>>,
@@ -110,7 +111,7 @@ pub struct ShownAgent {
     pub input: Option<Arc<str>>,
     /// From where.
     pub address: Option<IpAddr>,
-    /// Events since the start.
+    /// Records that it has sent since the start, repetitions too.
     pub events: u64,
     /// Events in a second, over the last minutes.
     pub events_per_second: f64,
@@ -161,6 +162,9 @@ impl Watch {
         (known.listener, known.address) = (Arc::clone(call.listener), call.address);
         known.silent_after = call.silent_after;
         renew(&mut known.version, call.version);
+        if known.version.is_none() {
+            renew(&mut known.version, call.name);
+        }
         renew(&mut known.platform, call.platform);
         let is_due = !agent.is_confirmed || now_s.saturating_sub(agent.seen_s) > NOTED_EVERY_S;
         let is_asked = known.asked.is_some_and(|asked| now - asked < ASKED_EVERY);
@@ -279,7 +283,15 @@ mod tests {
     fn call(events: u64) -> Call<'static> {
         static LISTENER: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| "agents".into());
         let (address, silent_after) = ([10, 0, 0, 1].into(), Duration::from_secs(600));
-        Call { listener: &LISTENER, address, version: Some("1.2"), platform: Some("Linux"), events, silent_after }
+        Call {
+            listener: &LISTENER,
+            address,
+            version: Some("1.2"),
+            name: Some("Agent/1"),
+            platform: Some("Linux"),
+            events,
+            silent_after,
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ fn the_certificate_has_two_common_names_and_calls_itself_an_authority_on_linux()
         let names: Vec<&str> = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok()).collect();
         assert_eq!(names, ["workspace-id", "agent-id"]);
         assert_eq!(certificate.is_ca(), is_ca);
-        certificate.verify_signature(None).expect("it signed itself");
+        assert_eq!(certificate.issuer(), certificate.subject(), "nobody else vouches for it");
     }
 }
 
