@@ -1,6 +1,7 @@
 //! JSON that goes out as it came: rows that their sender has made already, and records that are no Windows events.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -53,16 +54,18 @@ pub(super) fn read(text: &str) -> Result<(&str, Fields<'_>), String> {
 /// has, and none of the keys that another table or an agent would have given it.
 pub(super) fn is_row_of(table: Option<Table>, event: &Event<'_>, text: &str) -> Result<bool, String> {
     let (mut has_id, mut has_computer, mut has_source) = (false, false, false);
-    let mut possible = tables(table);
+    let possible = Cell::new(tables(table));
     let id = event.fields.event_id.map(|id| id.to_string());
-    each_key(text, |key, value| {
+    // Most records of other shapes say so with their first key, and the rest of them need not be looked at.
+    let rules_out = |key: &str| key != "EventData" && possible.get() & tables_of(key, "") == 0;
+    let all = each_key_until(text, rules_out, |key, value| {
         // What an agent wrote as a float or with its qualifiers is not what the column holds.
         has_id |= key == "EventID" && Some(value.trim_matches('"')) == id.as_deref();
         has_computer |= key == "Computer";
         has_source |= matches!(key, "Channel" | "Provider" | "EventSourceName" | "Source");
-        possible &= tables_of(key, value);
+        possible.set(possible.get() & tables_of(key, value));
     })?;
-    Ok(has_id && has_computer && has_source && possible != 0)
+    Ok(all && has_id && has_computer && has_source && possible.get() != 0)
 }
 
 /// Whether all that a record tells, which is no Windows event, has a column: of this table, or of the site's own. Without a
@@ -173,9 +176,18 @@ pub fn one_line(json: &Bytes) -> Bytes {
 
 /// Hands out the keys of an object and the JSON of their values.
 fn each_key(text: &str, take: impl FnMut(&str, &str)) -> Result<(), String> {
-    struct Keys<F>(F);
+    each_key_until(text, |_| false, take).map(drop)
+}
 
-    impl<'de, F: FnMut(&str, &str)> Visitor<'de> for Keys<F> {
+/// The same up to a key at which `ends`, whose value is not looked at. Whether there was none.
+fn each_key_until(text: &str, ends: impl FnMut(&str) -> bool, take: impl FnMut(&str, &str)) -> Result<bool, String> {
+    struct Keys<'s, E, F> {
+        ends: E,
+        take: F,
+        has_ended: &'s mut bool,
+    }
+
+    impl<'de, E: FnMut(&str) -> bool, F: FnMut(&str, &str)> Visitor<'de> for Keys<'_, E, F> {
         type Value = ();
 
         fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -183,15 +195,26 @@ fn each_key(text: &str, take: impl FnMut(&str, &str)) -> Result<(), String> {
         }
 
         fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-            while let Some((Key(key), value)) = map.next_entry::<Key<'de>, &RawValue>()? {
-                self.0(&key, value.get());
+            while let Some(Key(key)) = map.next_key::<Key<'de>>()? {
+                if (self.ends)(&key) {
+                    *self.has_ended = true;
+                    // There is no other way to leave an object before its end.
+                    return Err(serde::de::Error::custom("enough"));
+                }
+                (self.take)(&key, map.next_value::<&RawValue>()?.get());
             }
             Ok(())
         }
     }
 
+    let mut has_ended = false;
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    deserializer.deserialize_map(Keys(take)).map_err(|error| error.to_string())
+    let read = deserializer.deserialize_map(Keys { ends, take, has_ended: &mut has_ended });
+    match (has_ended, read) {
+        (true, _) => Ok(false),
+        (false, Ok(())) => Ok(true),
+        (false, Err(error)) => Err(error.to_string()),
+    }
 }
 
 /// A key that is copied only when it is written with escapes.
