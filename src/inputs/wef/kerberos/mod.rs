@@ -55,7 +55,7 @@ enum Outcome {
     /// The host goes on with this.
     GoOn(String),
     /// It is known, and told this.
-    Known(Client, Host, String),
+    Known(Box<Client>, Host, String),
 }
 
 impl Tickets {
@@ -100,7 +100,7 @@ impl Tickets {
                 let result = if known.is_ok() { "accepted" } else { "refused" };
                 metrics::WEF_TICKETS.add(&[&self.listener, result], 1);
                 let (client, host) = known.inspect_err(|failure| self.tell(peer, &failure.message))?;
-                Ok(Outcome::Known(client, host, accepted.token))
+                Ok(Outcome::Known(Box::new(client), host, accepted.token))
             }
             Ok(Reply::Refused(reason)) => {
                 metrics::WEF_TICKETS.add(&[&self.listener, "refused"], 1);

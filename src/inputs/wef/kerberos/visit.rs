@@ -78,7 +78,7 @@ impl Visit {
             Outcome::Known(client, host, token) => {
                 self.says = said(&token).filter(|_| !token.is_empty());
                 self.host = Some(host);
-                Ok(client)
+                Ok(*client)
             }
         }
     }

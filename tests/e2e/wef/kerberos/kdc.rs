@@ -3,9 +3,10 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gatepost::lab::wef::kerberos::{Account, Scheme, Ticket};
+use tokio::time::Instant;
 
 use crate::support::{PATIENCE, free_port};
 use crate::tools::tool;

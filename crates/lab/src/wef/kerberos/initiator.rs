@@ -72,7 +72,7 @@ fn sealed(context: &mut ClientCtx, mut message: Vec<u8>) -> anyhow::Result<Vec<u
         GssIov::new_alloc(GssIovType::Padding),
     ];
     context.wrap_iov(true, &mut parts)?;
-    if parts[2].len() > 0 {
+    if !parts[2].is_empty() {
         bail!("AES needs no padding");
     }
     let length = u32::try_from(parts[0].len())?.to_le_bytes();
