@@ -256,7 +256,7 @@ async fn a_record_of_skipped_events_waits_in_the_queue_as_one() {
     log.append(&[2; 5_000], numbered).await;
     let mut builder = log.builder("a", 100);
     let Some(Item::Record(record)) = log.spool.reader(0).unwrap().next().unwrap() else { panic!("a record") };
-    builder.unpack(record).unwrap();
+    builder.unpack(record, &[]).unwrap();
     assert_eq!(builder.queue.len(), 1);
 }
 
