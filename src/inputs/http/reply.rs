@@ -51,6 +51,7 @@ const NAMES: &[(&Reason, &str)] = &[
     (Reason::BODY_MEMORY, "ServerBusy"),
     (Reason::STOPPING, "ServerStopping"),
     (Reason::BOOKMARKS_FAILED, "BookmarksFailed"),
+    (Reason::DEDUP_UNAVAILABLE, "ServerNotReady"),
     (Reason::HELD, "ServerNotReady"),
     (Reason::SPOOL_FULL, "SpoolFull"),
     (Reason::SPOOL_FAILED, "SpoolFailed"),
