@@ -137,6 +137,7 @@ impl Scene {
             output: Arc::clone(&stub) as Arc<dyn Output>,
             balancer: Balancer::new(stub.specs.iter().map(spec).collect(), &config, fastrand::Rng::with_seed(7)),
             spool,
+            decided: None,
             cursor: Cursor::open(Arc::new(RealFs), &dir.path().join("out.cursor"), &at_the_start).unwrap(),
             dead_letters: dead_letters.into(),
             backoff: Backoff::between_retries(&config),

@@ -31,6 +31,8 @@ use crate::spool::{HeadItem, Ordinal, ReadError, Spool};
 
 /// Records that are contested at the same time: the engine's task makes one call of them.
 const AT_ONCE: usize = 32;
+/// Messages that wait to be read.
+const MESSAGES_MAX: usize = 16 << 10;
 /// Items whose heads are read in one go.
 const STRETCH: u64 = 4 << 10;
 /// How often it is looked whether something was left undecided by nobody's fault but a bug, or a task that was cut off.
@@ -53,7 +55,7 @@ enum Why {
 
 #[derive(Debug)]
 enum Message {
-    Unsure(Range<Ordinal>, bool),
+    Unsure(Range<Ordinal>),
     Connected { changed: bool },
 }
 
@@ -61,31 +63,38 @@ enum Message {
 pub struct Queue {
     decided: Arc<Decided>,
     spool: Spool,
-    messages: mpsc::UnboundedSender<Message>,
+    messages: mpsc::Sender<Message>,
 }
 
 impl Queue {
     /// A queue, and who reads it.
     pub fn new(decided: Arc<Decided>, spool: Spool) -> (Arc<Self>, Unread) {
-        let (messages, unread) = mpsc::unbounded_channel();
+        let (messages, unread) = mpsc::channel(MESSAGES_MAX);
         (Arc::new(Self { decided, spool, messages }), Unread(unread))
     }
 
     fn send(&self, message: Message) {
-        // When nobody reads any more the gateway stops, and the next start finds what is undecided.
-        drop(self.messages.send(message));
+        // Where there is no room, a sweep finds it; and where nobody reads any more, the next start does.
+        drop(self.messages.try_send(message));
     }
 }
 
 /// The messages of a [`Queue`].
-pub struct Unread(mpsc::UnboundedReceiver<Message>);
+pub struct Unread(mpsc::Receiver<Message>);
 
 impl Decisions for Queue {
     fn decide(&self, record: Range<u64>, outcome: Outcome) {
         match outcome {
             Outcome::Won => self.decided.decide(Decision::Won, record),
             Outcome::Alone => self.decided.decide(Decision::Alone, record),
-            Outcome::Unsure { old } => self.send(Message::Unsure(record, old)),
+            Outcome::Unsure { old } => {
+                let (identity, since) = self.decided.engine();
+                if old && since < record.end {
+                    // Noted, so that a restart knows it as well.
+                    self.decided.engine_changed(identity, record.end);
+                }
+                self.send(Message::Unsure(record));
+            }
         }
     }
 }
@@ -169,13 +178,17 @@ impl Recheck {
         }
     }
 
+    fn is_connected(&self) -> bool {
+        matches!(*self.store.standing().borrow(), Standing::Connected { .. })
+    }
+
     fn may_go_alone(&self) -> bool {
         self.store.when_unavailable() == WhenUnavailable::Available
     }
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Unsure(range, old) => self.todo.push_front((range, Why::Unsure { old })),
+            Message::Unsure(range) => self.todo.push_front((range, Why::Unsure { old: false })),
             Message::Connected { changed } => {
                 self.todo.retain(|(_, why)| *why != Why::Tell);
                 self.todo.extend(self.decided.alone().into_iter().map(|range| (range, Why::Tell)));
@@ -193,6 +206,9 @@ impl Recheck {
         if self.todo.is_empty() && self.asking.is_empty() {
             let left = now.iter().filter(|range| self.seen.iter().any(|seen| seen.start == range.start));
             self.todo.extend(left.map(|range| (range.clone(), Why::Unsure { old: false })));
+        }
+        if self.todo.is_empty() && self.asking.is_empty() && self.is_connected() {
+            self.todo.extend(self.decided.alone().into_iter().map(|range| (range, Why::Tell)));
         }
         self.seen = now;
     }

@@ -57,6 +57,7 @@ const NAMES: &[(&Reason, &str)] = &[
     (Reason::TICKETS_BUSY, "ServerBusy"),
     (Reason::BOOKMARKS_FAILED, "BookmarksFailed"),
     (Reason::AGENTS_FAILED, "AgentsFailed"),
+    (Reason::DEDUP_UNAVAILABLE, "ServerNotReady"),
     (Reason::HELD, "ServerNotReady"),
     (Reason::SPOOL_FULL, "SpoolFull"),
     (Reason::SPOOL_FAILED, "SpoolFailed"),

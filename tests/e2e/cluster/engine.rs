@@ -11,16 +11,16 @@ use crate::support::{PATIENCE, free_port};
 use crate::tools::{run_well, tool};
 
 /// A server whose process comes and goes; what it holds is on disk.
-pub struct Engine {
+pub(super) struct Engine {
     dir: tempfile::TempDir,
-    pub port: u16,
+    pub(super) port: u16,
     options: Vec<String>,
     child: Option<Child>,
 }
 
 impl Engine {
     /// A running server with these options besides.
-    pub async fn start(options: &[&str]) -> Self {
+    pub(super) async fn start(options: &[&str]) -> Self {
         let options = options.iter().map(|option| (*option).to_owned()).collect();
         let mut engine = Self { dir: tempfile::tempdir().unwrap(), port: free_port(), options, child: None };
         engine.begin().await;
@@ -28,7 +28,7 @@ impl Engine {
     }
 
     /// Starts it again, with what it had on disk.
-    pub async fn begin(&mut self) {
+    pub(super) async fn begin(&mut self) {
         let child = Command::new(tool("redis-server", "redis-server"))
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
             .args(["--appendfsync", "always", "--dir"])
@@ -54,7 +54,7 @@ impl Engine {
     }
 
     /// kill -9.
-    pub fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
@@ -62,12 +62,12 @@ impl Engine {
     }
 
     /// Runs redis-cli; what it printed.
-    pub fn cli(&self, args: &[&str]) -> String {
+    pub(super) fn cli(&self, args: &[&str]) -> String {
         run_well(Command::new(tool("redis-cli", "redis-tools")).args(["-p", &self.port.to_string()]).args(args))
     }
 
     /// Forgets everything.
-    pub fn empty(&self) {
+    pub(super) fn empty(&self) {
         assert_eq!(self.cli(&["FLUSHALL"]).trim(), "OK");
     }
 }

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 /// What happens to the next confirmations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Fault {
+pub(super) enum Fault {
     None = 0,
     /// They do not reach the engine, and nothing else does.
     LoseConfirmations = 1,
@@ -25,14 +25,14 @@ pub enum Fault {
 /// The operations of a confirmation in the engine's protocol.
 const CONFIRMATIONS: [&[u8]; 2] = [b"\r\n$1\r\nK\r\n", b"\r\n$1\r\nk\r\n"];
 
-pub struct Relay {
-    pub port: u16,
+pub(super) struct Relay {
+    pub(super) port: u16,
     fault: Arc<AtomicU8>,
     lost: Arc<AtomicU64>,
 }
 
 impl Relay {
-    pub async fn start(engine: u16) -> Self {
+    pub(super) async fn start(engine: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let relay = Self { port: listener.local_addr().unwrap().port(), fault: Arc::default(), lost: Arc::default() };
         let (fault, lost) = (Arc::clone(&relay.fault), Arc::clone(&relay.lost));
@@ -44,12 +44,12 @@ impl Relay {
         relay
     }
 
-    pub fn set(&self, fault: Fault) {
+    pub(super) fn set(&self, fault: Fault) {
         self.fault.store(fault as u8, Ordering::SeqCst);
     }
 
     /// How many confirmations were hit.
-    pub fn lost(&self) -> u64 {
+    pub(super) fn lost(&self) -> u64 {
         self.lost.load(Ordering::SeqCst)
     }
 }

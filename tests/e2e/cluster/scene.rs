@@ -11,21 +11,21 @@ use tokio::time::Instant;
 use super::engine::Engine;
 use crate::support::{PATIENCE, Running, Site, workspace};
 
-pub const SECRET: &str = "a secret that all gateways of this test share";
+pub(super) const SECRET: &str = "a secret that all gateways of this test share";
 
-pub struct Gateway {
-    pub site: Site,
-    pub running: Option<Running>,
+pub(super) struct Gateway {
+    pub(super) site: Site,
+    pub(super) running: Option<Running>,
 }
 
 /// A gateway that finds the engine at this port, with more TOML for `dedup.redis`.
-pub async fn gateway(name: &str, collector: &Collector, port: u16, more: &str) -> Gateway {
+pub(super) async fn gateway(name: &str, collector: &Collector, port: u16, more: &str) -> Gateway {
     let mut gateway = Gateway { site: site(name, collector, port, SECRET, more), running: None };
     gateway.start().await;
     gateway
 }
 
-pub fn site(name: &str, collector: &Collector, port: u16, secret: &str, more: &str) -> Site {
+pub(super) fn site(name: &str, collector: &Collector, port: u16, secret: &str, more: &str) -> Site {
     let dedup = format!(
         "[spool]\nsegment_size = \"4 MiB\"\nmax_size = \"64 MiB\"\n[dedup]\nkind = \"redis\"\nsecret = \"{secret}\"\n\
          [dedup.redis]\naddresses = [\"127.0.0.1:{port}\"]\nname = \"{name}\"\nlease = \"1 s\"\ntimeout = \"1 s\"\n{more}\n"
@@ -34,38 +34,38 @@ pub fn site(name: &str, collector: &Collector, port: u16, secret: &str, more: &s
 }
 
 impl Gateway {
-    pub async fn start(&mut self) {
+    pub(super) async fn start(&mut self) {
         self.running = Some(self.site.start().await);
     }
 
-    pub fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         self.running.take().unwrap().kill();
     }
 
     /// Uploads; whether it was acknowledged.
-    pub async fn upload(&self, client: &Client, events: &[SimulatedEvent]) -> bool {
+    pub(super) async fn upload(&self, client: &Client, events: &[SimulatedEvent]) -> bool {
         self.site.upload(client, body(events)).await.is_ok_and(|answer| answer.status == 204)
     }
 
     /// A number of `sharing` on `/status`.
-    pub async fn sharing(&self, key: &str) -> u64 {
+    pub(super) async fn sharing(&self, key: &str) -> u64 {
         self.site.status().await["sharing"][key].as_u64().unwrap()
     }
 
     /// Waits until nothing of it is undecided or unsent.
-    pub async fn until_settled(&self) {
+    pub(super) async fn until_settled(&self) {
         until(&self.site, "everything is decided", async || self.sharing("undecided").await == 0).await;
         self.site.until_drained().await;
     }
 
-    pub async fn until_connected(&self) {
+    pub(super) async fn until_connected(&self) {
         let connected = async || self.site.status().await["sharing"]["engine"]["state"] == "connected";
         until(&self.site, "the engine is there", connected).await;
     }
 }
 
 /// Waits for something.
-pub async fn until(site: &Site, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(super) async fn until(site: &Site, what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let until = Instant::now() + PATIENCE;
     while !holds().await {
         assert!(Instant::now() < until, "never: {what}\n{}", site.log());
@@ -73,25 +73,25 @@ pub async fn until(site: &Site, what: &str, mut holds: impl AsyncFnMut() -> bool
     }
 }
 
-pub fn body(events: &[SimulatedEvent]) -> Vec<u8> {
+pub(super) fn body(events: &[SimulatedEvent]) -> Vec<u8> {
     let rows: Vec<Vec<u8>> = events.iter().map(|event| event.render(Shape::Row)).collect();
     [b"[", &*rows.join(&b","[..]), b"]"].concat()
 }
 
-pub fn events(host: u64, count: usize) -> Vec<SimulatedEvent> {
+pub(super) fn events(host: u64, count: usize) -> Vec<SimulatedEvent> {
     Host::new(format!("HOST-{host}.plant.example"), host).take(count).collect()
 }
 
-pub fn identities<'a>(events: impl IntoIterator<Item = &'a SimulatedEvent>) -> HashSet<Identity> {
+pub(super) fn identities<'a>(events: impl IntoIterator<Item = &'a SimulatedEvent>) -> HashSet<Identity> {
     events.into_iter().map(SimulatedEvent::identity).collect()
 }
 
-pub async fn collector() -> Collector {
+pub(super) async fn collector() -> Collector {
     Collector::start(Memory::Identities).await.unwrap()
 }
 
 /// Three gateways over one engine.
-pub async fn three(engine: &Engine, more: &str) -> (Collector, Vec<Gateway>) {
+pub(super) async fn three(engine: &Engine, more: &str) -> (Collector, Vec<Gateway>) {
     let collector = collector().await;
     let mut gateways = Vec::new();
     for name in ["one", "two", "three"] {
@@ -101,7 +101,7 @@ pub async fn three(engine: &Engine, more: &str) -> (Collector, Vec<Gateway>) {
 }
 
 /// Nothing is missing, and nothing is there that was not sent.
-pub fn assert_all_arrived(collector: &Collector, sent: &HashSet<Identity>, gateways: &[&Gateway]) {
+pub(super) fn assert_all_arrived(collector: &Collector, sent: &HashSet<Identity>, gateways: &[&Gateway]) {
     let held = collector.held();
     let missing: Vec<&Identity> = sent.iter().filter(|identity| !held.events.contains_key(*identity)).collect();
     let logs = || gateways.iter().map(|gateway| gateway.site.log()).collect::<Vec<_>>().join("\n---\n");
@@ -110,7 +110,7 @@ pub fn assert_all_arrived(collector: &Collector, sent: &HashSet<Identity>, gatew
 }
 
 /// The sum of a series over gateways that run.
-pub async fn sum(gateways: &[Gateway], series: &str) -> f64 {
+pub(super) async fn sum(gateways: &[Gateway], series: &str) -> f64 {
     let mut sum = 0.0;
     for gateway in gateways.iter().filter(|gateway| gateway.running.is_some()) {
         sum += gateway.site.metric(series).await;

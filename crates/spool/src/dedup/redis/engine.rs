@@ -21,6 +21,8 @@ use super::session::{About, Names, Session, Trouble};
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often the engine is looked at, and told that this gateway lives.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Jobs that wait for a call: more than uploads fit into the gateway.
+const JOBS_MAX: usize = 4_096;
 /// Between two tries to connect: from, to.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
@@ -88,7 +90,7 @@ pub(super) struct Shared {
 #[derive(Clone)]
 pub(super) struct Engine {
     pub(super) shared: Arc<Shared>,
-    jobs: mpsc::UnboundedSender<Job>,
+    jobs: mpsc::Sender<Job>,
 }
 
 impl Engine {
@@ -105,7 +107,7 @@ impl Engine {
             standing: watch::Sender::new(away),
             neighbours: Mutex::default(),
         });
-        let (jobs, todo) = mpsc::unbounded_channel();
+        let (jobs, todo) = mpsc::channel(JOBS_MAX);
         let worker = Worker { shared: Arc::clone(&shared), todo, again: Vec::new(), check, pause: PAUSES.0 };
         (Self { shared, jobs }, worker)
     }
@@ -114,14 +116,14 @@ impl Engine {
     pub(super) async fn ask(&self, job: call::Ask) -> Result<Vec<Answer>, Away> {
         let (reply, answer) = oneshot::channel();
         let gone = || Away { reason: "the gateway stops".to_owned(), refused: false };
-        self.jobs.send(Job { ask: job, reply }).map_err(|_| gone())?;
+        self.jobs.send(Job { ask: job, reply }).await.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
     /// Asks without waiting for the answer.
     pub(super) fn tell(&self, job: call::Ask) {
-        // Nobody is there any more when the gateway stops; a claim then ends with its lease.
-        drop(self.jobs.send(Job { ask: job, reply: oneshot::channel().0 }));
+        // Where there is no room, or nobody any more because the gateway stops, a claim ends with its lease.
+        drop(self.jobs.try_send(Job { ask: job, reply: oneshot::channel().0 }));
     }
 
     /// Which filling of the engine answered last.
@@ -143,7 +145,7 @@ impl Engine {
 /// The task that owns the connection.
 pub(super) struct Worker {
     shared: Arc<Shared>,
-    todo: mpsc::UnboundedReceiver<Job>,
+    todo: mpsc::Receiver<Job>,
     /// Jobs that an engine which had forgotten did not do.
     again: Vec<Job>,
     check: String,
