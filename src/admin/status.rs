@@ -7,14 +7,19 @@ use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::header;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::hosts::Filter;
+use crate::telemetry::lines;
 
 /// Where the status comes from.
 pub trait StatusSource: Send + Sync + 'static {
     /// The status now, without secrets. Must not block.
     fn status(&self) -> Value;
+    /// What flowed during the last minute and hour.
+    fn history(&self) -> Value;
+    /// What flowed during the last second.
+    fn point(&self) -> Value;
     /// Who sends events: the silent first, then the busiest.
     fn hosts(&self, filter: &Filter) -> Value;
 }
@@ -25,7 +30,7 @@ const PAGE: &str = include_str!("status.html");
 const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'";
 
 pub(super) fn routes(source: Arc<dyn StatusSource>) -> Router {
-    Router::new().route("/", get(page)).route("/status", get(status)).route("/hosts", get(hosts)).with_state(source)
+    Router::new().route("/", get(page)).route("/status", get(status)).route("/hosts", get(hosts)).route("/history", get(history)).route("/log", get(log)).with_state(source)
 }
 
 async fn page() -> impl IntoResponse {
@@ -34,6 +39,14 @@ async fn page() -> impl IntoResponse {
 
 async fn hosts(State(source): State<Arc<dyn StatusSource>>, Query(filter): Query<Filter>) -> Json<Value> {
     Json(source.hosts(&filter))
+}
+
+async fn history(State(source): State<Arc<dyn StatusSource>>) -> Json<Value> {
+    Json(source.history())
+}
+
+async fn log() -> Json<Value> {
+    Json(json!({ "lines": lines::after(0) }))
 }
 
 async fn status(State(source): State<Arc<dyn StatusSource>>) -> Json<Value> {

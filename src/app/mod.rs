@@ -23,12 +23,15 @@ mod control;
 mod dead_letters;
 mod expiry;
 mod gauges;
+mod growth;
+mod history;
 mod hosts;
 mod housekeeping;
 mod in_force;
 mod leave;
 mod left_behind;
 pub mod memory;
+pub mod objections;
 pub mod opening;
 mod outputs;
 mod positions;
@@ -36,6 +39,7 @@ pub mod reload;
 mod rule_store;
 pub mod rules;
 mod series;
+mod shown;
 pub mod state;
 mod status;
 pub mod warnings;
@@ -51,9 +55,6 @@ pub struct Gateway {
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
-
-/// Why it is not ready as long as it opens its state.
-const STARTING: &str = "starting";
 
 /// How long each step of a stop may take before it is cut short; but for the listeners.
 const STOP_STEP: Duration = Duration::from_secs(10);
@@ -80,6 +81,7 @@ impl Gateway {
         let admin = admin_listener.local_addr()?;
         let (parts, starting) = build::parts(config, config_path, machine, admin).await?;
         let parts = Arc::new(parts);
+        objections::ask(&parts);
         let config = parts.in_force.current();
         let listeners = parts.uploads.prepare(&config.listeners)?;
         let tunnels = parts.tunnels.prepare(&config.tunnel, &parts.own_addresses(&listeners))?;
@@ -100,6 +102,7 @@ impl Gateway {
             status: Arc::new(status::Source(Arc::clone(&parts))),
             control: Arc::new(control::Controls(Arc::clone(&parts))),
             rules: Arc::new(parts.live_rules()),
+            stopping: stop.clone(),
         };
         let router = admin::router(&config.admin, admin, plane);
         let door = admin::Door::new(&config.admin, parts.admin_tls.clone(), router);
@@ -147,13 +150,13 @@ impl Gateway {
     /// Says to balancers that it is about to stop, and goes on taking uploads and tunnels for `drain_grace`, so that none is lost
     /// to a stop. Whoever cannot wait drops the future.
     pub async fn leave(&self) {
-        let until = self.parts.begin_to_leave("stopping");
+        let until = self.parts.begin_to_leave(objections::STOPPING);
         tokio::time::sleep_until(until).await;
     }
 
     /// Stops: takes nothing new, ends what is under way, closes the books.
     pub async fn stop(mut self) {
-        self.parts.readiness.set("stopping", true);
+        self.parts.readiness.fall(objections::STOPPING);
         // One that is under way comes to its end first, or would start again what is stopped here.
         self.parts.stopping.cancel();
         let reload = async { tokio::time::timeout(STOP_STEP, self.parts.reloading.lock()).await.ok() };

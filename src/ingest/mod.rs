@@ -40,6 +40,7 @@ mod patience;
 mod replay;
 mod reserve;
 mod room;
+mod saved;
 mod set_aside;
 mod sort;
 mod timeless;
@@ -48,6 +49,7 @@ mod trouble;
 pub use accept::{Accept, Receipt, Refusal};
 pub use config::Config;
 pub use replay::replay;
+pub use saved::Savings;
 pub use timeless::Timeless;
 pub use trouble::{Lasting, Trouble};
 
@@ -88,6 +90,7 @@ struct Inner {
     parts: Parts,
     timeless: timeless::Seen,
     troubles: Troubles,
+    saved: saved::Saved,
 }
 
 impl Accept for Ingest {
@@ -126,6 +129,7 @@ impl Ingest {
                 parts,
                 timeless: timeless::Seen::default(),
                 troubles: Troubles::default(),
+                saved: saved::Saved::default(),
             }),
         }
     }
@@ -133,6 +137,11 @@ impl Ingest {
     /// What was taken since the start of Windows events without a readable time, by input.
     pub fn timeless(&self) -> Vec<Timeless> {
         self.inner.timeless.list()
+    }
+
+    /// What the workspaces did not have to ingest, since the start.
+    pub fn savings(&self) -> Savings {
+        self.inner.saved.total()
     }
 
     /// Looks at what keeps uploads from being kept. Asks the disk.
@@ -199,8 +208,9 @@ impl Inner {
         }
         if let Some(filtered) = filtered {
             self.parts.waiting.leave(&sorted.input, &filtered);
-            count_rules(&sorted);
+            self.count_rules(&sorted);
         }
+        sorted.ages.record(&[&sorted.input]);
         let sightings = std::mem::take(&mut sorted.sightings);
         beside("who sent an upload", || {
             self.timeless.note(&sorted);
@@ -252,10 +262,14 @@ impl Inner {
             let mut new = Vec::new();
             let mut elsewhere = Vec::new();
             let mut ends = Vec::new();
+            let mut duplicate_bytes = 0;
             for (&at, verdict) in open.iter().zip(claim.verdicts()) {
                 match verdict {
                     Verdict::New => new.push(at),
-                    Verdict::Duplicate => tally.duplicate += 1,
+                    Verdict::Duplicate => {
+                        tally.duplicate += 1;
+                        duplicate_bytes += part.bytes(at);
+                    }
                     Verdict::Pending(end) => {
                         elsewhere.push(at);
                         // Neighbours usually wait for the same upload.
@@ -269,6 +283,7 @@ impl Inner {
             let share = Tally { received: (open.len() - elsewhere.len()) as u64, ..part.split(&new) };
             let share = Tally { duplicate: share.received - share.spooled - share.set_aside, ..share };
             self.append(sorted, part, &new, share, filtered, claim).await?;
+            self.saved.duplicate(&sorted.input, duplicate_bytes);
             tally.spooled += share.spooled;
             tally.set_aside += share.set_aside;
 
@@ -320,7 +335,7 @@ impl Inner {
                 boarded.arrived();
                 count(sorted, &share);
                 if filtered.take().is_some() {
-                    count_rules(sorted);
+                    self.count_rules(sorted);
                 }
                 claim.confirm();
                 metrics::SPOOL_APPEND_SECONDS.observe(&[], began.elapsed().as_secs_f64());
@@ -331,6 +346,19 @@ impl Inner {
                 claim.release();
                 Err(refusal)
             }
+        }
+    }
+
+    /// Counts what the rules did with an upload that is kept.
+    fn count_rules(&self, sorted: &Sorted) {
+        let input = &*sorted.input;
+        metrics::EVENTS_RECEIVED.add(&[input], sorted.filtered.received);
+        for (reason, events) in &sorted.dropped {
+            metrics::EVENTS_FILTERED.add(&[input, reason], *events);
+        }
+        self.saved.filtered(input, sorted.dropped_bytes);
+        for Taken { rule, output, events } in &sorted.taken {
+            metrics::RULE_EVENTS.add(&[rule, output], *events);
         }
     }
 
@@ -369,18 +397,6 @@ fn count(sorted: &Sorted, share: &Tally) {
     metrics::EVENTS_DUPLICATE.add(&[input], share.duplicate);
     metrics::EVENTS_SET_ASIDE.add(&[input], share.set_aside);
     metrics::EVENTS_SPOOLED.add(&[input], share.spooled);
-}
-
-/// Counts what the rules did with an upload that is kept.
-fn count_rules(sorted: &Sorted) {
-    let input = &*sorted.input;
-    metrics::EVENTS_RECEIVED.add(&[input], sorted.filtered.received);
-    for (reason, events) in &sorted.dropped {
-        metrics::EVENTS_FILTERED.add(&[input, reason], *events);
-    }
-    for Taken { rule, output, events } in &sorted.taken {
-        metrics::RULE_EVENTS.add(&[rule, output], *events);
-    }
 }
 
 #[cfg(test)]

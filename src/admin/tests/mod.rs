@@ -35,6 +35,12 @@ impl StatusSource for Fake {
     fn status(&self) -> Value {
         json!({ "events": 7 })
     }
+    fn history(&self) -> Value {
+        json!({ "minute": [] })
+    }
+    fn point(&self) -> Value {
+        json!({ "received": 1.0 })
+    }
     fn hosts(&self, filter: &crate::hosts::Filter) -> Value {
         json!({ "silent": filter.silent })
     }
@@ -49,6 +55,9 @@ impl Control for Fake {
     }
     fn accept_clock(&self) -> BoxFuture<'_, Result<Value, ControlError>> {
         self.did("accept the clock".to_owned())
+    }
+    fn configuration(&self) -> Value {
+        json!({ "effective": "" })
     }
     fn refused_hosts(&self) -> Value {
         json!({ "refused": [] })
@@ -104,6 +113,7 @@ async fn plane_with(
         status: fake.clone(),
         control: fake.clone(),
         rules: fake.clone(),
+        stopping: stop.clone(),
     };
     let router = router(&config, bound.parse().expect("address"), parts);
     tokio::spawn(serve(listener, adapt(Door::new(&config, tls, router)), stop.clone()));
@@ -137,14 +147,13 @@ const LOCAL: &str = "Host: localhost:8449\r\n";
 async fn livez_is_always_200_and_readyz_tells_why_not() {
     let plane = plane(Config::default(), "127.0.0.1:8449").await;
     assert_eq!(plane.ask("GET /readyz", "Host: any.name\r\n", "").await.0, 200);
-    let latch = plane.readiness.hold("starting");
-    plane.readiness.set("spool_full", true);
+    let reason = |code: &'static str| Reason { code, text: "for a test" };
+    let (latch, other) = (plane.readiness.hold(reason("starting")), plane.readiness.hold(reason("spool_full")));
     let (status, answer) = plane.ask("GET /readyz", LOCAL, "").await;
     assert_eq!(status, 503);
-    assert!(answer.ends_with(r#"{"ready":false,"reasons":["spool_full","starting"]}"#), "{answer}");
+    assert!(answer.ends_with(r#"{"ready":false,"reasons":["for a test","for a test"],"codes":["spool_full","starting"]}"#), "{answer}");
     assert_eq!(plane.ask("GET /livez", LOCAL, "").await.0, 200);
-    drop(latch);
-    plane.readiness.set("spool_full", false);
+    drop((latch, other));
     assert_eq!(plane.ask("GET /readyz", LOCAL, "").await.0, 200);
 }
 
