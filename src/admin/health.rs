@@ -80,7 +80,8 @@ impl Default for Readiness {
 impl Readiness {
     /// Ready, as nobody objects yet.
     pub fn new() -> Self {
-        let readiness = Self(Arc::new(Inner { latches: Mutex::default(), facts: OnceLock::new(), seen: Mutex::default() }));
+        let readiness =
+            Self(Arc::new(Inner { latches: Mutex::default(), facts: OnceLock::new(), seen: Mutex::default() }));
         readiness.count();
         readiness
     }
@@ -167,7 +168,8 @@ async fn live() -> Json<serde_json::Value> {
 async fn ready(State(readiness): State<Readiness>) -> Response {
     let Standing { objections, warnings } = readiness.standing();
     let status = if objections.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let mut said = json!({ "ready": objections.is_empty(), "reasons": texts(&objections), "codes": codes(&objections) });
+    let mut said =
+        json!({ "ready": objections.is_empty(), "reasons": texts(&objections), "codes": codes(&objections) });
     if !warnings.is_empty() {
         said["warnings"] = json!(texts(&warnings));
         said["warning_codes"] = json!(codes(&warnings));

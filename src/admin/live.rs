@@ -52,7 +52,8 @@ pub(super) fn routes(source: Arc<dyn StatusSource>, stopping: CancellationToken)
 async fn follow(State(live): State<Arc<Live>>) -> Response {
     let Ok(place) = Arc::clone(&live.places).try_acquire_owned() else {
         let error = format!("{LIVE_FOLLOWERS_MAX} follow already; ask /status now and then instead");
-        return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, AGAIN)], Json(json!({ "error": error }))).into_response();
+        return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, AGAIN)], Json(json!({ "error": error })))
+            .into_response();
     };
     let follower = Follower::new(live, place);
     let body = Body::from_stream(stream::unfold(Some(follower), |follower| async move {

@@ -23,7 +23,8 @@ impl Runtime {
         let now = Instant::now();
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let since = seen.replace((now, busy));
-        let share = since.map_or(0.0, |(at, before)| share(busy.saturating_sub(before), now - at, runtime.num_workers()));
+        let share =
+            since.map_or(0.0, |(at, before)| share(busy.saturating_sub(before), now - at, runtime.num_workers()));
         metrics::RUNTIME_BUSY.set(&[], share);
     }
 }

@@ -89,7 +89,8 @@ pub(super) fn routes(scrape: Scrape) -> Router {
 }
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-const OPEN_METRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const OPEN_METRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
 async fn page(State(scrape): State<Scrape>, headers: HeaderMap) -> Response {
     let page = scrape.render();

@@ -30,7 +30,13 @@ const PAGE: &str = include_str!("status.html");
 const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'";
 
 pub(super) fn routes(source: Arc<dyn StatusSource>) -> Router {
-    Router::new().route("/", get(page)).route("/status", get(status)).route("/hosts", get(hosts)).route("/history", get(history)).route("/log", get(log)).with_state(source)
+    Router::new()
+        .route("/", get(page))
+        .route("/status", get(status))
+        .route("/hosts", get(hosts))
+        .route("/history", get(history))
+        .route("/log", get(log))
+        .with_state(source)
 }
 
 async fn page() -> impl IntoResponse {

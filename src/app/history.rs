@@ -134,7 +134,8 @@ mod tests {
     fn rates_are_those_between_two_looks_and_no_more_points_are_kept_than_are_shown() {
         let (mut rings, start) = (Rings::default(), Instant::now());
         for second in 0..8_000_u64 {
-            let totals = Totals { received: second * 7, forwarded: 8_000 - second, pending: second, ..Totals::default() };
+            let totals =
+                Totals { received: second * 7, forwarded: 8_000 - second, pending: second, ..Totals::default() };
             rings.take(start + Duration::from_secs(second), totals);
         }
         let last = *rings.minute.points.back().expect("there are points");

@@ -31,6 +31,7 @@ mod in_force;
 mod leave;
 mod left_behind;
 pub mod memory;
+mod needs;
 pub mod objections;
 pub mod opening;
 mod outputs;

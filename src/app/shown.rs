@@ -61,7 +61,9 @@ pub(super) fn show(parts: &Parts, seen: &mut Seen) {
     metrics::DEDUP_BYTES.set(&[], remembered.bytes as f64);
     metrics::DEDUP_EVICTED.add(&[], remembered.evicted - seen.evicted);
     seen.evicted = remembered.evicted;
-    let apart = |tally: &Tally| tally.received as f64 - (tally.filtered + tally.duplicate + tally.set_aside + tally.spooled) as f64;
+    let apart = |tally: &Tally| {
+        tally.received as f64 - (tally.filtered + tally.duplicate + tally.set_aside + tally.spooled) as f64
+    };
     metrics::ACCOUNT_DIFFERENCE.set(&[], parts.books.ledger().tallies.values().map(apart).sum());
 
     show_letters(parts);
@@ -124,7 +126,8 @@ fn show_outputs(parts: &Parts, seen: &mut Seen) {
         warn_of_stall(&forwarder, stalled);
         metrics::OLDEST_PENDING_SECONDS.set(&[name], forwarder.oldest_pending().as_secs_f64());
         let endpoints = forwarder.balancer().snapshot();
-        metrics::OUTPUT_IN_FLIGHT.set(&[name], endpoints.iter().map(|endpoint| endpoint.in_flight).sum::<usize>() as f64);
+        metrics::OUTPUT_IN_FLIGHT
+            .set(&[name], endpoints.iter().map(|endpoint| endpoint.in_flight).sum::<usize>() as f64);
         for endpoint in endpoints {
             let labels = vec![name.to_owned(), endpoint.name];
             latencies.push((labels.clone(), endpoint.ewma_ms / 1000.0));

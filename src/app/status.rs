@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::build::Parts;
 use super::left_behind::Why;
-use super::warnings;
+use super::{needs, warnings};
 use crate::admin::{self, Standing, StatusSource};
 use crate::dedup::store::Store as _;
 use crate::filter::rules::Shown;
@@ -49,6 +49,7 @@ pub(super) fn status(parts: &Parts) -> Value {
     let ledger = parts.books.ledger();
     let listeners = parts.uploads.addresses();
     let standing = parts.readiness.standing();
+    let warnings = warned(parts, &standing);
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": parts.uptime().as_secs(),
@@ -56,7 +57,8 @@ pub(super) fn status(parts: &Parts) -> Value {
         "ready": standing.is_ready(),
         "not_ready_because": admin::texts(&standing.objections),
         "not_ready_codes": admin::codes(&standing.objections),
-        "warnings": warned(parts, &standing),
+        "needs": needs::of(parts, &standing, &warnings),
+        "warnings": warnings,
         "state_dir": runs.state_dir,
         "config": parts.config_path,
         "last_reload": parts.last_reload.load_full(),

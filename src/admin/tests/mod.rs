@@ -151,7 +151,10 @@ async fn livez_is_always_200_and_readyz_tells_why_not() {
     let (latch, other) = (plane.readiness.hold(reason("starting")), plane.readiness.hold(reason("spool_full")));
     let (status, answer) = plane.ask("GET /readyz", LOCAL, "").await;
     assert_eq!(status, 503);
-    assert!(answer.ends_with(r#"{"ready":false,"reasons":["for a test","for a test"],"codes":["spool_full","starting"]}"#), "{answer}");
+    assert!(
+        answer.ends_with(r#"{"ready":false,"reasons":["for a test","for a test"],"codes":["spool_full","starting"]}"#),
+        "{answer}"
+    );
     assert_eq!(plane.ask("GET /livez", LOCAL, "").await.0, 200);
     drop((latch, other));
     assert_eq!(plane.ask("GET /readyz", LOCAL, "").await.0, 200);
@@ -178,18 +181,20 @@ async fn the_page_asks_nobody_else_and_shows_what_a_person_must_know() {
         assert!(!page.contains(elsewhere), "the page names something elsewhere: {elsewhere}");
     }
     for shown in [
+        "status.needs",
         "status.not_ready_because",
-        "status.refusing_because",
-        "status.warnings",
-        "status.waits_for_restart",
+        "last_reload",
         "status.dead_letters",
         "displaced",
-        "status.without_time",
         "output.because",
         "output.unburied",
+        "status.saved",
         "status.expiry",
         "status.hosts",
         "/hosts?limit=",
+        "/live",
+        "/tunnel/refused",
+        "/configuration",
     ] {
         assert!(page.contains(shown), "the page does not show {shown}");
     }
