@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::build::Parts;
 use super::left_behind::Why;
-use crate::admin::Standing;
+use crate::admin::{Standing, texts};
 use crate::event::Timestamp;
 use crate::forward::Forwarder;
 use crate::ingest::Lasting;
@@ -56,7 +56,9 @@ pub(super) fn of(parts: &Parts, standing: &Standing, warnings: &[String]) -> Vec
     for forwarder in parts.outputs.forwarders() {
         of_output(&forwarder, &mut needs);
     }
-    needs.extend(warnings.iter().cloned().map(warn));
+    // What of the parts goes on is told with its output, or with what it refuses.
+    let told = texts(&standing.warnings);
+    needs.extend(warnings.iter().filter(|warning| !told.contains(&warning.as_str())).cloned().map(warn));
     let waits = parts.waits_for_restart();
     if !waits.is_empty() {
         needs.push(warn(format!("Changed, and in force only after a restart: {}", waits.join(", "))));

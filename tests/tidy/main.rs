@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 mod alerts;
+mod logging;
 mod reference;
 mod source;
 
