@@ -5,6 +5,8 @@ COPY Cargo.toml Cargo.lock ./
 COPY crates crates
 COPY src src
 COPY benches benches
+# The commit, for gatepost_build_info: docker build --build-arg GATEPOST_REVISION=$(git rev-parse --short=12 HEAD) .
+ARG GATEPOST_REVISION=unknown
 RUN cargo build --release --locked --bin gatepost \
     && install -d -m 0700 /out/state \
     && install -m 0755 target/release/gatepost /out/gatepost

@@ -50,4 +50,4 @@ reference: ## Write the generated documents anew.
 	UPDATE=1 $(CARGO) test --test tidy reference
 
 release: ## The optimised binary.
-	$(CARGO) build --release --bin gatepost
+	GATEPOST_REVISION=$$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown) $(CARGO) build --release --bin gatepost

@@ -19,6 +19,7 @@ use crate::net::tls_server::ServerTls;
 use crate::values::Secret;
 
 mod crowds;
+mod live;
 mod who;
 
 #[derive(Default)]
@@ -266,6 +267,24 @@ async fn dead_letters_are_chosen_without_guessing() {
         assert_eq!(plane.ask("POST /dead-letters/purge", LOCAL, body).await.0, 400, "{body}");
     }
     assert_eq!(*plane.fake.0.lock().expect("no panic"), ["list 1000", "replay [3]", "purge all=true"]);
+}
+
+#[test]
+fn a_thousand_series_are_rendered_within_ten_milliseconds() {
+    let (scrape, recorder) = scrape::local();
+    let best = ::metrics::with_local_recorder(&recorder, || {
+        for n in 0..1_000 {
+            crate::metrics::ENDPOINT_FAILURES.add(&["output", &format!("endpoint-{n}")], n);
+        }
+        let render = || {
+            let began = std::time::Instant::now();
+            assert!(scrape.render().lines().count() > 1_000);
+            began.elapsed()
+        };
+        // The machine of a test has others to serve: the calmest of some rounds counts.
+        (0..20).map(|_| render()).min().expect("there are rounds")
+    });
+    assert!(best < Duration::from_millis(10), "it takes {best:?}");
 }
 
 #[test]
