@@ -82,7 +82,7 @@ impl Readiness {
     pub fn new() -> Self {
         let readiness =
             Self(Arc::new(Inner { latches: Mutex::default(), facts: OnceLock::new(), seen: Mutex::default() }));
-        readiness.count();
+        readiness.standing();
         readiness
     }
 
@@ -94,32 +94,28 @@ impl Readiness {
     /// Objects until the latch is dropped.
     pub fn hold(&self, reason: Reason) -> Latch {
         *self.latches().entry(reason).or_default() += 1;
-        self.count();
+        self.standing();
         Latch { readiness: self.clone(), reason }
     }
 
     /// Objects for good.
     pub fn fall(&self, reason: Reason) {
         self.latches().insert(reason, 1);
-        self.count();
+        self.standing();
     }
 
-    /// How it stands now.
+    /// How it stands now. The metric then says the same.
     pub fn standing(&self) -> Standing {
         let mut standing = self.0.facts.get().map(|facts| facts()).unwrap_or_default();
         standing.objections = self.settled(&standing.objections, Instant::now());
         standing.objections.extend(self.latches().keys());
+        metrics::READY.set(&[], f64::from(u8::from(standing.is_ready())));
         standing.tidy()
     }
 
     /// Whether nobody objects.
     pub fn is_ready(&self) -> bool {
         self.standing().is_ready()
-    }
-
-    /// Shows it as a metric.
-    pub fn count(&self) {
-        metrics::READY.set(&[], f64::from(u8::from(self.is_ready())));
     }
 
     /// What objects now, or did a moment ago.
@@ -153,7 +149,7 @@ impl Drop for Latch {
                 }
             }
         }
-        self.readiness.count();
+        self.readiness.standing();
     }
 }
 

@@ -53,7 +53,6 @@ pub(super) fn show(parts: &Parts, seen: &mut Seen) {
     let standing = parts.readiness.standing();
     // Who is only starting is about to be ready.
     parts.uploads.set_ready(standing.objections.iter().all(|reason| *reason == STARTING));
-    parts.readiness.count();
     show_clock(parts.clock.standing(), seen);
 
     let remembered = parts.dedup.remembered();
