@@ -1,5 +1,7 @@
 //! A headless Chromium that a test steers over its debugging pipe: no port, no library, every answer waited for.
 
+#![allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "each suite uses its own part of this")]
+
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;

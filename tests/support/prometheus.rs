@@ -1,5 +1,7 @@
 //! A real Prometheus beside a gateway.
 
+#![allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "each suite uses its own part of this")]
+
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
