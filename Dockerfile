@@ -8,6 +8,8 @@ COPY src src
 COPY benches benches
 RUN apt-get update -q \
     && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends libkrb5-dev libclang-dev pkg-config
+# The commit, for gatepost_build_info: docker build --build-arg GATEPOST_REVISION=$(git rev-parse --short=12 HEAD) .
+ARG GATEPOST_REVISION=unknown
 RUN cargo build --release --locked --features kerberos --bin gatepost \
     && install -d /out/lib \
     && ldd target/release/gatepost | awk '/gssapi|krb5|k5crypto|com_err|keyutils|resolv/ { print $3 }' | xargs -I FILE cp -L FILE /out/lib/ \

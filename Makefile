@@ -65,7 +65,7 @@ reference: ## Write the generated documents anew.
 	UPDATE=1 $(CARGO) test $(WITH) --test tidy reference
 
 release: ## The optimised binary.
-	$(CARGO) build --release $(WITH) --bin gatepost
+	GATEPOST_REVISION=$$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown) $(CARGO) build --release $(WITH) --bin gatepost
 
 package: release ## A Debian package and an archive of the optimised binary, in target/package.
 	scripts/package.sh target/release/gatepost target/package

@@ -41,10 +41,10 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// What changes something or shows events: reload, drain, the clock, dead letters, refused hosts, rules.
+    /// What changes something or shows events: reload, drain, the clock, dead letters, refused hosts, rules, the configuration.
     #[default]
     Changes,
-    /// `/`, `/status`, `/hosts` and `/metrics` as well.
+    /// `/`, `/status`, `/live`, `/history`, `/log`, `/hosts` and `/metrics` as well.
     Everything,
 }
 

@@ -87,6 +87,8 @@ pub trait Control: Send + Sync + 'static {
     fn drain(&self) -> BoxFuture<'_, Result<Value, ControlError>>;
     /// Takes what the wall clock shows for right: a jump that is held is over. Nothing is forgotten or expires by it.
     fn accept_clock(&self) -> BoxFuture<'_, Result<Value, ControlError>>;
+    /// The configuration in force without its secrets, and what became of the last reload.
+    fn configuration(&self) -> Value;
     /// Hosts that tunnels were asked for and that the allow-list refused.
     fn refused_hosts(&self) -> Value;
     /// The agents that are registered.
@@ -108,6 +110,7 @@ pub(super) fn routes(control: Arc<dyn Control>, guard: Guard) -> Router {
         .route("/reload", post(reload))
         .route("/drain", post(drain))
         .route("/clock/accept", post(accept_clock))
+        .route("/configuration", get(configuration))
         .route("/tunnel/refused", get(refused_hosts))
         .route("/agents", get(agents).post(order_agents))
         .route("/dead-letters", get(list))
@@ -128,6 +131,10 @@ async fn drain(State(control): Controls) -> Response {
 
 async fn accept_clock(State(control): Controls) -> Response {
     answer(control.accept_clock().await)
+}
+
+async fn configuration(State(control): Controls) -> Response {
+    Json(control.configuration()).into_response()
 }
 
 async fn refused_hosts(State(control): Controls) -> Response {

@@ -13,6 +13,8 @@ mod config;
 mod control;
 mod guard;
 mod health;
+mod live;
+mod runtime;
 mod scrape;
 mod serve;
 mod status;
@@ -21,12 +23,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::{Router, middleware};
+use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, Scope};
 pub use control::{AgentOrder, Control, ControlError, Page, Selection};
 pub use guard::{Arrival, Guard};
-pub use health::{Latch, Readiness};
-pub use scrape::{InstallError, Scrape};
+pub use health::{Facts, Latch, Readiness, Reason, SETTLES, Standing, codes, texts};
+pub use scrape::{InstallError, REVISION, Scrape};
 pub use serve::{Door, bind, load_tls, serve};
 pub use status::StatusSource;
 
@@ -43,12 +46,15 @@ pub struct Parts {
     pub control: Arc<dyn Control>,
     /// The rules and associations that Azure's interface works on.
     pub rules: Arc<dyn azure::RuleBook>,
+    /// The gateway stops: whoever follows it is told so and let go.
+    pub stopping: CancellationToken,
 }
 
 /// Every route. `bound` is the address that the listener really has: it decides what needs a token.
 pub fn router(config: &Config, bound: SocketAddr, parts: Parts) -> Router {
     let guard = Guard::new(config, bound);
     let look = scrape::routes(parts.scrape)
+        .merge(live::routes(Arc::clone(&parts.status), parts.stopping))
         .merge(status::routes(parts.status))
         .route_layer(middleware::from_fn_with_state(guard.clone(), guard::check_look));
     azure::routes(parts.rules, guard.clone())

@@ -8,14 +8,19 @@ use axum::routing::get;
 use axum::{Json, Router};
 use http::header;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::hosts::{Filter, PAGE_MAX};
+use crate::telemetry::lines;
 
 /// Where the status comes from.
 pub trait StatusSource: Send + Sync + 'static {
     /// The status now, without secrets. Must not block.
     fn status(&self) -> Value;
+    /// What flowed during the last minute and hour.
+    fn history(&self) -> Value;
+    /// What flowed during the last second.
+    fn point(&self) -> Value;
     /// Who sends events: the silent first, then the busiest.
     fn hosts(&self, filter: &Filter) -> Value;
     /// At most so many of the hosts that forward events, those with this text in a name or their address, and whose certificates
@@ -34,6 +39,8 @@ pub(super) fn routes(source: Arc<dyn StatusSource>) -> Router {
         .route("/status", get(status))
         .route("/hosts", get(hosts))
         .route("/wef/hosts", get(forwarding_hosts))
+        .route("/history", get(history))
+        .route("/log", get(log))
         .with_state(source)
 }
 
@@ -56,6 +63,14 @@ struct Forwarding {
 async fn forwarding_hosts(State(source): State<Arc<dyn StatusSource>>, Query(asked): Query<Forwarding>) -> Json<Value> {
     let most = asked.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX);
     Json(source.forwarding_hosts(asked.search.as_deref(), most))
+}
+
+async fn history(State(source): State<Arc<dyn StatusSource>>) -> Json<Value> {
+    Json(source.history())
+}
+
+async fn log() -> Json<Value> {
+    Json(json!({ "lines": lines::after(0) }))
 }
 
 async fn status(State(source): State<Arc<dyn StatusSource>>) -> Json<Value> {

@@ -2,18 +2,20 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::control::LastReload;
 use super::expiry::Expiry;
-use super::gauges::Gauge;
+use super::history::History;
 use super::in_force::InForce;
 use super::inside::Inside;
+use super::objections::{self, STARTING};
 use super::outputs::{Common, Outputs};
 use super::positions::Positions;
 use super::rule_store::{LiveRules, RuleStore};
@@ -49,11 +51,6 @@ use crate::tunnel::Tunnels;
 /// The folder that stands in for a state that cannot be used.
 const STAND_IN: &str = "stand-in";
 
-/// Why uploads are refused.
-const NO_STATE: &str = "the state cannot be read";
-/// Why uploads are refused.
-const NO_RULES: &str = "a rule cannot be read";
-
 /// Every part of a running gateway.
 pub(super) struct Parts {
     /// Locked for as long as the parts live.
@@ -88,8 +85,8 @@ pub(super) struct Parts {
     pub(super) rule_texts: Arc<ArcSwap<Texts>>,
     pub(super) rule_store: Arc<RuleStore>,
     pub(super) expiry: Expiry,
-    /// Which outputs run.
-    pub(super) running: Mutex<Gauge>,
+    pub(super) history: History,
+    pub(super) last_reload: ArcSwapOption<LastReload>,
     /// Held during a reload, and while outputs are tried again: two at a time would start an output twice. A stop keeps it.
     pub(super) reloading: tokio::sync::Mutex<()>,
     /// No reload begins any more.
@@ -108,7 +105,7 @@ pub(super) async fn parts(
     admin: SocketAddr,
 ) -> anyhow::Result<(Parts, Latch)> {
     let readiness = Readiness::new();
-    let starting = readiness.hold(super::STARTING);
+    let starting = readiness.hold(STARTING);
     let work = move || open(config, config_path, machine, admin, readiness);
     let parts = tokio::task::spawn_blocking(work).await.context("opening the state directory ended")??;
     Ok((parts, starting))
@@ -209,7 +206,8 @@ fn open(
         started_at: SystemTime::now(),
         config_path,
         expiry: Expiry::new(),
-        running: Mutex::new(Gauge::new(&metrics::OUTPUT_RUNNING)),
+        history: History::default(),
+        last_reload: ArcSwapOption::empty(),
         in_force: InForce::since_start(config),
         rule_texts: Arc::new(ArcSwap::from_pointee(texts)),
         rule_store: Arc::new(rule_store),
@@ -337,11 +335,7 @@ impl Parts {
 
     /// Refuses uploads for as long as nobody can say where an event belongs, or keep it.
     pub(super) fn judge(&self) {
-        let faulty_rules = !self.rule_store.faults().is_empty();
-        self.readiness.set(NO_STATE, self.is_standing_in);
-        self.readiness.set(NO_RULES, faulty_rules);
-        let reasons = [(NO_STATE, self.is_standing_in), (NO_RULES, faulty_rules)];
-        self.ingest.hold(reasons.into_iter().find_map(|(reason, holds)| holds.then_some(reason)));
+        self.ingest.hold(objections::no_judge(self).map(|reason| reason.text));
     }
 
     /// The outputs that may run: none over a folder that stands in for the state.

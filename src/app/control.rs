@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use futures_util::future::BoxFuture;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::build::Parts;
-use super::{dead_letters, housekeeping, opening, rules, series};
+use super::{dead_letters, objections, opening, rules, series};
 use crate::access_log::AccessLog;
 use crate::admin::{self, AgentOrder, Control, ControlError, Page, Selection};
+use crate::clock::wall_ms;
 use crate::config;
 use crate::config::rule_files::Texts;
 use crate::faults::with_causes;
@@ -30,7 +32,7 @@ impl Control for Controls {
 
     fn drain(&self) -> BoxFuture<'_, Result<Value, ControlError>> {
         Box::pin(async {
-            let until = self.0.begin_to_leave("draining");
+            let until = self.0.begin_to_leave(objections::DRAINING);
             let parts = Arc::clone(&self.0);
             tokio::spawn(async move {
                 tokio::time::sleep_until(until).await;
@@ -57,6 +59,15 @@ impl Control for Controls {
             };
             let standing = kept.map_err(|ended| failed(&ended))?.map_err(|error| failed(&error))?;
             Ok(json!({ "accepted": true, "clock": standing }))
+        })
+    }
+
+    fn configuration(&self) -> Value {
+        json!({
+            "file": self.0.config_path,
+            "last_reload": self.0.last_reload.load_full(),
+            "waits_for_restart": self.0.waits_for_restart(),
+            "effective": config::reference::effective(&self.0.in_force.current()),
         })
     }
 
@@ -99,6 +110,15 @@ impl Control for Controls {
     }
 }
 
+/// What became of the last reload.
+#[derive(Debug, Serialize)]
+pub(super) struct LastReload {
+    at_ms: u64,
+    applied: bool,
+    /// What is in force, or why it was refused.
+    said: String,
+}
+
 /// Reads the configuration again and applies it, or refuses it whole. A task of its own: whoever asked may hang up, and half
 /// of a configuration must not stay in force.
 pub(super) async fn reload(parts: &Arc<Parts>) -> anyhow::Result<String> {
@@ -116,6 +136,14 @@ async fn apply_alone(parts: &Parts) -> anyhow::Result<String> {
     if result.is_err() {
         metrics::CONFIG_LAST_RELOAD_OK.set(&[], 0.0);
     }
+    parts.last_reload.store(Some(Arc::new(LastReload {
+        at_ms: wall_ms(),
+        applied: result.is_ok(),
+        said: match &result {
+            Ok(note) => note.clone(),
+            Err(error) => with_causes(error.as_ref()),
+        },
+    })));
     match &result {
         Ok(note) => tracing::info!(note, "configuration reloaded"),
         Err(error) => {
@@ -152,7 +180,6 @@ async fn apply(parts: &Parts) -> anyhow::Result<String> {
     // Outputs come before the rules that name them, and go after the last upload that was judged by rules that named them:
     // an event is never spooled for an output that has no position in the log.
     parts.outputs.apply(&wanted.outputs).await?;
-    housekeeping::show_running(parts);
     rules::unused(parts.rules.swap(Arc::new(rules))).await;
     parts.outputs.end_others(&wanted.outputs).await;
     // Before the uploads: from their first moment on no tunnel leads to new addresses of ours.

@@ -4,18 +4,19 @@
 use tokio::time::Instant;
 
 use super::build::Parts;
+use crate::admin::Reason;
 
 impl Parts {
     /// Says to balancers and, with each answer, to clients that others serve them from now on. Until when all is still taken:
     /// for `drain_grace`, counted from the first time that this was asked for.
-    pub(super) fn begin_to_leave(&self, reason: &'static str) -> Instant {
-        self.readiness.set(reason, true);
+    pub(super) fn begin_to_leave(&self, reason: Reason) -> Instant {
+        self.readiness.fall(reason);
         self.uploads.leave();
         let grace = self.in_force.current().drain_grace.get();
         let until = *self.taken_until.get_or_init(|| Instant::now() + grace);
         let seconds = until.saturating_duration_since(Instant::now()).as_secs_f64().round() as u64;
         tracing::info!(
-            reason,
+            reason = reason.code,
             seconds,
             "no longer ready; uploads and new tunnels are taken for the rest of drain_grace"
         );

@@ -20,6 +20,13 @@ pub(super) struct Why {
     since_ms: u64,
 }
 
+impl Why {
+    /// In words.
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
 impl LeftBehind {
     /// Notes why an output did not start. Whether that is news.
     pub(super) fn note(&self, name: &str, reason: String) -> bool {

@@ -23,6 +23,8 @@ mod control;
 mod dead_letters;
 mod expiry;
 mod gauges;
+mod growth;
+mod history;
 mod hosts;
 mod housekeeping;
 mod in_force;
@@ -30,6 +32,8 @@ mod inside;
 mod leave;
 mod left_behind;
 pub mod memory;
+mod needs;
+pub mod objections;
 pub mod opening;
 mod outputs;
 mod positions;
@@ -38,6 +42,7 @@ mod rule_store;
 pub mod rules;
 mod series;
 mod sharing;
+mod shown;
 pub mod state;
 mod status;
 pub mod warnings;
@@ -53,9 +58,6 @@ pub struct Gateway {
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
-
-/// Why it is not ready as long as it opens its state.
-const STARTING: &str = "starting";
 
 /// How long each step of a stop may take before it is cut short; but for the listeners.
 const STOP_STEP: Duration = Duration::from_secs(10);
@@ -82,6 +84,7 @@ impl Gateway {
         let admin = admin_listener.local_addr()?;
         let (parts, starting) = build::parts(config, config_path, machine, admin).await?;
         let parts = Arc::new(parts);
+        objections::ask(&parts);
         let config = parts.in_force.current();
         let listeners = parts.uploads.prepare(&config.listeners)?;
         let tunnels = parts.tunnels.prepare(&config.tunnel, &parts.own_addresses(&listeners))?;
@@ -105,6 +108,7 @@ impl Gateway {
             status: Arc::new(status::Source(Arc::clone(&parts))),
             control: Arc::new(control::Controls(Arc::clone(&parts))),
             rules: Arc::new(parts.live_rules()),
+            stopping: stop.clone(),
         };
         let router = admin::router(&config.admin, admin, plane);
         let door = admin::Door::new(&config.admin, parts.admin_tls.clone(), router);
@@ -152,13 +156,13 @@ impl Gateway {
     /// Says to balancers that it is about to stop, and goes on taking uploads and tunnels for `drain_grace`, so that none is lost
     /// to a stop. Whoever cannot wait drops the future.
     pub async fn leave(&self) {
-        let until = self.parts.begin_to_leave("stopping");
+        let until = self.parts.begin_to_leave(objections::STOPPING);
         tokio::time::sleep_until(until).await;
     }
 
     /// Stops: takes nothing new, ends what is under way, closes the books.
     pub async fn stop(mut self) {
-        self.parts.readiness.set("stopping", true);
+        self.parts.readiness.fall(objections::STOPPING);
         // One that is under way comes to its end first, or would start again what is stopped here.
         self.parts.stopping.cancel();
         let reload = async { tokio::time::timeout(STOP_STEP, self.parts.reloading.lock()).await.ok() };

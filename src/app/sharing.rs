@@ -12,7 +12,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::build::Parts;
+use super::objections::{ENGINE_AWAY, ENGINE_EVICTS};
 use super::state::Secret;
+use crate::admin;
 use crate::config::Config;
 use crate::dedup;
 use crate::dedup::memory::MemoryStore;
@@ -29,12 +31,6 @@ const FILE: &str = "decided";
 const PATIENCE: Duration = Duration::from_secs(3);
 /// A gateway that was not seen for longer is not counted as there.
 const SEEN_S: u64 = 10;
-
-/// Why a gateway is not ready.
-const AWAY: &str = "the engine that gateways share is away";
-/// What a person should look at.
-const EVICTS: &str =
-    "the engine that gateways share drops keys when its memory is full: set maxmemory-policy to noeviction";
 
 /// What is shared.
 pub(super) struct Sharing {
@@ -122,7 +118,20 @@ impl Sharing {
         }
     }
 
-    /// Shows how it is, as metrics and on `/readyz`.
+    /// What is wrong with the engine: it keeps a gateway from being ready where uploads cannot go on without it.
+    pub(super) fn objections(&self) -> admin::Standing {
+        let mut found = admin::Standing::default();
+        match &*self.store.standing().borrow() {
+            Standing::Connected { about, .. } => found.warnings.extend(about.evicts().then_some(ENGINE_EVICTS)),
+            Standing::Away { refused, .. } if *refused || self.store.when_unavailable() == WhenUnavailable::Strict => {
+                found.objections.push(ENGINE_AWAY);
+            }
+            Standing::Away { .. } => found.warnings.push(ENGINE_AWAY),
+        }
+        found
+    }
+
+    /// Shows how it is, as metrics.
     pub(super) fn show(&self, parts: &Parts, seen: &mut Seen) {
         let pending = parts.outputs.forwarders().iter().map(|forwarder| forwarder.pending()).max();
         self.store.tell_pending(pending.unwrap_or(0));
@@ -134,11 +143,6 @@ impl Sharing {
         }
         seen.tell(&standing, evicts, evicted);
         let away = self.away();
-        let strict = self.store.when_unavailable() == WhenUnavailable::Strict;
-        let held = away.as_ref().is_some_and(|(_, refused)| *refused || strict);
-        parts.readiness.set(AWAY, held);
-        parts.readiness.warn(AWAY, away.is_some() && !held);
-        parts.readiness.warn(EVICTS, evicts);
         metrics::DEDUP_ENGINE_UP.set(&[], f64::from(u8::from(away.is_none())));
         metrics::DEDUP_ENGINE_EVICTS.set(&[], f64::from(u8::from(evicts)));
         self.show_counts(seen);
@@ -216,14 +220,18 @@ impl Seen {
     /// Tells what is news.
     fn tell(&mut self, standing: &Standing, evicts: bool, evicted: u64) {
         match standing {
-            Standing::Away { reason, .. } if !self.away => tracing::error!(reason, "{AWAY}"),
+            Standing::Away { reason, .. } if !self.away => {
+                tracing::error!(reason, "the engine that gateways share is away")
+            }
             Standing::Connected { address, .. } if self.away => {
                 tracing::info!(address, "the engine that gateways share is back")
             }
             _ => {}
         }
         if evicts && !self.evicts {
-            tracing::error!("{EVICTS}");
+            tracing::error!(
+                "the engine that gateways share drops keys when its memory is full: set maxmemory-policy to noeviction"
+            );
         }
         if evicted > self.evicted && self.evicted > 0 {
             tracing::error!(

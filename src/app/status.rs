@@ -7,12 +7,13 @@ use serde_json::{Map, Value, json};
 use super::build::Parts;
 use super::left_behind::Why;
 use super::sharing::Sharing;
-use super::warnings;
-use crate::admin::StatusSource;
+use super::{needs, warnings};
+use crate::admin::{self, Standing, StatusSource};
 use crate::dedup::store::Store as _;
 use crate::filter::rules::Shown;
 use crate::forward::Forwarder;
 use crate::hosts;
+use crate::ingest::Savings;
 use crate::memory::Shares;
 use crate::spool::Health;
 use crate::spool::dead_letter::Totals;
@@ -28,6 +29,14 @@ pub(super) struct Source(pub(super) Arc<Parts>);
 impl StatusSource for Source {
     fn status(&self) -> Value {
         status(&self.0)
+    }
+
+    fn history(&self) -> Value {
+        self.0.history.shown()
+    }
+
+    fn point(&self) -> Value {
+        json!(self.0.history.last())
     }
 
     fn hosts(&self, filter: &hosts::Filter) -> Value {
@@ -47,14 +56,20 @@ pub(super) fn status(parts: &Parts) -> Value {
     let remembered = parts.dedup.remembered();
     let ledger = parts.books.ledger();
     let listeners = parts.uploads.addresses();
+    let standing = parts.readiness.standing();
+    let warnings = warned(parts, &standing);
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": parts.uptime().as_secs(),
-        "ready": parts.readiness.is_ready(),
-        "not_ready_because": parts.readiness.reasons(),
-        "warnings": warned(parts),
+        "revision": admin::REVISION,
+        "ready": standing.is_ready(),
+        "not_ready_because": admin::texts(&standing.objections),
+        "not_ready_codes": admin::codes(&standing.objections),
+        "needs": needs::of(parts, &standing, &warnings),
+        "warnings": warnings,
         "state_dir": runs.state_dir,
         "config": parts.config_path,
+        "last_reload": parts.last_reload.load_full(),
         "waits_for_restart": parts.waits_for_restart(),
         "listeners": listeners.iter().map(|(name, address)| json!({"name": name, "address": address})).collect::<Vec<_>>(),
         "tunnels": parts.tunnels.status(),
@@ -79,6 +94,7 @@ pub(super) fn status(parts: &Parts) -> Value {
             "limit_bytes": spool.limit,
             "full": spool.fullness,
             "health": health(&spool.health),
+            "seconds_to_full": parts.history.seconds_to_full(),
         },
         "clock": parts.clock.standing(),
         "memory_limit_bytes": Shares::here().limit(),
@@ -89,9 +105,23 @@ pub(super) fn status(parts: &Parts) -> Value {
             "evicted": remembered.evicted,
         },
         "sharing": parts.sharing.as_ref().map(Sharing::status),
+        "saved": saved(parts),
         "dead_letters": letters(parts),
         "expiry": parts.expiry.list(parts),
         "outputs": outputs(parts),
+    })
+}
+
+/// What the workspaces did not have to ingest since this start, and what that is in a day.
+fn saved(parts: &Parts) -> Value {
+    let Savings { duplicate_bytes, filtered_bytes } = parts.ingest.savings();
+    let seconds = parts.uptime().as_secs_f64().max(1.0);
+    let a_day = |bytes: u64| bytes as f64 / 1e9 * 86_400.0 / seconds;
+    json!({
+        "duplicate_bytes": duplicate_bytes,
+        "filtered_bytes": filtered_bytes,
+        "duplicate_gigabytes_a_day": a_day(duplicate_bytes),
+        "filtered_gigabytes_a_day": a_day(filtered_bytes),
     })
 }
 
@@ -127,8 +157,8 @@ fn running(forwarder: &Forwarder) -> Value {
 }
 
 /// What goes on, and a person should look at: of what happens, of the configuration, and of what ends soon.
-fn warned(parts: &Parts) -> Vec<String> {
-    let of_now = parts.readiness.warnings().into_iter().map(str::to_owned);
+fn warned(parts: &Parts, standing: &Standing) -> Vec<String> {
+    let of_now = admin::texts(&standing.warnings).into_iter().map(str::to_owned);
     let of_text = warnings::of(&parts.in_force.current()).into_iter().map(|(key, warning)| format!("{key}: {warning}"));
     of_now.chain(of_text).chain(parts.expiry.warnings(parts)).collect()
 }

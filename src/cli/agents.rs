@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::admin_plane::{AdminPlane, At};
-use super::{Global, counted, print};
+use super::{Global, counted, print, printable};
 use crate::values::Span;
 
 /// Making a list of twenty thousand lines takes no longer.
@@ -142,10 +142,6 @@ fn table(agents: &[Value], revoked: &[String]) -> String {
 
 fn text(agent: &Value, key: &str) -> String {
     printable(agent[key].as_str().unwrap_or_default())
-}
-
-fn printable(told: &str) -> String {
-    told.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
 }
 
 /// How long ago that was.

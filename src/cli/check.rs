@@ -82,11 +82,14 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
 struct Readiness {
     ready: bool,
     reasons: Vec<String>,
+    /// The same for machines; none of a gateway that could not be asked.
+    #[serde(default)]
+    codes: Vec<String>,
 }
 
 impl Readiness {
     fn unknown(reason: impl Into<String>) -> Self {
-        Self { ready: false, reasons: vec![reason.into()] }
+        Self { ready: false, reasons: vec![reason.into()], codes: Vec::new() }
     }
 }
 

@@ -39,9 +39,11 @@ pub mod send;
 #[cfg(feature = "lab")]
 pub mod simulate;
 pub mod spool;
+pub mod status;
 #[cfg(feature = "kerberos")]
 pub mod tickets;
 pub mod token;
+pub mod top;
 pub mod wef;
 pub mod xpath;
 
@@ -135,6 +137,10 @@ enum Command {
     Send(send::Args),
     /// Show what tunnels may reach, explain a decision, list what was refused, or who sends events and who has gone silent
     Hosts(hosts::Args),
+    /// Show how the running gateway is. Exit code 1 when it takes no uploads, 2 when it could not be asked
+    Status(status::Args),
+    /// Watch the running gateway in this terminal
+    Top(top::Args),
     /// Show which events a query takes, or what it asks
     Xpath(xpath::Args),
     /// Show the rows of Azure's tables that events become, or the columns of a table
@@ -194,10 +200,7 @@ pub fn main() -> ExitCode {
     };
     let json = cli.global.json;
     dispatch(cli).unwrap_or_else(|error| {
-        match error.downcast_ref::<LoadError>() {
-            Some(wrong) if json => drop(print(&format!("{}\n", problems(wrong)))),
-            _ => drop(writeln!(io::stderr(), "{}", complaint(&error))),
-        }
+        complain(&error, json);
         if error.is::<LoadError>() {
             ExitCode::from(EXIT_CONFIG)
         } else if error.is::<Usage>() {
@@ -222,6 +225,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args, global),
         Command::Send(args) => send::run(args, global),
         Command::Hosts(args) => hosts::run(args, global),
+        Command::Status(args) => status::run(&args, global),
+        Command::Top(args) => top::run(&args, global),
         Command::Xpath(args) => xpath::run(args, global),
         Command::Columns(args) => columns::run(args, global),
         Command::ImportOms(args) => import_oms::run(args, global),
@@ -254,6 +259,29 @@ fn problems(error: &LoadError) -> serde_json::Value {
         LoadError::Wrong(problems) => json!({ "ok": false, "file": problems.file, "problems": problems.problems }),
         LoadError::Unreadable { .. } => json!({ "ok": false, "error": error.to_string() }),
     }
+}
+
+/// Says what failed: to people on standard error, to machines on standard output, as one object with `"ok": false`.
+fn complain(error: &anyhow::Error, json: bool) {
+    let said = match error.downcast_ref::<LoadError>() {
+        _ if !json => return drop(writeln!(io::stderr(), "{}", complaint(error))),
+        Some(wrong) => problems(wrong),
+        None => json!({ "ok": false, "error": with_causes(error.as_ref()) }),
+    };
+    print_json(&said).ok();
+}
+
+/// Prints for machines: one object on a line, of a list each entry on a line of its own.
+fn print_json(value: &serde_json::Value) -> io::Result<()> {
+    match value {
+        serde_json::Value::Array(entries) => entries.iter().try_for_each(|entry| print(&format!("{entry}\n"))),
+        one => print(&format!("{one}\n")),
+    }
+}
+
+/// Without what would move a cursor or colour a terminal.
+fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 
 /// Problems stand alone, one on a line, so that editors can jump to them; anything else is introduced.

@@ -19,7 +19,7 @@ use super::{Forwarder, LastError, pause};
 use crate::balancer::{Lease, Verdict};
 use crate::clock;
 use crate::event::Timestamp;
-use crate::metrics;
+use crate::metrics::{self, Many};
 use crate::outputs::output::{Outcome, Request, RetryReason};
 use crate::spool::cursor::Settlement;
 
@@ -93,6 +93,7 @@ impl Forwarder {
     fn accepted(&self, batch: &Batch) {
         self.suspicion().accepted();
         metrics::EVENTS_FORWARDED.add(&[&self.name], batch.events.len() as u64);
+        self.count_ages(batch);
         self.count_changed(batch);
         self.settle_forwarded(batch);
     }
@@ -102,6 +103,17 @@ impl Forwarder {
         let [event] = &*batch.events else { return None };
         let row = self.output.shorten(&event.row)?;
         Some(Batch { events: vec![Positioned { row, ..event.clone() }], resent: false, ..*batch })
+    }
+
+    /// Counts how old events were when they arrived.
+    fn count_ages(&self, batch: &Batch) {
+        let clock = self.spool.clock();
+        let now = Timestamp::of(clock.shown_now());
+        let since_receipt = clock.now_ms().saturating_sub(batch.spooled_at_ms) as f64 / 1000.0;
+        let mut ages = Many::of(&metrics::EVENT_AGE_AT_DELIVERY);
+        let age = |event: &Positioned| event.row.time.map_or(since_receipt, |time| now.seconds_since(time));
+        batch.events.iter().map(age).for_each(|age| ages.observe(age));
+        ages.record(&[&self.name]);
     }
 
     /// Counts what did not arrive as it was.
@@ -242,8 +254,9 @@ impl Forwarder {
 
     fn count(&self, endpoint: usize, request: &Request, outcome: &Outcome, took: Duration) {
         let name = self.output.endpoints()[endpoint].name.as_str();
-        metrics::FORWARD_REQUESTS.add(&[&self.name, name, label(outcome)], 1);
-        metrics::FORWARD_REQUEST_SECONDS.observe(&[&self.name, name], took.as_secs_f64());
+        metrics::FORWARD_REQUESTS.add(&[&self.name, label(outcome)], 1);
+        metrics::ENDPOINT_FAILURES.add(&[&self.name, name], u64::from(!matches!(outcome, Outcome::Accepted)));
+        metrics::FORWARD_REQUEST_SECONDS.observe(&[&self.name], took.as_secs_f64());
         metrics::FORWARD_BYTES.add(&[&self.name, "wire"], request.body.len() as u64);
         metrics::FORWARD_BYTES.add(&[&self.name, "plain"], request.plain_bytes as u64);
         let detail = match outcome {

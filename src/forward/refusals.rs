@@ -155,7 +155,7 @@ impl Forwarder {
         for (endpoint, (outcome, detail)) in refusals.by.into_iter().zip(refusals.said) {
             *patience = Patience::default();
             let name = self.output.endpoints()[endpoint].name.clone();
-            metrics::FORWARD_CONTRADICTED.add(&[&self.name, &name], 1);
+            metrics::FORWARD_CONTRADICTED.add(&[&self.name], 1);
             if self.balancer.contradicted(endpoint) {
                 tracing::warn!(output = &*self.name, endpoint = name, outcome, detail, "{ADVICE}");
             }

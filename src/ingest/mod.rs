@@ -41,6 +41,7 @@ mod recheck;
 mod replay;
 mod reserve;
 mod room;
+mod saved;
 mod set_aside;
 mod sort;
 mod timeless;
@@ -50,6 +51,7 @@ pub use accept::{Accept, Receipt, Refusal};
 pub use config::Config;
 pub use recheck::{Queue, Recheck, Unread};
 pub use replay::replay;
+pub use saved::Savings;
 pub use timeless::Timeless;
 pub use trouble::{Lasting, Trouble};
 
@@ -93,6 +95,7 @@ struct Inner {
     parts: Parts,
     timeless: timeless::Seen,
     troubles: Troubles,
+    saved: saved::Saved,
 }
 
 impl Accept for Ingest {
@@ -131,6 +134,7 @@ impl Ingest {
                 parts,
                 timeless: timeless::Seen::default(),
                 troubles: Troubles::default(),
+                saved: saved::Saved::default(),
             }),
         }
     }
@@ -138,6 +142,11 @@ impl Ingest {
     /// What was taken since the start of Windows events without a readable time, by input.
     pub fn timeless(&self) -> Vec<Timeless> {
         self.inner.timeless.list()
+    }
+
+    /// What the workspaces did not have to ingest, since the start.
+    pub fn savings(&self) -> Savings {
+        self.inner.saved.total()
     }
 
     /// Looks at what keeps uploads from being kept. Asks the disk.
@@ -204,8 +213,9 @@ impl Inner {
         }
         if let Some(filtered) = filtered {
             self.parts.waiting.leave(&sorted.input, &filtered);
-            count_rules(&sorted);
+            self.count_rules(&sorted);
         }
+        sorted.ages.record(&[&sorted.input]);
         let sightings = std::mem::take(&mut sorted.sightings);
         beside("who sent an upload", || {
             self.timeless.note(&sorted);
@@ -259,10 +269,14 @@ impl Inner {
             let mut new = Vec::new();
             let mut elsewhere = Vec::new();
             let mut ends = Vec::new();
+            let mut duplicate_bytes = 0;
             for (&at, verdict) in open.iter().zip(claim.verdicts()) {
                 match verdict {
                     Verdict::New => new.push(at),
-                    Verdict::Duplicate => tally.duplicate += 1,
+                    Verdict::Duplicate => {
+                        tally.duplicate += 1;
+                        duplicate_bytes += part.bytes(at);
+                    }
                     Verdict::Pending(end) => {
                         elsewhere.push(at);
                         // Neighbours usually wait for the same upload.
@@ -276,6 +290,7 @@ impl Inner {
             let share = Tally { received: (open.len() - elsewhere.len()) as u64, ..part.split(&new) };
             let share = Tally { duplicate: share.received - share.spooled - share.set_aside, ..share };
             self.append(sorted, part, &new, share, filtered, claim).await?;
+            self.saved.duplicate(&sorted.input, duplicate_bytes);
             tally.spooled += share.spooled;
             tally.set_aside += share.set_aside;
 
@@ -330,7 +345,7 @@ impl Inner {
                 boarded.arrived();
                 count(sorted, &share);
                 if filtered.take().is_some() {
-                    count_rules(sorted);
+                    self.count_rules(sorted);
                 }
                 claim.confirm(appended.first..appended.first + Ordinal::from(appended.items));
                 metrics::SPOOL_APPEND_SECONDS.observe(&[], began.elapsed().as_secs_f64());
@@ -341,6 +356,19 @@ impl Inner {
                 claim.release();
                 Err(refusal)
             }
+        }
+    }
+
+    /// Counts what the rules did with an upload that is kept.
+    fn count_rules(&self, sorted: &Sorted) {
+        let input = &*sorted.input;
+        metrics::EVENTS_RECEIVED.add(&[input], sorted.filtered.received);
+        for (reason, events) in &sorted.dropped {
+            metrics::EVENTS_FILTERED.add(&[input, reason], *events);
+        }
+        self.saved.filtered(input, sorted.dropped_bytes);
+        for Taken { rule, output, events } in &sorted.taken {
+            metrics::RULE_EVENTS.add(&[rule, output], *events);
         }
     }
 
@@ -386,18 +414,6 @@ fn count_unknowable(sorted: &Sorted, spooled: u64) {
     let input = &*sorted.input;
     metrics::EVENTS_UNNUMBERED.add(&[input], sorted.unnumbered.min(spooled));
     metrics::EVENTS_UNRECOGNISABLE.add(&[input], sorted.unrecognisable.min(spooled));
-}
-
-/// Counts what the rules did with an upload that is kept.
-fn count_rules(sorted: &Sorted) {
-    let input = &*sorted.input;
-    metrics::EVENTS_RECEIVED.add(&[input], sorted.filtered.received);
-    for (reason, events) in &sorted.dropped {
-        metrics::EVENTS_FILTERED.add(&[input, reason], *events);
-    }
-    for Taken { rule, output, events } in &sorted.taken {
-        metrics::RULE_EVENTS.add(&[rule, output], *events);
-    }
 }
 
 #[cfg(test)]

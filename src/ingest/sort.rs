@@ -17,6 +17,7 @@ use crate::event::stored::{self, MAX_ROUTES, MAX_SETS, Routing, StoredRoute, Sto
 use crate::event::{EventKey, Format, IdentityPolicy, KeyMaker, Timestamp, Upload, key};
 use crate::filter::{Decision, Outcome, Route, RouteSet, Rules, Taken};
 use crate::hosts::Sightings;
+use crate::metrics::{EVENT_AGE_AT_RECEIPT, Many};
 use crate::spool::dead_letter::Letter;
 
 /// An upload after decoding and filtering.
@@ -32,6 +33,10 @@ pub(super) struct Sorted {
     pub(super) dropped: BTreeMap<&'static str, u64>,
     /// What the rules took to outputs.
     pub(super) taken: Vec<Taken>,
+    /// Bytes of what the rules dropped.
+    pub(super) dropped_bytes: u64,
+    /// How old the events were.
+    pub(super) ages: Many,
     /// How many are Windows events without a readable time.
     pub(super) timeless: u64,
     /// How many are Windows events without a record id.
@@ -103,7 +108,8 @@ pub(super) fn sort(
     let mut session = rules.session(client, stream, Timestamp::of(now));
     let mut dropped = BTreeMap::new();
     let mut records = Vec::new();
-    let (mut timeless, mut unnumbered, mut unrecognisable) = (0, 0, 0);
+    let (mut timeless, mut unnumbered, mut unrecognisable, mut dropped_bytes) = (0, 0, 0, 0);
+    let (mut ages, received) = (Many::of(&EVENT_AGE_AT_RECEIPT), Timestamp::of(now));
 
     for (at, event) in decoded.events.iter().enumerate() {
         if at % ASKED_EVERY == 0 {
@@ -113,8 +119,14 @@ pub(super) fn sort(
         let is_windows_event = event.fields.is_windows_event();
         timeless += u64::from(is_windows_event && event.fields.time.is_none());
         unnumbered += u64::from(is_windows_event && event.fields.record_id.is_none());
+        if let Some(time) = event.fields.time {
+            ages.observe(received.seconds_since(time));
+        }
         match session.decide(event) {
-            Decision::Drop(reason) => *dropped.entry(reason).or_insert(0) += 1,
+            Decision::Drop(reason) => {
+                *dropped.entry(reason).or_insert(0) += 1;
+                dropped_bytes += event.raw.len() as u64;
+            }
             Decision::Keep(set) => {
                 let kind = Kind::Event(event.format, set);
                 unrecognisable += u64::from(client.exact_by_content && keys.is_known_by_place(event));
@@ -138,6 +150,8 @@ pub(super) fn sort(
         stream,
         filtered: Tally { received: filtered, filtered, ..Tally::default() },
         dropped,
+        dropped_bytes,
+        ages,
         taken,
         timeless,
         unnumbered,
@@ -216,6 +230,11 @@ impl Part {
 
     pub(super) fn key(&self, at: usize) -> EventKey {
         self.records[at].key
+    }
+
+    /// Bytes of a record, as it was uploaded.
+    pub(super) fn bytes(&self, at: usize) -> u64 {
+        self.records[at].span.len() as u64
     }
 
     /// How many of these records are events for the spool, and how many are set aside.

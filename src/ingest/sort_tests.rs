@@ -34,6 +34,8 @@ fn sorted(records: Vec<Record>, part_max: usize, sets: Vec<Vec<Route>>) -> Sorte
         filtered: Tally::default(),
         dropped: BTreeMap::new(),
         taken: Vec::new(),
+        dropped_bytes: 0,
+        ages: Many::of(&EVENT_AGE_AT_RECEIPT),
         timeless: 0,
         unnumbered: 0,
         unrecognisable: 0,

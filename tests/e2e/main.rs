@@ -4,14 +4,19 @@
 
 #[path = "../support/haproxy.rs"]
 mod balancer;
+#[path = "../support/browser.rs"]
+mod browser;
 #[path = "../support/gate.rs"]
 mod gate;
+#[path = "../support/prometheus.rs"]
+mod prometheus;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/tools.rs"]
 mod tools;
 
 mod admin_plane;
+mod alerts_ring;
 mod azure;
 mod bad_input;
 mod client_certificates;

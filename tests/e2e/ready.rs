@@ -44,4 +44,27 @@ async fn check_ready_tells_what_the_gateway_says() {
     let json: serde_json::Value = serde_json::from_slice(&check(&["--json", "--admin", &admin]).stdout).unwrap();
     assert_eq!(json["ready"], false);
     assert_eq!(json["reasons"].as_array().map(Vec::len), Some(1), "{json}");
+    assert_eq!(json["codes"], serde_json::json!(["draining"]));
+}
+
+#[tokio::test]
+async fn status_is_short_for_people_whole_for_scripts_and_an_exit_code() {
+    let site = Site::new("", "");
+    let down = site.gatepost(&["status", "--json"]);
+    let said: serde_json::Value = serde_json::from_slice(&down.stdout).unwrap_or_else(|_| panic!("{}", both(&down)));
+    assert_eq!((down.status.code(), &said["ok"]), (Some(2), &false.into()), "nobody knows how it is: {said}");
+    let _running = site.start().await;
+    let ready = site.gatepost(&["status"]);
+    assert_eq!(ready.status.code(), Some(0), "{}", both(&ready));
+    assert!(both(&ready).starts_with("ready (version ") && both(&ready).contains("received 0, "), "{}", both(&ready));
+    let whole: serde_json::Value = serde_json::from_slice(&site.gatepost(&["status", "--json"]).stdout).unwrap();
+    assert_eq!((&whole["ready"], &whole["not_ready_codes"]), (&true.into(), &serde_json::json!([])));
+    let admin = format!("http://127.0.0.1:{}", site.admin);
+    assert_eq!(curl(&["-X", "POST", &format!("{admin}/drain")], b"").unwrap().status, 200);
+    let draining = site.gatepost(&["status"]);
+    assert_eq!(draining.status.code(), Some(1), "{}", both(&draining));
+    assert!(both(&draining).contains("!! Not ready: draining"), "{}", both(&draining));
+    // It draws in a terminal, and says so where there is none.
+    let top = site.gatepost(&["top"]);
+    assert!(top.status.code() == Some(2) && both(&top).contains("gatepost status --json"), "{}", both(&top));
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use gatepost::dedup::memory::MemoryStore;
-use gatepost::dedup::store::{Claim, Remembered, Store};
+use gatepost::dedup::store::{Claim, Remembered, Store, Unavailable};
 use gatepost::event::{Client, EventKey, KeyMaker, Presence, Syntax, Upload};
 use gatepost::filter::{EventSet, Rules};
 use gatepost::fs::RealFs;
@@ -138,7 +138,7 @@ async fn dead_letters_without_room_are_not_told_as_a_spool_that_cannot_write_and
 struct Panicking(MemoryStore, std::sync::atomic::AtomicBool);
 
 impl Store for Panicking {
-    fn claim<'a>(&'a self, keys: &'a [EventKey]) -> BoxFuture<'a, Box<dyn Claim>> {
+    fn claim<'a>(&'a self, keys: &'a [EventKey]) -> BoxFuture<'a, Result<Box<dyn Claim>, Unavailable>> {
         assert!(!self.1.load(std::sync::atomic::Ordering::SeqCst), "nobody thought of this");
         self.0.claim(keys)
     }

@@ -10,6 +10,7 @@ use std::process::Command;
 
 mod alerts;
 mod circles;
+mod logging;
 mod reference;
 mod source;
 

@@ -20,7 +20,7 @@ fn of_checkout(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
 }
 
-fn check(file: &str, made: &str) {
+pub(crate) fn check(file: &str, made: &str) {
     let path = of_checkout(file);
     if std::env::var_os("UPDATE").is_some() {
         fs::create_dir_all(path.parent().expect("a folder")).expect("make the folder");
@@ -48,7 +48,7 @@ fn metrics_reference() {
 }
 
 /// A document with what stands between `<!-- mark -->` and the next `<!-- end -->` replaced.
-fn filled_in(document: &str, mark: &str, made: &str) -> String {
+pub(crate) fn filled_in(document: &str, mark: &str, made: &str) -> String {
     let begin = format!("<!-- {mark} -->\n");
     let (before, rest) = document.split_once(&begin).unwrap_or_else(|| panic!("there is no {begin}"));
     let (_, after) = rest.split_once("<!-- end -->").expect("the mark has an end");

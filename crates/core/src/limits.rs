@@ -42,6 +42,9 @@ pub const ADMIN_CONNECTION_MAX_AGE: Duration = Duration::from_secs(600);
 /// Bytes of a request body to the admin plane. Enforced by `admin/control.rs`.
 pub const ADMIN_BODY_MAX_BYTES: usize = 64 << 10;
 
+/// Followers of the status page at one time. Enforced by `admin/live.rs`.
+pub const LIVE_FOLLOWERS_MAX: usize = 16;
+
 /// Dead letters in one page of an answer of the admin plane. Enforced by `admin/control.rs`.
 pub const DEAD_LETTER_PAGE_MAX: usize = 1_000;
 

@@ -24,8 +24,8 @@ pub struct Metric {
     pub kind: Kind,
     /// The keys of its labels, in the order in which values are given.
     pub labels: &'static [&'static str],
-    /// For each label the values that it has from the start; none for a label whose values come from the configuration, or
-    /// are too many to be there before they are needed.
+    /// For each label the values that it has from the start: all that there are, or of many the one or two that every gateway meets,
+    /// so that the family is there. None for a label whose values come from the configuration.
     pub values: &'static [&'static [&'static str]],
     /// What it counts, in one sentence.
     pub help: &'static str,
@@ -34,6 +34,13 @@ pub struct Metric {
 }
 
 const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// Of what there is one of for each output: every bucket costs as many series as there are outputs.
+const ANSWERS: &[f64] = &[0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
+
+/// From an event's own time on: as it happens, behind a pause of its agent, of a night, and beyond the two days within which
+/// Log Analytics keeps it.
+const AGES: &[f64] = &[1.0, 10.0, 60.0, 600.0, 3_600.0, 43_200.0, 172_800.0];
 
 const TUNNEL_LIVES: &[f64] = &[0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0];
 
@@ -59,8 +66,8 @@ macro_rules! metrics {
 }
 
 metrics! {
-    /// Build of the running gateway; always 1.
-    BUILD_INFO = Gauge "gatepost_build_info" ["version"];
+    /// Build of the running gateway, with the commit that it was made from; always 1.
+    BUILD_INFO = Gauge "gatepost_build_info" ["version", "revision"];
     /// 1 when the gateway is ready to take uploads, else 0.
     READY = Gauge "gatepost_ready" [];
     /// Seconds that the wall clock is ahead of the clock by which windows and ages are counted; negative when it is behind.
@@ -82,39 +89,57 @@ metrics! {
     CONFIG_IN_FORCE_SINCE = Gauge "gatepost_config_in_force_timestamp_seconds" [];
     /// Bytes that are free for Gatepost on the disk of the state directory.
     STATE_FREE_BYTES = Gauge "gatepost_state_free_bytes" [];
+    /// Seconds until the disk of the state directory is full, or the spool at its limit, whichever comes first, by how both grew over
+    /// the last minutes; +Inf while neither grows.
+    SECONDS_TO_FULL = Gauge "gatepost_state_seconds_to_full" [];
     /// When a certificate ends, in seconds since 1970, by what it is for and the name of its listener or output; of a chain, or of
     /// several authorities in one file, the first end. NaN when it is not used any more.
     CERTIFICATE_EXPIRY = Gauge "gatepost_certificate_expiry_timestamp_seconds" ["use" = "admin" | "identity" | "take_over_ca" | "tunnel" | "tunnel_client_ca" | "upload" | "upload_client_ca", "name"];
     /// When the next update of a listener's revocation lists is due, in seconds since 1970: after it no client certificate of that
     /// authority is taken. Of several authorities the first; NaN when no list is used any more.
     CRL_NEXT_UPDATE = Gauge "gatepost_revocation_list_next_update_timestamp_seconds" ["use" = "tunnel" | "upload", "name"];
-    /// Lines of the log, by level, for errors and warnings.
-    LOG_LINES = Counter "gatepost_log_lines_total" ["level" = "error" | "warn"];
+    /// Lines of the log that were written, by level.
+    LOG_LINES = Counter "gatepost_log_lines_total" ["level" = "error" | "warn" | "info"];
     /// Configuration reloads, by result.
     CONFIG_RELOADS = Counter "gatepost_config_reloads_total" ["result" = "applied" | "refused"];
+    /// Followers of the status page: connections to `/live`.
+    LIVE_FOLLOWERS = Gauge "gatepost_live_followers" [];
+    /// Threads that carry the gateway's tasks.
+    RUNTIME_WORKERS = Gauge "gatepost_runtime_workers" [];
+    /// Tasks that have begun and not ended.
+    RUNTIME_TASKS = Gauge "gatepost_runtime_tasks" [];
+    /// Tasks that are ready and wait for a thread.
+    RUNTIME_QUEUED_TASKS = Gauge "gatepost_runtime_queued_tasks" [];
+    /// Share of the threads' time, since the last look, in which they worked: near 1 uploads wait for a thread.
+    RUNTIME_BUSY = Gauge "gatepost_runtime_busy_ratio" [];
 
     /// Connections open now, by listener.
     CONNECTIONS_OPEN = Gauge "gatepost_connections_open" ["listener"];
     /// Connections refused or cut by the front door, by listener and reason; `made_room` are quiet ones that went because others
     /// came, `too_many_connections` those for which none could go.
-    CONNECTIONS_REFUSED = Counter "gatepost_connections_refused_total" ["listener", "reason"];
+    CONNECTIONS_REFUSED = Counter "gatepost_connections_refused_total" ["listener", "reason" = "made_room" | "too_many_connections"];
     /// Connections of the admin plane open now.
     ADMIN_CONNECTIONS_OPEN = Gauge "gatepost_admin_connections_open" [];
     /// Connections of the admin plane refused or cut, by reason; `made_room` are quiet ones that went because others came.
-    ADMIN_CONNECTIONS_REFUSED = Counter "gatepost_admin_connections_refused_total" ["reason"];
+    ADMIN_CONNECTIONS_REFUSED = Counter "gatepost_admin_connections_refused_total" ["reason" = "made_room" | "malformed" | "slow_head"];
     /// Requests answered, by input and status.
-    INPUT_REQUESTS = Counter "gatepost_input_requests_total" ["input", "status"];
+    INPUT_REQUESTS = Counter "gatepost_input_requests_total" ["input", "status" = "200" | "204" | "400" | "429" | "503"];
     /// Requests that were not answered with success, by input and reason; the runbook has every reason.
-    INPUT_REFUSED = Counter "gatepost_input_refused_total" ["input", "reason"];
+    INPUT_REFUSED = Counter "gatepost_input_refused_total" ["input", "reason" = "body_unreadable" | "in_flight_bytes"];
     /// Seconds from the first byte of a request to its answer, by input.
     INPUT_REQUEST_SECONDS = Histogram "gatepost_input_request_seconds" ["input"] SECONDS;
+    /// Seconds from an event's own time to its receipt, by input; of events with a readable time.
+    EVENT_AGE_AT_RECEIPT = Histogram "gatepost_event_age_at_receipt_seconds" ["input"] AGES;
+    /// Bytes of events that were dropped, as they were uploaded, by input and whether a rule dropped them or they were duplicates:
+    /// what the workspaces do not have to ingest.
+    DROPPED_BYTES = Counter "gatepost_events_dropped_bytes_total" ["input", "reason" = "duplicate" | "filtered"];
     /// Requests for a token of the local Entra, by input and result.
     ENTRA_TOKENS = Counter "gatepost_entra_tokens_total" ["input", "result" = "issued" | "failed" | "refused"];
     /// Bytes of upload bodies, by input and whether counted on the wire or decompressed.
     INPUT_BYTES = Counter "gatepost_input_bytes_total" ["input", "counted" = "wire" | "decompressed"];
 
     /// Messages of hosts that forward events, by input and kind: "enumerate", "heartbeat", "events", "subscription_end", "end".
-    WEF_MESSAGES = Counter "gatepost_wef_messages_total" ["input", "kind"];
+    WEF_MESSAGES = Counter "gatepost_wef_messages_total" ["input", "kind" = "events" | "heartbeat"];
     /// Events that hosts lost before they could forward them, by input: their logs wrapped. Known where every event of a channel
     /// is asked for, because there record ids follow each other.
     WEF_LOST_BY_HOSTS = Counter "gatepost_wef_events_lost_by_hosts_total" ["input"];
@@ -123,10 +148,10 @@ metrics! {
     WEF_FORWARDER_EVENTS = Counter "gatepost_wef_forwarder_events_total" ["input"];
     /// Messages of hosts that call themselves by the name of a computer that is not theirs by their certificate, by input and
     /// whether they were refused or only counted.
-    WEF_FOREIGN_MACHINES = Counter "gatepost_wef_foreign_machines_total" ["input", "action"];
+    WEF_FOREIGN_MACHINES = Counter "gatepost_wef_foreign_machines_total" ["input", "action" = "refused" | "tagged"];
     /// Kerberos tickets of hosts that forward events, by input and what came of them: accepted, refused, or failed where nobody
     /// could look at them.
-    WEF_TICKETS = Counter "gatepost_wef_tickets_total" ["input", "result"];
+    WEF_TICKETS = Counter "gatepost_wef_tickets_total" ["input", "result" = "accepted" | "refused" | "failed"];
     /// Bookmarks of hosts that forward events, that are kept now.
     WEF_BOOKMARKS = Gauge "gatepost_wef_bookmarks" [];
     /// Seconds from a bookmark's arrival until it was durable, with those that came together counted once.
@@ -163,6 +188,9 @@ metrics! {
     /// Windows events that were spooled without a record id, by input: if the same event comes another way, nobody can tell that it
     /// is the same, and it is forwarded again.
     EVENTS_UNNUMBERED = Counter "gatepost_events_without_record_id_total" ["input"];
+    /// Events that inputs took and of which the ledger says neither that they were dropped nor that they were kept: anything but 0 is
+    /// a bug.
+    ACCOUNT_DIFFERENCE = Gauge "gatepost_account_difference_events" [];
     /// Events appended to the spool, by input.
     EVENTS_SPOOLED = Counter "gatepost_events_spooled_total" ["input"];
     /// Uploads refused because of load, or because of a trouble of the gateway's own, by reason.
@@ -235,7 +263,7 @@ metrics! {
     /// Events that an output took, by output.
     EVENTS_FORWARDED = Counter "gatepost_events_forwarded_total" ["output"];
     /// Events kept as dead letters after an output refused them, by output and reason.
-    EVENTS_DEAD_LETTERED = Counter "gatepost_events_dead_lettered_total" ["output", "reason"];
+    EVENTS_DEAD_LETTERED = Counter "gatepost_events_dead_lettered_total" ["output", "reason" = "rejected"];
     /// Events that an output took with long texts cut, because they fit into no request otherwise, by output.
     EVENTS_SHORTENED = Counter "gatepost_events_shortened_total" ["output"];
     /// Events that an output took whose time it does not keep: Azure puts the time of arrival in the place of a
@@ -259,25 +287,36 @@ metrics! {
     /// process had sent them. The only way to a duplicate at a workspace, and the most that there can be.
     EVENTS_AMBIGUOUS = Counter "gatepost_events_ambiguous_total" ["output"];
     /// Read positions that were lost, by output and cause: events that it may have sent are sent again.
-    OUTPUT_POSITIONS_LOST = Counter "gatepost_output_positions_lost_total" ["output", "cause"];
+    OUTPUT_POSITIONS_LOST = Counter "gatepost_output_positions_lost_total" ["output", "cause" = "missing"];
     /// Events that this output still has to send and that may have arrived already, because of a crash or a lost
     /// position: they count as ambiguous when they are sent again.
     EVENTS_IN_DOUBT = Gauge "gatepost_events_in_doubt" ["output"];
     /// The same by what left it open: "no_answer", "failed" (408, 5xx), "overloaded" (429, 503: most endpoints took
     /// nothing) or "restart".
     EVENTS_AMBIGUOUS_BY_REASON = Counter "gatepost_events_ambiguous_by_reason_total" ["output", "reason" = "no_answer" | "failed" | "overloaded" | "restart"];
-    /// Requests to endpoints, by output, endpoint and outcome.
-    FORWARD_REQUESTS = Counter "gatepost_forward_requests_total" ["output", "endpoint", "outcome"];
-    /// Requests that an endpoint refused (400, 413) and another endpoint took as they were, by output and the one that refused.
-    FORWARD_CONTRADICTED = Counter "gatepost_forward_contradicted_total" ["output", "endpoint"];
-    /// Seconds from sending a batch to its answer, by output and endpoint.
-    FORWARD_REQUEST_SECONDS = Histogram "gatepost_forward_request_seconds" ["output", "endpoint"] SECONDS;
+    /// Requests to endpoints, by output and outcome.
+    FORWARD_REQUESTS = Counter "gatepost_forward_requests_total" ["output", "outcome" = "accepted"];
+    /// Requests that an endpoint refused (400, 413) and another endpoint took as they were, by output; which endpoint it is stands on
+    /// `/status`.
+    FORWARD_CONTRADICTED = Counter "gatepost_forward_contradicted_total" ["output"];
+    /// Seconds from sending a batch to its answer, by output.
+    FORWARD_REQUEST_SECONDS = Histogram "gatepost_forward_request_seconds" ["output"] ANSWERS;
+    /// Seconds from an event's own time until an output took it, by output; of outputs that do not look at that time ("http",
+    /// "file"), from its receipt.
+    EVENT_AGE_AT_DELIVERY = Histogram "gatepost_event_age_at_delivery_seconds" ["output"] AGES;
     /// Bytes sent to endpoints, by output and whether counted on the wire or before compression.
     FORWARD_BYTES = Counter "gatepost_forward_bytes_total" ["output", "counted" = "wire" | "plain"];
-    /// State of an endpoint: 1 for the one it is in, by output, endpoint and state.
-    ENDPOINT_STATE = Gauge "gatepost_endpoint_state" ["output", "endpoint", "state"];
-    /// Requests in flight, by output and endpoint.
-    ENDPOINT_IN_FLIGHT = Gauge "gatepost_endpoint_in_flight" ["output", "endpoint"];
+    /// State of an endpoint, by output and endpoint: 0 in use, 1 back with a growing share, 2 being tried after an ejection, 3 left
+    /// alone because it asked for that, 4 ejected. NaN when it is configured no more.
+    ENDPOINT_STATE = Gauge "gatepost_endpoint_state" ["output", "endpoint"];
+    /// Estimated seconds to an answer of an endpoint, unanswered requests included: what the balancer chooses by. NaN when it is
+    /// configured no more.
+    ENDPOINT_LATENCY_SECONDS = Gauge "gatepost_endpoint_latency_seconds" ["output", "endpoint"];
+    /// Requests that an endpoint did not accept, by output and endpoint; what was said is in
+    /// `gatepost_forward_requests_total` by outcome.
+    ENDPOINT_FAILURES = Counter "gatepost_endpoint_failures_total" ["output", "endpoint"];
+    /// Requests in flight, by output.
+    OUTPUT_IN_FLIGHT = Gauge "gatepost_output_in_flight" ["output"];
     /// Tunnels open now, by listener. The OMS gateway's "Active Client Connection".
     TUNNELS_OPEN = Gauge "gatepost_tunnels_open" ["listener"];
     /// Connections to tunnel listeners now: tunnels, and clients that are asking for one. What `gatepost_tunnels_limit`
@@ -289,7 +328,7 @@ metrics! {
     /// Client addresses that have a tunnel or are asking for one. The OMS gateway's "Connected Client".
     TUNNEL_CLIENTS = Gauge "gatepost_tunnel_clients" [];
     /// Tunnels that stood and have ended, by listener, rule and reason.
-    TUNNELS_ENDED = Counter "gatepost_tunnels_ended_total" ["listener", "rule", "reason"];
+    TUNNELS_ENDED = Counter "gatepost_tunnels_ended_total" ["listener", "rule", "reason" = "closed"];
     /// Tunnels that ended at this gateway and were handed to an input, by the table in `tunnel.take_over` and the input.
     TUNNELS_TAKEN_OVER = Counter "gatepost_tunnels_taken_over_total" ["rule", "input"];
     /// Certificates that were made for hosts that are taken over.
@@ -301,7 +340,7 @@ metrics! {
     /// gateway's "Error Count".
     TUNNEL_ERRORS = Counter "gatepost_tunnel_errors_total" ["reason"];
     /// Bytes moved by tunnels that have ended, by rule and direction ("up" is to the destination).
-    TUNNEL_BYTES = Counter "gatepost_tunnel_bytes_total" ["rule", "direction"];
+    TUNNEL_BYTES = Counter "gatepost_tunnel_bytes_total" ["rule", "direction" = "up" | "down"];
     /// Seconds for which tunnels stood, by rule.
     TUNNEL_SECONDS = Histogram "gatepost_tunnel_seconds" ["rule"] TUNNEL_LIVES;
     /// Seconds to reach the destination, name resolution and upstream proxies included, by rule.
@@ -311,7 +350,7 @@ metrics! {
 
     /// Requests for tokens, by kind of identity and outcome: "fetched", "failed" (time may mend it) or "refused" (a person
     /// must).
-    TOKEN_REQUESTS = Counter "gatepost_token_requests_total" ["kind", "outcome"];
+    TOKEN_REQUESTS = Counter "gatepost_token_requests_total" ["kind", "outcome" = "fetched" | "failed" | "refused"];
 
     /// When the token ends that an output sends, in seconds since 1970, by output and kind of identity; the last one, when it has
     /// none that is good.
@@ -374,6 +413,39 @@ impl Metric {
     pub fn observe(&self, values: &[&str], value: f64) {
         debug_assert_eq!(self.kind, Kind::Histogram, "{}", self.name);
         ::metrics::histogram!(self.name, self.key(values)).record(value);
+    }
+}
+
+/// Observations of one histogram that are recorded together: a request has many events, and each call of the recorder would cost
+/// more than the event itself.
+#[derive(Debug, Clone)]
+pub struct Many {
+    metric: &'static Metric,
+    /// How many fell into each bucket, the last one for what is above all of them, and their sum.
+    buckets: Vec<(usize, f64)>,
+}
+
+impl Many {
+    /// None yet.
+    pub fn of(metric: &'static Metric) -> Self {
+        debug_assert_eq!(metric.kind, Kind::Histogram, "{}", metric.name);
+        Self { metric, buckets: vec![(0, 0.0); metric.buckets.len() + 1] }
+    }
+
+    /// Takes one.
+    pub fn observe(&mut self, value: f64) {
+        let bucket = self.metric.buckets.iter().position(|bound| value <= *bound).unwrap_or(self.metric.buckets.len());
+        let (count, sum) = &mut self.buckets[bucket];
+        *count += 1;
+        *sum += value;
+    }
+
+    /// Records all of them. Of each bucket the mean as often as there were observations: counts and sum are exact.
+    pub fn record(&self, values: &[&str]) {
+        let histogram = ::metrics::histogram!(self.metric.name, self.metric.key(values));
+        for (count, sum) in self.buckets.iter().filter(|(count, _)| *count > 0) {
+            histogram.record_many(sum / *count as f64, *count);
+        }
     }
 }
 

@@ -30,7 +30,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use self::places::Places;
-use self::visit::{Arriving, Visit};
+use self::visit::{Arriving, Leaving, Visit};
 use super::Config;
 use super::guard::Arrival;
 use crate::limits::{ADMIN_CONNECTION_MAX_AGE, ADMIN_HEAD_TIMEOUT, ADMIN_IDLE_TIMEOUT};
@@ -198,10 +198,12 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
     match visit.session().begin() {
-        Ok(_in_flight) => {
+        Ok(in_flight) => {
             let mut request = request.map(|body| Body::new(Arriving::new(body, Arc::clone(visit))));
             request.extensions_mut().insert(arrival);
-            router.oneshot(request).await
+            let answer = router.oneshot(request).await;
+            // A connection is not idle while it listens to a stream.
+            answer.map(|answer| answer.map(|body| Body::new(Leaving::new(body, in_flight))))
         }
         Err(refusal) => Ok(turn_away(&refusal)),
     }

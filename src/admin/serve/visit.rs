@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::ADMIN_BODY_TIMEOUT;
-use crate::net::http1_guard::Session;
+use crate::net::http1_guard::{InFlight, Session};
 use crate::net::places::Guest;
 
 /// What is known of a connection that has a place.
@@ -98,6 +98,35 @@ impl Body for Arriving {
         let clock = self.clock.get_or_insert_with(|| Box::pin(tokio::time::sleep(ADMIN_BODY_TIMEOUT)));
         ready!(clock.as_mut().poll(cx));
         Poll::Ready(Some(Err(BodyError::Late)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of an answer, which is under way until it ends.
+pub(super) struct Leaving {
+    body: axum::body::Body,
+    _in_flight: InFlight,
+}
+
+impl Leaving {
+    pub(super) fn new(body: axum::body::Body, in_flight: InFlight) -> Self {
+        Self { body, _in_flight: in_flight }
+    }
+}
+
+impl Body for Leaving {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -8,7 +8,7 @@ mod explain;
 mod observed;
 mod senders;
 
-pub(super) use senders::{ago, printable};
+pub(super) use senders::ago;
 
 use std::process::ExitCode;
 

@@ -2,7 +2,6 @@
 //!
 //! Computers and clients chose these names, so nothing of them reaches the terminal but as text.
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use comfy_table::Table;
 use serde::{Deserialize, Serialize};
 
 use super::super::admin_plane::{AdminPlane, At};
-use super::super::{Global, complaint, print};
+use super::super::{Global, complain, print, printable};
 use crate::config::LoadError;
 use crate::hosts::Host;
 
@@ -52,7 +51,7 @@ pub(super) fn silent(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         Ok(hosts) => hosts,
         Err(error) if error.is::<LoadError>() => return Err(error),
         Err(error) => {
-            writeln!(io::stderr(), "{}", complaint(&error)).ok();
+            complain(&error, global.json);
             return Ok(ExitCode::from(NOT_ASKED));
         }
     };
@@ -122,11 +121,6 @@ fn table(hosts: &[Host]) -> String {
         ]);
     }
     format!("{table}\n{} shown\n", hosts.len())
-}
-
-/// Without what would move a cursor or colour a terminal.
-pub(in crate::cli) fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 
 /// How long ago something was.

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Global;
 use crate::cli::admin_plane::{AdminPlane, At};
-use crate::cli::hosts::{ago, printable};
+use crate::cli::hosts::ago;
 use crate::cli::print;
+use crate::cli::printable;
 use crate::inputs::serve::ShownTurnedAway;
 use crate::inputs::wef::kerberos::TurnedAwayHost;
 use crate::inputs::wef::{Host, Shown, Subscribed};

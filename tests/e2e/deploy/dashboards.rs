@@ -20,8 +20,27 @@ fn dashboards() -> Vec<(PathBuf, Value)> {
         let value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         found.push((path, value));
     }
-    assert!(found.iter().any(|(path, _)| path.ends_with("overview.json")));
+    for name in ["overview", "outputs", "inputs", "tunnel", "internals"] {
+        assert!(found.iter().any(|(path, _)| path.ends_with(format!("{name}.json"))), "there is no {name}");
+    }
     found
+}
+
+const RUNBOOK: &str = "https://github.com/gatepost/gatepost/blob/main/docs/runbook.md#";
+
+/// Where links into the runbook may lead: its headings, as GitHub names them, and the rows of its alerts.
+fn anchors() -> BTreeSet<String> {
+    let runbook = std::fs::read_to_string(of_checkout("docs/runbook.md")).expect("it is there");
+    let headings = runbook.lines().filter(|line| line.starts_with('#')).map(|line| {
+        let words = line.trim_start_matches('#').trim().to_lowercase();
+        words
+            .chars()
+            .filter(|c| c.is_alphanumeric() || " -_".contains(*c))
+            .map(|c| if c == ' ' { '-' } else { c })
+            .collect()
+    });
+    let rows = runbook.split("<a id=\"").skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned);
+    headings.chain(rows).collect()
 }
 
 /// Every panel, those inside rows too.
@@ -43,6 +62,7 @@ fn filled_in(query: &str) -> String {
         .replace("$__interval", "1m")
         .replace("$__range", "1h")
         .replace("$instance", ".+")
+        .replace("$output", ".+")
 }
 
 fn metric_names() -> BTreeSet<String> {
@@ -57,7 +77,8 @@ fn metric_names() -> BTreeSet<String> {
 }
 
 #[test]
-fn panels_have_ids_of_their_own_a_place_and_the_data_source_variable() {
+fn panels_have_ids_of_their_own_a_place_a_unit_and_lead_to_the_runbook() {
+    let anchors = anchors();
     for (path, dashboard) in dashboards() {
         let name = path.display();
         assert!(dashboard["uid"].as_str().is_some_and(|uid| (1..=40).contains(&uid.len())), "{name}");
@@ -65,6 +86,13 @@ fn panels_have_ids_of_their_own_a_place_and_the_data_source_variable() {
         assert!(dashboard["id"].is_null(), "{name}: an id belongs to one Grafana");
         let variables = dashboard["templating"]["list"].as_array().expect("variables");
         assert!(variables.iter().any(|it| it["name"] == "datasource" && it["type"] == "datasource"), "{name}");
+        assert!(variables.iter().any(|it| it["name"] == "instance"), "{name}");
+        let uses_output = dashboard.to_string().contains("$output");
+        assert_eq!(
+            variables.iter().any(|it| it["name"] == "output"),
+            uses_output,
+            "{name}: output is offered where it is used"
+        );
         let mut ids = BTreeSet::new();
         for panel in panels(&dashboard) {
             let title = &panel["title"];
@@ -76,6 +104,14 @@ fn panels_have_ids_of_their_own_a_place_and_the_data_source_variable() {
             }
             assert_eq!(panel["datasource"]["uid"], DATA_SOURCE, "{name}: {title}");
             assert!(panel["description"].as_str().is_some_and(|text| text.len() > 10), "{name}: {title}: what is it?");
+            let link = panel["links"][0]["url"].as_str().unwrap_or_default();
+            let anchor =
+                link.strip_prefix(RUNBOOK).unwrap_or_else(|| panic!("{name}: {title} leads to no row of the runbook"));
+            assert!(anchors.contains(anchor), "{name}: {title}: the runbook has no {anchor}");
+            assert!(
+                panel["fieldConfig"]["defaults"]["thresholds"]["steps"][0].is_object(),
+                "{name}: {title}: no thresholds"
+            );
             let unit = &panel["fieldConfig"]["defaults"]["unit"];
             assert!(unit.as_str().is_some_and(|unit| !unit.is_empty()), "{name}: {title} has no unit");
             let targets = panel["targets"].as_array().expect("targets");
@@ -83,6 +119,10 @@ fn panels_have_ids_of_their_own_a_place_and_the_data_source_variable() {
             let mut letters = BTreeSet::new();
             for target in targets {
                 assert_eq!(target["datasource"]["uid"], DATA_SOURCE, "{name}: {title}");
+                let expr = target["expr"].as_str().expect("a query");
+                let split = expr.contains("instance")
+                    && target["legendFormat"].as_str().is_some_and(|text| text.contains("{{"));
+                assert!(split && expr.contains("$instance"), "{name}: {title}: {expr} is not split by instance");
                 assert!(letters.insert(target["refId"].to_string()), "{name}: {title}: a refId is taken");
             }
         }
@@ -131,5 +171,6 @@ fn every_query_is_promql_about_metrics_that_exist() {
 fn the_prometheus_files_are_right() {
     let promtool = || Command::new(tool("promtool", "prometheus"));
     run_well(promtool().args(["check", "rules"]).arg(of_checkout("deploy/prometheus/alerts.yml")));
+    run_well(promtool().args(["check", "rules"]).arg(of_checkout("deploy/prometheus/recording.yml")));
     run_well(promtool().args(["check", "config"]).arg(of_checkout("deploy/prometheus/prometheus.yml")));
 }

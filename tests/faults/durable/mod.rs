@@ -117,7 +117,7 @@ async fn a_kill_counts_as_ambiguous_what_was_in_flight_and_not_what_waited() {
     let running = site.start().await;
     let owed = upload(&site, &site.client(), &mut Host::new("WAITS", 9).with_system_share(0.0), 30).await;
     let until = Instant::now() + PATIENCE;
-    while site.metric("gatepost_forward_requests_total").await < 3.0 {
+    while site.metric("gatepost_endpoint_failures_total").await < 3.0 {
         assert!(Instant::now() < until, "nothing is tried:\n{}", site.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

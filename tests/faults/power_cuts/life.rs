@@ -197,5 +197,6 @@ fn forwarder(output: &str, line: Line, spool: Spool, cursor: Cursor, dead_letter
         budget: RetryBudget::new(&quick),
         rng: fastrand::Rng::with_seed(2),
         room: u64::MAX,
+        decided: None,
     })
 }

@@ -60,6 +60,11 @@ impl Timestamp {
         Self(self.0.saturating_add(seconds.saturating_mul(TICKS)))
     }
 
+    /// Seconds from an earlier time to this one; negative when that one is later.
+    pub fn seconds_since(self, earlier: Self) -> f64 {
+        self.0.saturating_sub(earlier.0) as f64 / TICKS as f64
+    }
+
     /// 100 ns ticks since 1970-01-01 UTC.
     pub const fn ticks(self) -> i64 {
         self.0

@@ -21,8 +21,16 @@ pub enum EndpointStatus {
 }
 
 impl EndpointStatus {
-    /// Every status, for metrics that show one series for each.
-    pub const ALL: [Self; 5] = [Self::Closed, Self::Open, Self::HalfOpen, Self::SlowStart, Self::Throttled];
+    /// The number as it stands in metrics: the higher, the less it is used.
+    pub fn number(self) -> f64 {
+        match self {
+            Self::Closed => 0.0,
+            Self::SlowStart => 1.0,
+            Self::HalfOpen => 2.0,
+            Self::Throttled => 3.0,
+            Self::Open => 4.0,
+        }
+    }
 
     /// The word as it stands in metrics and on the status page.
     pub fn as_str(self) -> &'static str {

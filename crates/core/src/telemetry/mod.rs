@@ -14,6 +14,10 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing_subscriber::EnvFilter;
 
+pub mod lines;
+
+pub use lines::Line;
+
 /// Crates that write lines of their own for each upload. What they find is told in the answer, or by the account.
 const QUIET: &str = "evtx=off";
 
@@ -109,7 +113,8 @@ pub fn init(config: &Config, count: fn(&'static str)) -> Result<(), InitError> {
     Ok(())
 }
 
-/// Counts the lines that are written: a log that nobody reads still raises an alarm.
+/// Counts the lines that are written, and keeps the last of them for the status page: a log that nobody reads still raises an
+/// alarm.
 struct Counter {
     count: fn(&'static str),
 }
@@ -119,8 +124,10 @@ impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Counter {
         match *event.metadata().level() {
             tracing::Level::ERROR => (self.count)("error"),
             tracing::Level::WARN => (self.count)("warn"),
-            _ => {}
+            tracing::Level::INFO => (self.count)("info"),
+            _ => return,
         }
+        lines::keep(event);
     }
 }
 
