@@ -13,9 +13,9 @@
 //! A record that was taken under an engine which has forgotten since is not dropped for what the new one says, since two
 //! gateways could drop it for each other: it is forwarded, and counts as a possible duplicate.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -118,6 +118,9 @@ impl Watcher for Queue {
     }
 }
 
+/// Records of which possible duplicates were counted.
+type Counted = Mutex<HashSet<Ordinal>>;
+
 /// A record's place and keys.
 type Keyed = (Range<Ordinal>, Vec<EventKey>);
 
@@ -132,6 +135,7 @@ pub struct Recheck {
     asking: JoinSet<(Range<Ordinal>, Why, bool)>,
     /// What was undecided when the last sweep looked.
     seen: Vec<Range<Ordinal>>,
+    counted: Arc<Counted>,
 }
 
 impl Recheck {
@@ -139,7 +143,16 @@ impl Recheck {
     pub fn new(decided: Arc<Decided>, spool: Spool, store: SharedStore, messages: Unread) -> Self {
         let left = decided.undecided(*spool.durable_end().borrow());
         let todo = left.into_iter().map(|range| (range, Why::Unsure { old: false })).collect();
-        Self { decided, spool, store, messages, todo, asking: JoinSet::new(), seen: Vec::new() }
+        Self {
+            decided,
+            spool,
+            store,
+            messages,
+            todo,
+            asking: JoinSet::new(),
+            seen: Vec::new(),
+            counted: Arc::default(),
+        }
     }
 
     /// Works until it is stopped.
@@ -267,6 +280,7 @@ impl Recheck {
         why: Why,
     ) -> impl Future<Output = (Range<Ordinal>, Why, bool)> + use<> {
         let (store, decided, alone) = (self.store.clone(), Arc::clone(&self.decided), self.may_go_alone());
+        let counted = Arc::clone(&self.counted);
         async move {
             let contested = store.contest(&keys).await;
             // Only now: the engine that answered may be another than the one that was asked.
@@ -280,7 +294,7 @@ impl Recheck {
             };
             let answered = match contested {
                 Ok(lost) => {
-                    settle(&decided, &record, &lost, why);
+                    settle(&decided, &counted, &record, &lost, why);
                     true
                 }
                 Err(_) if alone && matches!(why, Why::Unsure { .. }) => {
@@ -295,7 +309,7 @@ impl Recheck {
 }
 
 /// Acts upon which places of a record another gateway has.
-fn settle(decided: &Decided, record: &Range<Ordinal>, lost: &[usize], why: Why) {
+fn settle(decided: &Decided, counted: &Counted, record: &Range<Ordinal>, lost: &[usize], why: Why) {
     let events = lost.len() as u64;
     if events > 0 && why == (Why::Unsure { old: false }) {
         for place in lost {
@@ -308,8 +322,8 @@ fn settle(decided: &Decided, record: &Range<Ordinal>, lost: &[usize], why: Why) 
             events,
             "another gateway has won these events: they are not forwarded here"
         );
-    } else if events > 0 && (why != Why::Tell || decided.is_alone(record)) {
-        // What was told meanwhile was counted then.
+    } else if events > 0 && counted.lock().unwrap_or_else(PoisonError::into_inner).insert(record.start) {
+        // Told again after each change of the engine, it is still the same event.
         metrics::DEDUP_POSSIBLE_DUPLICATES.add(&[], events);
         tracing::warn!(
             first = record.start,

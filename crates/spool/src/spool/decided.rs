@@ -213,11 +213,6 @@ impl Decided {
         self.inner().state.alone.iter().collect()
     }
 
-    /// Whether something of a record was taken alone, and others do not know yet.
-    pub fn is_alone(&self, record: &Range<Ordinal>) -> bool {
-        self.inner().state.alone.overlap(record) > 0
-    }
-
     /// Notes a decision. It holds even where it cannot be written; a restart asks again.
     pub fn decide(&self, decision: Decision, range: Range<Ordinal>) {
         if range.is_empty() {
