@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
+use gatepost::admin::Scrape;
 use gatepost::dedup::memory::MemoryStore;
 use gatepost::dedup::store::Store as _;
 use gatepost::event::columns::{self, Extras, Made, Source, Table};
@@ -18,6 +19,7 @@ use gatepost::event::{Client, Event, EventKey, Format, KeyMaker, Syntax, Timesta
 use gatepost::filter::xpath::{Program, View, xpath};
 use gatepost::filter::{EventSet, Rules};
 use gatepost::lab::events::{Host, Shape};
+use gatepost::metrics;
 use gatepost::outputs::output::{OutgoingEvent, Output, Row};
 use gatepost::outputs::{self, workspace};
 use gatepost::spool::{Entry, Spool};
@@ -299,4 +301,16 @@ fn encode_batch(bencher: Bencher<'_, '_>) {
         .counter(ItemsCount::new(EVENTS))
         .counter(BytesCount::new(rows.iter().map(|row| row.bytes.len()).sum::<usize>()))
         .bench_local(|| output.encode("id".to_owned(), black_box(&rows)).body.len());
+}
+
+/// `/metrics` at the most series that a gateway may have.
+#[divan::bench]
+fn render_a_thousand_series(bencher: Bencher<'_, '_>) {
+    static SCRAPE: std::sync::LazyLock<Scrape> =
+        std::sync::LazyLock::new(|| Scrape::install().expect("nobody else installs one"));
+    let scrape = &*SCRAPE;
+    for n in 0..1_000 {
+        metrics::ENDPOINT_FAILURES.add(&["output", &format!("endpoint-{n}")], n);
+    }
+    bencher.counter(ItemsCount::new(1_000_usize)).bench_local(|| scrape.render());
 }

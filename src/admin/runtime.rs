@@ -1,9 +1,10 @@
 //! What tokio says of itself, as far as that is stable: threads, tasks, and how busy they are.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use crate::metrics;
 

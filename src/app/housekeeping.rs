@@ -6,12 +6,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::build::Parts;
-use super::series;
 use super::shown::{Seen, show};
+use super::{EVERY, series};
 use crate::spool::dead_letter::DeadLetters;
-
-/// How often.
-pub(super) const EVERY: Duration = Duration::from_secs(1);
 
 /// How often outputs that could not start are tried again.
 const RETRY_EVERY: Duration = Duration::from_secs(5);

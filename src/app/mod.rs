@@ -51,6 +51,9 @@ pub use build::Machine;
 use build::Parts;
 pub use dead_letters::shown as shown_dead_letter;
 
+/// How often house is kept, and everything is looked at for what is shown.
+const EVERY: Duration = Duration::from_secs(1);
+
 /// A gateway that runs.
 pub struct Gateway {
     parts: Arc<Parts>,

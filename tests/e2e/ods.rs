@@ -82,9 +82,9 @@ impl Scene {
 
     /// Waits until the account has so many of all times.
     async fn until_accounted(&self, spooled: u64) {
-        let until = std::time::Instant::now() + PATIENCE;
+        let until = tokio::time::Instant::now() + PATIENCE;
         while self.site.status().await["account"]["total"]["spooled"] != spooled {
-            assert!(std::time::Instant::now() < until, "{:#}", self.site.status().await["account"]);
+            assert!(tokio::time::Instant::now() < until, "{:#}", self.site.status().await["account"]);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -205,9 +205,9 @@ async fn the_conversation_of_the_agent_for_linux_survives_a_restart_and_a_kill_a
     assert_eq!(scene.step("agent", &["refresh"]), "200", "the old one is good until the new one is seen");
     assert_eq!(scene.step("renewed", &["refresh"]), "200", "{}", scene.answer());
     assert!(scene.answer().contains("updateCertificate=\"false\""), "{}", scene.answer());
-    let until = std::time::Instant::now() + PATIENCE;
+    let until = tokio::time::Instant::now() + PATIENCE;
     while scene.step("agent", &["refresh"]) != "403" {
-        assert!(std::time::Instant::now() < until, "the old certificate is never forgotten");
+        assert!(tokio::time::Instant::now() < until, "the old certificate is never forgotten");
     }
     running.kill();
     let running = scene.site.start().await;
@@ -288,13 +288,13 @@ async fn a_chunk_whose_second_data_type_is_refused_arrives_once_when_it_is_retri
     scene.site.configure(&known);
     assert!(scene.site.gatepost(&["check"]).status.success(), "{}", both(&scene.site.gatepost(&["check"])));
     running.signal("HUP");
-    let until = std::time::Instant::now() + PATIENCE;
+    let until = tokio::time::Instant::now() + PATIENCE;
     loop {
         assert_eq!(send(&first).await.status, 200, "the whole chunk again");
         if send(&second).await.status == 200 {
             break;
         }
-        assert!(std::time::Instant::now() < until, "{}", scene.site.log());
+        assert!(tokio::time::Instant::now() < until, "{}", scene.site.log());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(scene.spooled().await, 3);

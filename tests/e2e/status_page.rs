@@ -53,13 +53,13 @@ async fn in_need(outputs: &str) -> (Site, Running) {
     assert!(site.start().await.stop().success());
     // A position that cannot be opened.
     let position = site.state().join("outputs/lake.cursor");
-    std::fs::remove_file(&position).unwrap();
-    std::fs::create_dir(&position).unwrap();
+    std::fs::remove_file(&position).expect("it works here");
+    std::fs::create_dir(&position).expect("it works here");
     let running = site.start().await;
     let client = site.client();
-    assert_eq!(site.upload(&client, format!("[{},17]", events(0..37))).await.unwrap().status, 204);
+    assert_eq!(site.upload(&client, format!("[{},17]", events(0..37))).await.expect("it works here").status, 204);
     // Once more: all of them are duplicates.
-    assert_eq!(site.upload(&client, format!("[{},17]", events(0..37))).await.unwrap().status, 204);
+    assert_eq!(site.upload(&client, format!("[{},17]", events(0..37))).await.expect("it works here").status, 204);
     site.until_drained().await;
     (site, running)
 }
@@ -135,9 +135,9 @@ async fn a_collectors_fall_and_new_events_are_seen_within_five_seconds() {
                 falls.send(()).expect("somebody lets it fall");
                 // When the balancer gives it up depends on the load, and has tests of its own: from then on the page is measured.
                 let known = "fetch('/status').then((it) => it.json()).then((it) => it.outputs[0].endpoints.some((of) => /open/.test(of.state)))";
-                let patience = std::time::Instant::now() + crate::support::PATIENCE;
+                let patience = tokio::time::Instant::now() + crate::support::PATIENCE;
                 while page.value(known) != true {
-                    assert!(std::time::Instant::now() < patience, "the gateway does not notice");
+                    assert!(tokio::time::Instant::now() < patience, "the gateway does not notice");
                 }
                 page.until("/open|half open/.test(document.getElementById('endpoints').innerText)")
             })

@@ -75,7 +75,8 @@ async fn who_guesses_waits_and_who_was_right_there_before_does_not() {
     let signed = |headers: &HeaderMap, address| workspaces.signed(headers, &peer(address), &failures);
     assert!(signed(&good, [10, 0, 0, 1]).is_ok());
     for address in [[10, 0, 0, 1], [10, 0, 0, 2]] {
-        let last = (0..600).map(|_| signed(&bad, address).expect_err("it is wrong")).last().expect("there are some");
+        let refused: Vec<_> = (0..600).map(|_| signed(&bad, address).expect_err("it is wrong")).collect();
+        let last = refused.last().expect("there are some");
         assert!(last.reason == Reason::CLIENT_RATE && last.retry_after.is_some());
     }
     assert!(signed(&good, [10, 0, 0, 1]).is_ok(), "it was right here before");

@@ -39,7 +39,7 @@ impl ClientCertVerifier for AnyCertificate {
         _: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         match X509Certificate::from_der(end_entity) {
-            Ok((rest, _)) if rest.is_empty() => Ok(ClientCertVerified::assertion()),
+            Ok(([], _)) => Ok(ClientCertVerified::assertion()),
             _ => Err(CertificateError::BadEncoding.into()),
         }
     }

@@ -308,6 +308,7 @@ fn replay(bytes: &[u8]) -> Option<State> {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "a list of ranges that happens to hold one")]
 mod tests {
     use super::*;
     use crate::fs::RealFs;

@@ -7,15 +7,13 @@ use std::borrow::Cow;
 
 use memchr::memmem;
 
-use super::XmlFault;
 use super::linked::{self, Linked};
 use super::reader::{Element, Reader};
+use super::{VALUE_MAX, XmlFault};
 use crate::event::{Damaged, MAX_EVENTS, MAX_RECORD_BYTES};
 use crate::inputs::grown::Grown;
 use crate::inputs::http::body::Share;
 
-/// Longest value of a property, or of an element of an event.
-pub(super) const VALUE_MAX: usize = MAX_RECORD_BYTES;
 /// Longest name of a data type.
 const NAME_MAX: usize = 256;
 

@@ -7,9 +7,8 @@ use std::borrow::Cow;
 
 use memchr::memmem;
 
-use super::XmlFault;
-use super::items::VALUE_MAX;
 use super::reader::{Element, Reader};
+use super::{VALUE_MAX, XmlFault};
 use crate::event::Timestamp;
 use crate::event::xml::{Token, Tokens, attribute};
 use crate::inputs::grown::{Grown, NoRoom};

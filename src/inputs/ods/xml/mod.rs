@@ -8,9 +8,12 @@ mod registration;
 pub use items::{How, Rows, data_type, rewrite};
 pub use registration::{Registration, registration, renewal};
 
-use crate::event::MAX_EVENTS;
+use crate::event::{MAX_EVENTS, MAX_RECORD_BYTES};
 use crate::inputs::grown::NoRoom;
 use crate::inputs::reason::{Failure, Reason};
+
+/// Longest value of a property, or of an element of an event.
+const VALUE_MAX: usize = MAX_RECORD_BYTES;
 
 /// Why a document is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

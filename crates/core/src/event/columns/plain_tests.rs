@@ -20,7 +20,7 @@ fn compare(xml: &str) -> bool {
         assert_eq!(short, long, "{table}: {xml}");
     }
     let Ok((fields, end)) = from_xml::scan(&raw) else { return false };
-    let event = Event { format: Format::Xml, raw: xml[..end].as_bytes(), fields };
+    let event = Event { format: Format::Xml, raw: &xml.as_bytes()[..end], fields };
     Plain::read(&event, &xml[..end]).is_some()
 }
 
