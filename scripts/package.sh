@@ -21,7 +21,7 @@ root=$work/gatepost_${version}_$architecture
 install -D -m 0755 "$binary" "$root/usr/bin/gatepost"
 unit=$root/usr/lib/systemd/system/gatepost.service
 install -d "$(dirname "$unit")" "$root/DEBIAN"
-sed 's|/usr/local/bin/gatepost|/usr/bin/gatepost|' deploy/systemd/gatepost.service >"$unit"
+sed 's|/usr/local/bin/|/usr/bin/|g' deploy/systemd/gatepost.service >"$unit"
 chmod 0644 "$unit"
 documents=$root/usr/share/doc/gatepost
 install -D -m 0644 -t "$documents" README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE docs/gatepost.example.toml

@@ -163,7 +163,10 @@ mod tests {
     fn names_that_agents_chose_are_shown_as_text_and_found_by_any_part() {
         let agent = json!({ "computer": "web\u{1b}[2J01", "agent": "0F0E", "silent": true, "events_per_second": 1.5 });
         let shown = table(std::slice::from_ref(&agent), &["1a\u{7}".to_owned()]);
-        assert!(shown.contains("web\\u{1b}[2J01") && shown.contains("SILENT") && shown.contains("revoked: 1a\\u{7}"), "{shown}");
+        assert!(
+            shown.contains("web\\u{1b}[2J01") && shown.contains("SILENT") && shown.contains("revoked: 1a\\u{7}"),
+            "{shown}"
+        );
         let args =
             |search: Option<&str>, silent| ListArgs { search: search.map(str::to_owned), silent, at: At::default() };
         assert!(is_wanted(&agent, &args(Some("0f0"), true)) && is_wanted(&agent, &args(None, false)));

@@ -43,7 +43,7 @@ const EXAMPLE_HEAD: &str = "\
 const METRICS_HEAD: &str = "\
 # Metrics
 
-<!-- Made by `gatepost reference metrics` from crates/core/src/metrics.rs. Do not edit. -->
+<!-- Made by `gatepost reference metrics` from crates/core/src/metrics/mod.rs. Do not edit. -->
 
 Served by the admin plane at `/metrics`. Labels hold only values from closed sets or from the configuration. Beside these
 there are the usual `process_*` metrics.

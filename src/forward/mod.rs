@@ -23,9 +23,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::balancer::{Backoff, Balancer, RetryBudget};
-use crate::outputs::identity::TokenStatus;
 use crate::outputs::output::Output;
-use crate::spool::cursor::{Cursor, Settlement, Totals};
+use crate::spool::cursor::{Cursor, Settlement};
 use crate::spool::dead_letter::SharedLetters;
 use crate::spool::decided::Decided;
 use crate::spool::{Ordinal, ReadError, Spool};
@@ -41,6 +40,7 @@ mod position;
 mod refusals;
 mod settle;
 mod shapeless;
+mod standing;
 mod unburied;
 
 pub use config::Config;
@@ -337,92 +337,6 @@ impl Forwarder {
 
     fn cursor(&self) -> MutexGuard<'_, Cursor> {
         self.cursor.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The output's name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What this output did with its events since its cursor began.
-    pub fn totals(&self) -> Totals {
-        self.cursor().totals()
-    }
-
-    /// How many events of the spool it still has to send.
-    pub fn pending(&self) -> u64 {
-        let end = *self.spool.durable_end().borrow();
-        self.cursor().pending(end)
-    }
-
-    /// How many of the events below this position it still has to send.
-    pub fn pending_below(&self, end: Ordinal) -> u64 {
-        self.cursor().pending(end)
-    }
-
-    /// What of a range it still has to send.
-    pub fn unsettled(&self, range: &Range<Ordinal>) -> Vec<Range<Ordinal>> {
-        self.cursor().unsettled(range.start, range.end).collect()
-    }
-
-    /// How long the oldest of them has waited; zero when there is none on its way.
-    pub fn oldest_pending(&self) -> Duration {
-        let on_the_way = self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner);
-        let oldest = on_the_way.values().next();
-        oldest.map_or(Duration::ZERO, |at| Duration::from_millis(self.spool.clock().now_ms().saturating_sub(*at)))
-    }
-
-    /// For how long it has had events to send and settled none, as seen by whoever asks now and then; zero when it makes
-    /// progress or has nothing to do. Silence must show, whatever its cause.
-    pub fn stalled_for(&self) -> Duration {
-        let end = *self.spool.durable_end().borrow();
-        let (settled, pending) = {
-            let cursor = self.cursor();
-            (cursor.totals().sum(), cursor.pending(end))
-        };
-        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        if pending == 0 || settled != progress.0 {
-            *progress = (settled, Instant::now());
-            return Duration::ZERO;
-        }
-        progress.1.elapsed()
-    }
-
-    /// What went wrong last, unless a batch was accepted since; else what an endpoint says that is out of use for refusing
-    /// what others take.
-    pub fn last_error(&self) -> Option<LastError> {
-        let last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        last.or_else(|| self.last_contradicted())
-    }
-
-    /// What its destination took since the start of records whose shape it did not know.
-    pub fn shapeless(&self) -> Option<Shapeless> {
-        self.shapeless.get()
-    }
-
-    /// Why it waits, when events cannot be kept as dead letters: it goes on when they can.
-    pub fn unburied(&self) -> Option<Unburied> {
-        self.unburied.get()
-    }
-
-    /// Its balancer, to look at.
-    pub fn balancer(&self) -> &Balancer {
-        &self.balancer
-    }
-
-    /// What its destination shows of itself on the status page, beyond its endpoints.
-    pub fn output_status(&self) -> Option<serde_json::Value> {
-        self.output.status()
-    }
-
-    /// How it stands with the tokens of its destination; none where it wants none.
-    pub fn token(&self) -> Option<TokenStatus> {
-        self.output.token()
-    }
-
-    /// Its destination's kind, for the status page.
-    pub fn kind(&self) -> &'static str {
-        self.output.kind()
     }
 }
 

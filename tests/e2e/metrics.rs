@@ -38,7 +38,7 @@ async fn page(site: &Site) -> String {
 }
 
 /// What only a gateway with rules, tunnels, or an output that needs a token can count.
-const OF_OTHER_USES: [&str; 8] = [
+const OF_OTHER_USES: [&str; 9] = [
     "gatepost_rule_events_total",
     "gatepost_token_requests_total",
     "gatepost_tunnel_bytes_total",
@@ -47,6 +47,7 @@ const OF_OTHER_USES: [&str; 8] = [
     "gatepost_tunnel_seconds",
     "gatepost_tunnels_ended_total",
     "gatepost_tunnels_refused_total",
+    "gatepost_tunnels_taken_over_total",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,7 +18,8 @@ async fn says_why(site: &Site) {
         said["reasons"].as_array().is_some_and(|reasons| reasons.iter().any(|reason| reason == REASON))
     })
     .await;
-    assert!(site.metric("gatepost_state_removed").await == 1.0);
+    // `/readyz` is worked out when it is asked, metrics are shown once a second.
+    until(site, "the metric shows it", async || site.metric("gatepost_state_removed").await == 1.0).await;
     assert!(site.log().contains("was removed or replaced under the running gateway"), "{}", site.log());
 }
 

@@ -42,7 +42,7 @@ const LINES_LONG: usize = 400;
 /// Paths that exist only on somebody's machine. In pieces, or this file would break its own rule.
 const MACHINE_PATHS: [&str; 3] = [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/tm", "p/wt")];
 
-/// Only `metrics.rs` talks to the metrics crate.
+/// Only `metrics` talks to the metrics crate.
 const METRIC_MACROS: [&str; 6] =
     ["counter", "gauge", "histogram", "describe_counter", "describe_gauge", "describe_histogram"];
 
@@ -92,7 +92,7 @@ fn files_are_short_and_open_with_their_purpose() {
 fn metrics_are_named_in_one_place() {
     let names = metric_names();
     let mut problems = Vec::new();
-    for source in Source::product().iter().filter(|source| source.path != Path::new("crates/core/src/metrics.rs")) {
+    for source in Source::product().iter().filter(|source| !source.path.starts_with("crates/core/src/metrics")) {
         for (line, literal) in &source.literals {
             let only_a_name = literal.starts_with("gatepost_") && words(literal).count() == 1;
             if words(literal).any(|word| names.contains(word)) || only_a_name {

@@ -134,6 +134,7 @@ fn its_prometheus_scrapes_both_gateways_and_else_is_the_one_of_deploy() {
     let copy = |from: &str, to: &Path| std::fs::copy(of_checkout(from), to).expect("it is there");
     copy("deploy/compose/prometheus.yml", &folder.path().join("prometheus.yml"));
     copy("deploy/prometheus/alerts.yml", &folder.path().join("alerts.yml"));
+    copy("deploy/prometheus/recording.yml", &folder.path().join("recording.yml"));
     let mut promtool = Command::new(tool("promtool", "prometheus"));
     run_well(promtool.args(["check", "config"]).arg(folder.path().join("prometheus.yml")));
     let (mut here, mut there) = (of_file("deploy/compose/prometheus.yml"), of_file("deploy/prometheus/prometheus.yml"));

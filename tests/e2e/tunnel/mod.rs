@@ -10,6 +10,7 @@ mod https;
 mod limits;
 mod real_clients;
 mod take_over;
+mod take_over_agents;
 mod take_over_cli;
 mod threats;
 mod who;

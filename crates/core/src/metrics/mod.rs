@@ -4,34 +4,9 @@
 //! number of series has a bound. Inner layers return what they did; the callers at the edges count it here, per batch
 //! and never per event. `docs/metrics.md` is generated from [`ALL`].
 
-/// What a metric is to Prometheus.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Only grows, from 0 at the start of the process.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Counts observations in [`Metric::buckets`].
-    Histogram,
-}
+mod metric;
 
-/// One metric.
-#[derive(Debug)]
-pub struct Metric {
-    /// Its name, with unit, and `_total` for counters.
-    pub name: &'static str,
-    /// What it is to Prometheus.
-    pub kind: Kind,
-    /// The keys of its labels, in the order in which values are given.
-    pub labels: &'static [&'static str],
-    /// For each label the values that it has from the start: all that there are, or of many the one or two that every gateway meets,
-    /// so that the family is there. None for a label whose values come from the configuration.
-    pub values: &'static [&'static [&'static str]],
-    /// What it counts, in one sentence.
-    pub help: &'static str,
-    /// Upper bounds of the buckets of a histogram.
-    pub buckets: &'static [f64],
-}
+pub use metric::{Kind, Many, Metric};
 
 const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
@@ -373,80 +348,6 @@ metrics! {
     DEAD_LETTERS_SHARE_USED = Gauge "gatepost_dead_letters_share_used" ["output"];
     /// Bytes of disk that dead letters take.
     DEAD_LETTER_BYTES = Gauge "gatepost_dead_letter_bytes" [];
-}
-
-impl Metric {
-    fn key(&self, values: &[&str]) -> Vec<::metrics::Label> {
-        debug_assert_eq!(values.len(), self.labels.len(), "{}", self.name);
-        self.labels.iter().zip(values).map(|(key, value)| ::metrics::Label::new(*key, (*value).to_owned())).collect()
-    }
-
-    /// Makes a counter or histogram exist with nothing in it, so that its first increase is an increase.
-    pub fn begin(&self, values: &[&str]) {
-        match self.kind {
-            Kind::Counter => ::metrics::counter!(self.name, self.key(values)).increment(0),
-            // It has no value without observations; asking for it makes it known.
-            Kind::Histogram => drop(::metrics::histogram!(self.name, self.key(values))),
-            Kind::Gauge => {}
-        }
-    }
-
-    /// Adds to a counter.
-    pub fn add(&self, values: &[&str], n: u64) {
-        debug_assert_eq!(self.kind, Kind::Counter, "{}", self.name);
-        ::metrics::counter!(self.name, self.key(values)).increment(n);
-    }
-
-    /// Sets a gauge.
-    pub fn set(&self, values: &[&str], value: f64) {
-        debug_assert_eq!(self.kind, Kind::Gauge, "{}", self.name);
-        ::metrics::gauge!(self.name, self.key(values)).set(value);
-    }
-
-    /// Adds to a gauge, or takes away from it.
-    pub fn shift(&self, values: &[&str], by: f64) {
-        debug_assert_eq!(self.kind, Kind::Gauge, "{}", self.name);
-        ::metrics::gauge!(self.name, self.key(values)).increment(by);
-    }
-
-    /// Records an observation of a histogram.
-    pub fn observe(&self, values: &[&str], value: f64) {
-        debug_assert_eq!(self.kind, Kind::Histogram, "{}", self.name);
-        ::metrics::histogram!(self.name, self.key(values)).record(value);
-    }
-}
-
-/// Observations of one histogram that are recorded together: a request has many events, and each call of the recorder would cost
-/// more than the event itself.
-#[derive(Debug, Clone)]
-pub struct Many {
-    metric: &'static Metric,
-    /// How many fell into each bucket, the last one for what is above all of them, and their sum.
-    buckets: Vec<(usize, f64)>,
-}
-
-impl Many {
-    /// None yet.
-    pub fn of(metric: &'static Metric) -> Self {
-        debug_assert_eq!(metric.kind, Kind::Histogram, "{}", metric.name);
-        Self { metric, buckets: vec![(0, 0.0); metric.buckets.len() + 1] }
-    }
-
-    /// Takes one.
-    pub fn observe(&mut self, value: f64) {
-        let bucket = self.metric.buckets.iter().position(|bound| value <= *bound).unwrap_or(self.metric.buckets.len());
-        let (count, sum) = &mut self.buckets[bucket];
-        *count += 1;
-        *sum += value;
-    }
-
-    /// Records all of them. Of each bucket the mean as often as there were observations: counts and sum are exact.
-    pub fn record(&self, values: &[&str]) {
-        let histogram = ::metrics::histogram!(self.metric.name, self.metric.key(values));
-        for (count, sum) in self.buckets.iter().filter(|(count, _)| *count > 0) {
-            histogram.record_many(sum / *count as f64, *count);
-        }
-    }
 }
 
 /// Tells the installed recorder what each metric is. Call once, after installing it.
