@@ -100,7 +100,7 @@ async fn shed_then_recover(site: &Site, agent: &mut Agent, reason: &str, make_ro
     let refused = upload_until_shed(site, agent).await;
     assert_unready_because(site, reason).await;
     assert_eq!(site.admin_get("/livez").await.status, 200, "it must not be restarted for that");
-    until(&site, "the metric shows it", async || site.metric("gatepost_ready").await == 0.0).await;
+    until(site, "the metric shows it", async || site.metric("gatepost_ready").await == 0.0).await;
     make_room();
     upload_until(site, &site.client(), &array(&refused, Shape::Row), 204).await;
     agent.owed.extend(refused.iter().map(SimulatedEvent::identity));
