@@ -57,9 +57,11 @@ async fn in_need(outputs: &str) -> (Site, Running) {
     std::fs::create_dir(&position).expect("it works here");
     let running = site.start().await;
     let client = site.client();
-    assert_eq!(site.upload(&client, format!("[{},17]", events(0..37))).await.expect("it works here").status, 204);
-    // Once more: all of them are duplicates.
-    assert_eq!(site.upload(&client, format!("[{},17]", events(0..37))).await.expect("it works here").status, 204);
+    let body = format!("[{},17]", events(0..37));
+    // The second time all of them are duplicates.
+    for _ in 0..2 {
+        assert_eq!(site.upload(&client, body.clone()).await.expect("it works here").status, 204);
+    }
     site.until_drained().await;
     (site, running)
 }
