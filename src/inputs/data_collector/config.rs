@@ -137,6 +137,36 @@ impl Config {
     }
 }
 
+/// What is wrong with a workspace as old clients know it, whatever they speak.
+pub(in crate::inputs) fn problems_of_workspace(
+    id: &str,
+    keys: &[Secret],
+    name: Option<&str>,
+    hosts: &[String],
+    resource_ids: &[String],
+) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut check = |wrong: bool, message: &str| {
+        if wrong {
+            found.push(message.to_owned());
+        }
+    };
+    check(
+        !is_workspace_id(id),
+        "id is not a workspace id; write a GUID, such as \"01234567-89ab-cdef-0123-456789abcdef\"",
+    );
+    check(!(1..=2).contains(&keys.len()), "keys are not one or two; write the primary key, the secondary, or both");
+    check(
+        keys.iter().any(|key| key_bytes(key).is_none()),
+        "a key is not the base64 of 16 bytes or more; write it as the portal shows it, or \"${file:…}\"",
+    );
+    let nameless = name.is_some_and(|name| name.is_empty() || name.len() > 128);
+    check(nameless, "name is empty or longer than 128 bytes; write a short one, or none");
+    let mut lists = hosts.iter().chain(resource_ids);
+    check(lists.any(String::is_empty), "hosts and resource_ids must not hold an empty text; remove it");
+    found
+}
+
 impl Workspace {
     /// The name of its clients in logs.
     pub(super) fn client_name(&self) -> String {
@@ -144,28 +174,13 @@ impl Workspace {
     }
 
     fn problems(&self) -> Vec<String> {
-        let mut found = Vec::new();
+        let mut found =
+            problems_of_workspace(&self.id, &self.keys, self.name.as_deref(), &self.hosts, &self.resource_ids);
         let mut check = |wrong: bool, message: &str| {
             if wrong {
                 found.push(message.to_owned());
             }
         };
-        check(
-            !is_workspace_id(&self.id),
-            "id is not a workspace id; write a GUID, such as \"01234567-89ab-cdef-0123-456789abcdef\"",
-        );
-        check(
-            !(1..=2).contains(&self.keys.len()),
-            "keys are not one or two; write the primary key, the secondary, or both",
-        );
-        check(
-            self.keys.iter().any(|key| key_bytes(key).is_none()),
-            "a key is not the base64 of 16 bytes or more; write it as the portal shows it, or \"${file:…}\"",
-        );
-        let nameless = self.name.as_deref().is_some_and(|name| name.is_empty() || name.len() > 128);
-        check(nameless, "name is empty or longer than 128 bytes; write a short one, or none");
-        let mut lists = self.hosts.iter().chain(&self.resource_ids);
-        check(lists.any(String::is_empty), "hosts and resource_ids must not hold an empty text; remove it");
         check(
             self.only_listed && self.log_types.is_empty(),
             "only_listed is true and log_types is empty, so nothing would be taken; add record types",

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalogue::is_data_type;
-use crate::inputs::data_collector::{self, config::key_bytes, signature::is_workspace_id};
+use crate::inputs::data_collector::{self, config::problems_of_workspace};
 use crate::inputs::logs_ingestion::is_name;
 use crate::values::{Secret, Span};
 
@@ -173,29 +173,7 @@ impl Workspace {
     }
 
     fn problems(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        let mut check = |wrong: bool, message: &str| {
-            if wrong {
-                found.push(message.to_owned());
-            }
-        };
-        check(
-            !is_workspace_id(&self.id),
-            "id is not a workspace id; write a GUID, such as \"01234567-89ab-cdef-0123-456789abcdef\"",
-        );
-        check(
-            !(1..=2).contains(&self.keys.len()),
-            "keys are not one or two; write the primary key, the secondary, or both",
-        );
-        check(
-            self.keys.iter().any(|key| key_bytes(key).is_none()),
-            "a key is not the base64 of 16 bytes or more; write it as the portal shows it, or \"${file:…}\"",
-        );
-        let nameless = self.name.as_deref().is_some_and(|name| name.is_empty() || name.len() > 128);
-        check(nameless, "name is empty or longer than 128 bytes; write a short one, or none");
-        let mut lists = self.hosts.iter().chain(&self.resource_ids);
-        check(lists.any(String::is_empty), "hosts and resource_ids must not hold an empty text; remove it");
-        found
+        problems_of_workspace(&self.id, &self.keys, self.name.as_deref(), &self.hosts, &self.resource_ids)
     }
 }
 
