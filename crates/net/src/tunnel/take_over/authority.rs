@@ -28,7 +28,7 @@ use crate::tunnel::config::Pair;
 /// How long a certificate for a host is good. Short, because nobody looks whether it was revoked.
 pub(super) const LEAF_LIVES: Duration = Duration::days(7);
 /// So much earlier it begins: clients whose clock is behind are common where these agents run.
-const LEAF_BEGINS_BEFORE: Duration = Duration::days(1);
+pub(super) const LEAF_BEGINS_BEFORE: Duration = Duration::days(1);
 /// The longest common name that a certificate can hold.
 const COMMON_NAME_MAX: usize = 64;
 /// Bytes of a serial number that are chance.

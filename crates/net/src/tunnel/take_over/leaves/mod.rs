@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustls::server::ResolvesServerCert;
 use time::OffsetDateTime;
 
-use super::authority::{Authority, AuthorityError, Facts, LEAF_LIVES};
+use super::authority::{Authority, AuthorityError, Facts, LEAF_BEGINS_BEFORE, LEAF_LIVES};
 use crate::metrics;
 use crate::net::tls_choice::Choice;
 use crate::tunnel::config;
@@ -68,7 +68,11 @@ impl Leaves {
     }
 
     fn of_at(&self, host: &str, now: OffsetDateTime) -> Result<Arc<dyn ResolvesServerCert>, rcgen::Error> {
-        let fresh = |leaf: &&Leaf| leaf.good_until - now > LEAF_LIVES / 2;
+        // One that begins later was made while the clock was ahead: no client would take it for as long as it lives.
+        let fresh = |leaf: &&Leaf| {
+            let left = leaf.good_until - now;
+            left > LEAF_LIVES / 2 && left <= LEAF_LIVES + LEAF_BEGINS_BEFORE
+        };
         if let Some(leaf) = self.kept().by_host.get(host).filter(fresh) {
             return Ok(Arc::clone(&leaf.certificates) as _);
         }

@@ -108,6 +108,18 @@ fn a_certificate_is_made_once_and_again_before_it_ends_and_only_so_many_are_kept
 }
 
 #[test]
+fn a_certificate_that_was_made_while_the_clock_was_ahead_is_made_anew_when_it_is_right_again() {
+    let (_dir, config) = authority(Kind::P256, &[]);
+    let leaves = Leaves::load(&config, None).expect("it can be used");
+    let now = OffsetDateTime::now_utc();
+    let ahead = leaves.of_at(HOST, now + Duration::days(30)).expect("signed");
+    let right = leaves.of_at(HOST, now).expect("signed");
+    assert!(!Arc::ptr_eq(&ahead, &right), "it begins in a month");
+    let little = leaves.of_at(HOST, now - Duration::hours(20)).expect("signed");
+    assert!(Arc::ptr_eq(&right, &little), "it begins a day before it was made");
+}
+
+#[test]
 fn what_was_made_lives_as_long_as_the_files_hold_the_same() {
     let (dir, config) = authority(Kind::P256, &[]);
     let leaves = Leaves::load(&config, None).expect("it can be used");
