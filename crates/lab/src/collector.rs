@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode, header};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::held::Held;
+use super::port::{self, OnPurpose, Socket};
 use super::traffic::{BusiestSecond, Frozen, Gate, Pending};
 
 /// The largest body that a collector inflates.
@@ -152,7 +153,9 @@ impl Collector {
             pending: Arc::default(),
         });
         let stop = CancellationToken::new();
-        tokio::spawn(stop.clone().run_until_cancelled_owned(listen(listener, address, Arc::clone(&shared))));
+        let (down, each) = (shared.down.subscribe(), Arc::clone(&shared));
+        let each = move |stream| serve(stream, Arc::clone(&each));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(port::listen(listener, address, down, each)));
         Ok(Self { address, shared, stop })
     }
 
@@ -263,52 +266,9 @@ impl Shared {
     }
 }
 
-/// Listens while the collector is up; while it is down, the port is closed.
-async fn listen(listener: TcpListener, address: SocketAddr, shared: Arc<Shared>) {
-    let mut down = shared.down.subscribe();
-    let mut listener = Some(listener);
-    loop {
-        let up = match listener.take() {
-            Some(listener) => listener,
-            // Somebody may hold the port for a moment.
-            None => match TcpListener::bind(address).await {
-                Ok(listener) => listener,
-                Err(_) => {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                    continue;
-                }
-            },
-        };
-        let connections = CancellationToken::new();
-        let cut = connections.clone().drop_guard();
-        loop {
-            tokio::select! {
-                accepted = up.accept() => if let Ok((stream, _)) = accepted {
-                    let serve = serve(stream, Arc::clone(&shared));
-                    tokio::spawn(connections.clone().run_until_cancelled_owned(serve));
-                },
-                _ = down.wait_for(|down| *down) => break,
-            }
-        }
-        drop((up, cut));
-        if down.wait_for(|down| !*down).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Why a connection ends without an answer.
-#[derive(Debug, thiserror::Error)]
-#[error("the connection is reset on purpose")]
-struct OnPurpose;
-
 async fn serve(stream: TcpStream, shared: Arc<Shared>) {
-    // A second handle on the socket, so that a request handler can turn its close into a reset.
-    let Ok(stream) = stream.into_std() else { return };
-    let Ok(handle) = stream.try_clone() else { return };
-    let Ok(stream) = TcpStream::from_std(stream) else { return };
-    let handle = Arc::new(handle);
-    let service = service_fn(move |request| answer(request, Arc::clone(&shared), Arc::clone(&handle)));
+    let Some((stream, socket)) = Socket::beside(stream) else { return };
+    let service = service_fn(move |request| answer(request, Arc::clone(&shared), socket.clone()));
     // An error here is the client's, or on purpose.
     _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
@@ -316,7 +276,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
 async fn answer(
     request: Request<Incoming>,
     shared: Arc<Shared>,
-    handle: Arc<std::net::TcpStream>,
+    socket: Socket,
 ) -> Result<Response<Full<Bytes>>, OnPurpose> {
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await else { return Err(OnPurpose) };
@@ -332,17 +292,12 @@ async fn answer(
     let open = shared.gates[0].read().await;
     let response = match fault {
         Some(Fault::Answer { status, retry_after }) => {
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            let mut response = refusal(status, "OnPurpose", "this collector misbehaves on request");
-            if let Some(seconds) = retry_after {
-                response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-            }
-            response
+            let refusal = refusal(port::status(status), "OnPurpose", "this collector misbehaves on request");
+            port::after(refusal, retry_after)
         }
         Some(Fault::KeepAndAnswer { status }) => {
             accept(&head, &body, &shared);
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            refusal(status, "OnPurpose", "this collector keeps what it refuses")
+            refusal(port::status(status), "OnPurpose", "this collector keeps what it refuses")
         }
         Some(Fault::Hang) => {
             drop(open);
@@ -352,8 +307,7 @@ async fn answer(
             if fault == (Fault::Reset { keep: true }) {
                 accept(&head, &body, &shared);
             }
-            _ = socket2::SockRef::from(&*handle).set_linger(Some(Duration::ZERO));
-            return Err(OnPurpose);
+            return Err(socket.reset());
         }
         None => accept(&head, &body, &shared),
     };

@@ -20,6 +20,7 @@ pub mod traffic;
 pub mod wef;
 
 mod catalogue;
+mod port;
 mod render;
 
 #[cfg(test)]

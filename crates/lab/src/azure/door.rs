@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -21,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::AzureError;
 use super::faults::{Fault, Script};
+use crate::port::{self, OnPurpose, Socket};
 
 /// The largest body that a door reads.
 const BODY_LIMIT: usize = 128 << 20;
@@ -108,7 +108,9 @@ impl Door {
         let stop = CancellationToken::new();
         let has_tls = tls.is_some();
         let acceptor = tls.map(tokio_rustls::TlsAcceptor::from);
-        tokio::spawn(stop.clone().run_until_cancelled_owned(listen(listener, address, acceptor, Arc::clone(&shared))));
+        let (down, behind) = (shared.down.subscribe(), Arc::clone(&shared));
+        let each = move |stream| serve(stream, acceptor.clone(), Arc::clone(&behind));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(port::listen(listener, address, down, each)));
         Ok(Self { address, tls: has_tls, shared, stop })
     }
 
@@ -180,58 +182,10 @@ impl Shared {
     }
 }
 
-/// Listens while the door is up; while it is down, the port is closed.
-async fn listen(
-    listener: TcpListener,
-    address: SocketAddr,
-    tls: Option<tokio_rustls::TlsAcceptor>,
-    shared: Arc<Shared>,
-) {
-    let mut down = shared.down.subscribe();
-    let mut listener = Some(listener);
-    loop {
-        let up = match listener.take() {
-            Some(listener) => listener,
-            // Somebody may hold the port for a moment.
-            None => match TcpListener::bind(address).await {
-                Ok(listener) => listener,
-                Err(_) => {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                    continue;
-                }
-            },
-        };
-        let connections = CancellationToken::new();
-        let cut = connections.clone().drop_guard();
-        loop {
-            tokio::select! {
-                accepted = up.accept() => if let Ok((stream, _)) = accepted {
-                    let serve = serve(stream, tls.clone(), Arc::clone(&shared));
-                    tokio::spawn(connections.clone().run_until_cancelled_owned(serve));
-                },
-                _ = down.wait_for(|down| *down) => break,
-            }
-        }
-        drop((up, cut));
-        if down.wait_for(|down| !*down).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Why a connection ends without an answer.
-#[derive(Debug, thiserror::Error)]
-#[error("the connection is closed on purpose")]
-struct OnPurpose;
-
 async fn serve(stream: TcpStream, tls: Option<tokio_rustls::TlsAcceptor>, shared: Arc<Shared>) {
-    // A second handle on the socket, so that a request handler can turn its close into a reset.
-    let Ok(stream) = stream.into_std() else { return };
-    let Ok(handle) = stream.try_clone() else { return };
-    let Ok(stream) = TcpStream::from_std(stream) else { return };
+    let Some((stream, socket)) = Socket::beside(stream) else { return };
     _ = stream.set_nodelay(true);
-    let handle = Arc::new(handle);
-    let service = service_fn(move |request| exchange(request, Arc::clone(&shared), Arc::clone(&handle)));
+    let service = service_fn(move |request| exchange(request, Arc::clone(&shared), socket.clone()));
     let http = hyper::server::conn::http1::Builder::new();
     // An error here is the client's, or on purpose.
     match tls {
@@ -244,26 +198,18 @@ async fn serve(stream: TcpStream, tls: Option<tokio_rustls::TlsAcceptor>, shared
     }
 }
 
-async fn exchange(
-    request: Request<Incoming>,
-    shared: Arc<Shared>,
-    socket: Arc<std::net::TcpStream>,
-) -> Result<Answer, OnPurpose> {
+async fn exchange(request: Request<Incoming>, shared: Arc<Shared>, socket: Socket) -> Result<Answer, OnPurpose> {
     let number = {
         let mut counts = shared.counts();
         counts.requests += 1;
         counts.requests
     };
     let fault = shared.script().fault(number);
-    let reset = || {
-        _ = socket2::SockRef::from(&*socket).set_linger(Some(Duration::ZERO));
-        Err(OnPurpose)
-    };
     if fault == Some(Fault::ResetBeforeBody) {
-        return reset();
+        return Err(socket.reset());
     }
     let (head, body) = request.into_parts();
-    let Ok(body) = Limited::new(body, BODY_LIMIT).collect().await else { return reset() };
+    let Ok(body) = Limited::new(body, BODY_LIMIT).collect().await else { return Err(socket.reset()) };
     let call = Call {
         method: head.method,
         path: head.uri.path().split('/').filter(|segment| !segment.is_empty()).map(str::to_owned).collect(),
@@ -278,19 +224,14 @@ async fn exchange(
             shared.behind.answer(&call)
         }
         Some(Fault::Answer { status, retry_after }) => {
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            let mut answer = shared.behind.refuse(&call, status);
-            if let Some(seconds) = retry_after {
-                answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-            }
-            answer
+            port::after(shared.behind.refuse(&call, port::status(status)), retry_after)
         }
         Some(Fault::Garbage) => Response::new(Full::from("<html><body>Please log in to this network.</body></html>")),
         Some(Fault::LostReply) => {
             shared.behind.answer(&call);
             return Err(OnPurpose);
         }
-        Some(Fault::ResetBeforeBody | Fault::ResetAfterBody) => return reset(),
+        Some(Fault::ResetBeforeBody | Fault::ResetAfterBody) => return Err(socket.reset()),
     };
     *shared.counts().answers.entry(answer.status().as_u16()).or_default() += 1;
     Ok(answer)
