@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::admin_plane::{AdminPlane, At};
+use super::hosts::ago;
 use super::{Global, counted, print, printable};
 use crate::values::Span;
 
@@ -122,9 +123,10 @@ fn is_wanted(agent: &Value, args: &ListArgs) -> bool {
 
 fn table(agents: &[Value], revoked: &[String]) -> String {
     let mut table = Table::new();
+    let now_s = crate::clock::wall_s();
     table.set_header(["computer", "agent", "last seen", "events/s", "version", "platform", "system", "thumbprint"]);
     for agent in agents {
-        let seen = ago(agent["last_seen_s"].as_u64().unwrap_or_default());
+        let seen = ago(now_s.saturating_sub(agent["last_seen_s"].as_u64().unwrap_or_default()));
         table.add_row([
             text(agent, "computer"),
             text(agent, "agent"),
@@ -142,17 +144,6 @@ fn table(agents: &[Value], revoked: &[String]) -> String {
 
 fn text(agent: &Value, key: &str) -> String {
     printable(agent[key].as_str().unwrap_or_default())
-}
-
-/// How long ago that was.
-fn ago(seen_s: u64) -> String {
-    let quiet = crate::clock::wall_s().saturating_sub(seen_s);
-    match quiet {
-        0..120 => format!("{quiet} s ago"),
-        120..7200 => format!("{} min ago", quiet / 60),
-        7200..172_800 => format!("{} h ago", quiet / 3600),
-        _ => format!("{} d ago", quiet / 86_400),
-    }
 }
 
 #[cfg(test)]
