@@ -173,18 +173,24 @@ fn parts_alone_can_be_loaded_too() {
 
 #[test]
 fn what_taking_over_needs_is_commented_out_and_works_when_it_is_taken_in() {
-    let settings = Settings { hosts: texts(&["w.ods.opinsights.azure.com", "a.example.com"]), ..Settings::default() };
-    let text = write::toml(&settings, &mut Vec::new());
-    let (before, block) = text.split_once("# [tunnel.ca]").expect("it is there");
+    const ID: &str = "01234567-89ab-cdef-0123-456789abcdef";
+    let hosts = [format!("{ID}.ods.opinsights.azure.com"), format!("{ID}.oms.opinsights.azure.com")];
     let taken_in = |line: &str| line.strip_prefix("# ").or(line.strip_prefix('#')).unwrap_or(line).to_owned() + "\n";
-    let block: String = format!("# [tunnel.ca]{block}").lines().map(taken_in).collect();
-    let block = block
-        .replace("workspace id", "01234567-89ab-cdef-0123-456789abcdef")
-        .replace("${file:workspace-key}", &format!("{}==", "A".repeat(86)));
-    let config = crate::config::parse("imported", &format!("{before}{block}"), Path::new("."), &|_| None);
-    let tunnel = config.unwrap_or_else(|problems| panic!("{problems}")).tunnel;
-    assert_eq!(tunnel.take_over[0].hosts, ["w.ods.opinsights.azure.com"]);
-    assert!(loaded(&settings).0.take_over.is_empty(), "off until somebody decides");
+    for known in [&[&*hosts[0], &*hosts[1], "a.example.com"][..], &["w.ods.opinsights.azure.com"]] {
+        let settings = Settings { hosts: texts(known), ..Settings::default() };
+        let text = write::toml(&settings, &mut Vec::new());
+        let (before, block) = text.split_once("# [tunnel.ca]").expect("it is there");
+        let block: String = format!("# [tunnel.ca]{block}").lines().map(taken_in).collect();
+        assert_eq!(block.contains("workspace id"), known.len() == 1, "it is in the names of the hosts: {block}");
+        let block =
+            block.replace("workspace id", ID).replace("${file:workspace-key}", &format!("{}==", "A".repeat(86)));
+        let config = crate::config::parse("imported", &format!("{before}{block}"), Path::new("."), &|_| None);
+        let config = config.unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(config.tunnel.take_over[0].hosts, known[..known.len().min(2)]);
+        let protocols = &config.listeners[0].protocols;
+        assert!(protocols.ods.enabled && protocols.data_collector.workspaces[0].id == ID, "agents and scripts");
+        assert!(loaded(&settings).0.take_over.is_empty(), "off until somebody decides");
+    }
 }
 
 #[test]

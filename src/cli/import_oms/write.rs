@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::read::Settings;
+use crate::inputs::data_collector::signature::is_workspace_id;
 use crate::tunnel::allow_list::Pattern;
 use crate::tunnel::config::proxy_url_problem;
 
@@ -35,6 +36,7 @@ fn add_take_over(text: &mut String, settings: &Settings) {
     if hosts.is_empty() {
         hosts = vec!["*.ods.opinsights.azure.com".to_owned(), "*.oms.opinsights.azure.com".to_owned()];
     }
+    let workspaces = workspaces_of(&hosts);
     let hosts: Vec<String> = hosts.iter().map(|host| quoted(host)).collect();
     *text += "\n# DECIDE: agents and scripts that are past their end (MMA, OMS, the HTTP Data Collector API) reach nothing any more through\n\
               # a tunnel once their service is off. Taken over, their tunnels end here, and what they send is stored and forwarded by\n\
@@ -48,7 +50,26 @@ fn add_take_over(text: &mut String, settings: &Settings) {
     push(text, format_args!("# hosts = [{}]\n", hosts.join(", ")));
     *text += "# groups = [\"old-agents\"]\n# input = \"old-agents\"\n\
               #\n# [[listeners]]\n# name = \"old-agents\"\n# listen = \"127.0.0.1:8444\"\n\
-              # data_collector = { enabled = true, workspaces = [{ id = \"workspace id\", keys = [\"${file:workspace-key}\"] }] }\n";
+              # # For MMA and OMS agents; the workspaces are those below. Take it out where there are scripts only.\n\
+              # ods.enabled = true\n# data_collector.enabled = true\n";
+    for id in &workspaces {
+        push(
+            text,
+            format_args!(
+                "#\n# [[listeners.data_collector.workspaces]]\n# id = {}\n# keys = [\"${{file:workspace-key}}\"]\n",
+                quoted(id)
+            ),
+        );
+    }
+}
+
+/// The ids of the workspaces that hosts are of: the first part of their names. One to fill in where no host tells.
+fn workspaces_of(hosts: &[String]) -> Vec<String> {
+    let ids = hosts.iter().filter_map(|host| host.split('.').next()).filter(|id| is_workspace_id(id));
+    let mut ids: Vec<String> = ids.map(str::to_owned).collect();
+    ids.sort();
+    ids.dedup();
+    if ids.is_empty() { vec!["workspace id".to_owned()] } else { ids }
 }
 
 fn quoted(text: &str) -> String {
