@@ -55,7 +55,8 @@ impl RulesKind {
 
 #[derive(Parser)]
 struct Args {
-    /// Scenarios: throughput, rate, backlog, wef, wef-rate, wef-sldc; wef-idle. All but the last when none is named.
+    /// Scenarios: throughput, rate, backlog, wef, wef-rate, wef-sldc; wef-idle, wef-kerberos, wef-kerberos-sldc. All but the last
+    /// three when none is named.
     scenarios: Vec<String>,
     /// How long throughput and rate run.
     #[arg(long, default_value_t = 20)]

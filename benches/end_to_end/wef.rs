@@ -9,6 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::*;
 use gatepost::lab::wef::{Authority, compressed, wide};
 
+#[cfg(feature = "kerberos")]
+#[path = "kerberos.rs"]
+mod kerberos;
+
 /// Events in an envelope: as many as fit into 512,000 bytes of UTF-16.
 const BATCH: usize = 160;
 /// Envelopes of each host in the compressed run.
@@ -27,6 +31,13 @@ pub(super) async fn run(args: &Args, wanted: impl Fn(&str) -> bool) -> Result<()
     }
     if wanted("wef-sldc") {
         packed(args).await?;
+    }
+    #[cfg(feature = "kerberos")]
+    for (name, compress) in [("wef-kerberos", false), ("wef-kerberos-sldc", true)] {
+        // It needs Debian's krb5-kdc, so it runs when it is named.
+        if args.scenarios.iter().any(|scenario| scenario == name) {
+            kerberos::run(args, name, compress).await?;
+        }
     }
     // It takes ten thousand handshakes, and files as many.
     if args.scenarios.iter().any(|name| name == "wef-idle") {
@@ -84,17 +95,25 @@ impl Site {
 
     /// The id of the subscription from rules, as a host is told it.
     async fn subscription(&self, client: &Client) -> Result<String> {
-        let asked =
-            envelope("http://schemas.xmlsoap.org/ws/2004/09/enumeration/Enumerate", "pc0.plant.example", "", "");
-        let answer = client.post(&self.url("SubscriptionManager/WEC"), &[], asked.into(), WAIT).await?;
-        let text = String::from_utf8(answer.body.to_vec())?;
-        let (_, rest) = text.split_once("<e:Identifier>").with_context(|| text.clone())?;
-        Ok(rest.split_once('<').context("no end of the id")?.0.to_owned())
+        let answer = client.post(&self.url("SubscriptionManager/WEC"), &[], enumerate().into(), WAIT).await?;
+        identifier(&answer.body)
     }
 
     fn held(&self) -> u64 {
         held(&self.collectors)
     }
+}
+
+/// A host asks for its subscriptions.
+fn enumerate() -> String {
+    envelope("http://schemas.xmlsoap.org/ws/2004/09/enumeration/Enumerate", "pc0.plant.example", "", "")
+}
+
+/// The id of the only subscription that a host is told of.
+fn identifier(answer: &[u8]) -> Result<String> {
+    let text = String::from_utf8(answer.to_vec())?;
+    let (_, rest) = text.split_once("<e:Identifier>").with_context(|| text.clone())?;
+    Ok(rest.split_once('<').context("no end of the id")?.0.to_owned())
 }
 
 /// A host that delivers.
@@ -112,32 +131,40 @@ struct Body {
     ids: Vec<usize>,
 }
 
+/// An envelope of Raw Security events of a host for a subscription.
+fn body(name: &str, id: &str, seed: u64) -> Body {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now = i64::try_from(since.as_secs()).unwrap_or_default();
+    let host = Host::new(name, seed).starting_at(now).with_system_share(0.0);
+    let events: String = host
+        .take(BATCH)
+        .map(|event| {
+            let xml = String::from_utf8(event.render(Shape::Xml)).expect("events are text");
+            let own = format!("{TAG}{}<", event.record_id());
+            let xml = xml.replacen(&own, &format!("{TAG}{FIRST}<"), 1);
+            format!("<w:Event Action=\"http://schemas.dmtf.org/wbem/wsman/1/wsman/Event\"><![CDATA[{xml}]]></w:Event>")
+        })
+        .collect();
+    let bookmark = format!(
+        "<e:Identifier>{id}</e:Identifier><w:Bookmark><BookmarkList><Bookmark Channel=\"Security\" RecordId=\"1\" \
+         IsCurrent=\"true\"/></BookmarkList></w:Bookmark><w:AckRequested/>"
+    );
+    let action = "http://schemas.dmtf.org/wbem/wsman/1/wsman/Events";
+    let text = envelope(action, name, &bookmark, &format!("<w:Events>{events}</w:Events>"));
+    // Behind a mark, and not all of it is ASCII.
+    let (mut units, mut from) = (1, 0);
+    let mut place = |at: usize| {
+        units += text[from..at].encode_utf16().count();
+        from = at;
+        2 * (units + TAG.len())
+    };
+    let ids = text.match_indices(TAG).map(|(at, _)| place(at)).collect();
+    Body { wide: wide(&text), ids }
+}
+
 impl Forwarding {
     fn body(&self, seed: u64) -> Body {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let now = i64::try_from(since.as_secs()).unwrap_or_default();
-        let host = Host::new(self.name.as_str(), seed).starting_at(now).with_system_share(0.0);
-        let events: String = host
-            .take(BATCH)
-            .map(|event| {
-                let xml = String::from_utf8(event.render(Shape::Xml)).expect("events are text");
-                let own = format!("{TAG}{}<", event.record_id());
-                let xml = xml.replacen(&own, &format!("{TAG}{FIRST}<"), 1);
-                format!(
-                    "<w:Event Action=\"http://schemas.dmtf.org/wbem/wsman/1/wsman/Event\"><![CDATA[{xml}]]></w:Event>"
-                )
-            })
-            .collect();
-        let bookmark = format!(
-            "<e:Identifier>{}</e:Identifier><w:Bookmark><BookmarkList><Bookmark Channel=\"Security\" RecordId=\"1\" \
-             IsCurrent=\"true\"/></BookmarkList></w:Bookmark><w:AckRequested/>",
-            self.id
-        );
-        let action = "http://schemas.dmtf.org/wbem/wsman/1/wsman/Events";
-        let text = envelope(action, &self.name, &bookmark, &format!("<w:Events>{events}</w:Events>"));
-        // All of it is ASCII, behind a mark: a byte of the text is two of the body.
-        let ids = text.match_indices(TAG).map(|(at, _)| 2 + 2 * (at + TAG.len())).collect();
-        Body { wide: wide(&text), ids }
+        body(&self.name, &self.id, seed)
     }
 
     fn heartbeat(&self) -> Bytes {
@@ -313,13 +340,22 @@ async fn idle(args: &Args) -> Result<()> {
     for some in hosts.chunks(100) {
         futures_util::future::join_all(some.iter().map(|host| host.post(host.heartbeat(), false))).await;
     }
+    let (connected, cpu, took) = (site.gateway.rss()?, site.gateway.cpu()? - cpu, began.elapsed().as_secs_f64());
+    // As on an ordinary day: everybody has delivered something before.
+    let first = hosts.first().context("there are no hosts")?.body(7);
+    for (n, some) in hosts.chunks(50).enumerate() {
+        let numbered = |at: usize| first.numbered(((n * 50 + at) * BATCH) as u64);
+        let posts = some.iter().enumerate().map(|(at, host)| host.post(numbered(at), false));
+        futures_util::future::join_all(posts).await;
+    }
     println!(
         "wef-idle: {alive} of {} hosts connected, RSS {before:.0} MiB before and {:.0} MiB with them, {:.2} ms of CPU a heartbeat \
-         ({:.0} heartbeats/s)",
+         ({:.0} heartbeats/s); {:.0} MiB when each has delivered an envelope",
         args.idle_hosts,
+        connected,
+        1e3 * cpu / hosts.len() as f64,
+        hosts.len() as f64 / took,
         site.gateway.rss()?,
-        1e3 * (site.gateway.cpu()? - cpu) / hosts.len() as f64,
-        hosts.len() as f64 / began.elapsed().as_secs_f64(),
     );
     Ok(())
 }

@@ -20,8 +20,8 @@ use x509_parser::prelude::{
     ASN1Time, CertificateRevocationList, DistributionPointName, FromDer, GeneralName, ParsedExtension, X509Certificate,
 };
 
-use super::Verdict;
 use super::tls::Judge;
+use super::{Verdict, kerberos};
 use crate::cli::admin_plane::reachable;
 use crate::config::Config;
 use crate::inputs;
@@ -29,7 +29,7 @@ use crate::net::tls_server::certificate_names;
 use crate::net::upload_client::Client;
 
 /// For each step that goes over the network.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// A certificate that ends within this is told.
 const SOON_S: i64 = 30 * 24 * 3600;
 /// Clocks that differ by more are not the same: what Kerberos allows, too.
@@ -46,10 +46,10 @@ const TIME_SERVICES: [&str; 5] = [
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
 pub(super) struct Check {
-    listener: String,
-    check: &'static str,
+    pub(super) listener: String,
+    pub(super) check: &'static str,
     pub(super) result: Verdict,
-    detail: String,
+    pub(super) detail: String,
 }
 
 /// A listener that takes forwarded events, with what it shows.
@@ -65,8 +65,14 @@ struct Looked<'c> {
 pub(super) async fn examine(config: &Config, gateway: Option<&str>) -> Vec<Check> {
     let mut checks = Vec::new();
     for listener in config.listeners.iter().filter(|listener| listener.protocols.wef.enabled) {
+        let name = gateway.map(str::to_owned).or_else(|| listener.protocols.wef.host());
+        if listener.protocols.wef.kerberos.is_enabled() {
+            checks.extend(kerberos::examine(listener, name.as_deref()).await);
+            checks.push(clock(listener));
+            continue;
+        }
         for file in listener.tls.certificate_files(&config.state_dir) {
-            let name = gateway.map(str::to_owned).or_else(|| listener.protocols.wef.host());
+            let name = name.clone();
             let looked = Looked { listener, name, chain: certificates(&file) };
             looked.all(&file, &mut checks).await;
         }

@@ -18,6 +18,7 @@ use crate::cli::{Global, print};
 use crate::lab::azure::{App, FakeAzure, Fault, Plan, Row, Rule, Upload};
 
 mod agents;
+mod tickets;
 mod wef;
 
 /// The tenant, and what stands in the configuration where nothing was named.
@@ -40,7 +41,7 @@ pub struct Args {
 enum What {
     /// A workspace with its data collection endpoints, and the Entra ID that gives tokens for it. Ctrl-C ends it
     Workspace(WorkspaceArgs),
-    /// Windows hosts that forward their events to a gateway, each with a certificate of its own
+    /// Windows hosts that forward their events to a gateway, each with a certificate or a Kerberos ticket of its own
     Wef(wef::Args),
     /// OMS and Microsoft Monitoring agents that register at a gateway and upload to it
     Agents(agents::Args),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use super::tickets;
 use crate::cli::print;
 use crate::lab::events::Host;
 use crate::lab::wef::authority::CERTIFICATE;
@@ -39,10 +40,34 @@ pub(super) struct Args {
     /// The share of the deliveries before which a host knows only what the gateway knows of it, from 0 to 1
     #[arg(long, default_value_t = 0.0)]
     forgetfulness: f64,
+    #[command(flatten)]
+    tickets: tickets::Tickets,
 }
 
 /// Runs the command.
 pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
+    let manager = format!("{}/wsman/SubscriptionManager/WEC", args.gateway.trim_end_matches('/'));
+    let faults = Faults { lost_answers: args.lost_answers, forgetfulness: args.forgetfulness };
+    let hosts = if args.tickets.is_given() {
+        tickets::hosts(&args.tickets, &manager, args.hosts, faults)?
+    } else {
+        match with_certificates(args, &manager, faults)? {
+            Some(hosts) => hosts,
+            None => return Ok(()),
+        }
+    };
+    let count = hosts.len();
+    let all = hosts.into_iter().enumerate().map(|(n, (name, host))| one(args, name, host, n as u64));
+    let mut sent = 0;
+    for host in futures_util::future::join_all(all).await {
+        sent += host?;
+    }
+    print(&format!("{sent} events of {count} hosts were acknowledged\n"))?;
+    Ok(())
+}
+
+/// Hosts with certificates of an authority in a folder; none when it was just made, and the gateway does not know it yet.
+fn with_certificates(args: &Args, manager: &str, faults: Faults) -> anyhow::Result<Option<Vec<(String, Forwarder)>>> {
     let is_new = !args.dir.join(CERTIFICATE).exists();
     let authority = Authority::in_folder(&args.dir)?;
     if is_new {
@@ -52,25 +77,20 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
              [[listeners]]\nname = \"wef\"\nlisten = \"127.0.0.1:5986\"\ntls.client_ca = {}\nwef.enabled = true\n",
             serde_json::Value::from(path.display().to_string())
         ))?;
-        return Ok(());
+        return Ok(None);
     }
     let ca = args.ca.as_ref().map(std::fs::read).transpose().context("reading --ca")?;
-    let hosts = (0..args.hosts).map(|n| one(args, &authority, ca.as_deref(), n));
-    let mut sent = 0;
-    for host in futures_util::future::join_all(hosts).await {
-        sent += host?;
-    }
-    print(&format!("{sent} events of {} hosts were acknowledged\n", args.hosts))?;
-    Ok(())
+    let host = |number| {
+        let name = format!("pc{number}.simulated.example");
+        let client = Client::showing(ca.as_deref(), authority.issue(&name)?)?;
+        let setting = Setting { host: name.clone(), manager: manager.to_owned(), client };
+        Ok((name, Forwarder::new(setting, faults, number)))
+    };
+    (0..args.hosts).map(host).collect::<anyhow::Result<_>>().map(Some)
 }
 
 /// The way of one host; how many of its events were acknowledged.
-async fn one(args: &Args, authority: &Authority, ca: Option<&[u8]>, number: u64) -> anyhow::Result<usize> {
-    let name = format!("pc{number}.simulated.example");
-    let client = Client::showing(ca, authority.issue(&name)?)?;
-    let manager = format!("{}/wsman/SubscriptionManager/WEC", args.gateway.trim_end_matches('/'));
-    let faults = Faults { lost_answers: args.lost_answers, forgetfulness: args.forgetfulness };
-    let mut host = Forwarder::new(Setting { host: name.clone(), manager, client }, faults, number);
+async fn one(args: &Args, name: String, mut host: Forwarder, number: u64) -> anyhow::Result<usize> {
     host.enumerate().await.with_context(|| format!("{name} asks for its subscriptions"))?;
     let subscriptions: Vec<String> = host.subscriptions().map(|(name, _)| name.to_owned()).collect();
     print(&format!(

@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
 /// Why a host may not call itself so.
 fn foreign(listener: &inputs::Config, client: &Client, host: &str) -> Option<String> {
     let may = client.binding.speaks_for(host) || listener.identity.policy != IdentityPolicy::Enforce;
-    (!may).then(|| format!("the certificate of {:?} may not speak for it (identity.policy)", client.name))
+    (!may).then(|| format!("the certificate or ticket of {:?} may not speak for it (identity.policy)", client.name))
 }
 
 impl Report<'_> {

@@ -66,7 +66,7 @@ fn listener<'c>(listeners: &'c [inputs::Config], name: Option<&str>) -> anyhow::
 struct Named {
     /// The host, as it calls itself and as its certificate names it
     host: String,
-    /// The name in its certificate, where that is another
+    /// The name in its certificate, where that is another; with Kerberos its principal, such as `PC1$@EXAMPLE.COM`
     #[arg(long, value_name = "NAME")]
     certificate: Option<String>,
     /// Its address, for rules and listeners that ask for networks
@@ -83,22 +83,31 @@ struct Named {
 impl Named {
     /// Who it is to a listener, and why it would not be let in there, if that is so.
     fn at(&self, listener: &inputs::Config) -> (Client, Option<String>) {
+        let wef = &listener.protocols.wef;
+        let (mut client, denied) = if wef.kerberos.is_enabled() {
+            wef.kerberos.client(&self.host, self.certificate.as_deref())
+        } else {
+            self.with_certificate(listener)
+        };
+        client.address = self.address;
+        client.group = self.group.as_deref().map(Arc::from).or(client.group);
+        wef::bind(&wef.relays, &mut client);
+        (client, denied)
+    }
+
+    fn with_certificate(&self, listener: &inputs::Config) -> (Client, Option<String>) {
         let name = self.certificate.as_ref().unwrap_or(&self.host);
         let certificate: Arc<[String]> = [name.clone()].into();
         let address = self.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let peer = Peer { address, certificate: Arc::clone(&certificate), leaf: None };
         let admitted = listener.gate().admit(&peer, &http::HeaderMap::new());
-        let (mut client, denied) = match admitted {
+        match admitted {
             Ok(admitted) => (admitted.client, None),
             Err(denied) => {
                 let client = Client { name: name.as_str().into(), identities: certificate, ..Client::default() };
                 (client, Some(denied.to_string()))
             }
-        };
-        client.address = self.address;
-        client.group = self.group.as_deref().map(Arc::from).or(client.group);
-        wef::bind(&listener.protocols.wef.relays, &mut client);
-        (client, denied)
+        }
     }
 }
 

@@ -30,8 +30,12 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let config = global.load()?;
     let listener = super::listener(&config.listeners, args.listener.as_deref())?;
     let kerberos = listener.protocols.wef.kerberos.is_enabled();
-    let host = args.gateway.clone().or_else(|| listener.protocols.wef.host()).unwrap_or_else(|| "GATEWAY".to_owned());
-    let port = listener.listen.port();
+    let told = listener.protocols.wef.place();
+    let host =
+        args.gateway.as_ref().or(told.as_ref().map(|(host, _)| host)).map_or("GATEWAY", String::as_str).to_owned();
+    // Under the name that hosts are told they reach it at that port, which a balancer may have changed.
+    let port =
+        told.filter(|(name, _)| name.eq_ignore_ascii_case(&host)).map_or(listener.listen.port(), |(_, port)| port);
     let url = format!("{}://{host}:{port}/wsman/SubscriptionManager/WEC", listener.protocols.wef.scheme());
     let value = format!("Server={url},Refresh={}", args.refresh);
     let values = if kerberos { vec![(String::new(), value)] } else { of_authorities(listener, &value)? };

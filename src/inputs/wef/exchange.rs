@@ -52,8 +52,7 @@ impl Exchange {
     }
 
     fn owner(&self, subscription: &str) -> Owner {
-        let machine = self.machine.to_lowercase().into();
-        Owner { client: Arc::clone(&self.client.name), machine, subscription: subscription.into() }
+        Owner::of(&self.client.name, &self.machine, subscription)
     }
 
     fn note(&self, heard: Heard<'_>) {
@@ -135,8 +134,7 @@ impl Exchange {
         }
         let base = match &wef.notify_to {
             Some(base) => base.clone(),
-            None => asked_at(head.headers(), if self.visit.is_some() { "http" } else { "https" })
-                .ok_or_else(|| Failure::new(Reason::PARAMETER, "the Host header is missing or malformed"))?,
+            None => self.asked_at(head.headers())?,
         };
         let subscriptions = wef.subscriptions_of(&self.client, &self.machine);
         let bookmarks = wef.memory.bookmarks().await?;
@@ -157,6 +155,20 @@ impl Exchange {
             told.push(Subscribe { subscription, version, notify_to, issuer, start });
         }
         Ok(answer::subscriptions(&self.message_id, &told, self.charset))
+    }
+
+    /// Where the host asked: it can reach that. With a ticket no seal is on the head of a request, so it must not lead hosts to
+    /// anybody else.
+    fn asked_at(&self, headers: &HeaderMap) -> Result<String, Failure> {
+        let wrong = |text: &str| Failure::new(Reason::PARAMETER, text);
+        let host = named_host(headers).ok_or_else(|| wrong("the Host header is missing or malformed"))?;
+        match &self.wef.tickets {
+            None => Ok(format!("https://{host}")),
+            Some(tickets) if tickets.are_taken_at(host) => Ok(format!("http://{host}")),
+            Some(_) => Err(wrong(
+                "the host asks at a name that none of wef.kerberos.services has; add it there, or set wef.notify_to",
+            )),
+        }
     }
 
     /// Where this host is with a subscription. A channel can move from one part of what rules want to another, whose bookmark
@@ -326,9 +338,9 @@ impl From<NotKept> for Failure {
     }
 }
 
-/// Where a host asked: it can reach that.
-fn asked_at(headers: &HeaderMap, scheme: &str) -> Option<String> {
+/// The name and port that a host asked at.
+fn named_host(headers: &HeaderMap) -> Option<&str> {
     let host = headers.get(header::HOST)?.to_str().ok()?;
     let sound = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte));
-    sound.then(|| format!("{scheme}://{host}"))
+    sound.then_some(host)
 }

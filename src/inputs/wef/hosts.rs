@@ -12,6 +12,8 @@ use crate::clock::wall_s;
 
 /// Most hosts that are remembered; the one that was not heard of for the longest time is forgotten first.
 const HOSTS_MAX: usize = 16_384;
+/// Most of them of one client whose older ones do not make room first: hosts choose what they call themselves.
+const OF_CLIENT_MAX: usize = HOSTS_MAX / 4;
 /// Most hosts of the page of everything: those with trouble first, then those heard of last.
 pub(super) const SHOWN_MAX: usize = 500;
 /// Most subscriptions of one host that are remembered.
@@ -130,15 +132,13 @@ impl Hosts {
     /// Notes what was heard.
     pub(super) fn note(&self, who: &Who, address: Option<IpAddr>, heard: Heard<'_>) {
         let now = wall_s();
+        let who = Who { client: cut(&who.client), machine: cut(&who.machine) };
         let mut seen = self.seen();
-        if seen.len() >= HOSTS_MAX && !seen.contains_key(who) {
+        if seen.len() >= HOSTS_MAX && !seen.contains_key(&who) {
             forget_oldest(&mut seen);
         }
-        let host = seen.entry(who.clone()).or_insert_with(|| Host {
-            client: cut(&who.client),
-            machine: cut(&who.machine),
-            ..Host::default()
-        });
+        let (client, machine) = (who.client.clone(), who.machine.clone());
+        let host = seen.entry(who).or_insert_with(|| Host { client, machine, ..Host::default() });
         host.address = address.or(host.address);
         host.last_heard_s = now;
         host.note(heard, now);
@@ -161,9 +161,15 @@ impl Hosts {
     }
 }
 
-/// An eighth at once, so that many new hosts do not each cost a search.
+/// An eighth at once, so that many new hosts do not each cost a search; of the client that has too many, if there is one.
 fn forget_oldest(seen: &mut HashMap<Who, Host>) {
-    let mut by_age: Vec<(u64, Who)> = seen.iter().map(|(who, host)| (host.last_heard_s, who.clone())).collect();
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    seen.keys().for_each(|who| *counts.entry(&who.client).or_default() += 1);
+    let most = counts.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| *count > OF_CLIENT_MAX);
+    let greedy = most.map(|(client, _)| client.to_owned());
+    let can_go = |who: &&Who| greedy.as_ref().is_none_or(|greedy| *greedy == who.client);
+    let of_age = seen.iter().filter(|(who, _)| can_go(who));
+    let mut by_age: Vec<(u64, Who)> = of_age.map(|(who, host)| (host.last_heard_s, who.clone())).collect();
     by_age.sort_by_key(|(heard, _)| *heard);
     for (_, who) in by_age.into_iter().take(HOSTS_MAX / 8) {
         seen.remove(&who);

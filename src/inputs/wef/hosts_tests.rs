@@ -35,6 +35,20 @@ fn what_is_remembered_and_shown_has_a_bound_and_trouble_comes_first() {
 }
 
 #[test]
+fn whoever_calls_itself_by_many_names_pushes_nobody_else_out() {
+    let hosts = Hosts::default();
+    let honest = Who { client: "honest".to_owned(), machine: "pc1".to_owned() };
+    hosts.note(&honest, None, Heard::Heartbeat { subscription: "s" });
+    for n in 0..HOSTS_MAX + 10 {
+        hosts.note(&who(n), None, Heard::Refused { reason: "no" });
+    }
+    assert_eq!(hosts.shown(Some("honest"), 1, Vec::new()).hosts.len(), 1);
+    let long = Who { client: "honest".to_owned(), machine: "x".repeat(4096) };
+    hosts.note(&long, None, Heard::Enumerated);
+    assert!(hosts.seen().keys().all(|who| who.machine.len() <= TEXT_MAX), "nor do they take more memory than is shown");
+}
+
+#[test]
 fn a_host_is_found_by_its_names_and_its_address_among_all_that_are_remembered() {
     let hosts = Hosts::default();
     let address: IpAddr = [10, 0, 0, 77].into();

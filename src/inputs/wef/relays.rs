@@ -14,7 +14,7 @@ use crate::event::Client;
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// A name in its certificate, to the letter.
+    /// A name in its certificate, to the letter; with Kerberos the name of its computer (`WEC1.example.com`), or its principal.
     pub certificate: String,
     /// Hosts that it forwards for, with `*` for any part, and a name without a dot in any domain. It may speak for these beside
     /// itself, wherever `identity.policy` asks.
@@ -26,7 +26,8 @@ impl Config {
     pub(super) fn problems(&self) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();
         if self.certificate.trim().is_empty() || self.certificate.contains('*') {
-            problems.push(("certificate", "write one name, as it stands in the relay's certificate".to_owned()));
+            problems
+                .push(("certificate", "write one name, as it stands in the relay's certificate or ticket".to_owned()));
         }
         if self.hosts.is_empty() || self.hosts.iter().any(|host| host.trim().is_empty()) {
             problems.push(("hosts", "name the hosts that it forwards for, such as \"*.plant.example\"".to_owned()));

@@ -23,7 +23,8 @@ pub struct Config {
     /// its certificate says, or `wef.kerberos.keytab`. Such a listener speaks HTTP/1.1 only. Windows' port for it is 5986. Default false.
     pub enabled: bool,
     /// Where hosts deliver, such as `"https://gateway.example.com:5986"`. Default: where they asked for their subscriptions,
-    /// which is right unless a load balancer sends the two to different places.
+    /// which is right unless a load balancer sends the two to different places. With Kerberos, say it or `kerberos.services`: what
+    /// a host asks for comes under no seal, and somebody between could write another place into it.
     pub notify_to: Option<String>,
     /// Whether hosts are asked for what the rules that apply to them take (`filter.rules`, and `filter.event_set` for the
     /// others). Default true. Where a rule names no channel, hosts are asked for Security and the two AppLocker channels.
@@ -108,7 +109,14 @@ impl Config {
 impl Config {
     /// The name of the gateway in `notify_to`.
     pub fn host(&self) -> Option<String> {
-        self.notify_to.as_ref()?.parse::<http::Uri>().ok()?.host().map(str::to_owned)
+        self.place().map(|(host, _)| host)
+    }
+
+    /// The name and the port in `notify_to`.
+    pub fn place(&self) -> Option<(String, u16)> {
+        let uri: http::Uri = self.notify_to.as_ref()?.parse().ok()?;
+        let usual = if self.kerberos.is_enabled() { 80 } else { 443 };
+        Some((uri.host()?.to_owned(), uri.port_u16().unwrap_or(usual)))
     }
 
     /// Everything that is wrong with the files that it names.

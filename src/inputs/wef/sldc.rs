@@ -9,6 +9,8 @@ const RING: usize = 1024;
 /// Nine ones begin a control symbol; four bits say which.
 const CONTROL: u64 = 0x1FF;
 const CONTROL_BITS: u32 = 13;
+/// Most bits of a symbol: a copy with its length and its place.
+const SYMBOL_MAX: u32 = 23;
 /// The first room that is made, at least.
 const ROOM_MIN: usize = 4 << 10;
 
@@ -65,8 +67,7 @@ pub fn decode(bytes: &[u8], limit: usize, room: impl FnMut(usize) -> bool) -> Re
             Some(Scheme::Plain) => out.push(plain(&mut bits)?)?,
             Some(Scheme::Copies) if bits.peek(1) == 0 => out.push((bits.take(9)? & 0xFF) as u8)?,
             Some(Scheme::Copies) => {
-                let count = match_count(&mut bits)?;
-                let place = bits.take(10)? as usize;
+                let (count, place) = named(&mut bits)?;
                 out.copy(place, count)?;
             }
         }
@@ -82,13 +83,13 @@ fn plain(bits: &mut Bits<'_>) -> Result<u8, SldcError> {
     Ok(byte)
 }
 
-/// The number of bytes of a copy, which the flag of a copy precedes: one to four ones, then so many bits of it.
-fn match_count(bits: &mut Bits<'_>) -> Result<usize, SldcError> {
-    bits.take(1)?;
-    let ones = (!(bits.peek(4) << 60)).leading_zeros().min(4);
+/// How many bytes a copy has and from which place of the ring: behind its flag stand one to four ones, then so many bits of the
+/// number, then ten of the place.
+fn named(bits: &mut Bits<'_>) -> Result<(usize, usize), SldcError> {
+    let ones = (!(bits.peek(5) << 60)).leading_zeros().min(4);
     let (prefix, width, least) = [(1, 1, 2), (2, 2, 4), (3, 3, 8), (4, 4, 16), (4, 8, 32)][ones as usize];
-    bits.take(prefix)?;
-    Ok(least + bits.take(width)? as usize)
+    let all = bits.take(1 + prefix + width + 10)? as usize;
+    Ok((least + (all >> 10 & ((1 << width) - 1)), all & (RING - 1)))
 }
 
 /// The bits, the highest of each byte first.
@@ -103,6 +104,17 @@ struct Bits<'a> {
 impl Bits<'_> {
     /// Afterwards as many bits are ahead as one symbol can have, or as there are.
     fn fill(&mut self) {
+        if self.count >= SYMBOL_MAX {
+            return;
+        }
+        if let Some(next) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
+            // What of it is not counted yet comes again, at the same place.
+            self.ahead |= u64::from_be_bytes(*next) >> self.count;
+            let whole = (63 - self.count) / 8;
+            self.at += whole as usize;
+            self.count += 8 * whole;
+            return;
+        }
         while self.count <= 56
             && let Some(byte) = self.bytes.get(self.at)
         {
@@ -154,10 +166,15 @@ impl<F: FnMut(usize) -> bool> Out<F> {
         self.make_room(count)?;
         let written = self.bytes.len() - self.base;
         let behind = (written + RING - place - 1) % RING + 1;
-        for _ in 0..count {
-            let at = self.bytes.len().checked_sub(behind).filter(|at| *at >= self.base);
-            let byte = at.map_or(0, |at| self.bytes[at]);
-            self.bytes.push(byte);
+        let unwritten = behind.saturating_sub(written).min(count);
+        self.bytes.resize(self.bytes.len() + unwritten, 0);
+        let from = self.bytes.len().saturating_sub(behind);
+        let mut left = count - unwritten;
+        // What it names can reach into what it makes, which then comes again and again.
+        while left > 0 {
+            let some = left.min(self.bytes.len() - from);
+            self.bytes.extend_from_within(from..from + some);
+            left -= some;
         }
         Ok(())
     }

@@ -26,7 +26,8 @@ async fn what_is_printed_for_windows_is_what_hosts_are_told() {
         scene.site.uploads
     );
     assert!(policy.contains(&value), "{value} is not in {policy}");
-    assert!(printed(&scene.site, &["wef", "policy"]).contains("Server=https://127.0.0.1:"), "the name of notify_to");
+    let told = printed(&scene.site, &["wef", "policy"]);
+    assert!(told.contains("Server=https://127.0.0.1:1/wsman/"), "the name and the port of notify_to: {told}");
     let asked = printed(&scene.site, &["wef", "subscriptions", "pc1.plant.test"]);
     assert!(asked.contains(name) && asked.contains("<Select Path=\"Security\">*</Select>"), "{asked}");
     assert!(running.stop().success());

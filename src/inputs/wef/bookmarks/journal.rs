@@ -109,7 +109,8 @@ fn load(fs: &dyn Fs, path: &Path, witness: &Witness) -> io::Result<(Kept, String
                 name = Some(journal);
             }
             Line::Bookmark { client, machine, subscription, at, bookmark } => {
-                kept.put(Owner { client, machine, subscription }, at, bookmark);
+                // Lines of before kept a client's name as it came.
+                kept.put(Owner::of(&client, &machine, &subscription), at, bookmark);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The bookmarks in memory, within bounds. What one client fills is that client's share.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use super::line::Line;
@@ -19,6 +20,9 @@ const LOST_FOR_S: u64 = 30 * 24 * 3600;
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     of_clients: HashMap<Arc<str>, HashMap<Owner, Bookmark>>,
+    /// How many clients have one for the same machine and subscription, by a hash of the two.
+    of_machines: HashMap<u64, usize>,
+    hashes: RandomState,
     count: usize,
     bytes: usize,
     /// When bookmarks were last lost.
@@ -37,17 +41,26 @@ impl Kept {
         match found {
             Some(Bookmark { at, text }) => Known::At(Arc::clone(text), *at),
             None if self.lost_s.is_some_and(|lost| now < lost.saturating_add(LOST_FOR_S)) => Known::Lost,
+            // The same host by another name, as after a new certificate or another list of clients; or somebody who says so.
+            None if self.of_machines.contains_key(&self.hash(owner)) => Known::Lost,
             None => Known::Never,
         }
     }
 
+    fn hash(&self, owner: &Owner) -> u64 {
+        self.hashes.hash_one((&owner.machine, &owner.subscription))
+    }
+
     /// Keeps one. Whether others had to be forgotten for it.
     pub(super) fn put(&mut self, owner: Owner, at: u64, text: Arc<str>) -> bool {
-        let cost = cost(&owner, &text);
+        let (cost, hash) = (cost(&owner, &text), self.hash(&owner));
         let of_client = self.of_clients.entry(Arc::clone(&owner.client)).or_default();
         match of_client.insert(owner.clone(), Bookmark { at, text }) {
             Some(before) => self.bytes -= cost_of(&owner, &before),
-            None => self.count += 1,
+            None => {
+                self.count += 1;
+                *self.of_machines.entry(hash).or_default() += 1;
+            }
         }
         self.bytes += cost;
         let crowded = of_client.len() > OF_CLIENT_MAX;
@@ -78,11 +91,16 @@ impl Kept {
             if let Some(gone) = of_client.remove(&owner) {
                 self.bytes -= cost_of(&owner, &gone);
                 self.count -= 1;
+                let hash = self.hashes.hash_one((&owner.machine, &owner.subscription));
+                if let Some(count) = self.of_machines.get_mut(&hash) {
+                    *count -= 1;
+                }
             }
         }
         if of_client.is_empty() {
             self.of_clients.remove(client);
         }
+        self.of_machines.retain(|_, count| *count > 0);
         true
     }
 
@@ -101,9 +119,20 @@ fn cost_of(owner: &Owner, kept: &Bookmark) -> usize {
     cost(owner, &kept.text)
 }
 
-/// Bytes in memory, and about as many in the journal.
+/// Bytes in the journal, and no more in memory.
 fn cost(owner: &Owner, text: &str) -> usize {
-    owner.client.len() + owner.machine.len() + owner.subscription.len() + text.len() + 160
+    let texts = [&owner.client, &owner.machine, &owner.subscription].map(|text| written(text));
+    texts.iter().sum::<usize>() + written(text) + 160
+}
+
+/// How long a text is in JSON.
+fn written(text: &str) -> usize {
+    let of_byte = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(of_byte).sum()
 }
 
 #[cfg(test)]
@@ -128,6 +157,26 @@ mod tests {
         assert!((0..20).any(|n| kept.put(owner("fat", n), n as u64, Arc::clone(&large))));
         assert!(kept.size().1 <= BYTES_MAX);
         assert!(matches!(kept.find(&owner("good", 0), 0), Known::At(..)));
+    }
+
+    #[test]
+    fn a_host_that_comes_by_another_name_does_not_begin_with_what_happens_from_now_on() {
+        let mut kept = Kept::default();
+        kept.put(owner("PC1 by its common name", 1), 0, "b".into());
+        assert_eq!(kept.find(&owner("pc1.plant.test", 1), 0), Known::Lost);
+        assert_eq!(kept.find(&owner("pc1.plant.test", 2), 0), Known::Never);
+        kept.forget_oldest_of(&"PC1 by its common name".into());
+        assert_eq!(kept.find(&owner("pc1.plant.test", 1), 0), Known::Never);
+    }
+
+    #[test]
+    fn what_a_bookmark_costs_is_what_its_line_takes() {
+        for text in ["<BookmarkList/>".to_owned(), "\u{1}\"\\\n\u{1f}é".repeat(1000)] {
+            let (owner, mut line) = (owner("client", 1), Vec::new());
+            Line::bookmark(&owner, 1_700_000_000, &text.as_str().into()).write(&mut line);
+            let cost = cost(&owner, &text);
+            assert!((line.len()..line.len() + 160).contains(&cost), "{cost} for {}", line.len());
+        }
     }
 
     #[test]

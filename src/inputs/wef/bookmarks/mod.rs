@@ -21,12 +21,20 @@ pub use journal::Journal;
 /// Whose bookmark it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner {
-    /// Who has shown a certificate.
+    /// Who has shown a certificate or a ticket, in lower case: a new one may write the same name otherwise.
     pub client: Arc<str>,
     /// What the host calls itself, in lower case: one certificate may stand for several hosts.
     pub machine: Arc<str>,
     /// The subscription's id.
     pub subscription: Arc<str>,
+}
+
+impl Owner {
+    /// By its names as they came.
+    pub fn of(client: &str, machine: &str, subscription: &str) -> Self {
+        let (client, machine) = (client.to_lowercase().into(), machine.to_lowercase().into());
+        Self { client, machine, subscription: subscription.into() }
+    }
 }
 
 /// What is known of a host's place.
@@ -36,7 +44,7 @@ pub enum Known {
     At(Arc<str>, u64),
     /// It has none yet.
     Never,
-    /// It has none, and some have been lost: it may have had one.
+    /// It has none, and some have been lost, or another client has one for it: it may have had one.
     Lost,
 }
 

@@ -149,3 +149,33 @@ async fn a_journal_of_outdated_lines_is_written_anew() {
     assert!(length < 2_000_000, "{length} bytes for one bookmark");
     assert!(matches!(open(dir.path()).find(&owner("pc0")).await, Known::At(text, _) if text.starts_with("<b39 ")));
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_bookmark_that_is_long_as_json_does_not_have_everything_written_anew_each_time() {
+    use std::os::unix::fs::MetadataExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path());
+    let long = "\u{1}".repeat(100_000);
+    for n in 0..20 {
+        journal.keep(owner(&format!("pc{n}")), long.clone()).await.unwrap();
+    }
+    let file = || std::fs::metadata(file(dir.path())).unwrap().ino();
+    let before = file();
+    for n in 0..3 {
+        journal.keep(owner("other"), format!("<b{n}/>")).await.unwrap();
+        assert_eq!(file(), before, "one line was appended");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_writes_its_name_otherwise_has_its_bookmark_also_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let of = |client: &str| Owner::of(client, "PC1", "4D2C");
+    open(dir.path()).keep(of("PC1$@EXAMPLE.TEST"), "<b/>".to_owned()).await.unwrap();
+    let journal = open(dir.path());
+    for client in ["PC1$@EXAMPLE.TEST", "pc1$@EXAMPLE.TEST"] {
+        assert!(matches!(journal.find(&of(client)).await, Known::At(..)), "{client}");
+    }
+    assert_eq!(journal.find(&of("pc1.example.test")).await, Known::Lost, "it may be the same host");
+}

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::names::Names;
+use crate::event::Client;
+use crate::event::names::first_label;
 use crate::faults::Fault;
 use crate::net::gss::{self, keytab};
 use crate::values::FileToRead;
@@ -19,8 +22,8 @@ pub struct Config {
     #[schemars(with = "Option<FileToRead>")]
     pub keytab: Option<PathBuf>,
     /// The service names that hosts ask the domain for, such as `["HTTP/gateway.example.com", "HOST/gateway.example.com"]`; Windows
-    /// Server 2025 asks for the second. Each must be in the keytab. Default: none is looked for, since one account's key opens the
-    /// tickets of all of its names.
+    /// Server 2025 asks for the second. Each must be in the keytab, and hosts are told to deliver at no other name than theirs (see
+    /// `notify_to`). Default: none is looked for, since one account's key opens the tickets of all of its names.
     pub services: Vec<String>,
     /// Who is let in, the first that fits. Default: the computers (`*$`) of the realms that the keytab is of.
     pub principals: Vec<Principal>,
@@ -59,6 +62,38 @@ impl Config {
     /// Whether hosts show tickets.
     pub fn is_enabled(&self) -> bool {
         self.keytab.is_some()
+    }
+
+    /// Who a host would be with the ticket of a principal, and why it would not be let in, for people who ask before it comes.
+    /// Default for the principal: the account that a computer of this name has.
+    pub fn client(&self, host: &str, principal: Option<&str>) -> (Client, Option<String>) {
+        let names = match Names::of(self) {
+            Ok(names) => names,
+            Err(reason) => return (Client { name: host.into(), ..Client::default() }, Some(reason)),
+        };
+        let realm = names.realms.first().map_or("", String::as_str);
+        let usual = || format!("{}$@{realm}", first_label(host).to_uppercase());
+        let principal = principal.map_or_else(usual, str::to_owned);
+        match names.client(&principal) {
+            Some(client) => (client, None),
+            None => {
+                let reason = format!("{principal:?} is not let in; see wef.kerberos.principals");
+                (Client { name: principal.into(), ..Client::default() }, Some(reason))
+            }
+        }
+    }
+
+    /// Whether `authority`, a name or an address with or without a port, is one of the gateway's, as far as its services tell.
+    pub(in crate::inputs::wef) fn is_called(&self, authority: &str) -> bool {
+        let name = authority.rsplit_once(':').filter(|(name, _)| !name.contains(':') || name.ends_with(']'));
+        let name = name.map_or(authority, |(name, _)| name);
+        let host = |service: &str| {
+            let (_, host) = service.split_once('/')?;
+            host.split(['@', ':', '/']).next().map(|host| host.eq_ignore_ascii_case(name))
+        };
+        let is_address = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
+        // Nobody gets a ticket for an address that the domain does not know.
+        self.services.is_empty() || is_address || self.services.iter().any(|service| host(service) == Some(true))
     }
 
     /// What cannot work; each begins with its key.
@@ -166,6 +201,20 @@ mod tests {
             assert!(alone[0].starts_with("wef.kerberos.keytab: it is missing"), "{text}: {alone:?}");
         }
         assert_eq!(Config::default().problems(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_gateway_is_called_by_the_names_of_its_services_and_no_other() {
+        let named = config("services = [\"HTTP/gate.example.test@EXAMPLE.TEST\", \"HOST/GATE:5985\"]");
+        for own in
+            ["gate.example.test:5985", "GATE.example.test", "gate", "10.0.0.7:5985", "[fd00::7]:5985", "[fd00::7]"]
+        {
+            assert!(named.is_called(own), "{own}");
+        }
+        for other in ["gate.example.test.evil.test:5985", "evil.test", "", ":5985"] {
+            assert!(!named.is_called(other), "{other}");
+        }
+        assert!(Config::default().is_called("any.test"), "nobody has said");
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::config::Principal;
+use super::config::{Config, Principal};
 use crate::event::names::fits;
 use crate::event::{Binding, Client};
 use crate::inputs::http::auth::client;
+use crate::net::gss::keytab;
 
 /// The principals that are let in.
 #[derive(Debug)]
@@ -17,6 +18,21 @@ pub(super) struct Names {
 }
 
 impl Names {
+    /// Those of a configuration, with the realms of its keytab.
+    ///
+    /// # Errors
+    ///
+    /// When the keytab cannot be read.
+    pub(super) fn of(config: &Config) -> Result<Self, String> {
+        let Config { principals, domains, keytab, .. } = config.clone();
+        let path = keytab.unwrap_or_default();
+        let entries = keytab::load(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut realms: Vec<String> = entries.into_iter().map(|entry| entry.realm).collect();
+        realms.sort_unstable();
+        realms.dedup();
+        Ok(Self { realms, principals, domains })
+    }
+
     /// The client that a principal is, if it is let in.
     pub(super) fn client(&self, principal: &str) -> Option<Client> {
         let (account, realm) = principal.rsplit_once('@')?;
@@ -32,7 +48,9 @@ impl Names {
         let binding =
             Binding { hosts: hosts.into(), names: own, resource_ids: resource_ids.into(), ..Binding::default() };
         let group = entry.and_then(|entry| entry.group.as_deref());
-        Some(Client { binding, identities: names, ..client(principal, group, "kerberos") })
+        // Subscriptions and relays may name it either way.
+        let identities = names.iter().cloned().chain([principal.to_owned()]).collect();
+        Some(Client { binding, identities, ..client(principal, group, "kerberos") })
     }
 
     /// The names of an account's computer. An account has none of DNS: in a domain of Windows, the realm is the domain.
@@ -48,6 +66,7 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inputs::wef::relays;
 
     fn names(principals: &[(&str, &[&str])], domains: &[&str]) -> Names {
         let principal = |(name, hosts): &(&str, &[&str])| Principal {
@@ -76,6 +95,23 @@ mod tests {
         }
         for stranger in ["someone@EXAMPLE.TEST", "PC1$@OTHER.TEST", "host/PC1$@EXAMPLE.TEST", "PC1$", "@"] {
             assert!(names.client(stranger).is_none(), "{stranger}");
+        }
+    }
+
+    #[test]
+    fn a_relay_is_known_by_its_computers_name_and_by_its_principal() {
+        let names = names(&[], &[]);
+        for relay in ["wec1.example.test", "WEC1", "WEC1$@EXAMPLE.TEST"] {
+            let relays = [relays::Config { certificate: relay.to_owned(), hosts: vec!["*.plant.test".to_owned()] }];
+            let speaks = |principal: &str, host: &str| {
+                let mut client = names.client(principal).expect("a computer");
+                relays::bind(&relays, &mut client);
+                client.binding.speaks_for(host)
+            };
+            assert!(
+                speaks("WEC1$@EXAMPLE.TEST", "pc7.plant.test") && speaks("WEC1$@EXAMPLE.TEST", "wec1.example.test")
+            );
+            assert!(!speaks("WEC1$@EXAMPLE.TEST", "pc7.office.test") && !speaks("PC1$@EXAMPLE.TEST", "pc7.plant.test"));
         }
     }
 

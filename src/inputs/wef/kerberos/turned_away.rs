@@ -8,9 +8,12 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::wall_s;
+use crate::net::listen::one_subscriber;
 
 /// Most that are remembered; the one that was seen last stays longest.
 const MOST: usize = 64;
+/// Most of them from one sender: reasons hold what it wrote, so it could have as many as it likes.
+const OF_ONE_MAX: usize = 8;
 /// Most characters of a reason.
 const TEXT_MAX: usize = 512;
 
@@ -38,6 +41,11 @@ impl TurnedAway {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = known.iter().position(|one| one.address == address && one.reason == reason);
         let times = before.and_then(|at| known.remove(at)).map_or(0, |one| one.times) + 1;
+        let sender = one_subscriber(address);
+        let own = known.iter().enumerate().filter(|(_, one)| one_subscriber(one.address) == sender);
+        if let Some((oldest, _)) = own.skip(OF_ONE_MAX - 1).last() {
+            known.remove(oldest);
+        }
         if known.len() == MOST {
             known.pop_back();
         }
@@ -65,5 +73,16 @@ mod tests {
         assert_eq!(shown.len(), MOST);
         assert_eq!((shown[0].address, shown[0].times), (address(50), 2));
         assert_eq!((shown[1].address, shown[1].reason.len()), (address(99), TEXT_MAX));
+    }
+
+    #[test]
+    fn whoever_makes_up_reasons_pushes_nobody_else_out() {
+        let away = TurnedAway::default();
+        away.note(IpAddr::from([10, 0, 0, 1]), "the clocks differ");
+        (0..1000).for_each(|n| away.note(IpAddr::from([10, 0, 0, 2]), &format!("no key for HTTP/{n}")));
+        let shown = away.shown();
+        assert_eq!(shown.len(), 1 + OF_ONE_MAX);
+        assert_eq!(shown[0].reason, "no key for HTTP/999", "the newest of them stay");
+        assert_eq!(shown.last().map(|one| one.reason.as_str()), Some("the clocks differ"));
     }
 }

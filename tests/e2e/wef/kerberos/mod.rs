@@ -28,7 +28,11 @@ pub(crate) struct Domain {
 impl Domain {
     /// With so many computers, and more keys for the listener.
     pub(crate) async fn new(computers: usize, listener: &str) -> Self {
-        let kdc = Kdc::start(computers);
+        Self::of(Kdc::start(computers), listener).await
+    }
+
+    /// The same with a KDC of its own.
+    pub(crate) async fn of(kdc: Kdc, listener: &str) -> Self {
         let dir = tempfile::tempdir().unwrap().keep();
         let collector = Collector::start(Memory::Identities).await.unwrap();
         collector.set(Behaviour { recognise_repeats: true, ..Behaviour::default() });

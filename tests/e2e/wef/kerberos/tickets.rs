@@ -4,7 +4,7 @@ use gatepost::lab::wef::Faults;
 use gatepost::lab::wef::kerberos::{self as lab, Scheme, Ticket, Wire};
 
 use super::super::scene::{events, identities, until};
-use super::kdc::{REALM, SERVICES};
+use super::kdc::SERVICES;
 use super::{Domain, PATH, answer_of, heartbeat, name, post, schemes};
 
 async fn shown(domain: &Domain, scheme: Scheme, token: &[u8]) -> lab::Reply {
@@ -116,14 +116,14 @@ async fn a_new_keytab_at_the_same_place_is_taken_and_connections_go_on() {
     let running = domain.site().start().await;
     let (mut wire, mut old) = domain.greeted(0).await;
     // The account gets a new password: tickets from now on are under the new key, and the old keytab does not open them.
-    domain.kdc.admin(&[format!("cpw -randkey {}", SERVICES[0])]);
+    domain.kdc.admin(&[format!("cpw -randkey {}", SERVICES[0])]).unwrap();
     let (_, token) = domain.kdc.token("PC1$", Scheme::Kerberos).await;
     assert_eq!(shown(&domain, Scheme::Kerberos, &token).await.status, 401);
     let told = domain.scene.shown().await["tickets_refused"].to_string();
     assert!(told.contains("export it again"), "{told}");
     let fresh = domain.kdc.path("fresh.keytab");
     std::fs::copy(domain.kdc.keytab(), &fresh).unwrap();
-    domain.kdc.admin(&[format!("ktadd -norandkey -k {} {}", fresh.display(), SERVICES[0])]);
+    domain.kdc.admin(&[format!("ktadd -norandkey -k {} {}", fresh.display(), SERVICES[0])]).unwrap();
     std::fs::rename(&fresh, domain.kdc.keytab()).unwrap();
     let (mut ticket, token) = domain.kdc.token("PC1$", Scheme::Kerberos).await;
     let reply = shown(&domain, Scheme::Kerberos, &token).await;
@@ -152,7 +152,7 @@ async fn more_hosts_than_there_are_contexts_are_told_to_come_back() {
     let account = domain.kdc.account("PC2$", SERVICES[0], Scheme::Kerberos);
     let mut ticket = Ticket::start(&account).unwrap();
     until(async || {
-        let token = ticket.begin(&format!("{}@{REALM}", SERVICES[0]), Scheme::Kerberos).await.unwrap();
+        let token = ticket.begin(&account).await.unwrap();
         shown(&domain, Scheme::Kerberos, &token).await.status == 200
     })
     .await;
@@ -182,7 +182,7 @@ async fn a_keytab_without_a_service_is_told_with_its_line_and_what_is_in_it() {
     assert!(domain.site().gatepost(&["check"]).status.success());
     let printed = domain.site().gatepost(&["wef", "policy", "--refresh", "30"]);
     let printed = String::from_utf8_lossy(&printed.stdout).into_owned();
-    let value = format!("Server=http://gate.example.test:{}{PATH},Refresh=30", domain.site().uploads);
+    let value = format!("Server=http://gate.example.test:5985{PATH},Refresh=30");
     assert!(printed.contains(&value) && !printed.contains("IssuerCA"), "{value} is not in {printed}");
     let wrong = domain.site().config().replace(SERVICES[1], "HOST/gateway.example.test");
     domain.site().configure(&wrong);
@@ -193,4 +193,74 @@ async fn a_keytab_without_a_service_is_told_with_its_line_and_what_is_in_it() {
     let line = wrong.lines().position(|line| line.starts_with("wef.kerberos.services")).unwrap() + 1;
     assert!(told.contains(&format!("gatepost.toml:{line}:")), "{told}");
     assert!(told.contains("HOST/gateway.example.test") && told.contains(SERVICES[0]), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_looks_for_the_names_that_hosts_ask_for_and_where_they_deliver() {
+    let domain = Domain::new(0, "").await;
+    let doctor = |gateway: &str| {
+        let done = domain.site().gatepost(&["doctor", "--gateway", gateway, "--json"]);
+        let told = String::from_utf8_lossy(&done.stdout).into_owned();
+        let lines = told.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let of = |check: &str| lines.clone().filter(|line| line["check"] == check).collect::<Vec<_>>();
+        (of("keytab"), of("service"), of("delivery"), of("certificate"))
+    };
+    let (keytab, services, delivery, certificates) = doctor("gate.example.test");
+    assert_eq!(keytab[0]["result"], "ok", "{keytab:?}");
+    assert!(services.len() == 2 && services.iter().all(|line| line["result"] == "ok"), "{services:?}");
+    assert_eq!(delivery[0]["result"], "failed", "nobody listens: {delivery:?}");
+    assert!(certificates.is_empty(), "such a listener has none: {certificates:?}");
+    let running = domain.site().start().await;
+    let (_, services, delivery, _) = doctor("gateway.example.test");
+    assert_eq!(delivery[0]["result"], "ok", "{delivery:?}");
+    let told = services.iter().map(ToString::to_string).collect::<String>();
+    for kind in ["HTTP", "HOST"] {
+        assert!(told.contains(&format!("setspn -S {kind}/gateway.example.test ACCOUNT")), "{told}");
+    }
+    assert!(running.stop().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_simulated_fleet_shows_tickets_from_the_command_line() {
+    let domain = Domain::new(3, "wef.read_existing_events = true").await;
+    let running = domain.site().start().await;
+    let gateway = format!("http://{}", domain.address());
+    let simulate = |rest: &[&str]| {
+        let args = ["simulate", "wef", "--gateway", &gateway, "--kerberos", SERVICES[0]];
+        let done = std::process::Command::new(env!("CARGO_BIN_EXE_gatepost"))
+            .args([&args[..], rest].concat())
+            .env("KRB5_CONFIG", domain.kdc.path("krb5.conf"))
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{rest:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    };
+    let fleet = domain.kdc.path("fleet.keytab").display().to_string();
+    let told = simulate(&["--keytab", &fleet, "--hosts", "3", "--events", "40", "--lost-answers", "0.2"]);
+    assert!(told.contains("pc2.example.test") && told.contains("events of 3 hosts were acknowledged"), "{told}");
+    let told =
+        simulate(&["--keytab", &fleet, "--principal", "PC1$@EXAMPLE.TEST", "--negotiate", "--domain", "plant.test"]);
+    assert!(told.contains("pc1.plant.test") && told.contains("events of 1 hosts were acknowledged"), "{told}");
+    domain.scene.site.until_drained().await;
+    assert_eq!(domain.scene.collector.held().copies(), 0);
+    assert!(running.stop().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_host_gets_is_explained_for_its_ticket() {
+    let listener = "identity.policy = \"enforce\"\nwef.subscriptions = [{ name = \"dns\", query_list = \"dns.xml\", \
+                    hosts = [\"DNS1$@*\"] }]\nwef.kerberos.principals = [{ name = \"*$@EXAMPLE.TEST\", group = \"plant\" }]";
+    let domain = Domain::new(0, listener).await;
+    let list = "<QueryList><Query><Select Path='DNS Server'>*</Select></Query></QueryList>";
+    std::fs::write(domain.site().dir.join("dns.xml"), list).unwrap();
+    let explained = |args: &[&str]| {
+        let output = domain.site().gatepost(&[&["wef", "explain"], args].concat());
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, told) = explained(&["dns1.example.test"]);
+    assert!(code == Some(0) && told.contains("gets \"dns\": \"DNS1$@*\"") && told.contains("of group plant"), "{told}");
+    let (code, told) = explained(&["pc1.example.test", "--certificate", "someone@EXAMPLE.TEST"]);
+    assert!(code == Some(1) && told.contains("REFUSED") && told.contains("wef.kerberos.principals"), "{told}");
+    let (code, told) = explained(&["pc1.example.test", "--certificate", "PC2$@EXAMPLE.TEST"]);
+    assert!(code == Some(1) && told.contains("ticket of \"PC2$@EXAMPLE.TEST\" may not speak for it"), "{told}");
 }

@@ -36,8 +36,8 @@ pub fn run() -> io::Result<()> {
 
 fn answered(context: &mut Option<ClientCtx>, line: &str) -> anyhow::Result<Option<Vec<u8>>> {
     let ask = serde_json::from_str(line)?;
-    if let Ask::Begin { service, scheme } = ask {
-        let begun = context.insert(begin(&service, scheme)?);
+    if let Ask::Begin { principal, service, scheme } = ask {
+        let begun = context.insert(begin(principal.as_deref(), &service, scheme)?);
         return Ok(begun.step(None, None)?.map(|token| token.to_vec()));
     }
     let context = context.as_mut().context("nothing has begun")?;
@@ -52,9 +52,11 @@ fn answered(context: &mut Option<ClientCtx>, line: &str) -> anyhow::Result<Optio
     })
 }
 
-fn begin(service: &str, scheme: Scheme) -> anyhow::Result<ClientCtx> {
-    let cred = Cred::acquire(None, None, CredUsage::Initiate, None)?;
-    let name = Name::new(service.as_bytes(), Some(GSS_NT_KRB5_PRINCIPAL))?;
+fn begin(principal: Option<&str>, service: &str, scheme: Scheme) -> anyhow::Result<ClientCtx> {
+    let name = |name: &str| Name::new(name.as_bytes(), Some(GSS_NT_KRB5_PRINCIPAL));
+    let own = principal.map(name).transpose()?;
+    let cred = Cred::acquire(own.as_ref(), None, CredUsage::Initiate, None)?;
+    let name = name(service)?;
     let flags = CtxFlags::GSS_C_MUTUAL_FLAG
         | CtxFlags::GSS_C_CONF_FLAG
         | CtxFlags::GSS_C_INTEG_FLAG

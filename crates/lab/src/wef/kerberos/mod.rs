@@ -4,6 +4,7 @@
 //! a process. Sealing is the library's too, in the form that Windows has, and shares nothing with what the gateway opens it with.
 
 mod initiator;
+pub mod kdc;
 mod ticket;
 mod wire;
 
@@ -33,6 +34,8 @@ pub struct Account {
     pub args: Vec<String>,
     /// The variables of its process: `KRB5_CONFIG`, `KRB5_CLIENT_KTNAME`, `KRB5CCNAME`.
     pub variables: Vec<(String, String)>,
+    /// Whose tickets they are, such as `PC1$@EXAMPLE.COM`. Default: the first of its keytab, or that of its cache.
+    pub principal: Option<String>,
     /// The service that it asks for, such as `HTTP/gateway.example.com`.
     pub service: String,
     /// How it shows them.
@@ -99,14 +102,14 @@ impl Line {
 
 /// Shows a ticket on a connection, in as many requests as it takes.
 async fn greeted(mut wire: Wire, path: &str, ticket: &mut Ticket, account: &Account) -> anyhow::Result<Wire> {
-    let mut token = Some(ticket.begin(&account.service, account.scheme).await?);
-    while let Some(shown) = token {
+    let mut next = Some(ticket.begin(account).await?);
+    while let Some(shown) = next {
         let reply = greet(&mut wire, path, account.scheme, &shown).await?;
         let answer = reply.header("www-authenticate").and_then(|value| value.strip_prefix(account.scheme.name()));
-        let answer = answer.map(|token| STANDARD.decode(token.trim())).transpose()?.filter(|token| !token.is_empty());
+        let answer = answer.map(token).transpose()?.filter(|token| !token.is_empty());
         match (reply.status, answer) {
-            (200 | 401, Some(answer)) => token = ticket.go_on(&answer).await?,
-            (200, None) => token = None,
+            (200 | 401, Some(answer)) => next = ticket.go_on(&answer).await?,
+            (200, None) => next = None,
             (status, _) => bail!("the ticket is answered with {status}: {}", String::from_utf8_lossy(&reply.body)),
         }
     }
@@ -121,6 +124,15 @@ async fn greeted(mut wire: Wire, path: &str, ticket: &mut Ticket, account: &Acco
 pub async fn greet(wire: &mut Wire, path: &str, scheme: Scheme, token: &[u8]) -> anyhow::Result<Reply> {
     let shown = format!("{} {}", scheme.name(), STANDARD.encode(token));
     wire.post(path, &[("content-type", KIND), ("authorization", &shown)], b"").await
+}
+
+/// A token as it stands in a header.
+///
+/// # Errors
+///
+/// When it is no base64.
+pub fn token(written: &str) -> anyhow::Result<Vec<u8>> {
+    Ok(STANDARD.decode(written.trim())?)
 }
 
 /// What a sealed body is called.

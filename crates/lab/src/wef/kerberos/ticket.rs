@@ -38,7 +38,7 @@ impl Scheme {
 /// What is asked of the process. Bytes stand in base64.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Ask {
-    Begin { service: String, scheme: Scheme },
+    Begin { principal: Option<String>, service: String, scheme: Scheme },
     GoOn(String),
     Seal(String),
     Open(String),
@@ -79,13 +79,14 @@ impl Ticket {
         Ok(Self { _child: child, asks, says: BufReader::new(says) })
     }
 
-    /// A new context with a service; its first token.
+    /// A new context with the service of an account; its first token.
     ///
     /// # Errors
     ///
     /// When there is no ticket for it.
-    pub async fn begin(&mut self, service: &str, scheme: Scheme) -> anyhow::Result<Vec<u8>> {
-        let token = self.ask(&Ask::Begin { service: service.to_owned(), scheme }).await?;
+    pub async fn begin(&mut self, account: &Account) -> anyhow::Result<Vec<u8>> {
+        let Account { principal, service, scheme, .. } = account.clone();
+        let token = self.ask(&Ask::Begin { principal, service, scheme }).await?;
         token.context("a context begins with a token")
     }
 

@@ -16,7 +16,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
-use super::lines::{LINE_MAX, Question, Reply};
+use super::lines::{self, LINE_MAX, NO_TOKEN, Question, Reply};
 
 /// Questions that wait at once.
 const WAITING_MAX: usize = 64;
@@ -70,10 +70,15 @@ impl Acceptor {
 
     /// What came of a token. Call it inside a runtime.
     ///
+    /// What is no token is refused here: written as JSON it could be longer than any line, and the process would end.
+    ///
     /// # Errors
     ///
     /// When nobody can say: the same token may be taken later.
     pub async fn ask(&self, question: Question) -> Result<Reply, AcceptorError> {
+        if lines::read(&question.token).is_none() {
+            return Ok(Reply::Refused(NO_TOKEN.to_owned()));
+        }
         let (reply, answer) = oneshot::channel();
         let sent = self.questions().send_timeout(Asked { question, reply }, TURN).await;
         sent.map_err(|_| AcceptorError::Busy)?;
@@ -215,6 +220,20 @@ mod tests {
         assert_eq!(acceptor.ask(question(1)).await, Err(AcceptorError::Failed));
         let after = acceptor.ask(question(2)).await.expect("an answer");
         assert_ne!(before, after, "it is another process");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_token_never_reaches_the_process_and_harms_nobody() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let script = r#"read -r line; echo "{\"Refused\":\"$$\"}"; read -r line; exit"#;
+        let acceptor = acceptor(dir.path(), script);
+        let first = acceptor.ask(question(0)).await.expect("an answer");
+        for token in ["\"".repeat(70_000), "\\".repeat(70_000), "YQ==".repeat(1 << 15), "?".to_owned(), String::new()] {
+            let told = acceptor.ask(Question { conversation: 1, token }).await;
+            assert_eq!(told, Ok(Reply::Refused(NO_TOKEN.to_owned())));
+        }
+        assert_eq!(acceptor.ask(question(2)).await, Err(AcceptorError::Failed), "it was asked this second, and ended");
+        assert_ne!(acceptor.ask(question(3)).await, Ok(first), "a question that ends it finds another one next");
     }
 
     #[tokio::test]

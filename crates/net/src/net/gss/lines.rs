@@ -15,6 +15,9 @@ pub const TOKEN_MAX: usize = 64 << 10;
 /// The longest line: a token, and what stands around it.
 pub const LINE_MAX: usize = TOKEN_MAX / 3 * 4 + 4096;
 
+/// What is said of what [`read`] does not take.
+pub const NO_TOKEN: &str = "the token is empty, too long or no base64";
+
 /// A token of a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Question {

@@ -2,7 +2,7 @@
 //! sends. A context belongs to its connection, and ends with it.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
@@ -19,6 +19,8 @@ const SKEW: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub struct Session {
     number: u64,
+    /// The first principal that it was of: it is of no other.
+    principal: OnceLock<Arc<str>>,
     context: Mutex<Option<Context>>,
 }
 
@@ -39,6 +41,17 @@ pub struct Host {
     pub scheme: Scheme,
     /// When its ticket ends.
     pub until: SystemTime,
+}
+
+/// Why a context does not begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BeginError {
+    /// Its key is none.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The connection is another host's.
+    #[error("another host shows its ticket on the connection of a host")]
+    Another,
 }
 
 /// Contexts at once.
@@ -81,7 +94,8 @@ impl Session {
     /// Of a connection that opens now.
     pub fn new() -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Arc::new(Self { number: NEXT.fetch_add(1, Ordering::Relaxed), context: Mutex::default() })
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Self { number, principal: OnceLock::new(), context: Mutex::default() })
     }
 
     /// A number that no other connection has.
@@ -94,16 +108,20 @@ impl Session {
         self.context().as_ref().map(|context| context.host.clone())
     }
 
-    /// From now on its host is who this says.
+    /// From now on its host is who this says: the one that it was before, if it was anybody, however many requests lie between.
     ///
     /// # Errors
     ///
-    /// When the key is none.
-    pub fn begin(&self, accepted: &Accepted, scheme: Scheme, place: Place) -> Result<Host, KeyError> {
+    /// When the key is none, or the connection is another host's.
+    pub fn begin(&self, accepted: &Accepted, scheme: Scheme, place: Place) -> Result<Host, BeginError> {
         let channel = accepted.channel()?;
+        let principal = self.principal.get_or_init(|| accepted.principal.as_str().into());
+        if **principal != *accepted.principal {
+            return Err(BeginError::Another);
+        }
         let ends = Duration::from_secs(u64::try_from(accepted.ends_s).unwrap_or_default());
         let until = SystemTime::UNIX_EPOCH + ends;
-        let host = Host { principal: accepted.principal.as_str().into(), scheme, until };
+        let host = Host { principal: Arc::clone(principal), scheme, until };
         *self.context() = Some(Context { host: host.clone(), channel, _place: place });
         Ok(host)
     }
@@ -172,6 +190,21 @@ mod tests {
         assert!(session.host().is_some() && session.seal(b"m").is_some());
         session.end();
         assert!(places.take().is_some() && session.host().is_none() && session.seal(b"m").is_none());
+    }
+
+    #[test]
+    fn a_connection_stays_that_of_its_first_host_however_many_requests_lie_between() {
+        let (session, places) = (Session::new(), Places::new(9));
+        let begin = |principal: &str| {
+            let accepted = Accepted { principal: principal.to_owned(), ..accepted(1) };
+            session.begin(&accepted, Scheme::Negotiate, places.take().expect("one is free")).map(|host| host.principal)
+        };
+        assert!(begin("PC1$@EXAMPLE.TEST").is_ok());
+        // A negotiation that takes several requests ends the context with its first.
+        session.end();
+        assert_eq!(begin("PC2$@EXAMPLE.TEST"), Err(BeginError::Another));
+        assert!(session.host().is_none(), "it is nobody's then");
+        assert_eq!(begin("PC1$@EXAMPLE.TEST").as_deref(), Ok("PC1$@EXAMPLE.TEST"));
     }
 
     #[test]

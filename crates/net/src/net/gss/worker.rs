@@ -14,7 +14,7 @@ use libgssapi::error::Error;
 
 use super::channel::Channel;
 use super::keytab;
-use super::lines::{self, Accepted, LINE_MAX, Question, Reply};
+use super::lines::{self, Accepted, LINE_MAX, NO_TOKEN, Question, Reply};
 use super::messages::{self, Ticket};
 use super::spnego;
 
@@ -63,7 +63,7 @@ struct Negotiation {
 impl Worker {
     fn answer(&mut self, question: &Question) -> Reply {
         let Some(token) = lines::read(&question.token) else {
-            return Reply::Refused("the token is empty, too long or no base64".to_owned());
+            return Reply::Refused(NO_TOKEN.to_owned());
         };
         self.step(question.conversation, &token).unwrap_or_else(Reply::Refused)
     }
