@@ -26,6 +26,7 @@ mod curl;
 mod data_collector;
 mod deploy;
 mod front_door;
+mod json;
 mod metrics;
 mod ods;
 mod ods_hostile;
