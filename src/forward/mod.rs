@@ -42,6 +42,7 @@ mod refusals;
 mod settle;
 mod shapeless;
 mod standing;
+mod told;
 mod unburied;
 
 pub use config::Config;

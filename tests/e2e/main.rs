@@ -36,5 +36,6 @@ mod rules_cli;
 mod send;
 mod senders;
 mod status_page;
+mod traces;
 mod tunnel;
 mod wef;
