@@ -303,12 +303,56 @@ fn encode_batch(bencher: Bencher<'_, '_>) {
         .bench_local(|| output.encode("id".to_owned(), black_box(&rows)).body.len());
 }
 
+/// The recorder of this process.
+fn scrape() -> &'static Scrape {
+    static SCRAPE: std::sync::LazyLock<Scrape> =
+        std::sync::LazyLock::new(|| Scrape::install().expect("nobody else installs one"));
+    &SCRAPE
+}
+
+/// What is counted of one upload and of the batch that it becomes: beside the time of the steps above it is what metrics cost the
+/// main path.
+#[divan::bench]
+fn count_an_upload(bencher: Bencher<'_, '_>) {
+    scrape();
+    let (input, output, endpoint) = (black_box("uploads"), black_box("workspace"), black_box("endpoint-1"));
+    let events = EVENTS as u64;
+    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
+        metrics::INPUT_REQUESTS.add(&[input, "204"], 1);
+        metrics::INPUT_REQUEST_SECONDS.observe(&[input], 0.004);
+        for counted in ["wire", "decompressed"] {
+            metrics::INPUT_BYTES.add(&[input, counted], 400_000);
+        }
+        for counter in [
+            &metrics::EVENTS_RECEIVED,
+            &metrics::EVENTS_DUPLICATE,
+            &metrics::EVENTS_SET_ASIDE,
+            &metrics::EVENTS_SPOOLED,
+            &metrics::EVENTS_UNNUMBERED,
+            &metrics::EVENTS_UNRECOGNISABLE,
+        ] {
+            counter.add(&[input], events);
+        }
+        metrics::SPOOL_APPEND_SECONDS.observe(&[], 0.002);
+        for (ages, name) in [(&metrics::EVENT_AGE_AT_RECEIPT, input), (&metrics::EVENT_AGE_AT_DELIVERY, output)] {
+            let mut many = metrics::Many::of(ages);
+            (0..events).for_each(|n| many.observe(n as f64 / 50.0));
+            many.record(&[name]);
+        }
+        metrics::FORWARD_REQUESTS.add(&[output, "accepted"], 1);
+        metrics::ENDPOINT_FAILURES.add(&[output, endpoint], 0);
+        metrics::FORWARD_REQUEST_SECONDS.observe(&[output], 0.03);
+        for counted in ["wire", "plain"] {
+            metrics::FORWARD_BYTES.add(&[output, counted], 400_000);
+        }
+        metrics::EVENTS_FORWARDED.add(&[output], events);
+    });
+}
+
 /// `/metrics` at the most series that a gateway may have.
 #[divan::bench]
 fn render_a_thousand_series(bencher: Bencher<'_, '_>) {
-    static SCRAPE: std::sync::LazyLock<Scrape> =
-        std::sync::LazyLock::new(|| Scrape::install().expect("nobody else installs one"));
-    let scrape = &*SCRAPE;
+    let scrape = scrape();
     for n in 0..1_000 {
         metrics::ENDPOINT_FAILURES.add(&["output", &format!("endpoint-{n}")], n);
     }

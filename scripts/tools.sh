@@ -60,10 +60,11 @@ cargo_tool() { # cargo_tool NAME: install a cargo subcommand
 }
 
 # Azure's client libraries in a folder of their own, which is kept: tests/e2e/clients runs them against the gateway. And axe-core, which
-# tests/e2e/status_page runs in the status page.
+# tests/e2e/status_page runs in the status page; and the types that OpenTelemetry and Grafana publish, which read traces and dashboards.
 client_libraries() {
     local home=${GATEPOST_CLIENTS:-$HOME/.cache/gatepost/clients}
-    local python=(azure-monitor-ingestion==1.1.0 azure-identity==1.27.0 msal==1.39.0)
+    local python=(azure-monitor-ingestion==1.1.0 azure-identity==1.27.0 msal==1.39.0
+        opentelemetry-proto==1.45.2 'grafana-foundation-sdk==1769699998!10.1.0')
     local npm=(@azure/monitor-ingestion@1.2.0 @azure/identity@4.13.1 axe-core@4.14.1)
     local wanted="${python[*]} ${npm[*]}"
     [ "$(cat "$home/installed" 2>/dev/null)" = "$wanted" ] && return

@@ -45,6 +45,7 @@ mod sharing;
 mod shown;
 pub mod state;
 mod status;
+mod traces;
 pub mod warnings;
 
 pub use build::Machine;
@@ -117,6 +118,7 @@ impl Gateway {
         let door = admin::Door::new(&config.admin, parts.admin_tls.clone(), router);
         tasks.spawn(admin::serve(admin_listener, door, stop.clone()));
         tasks.spawn(scrape.upkeep(stop.clone()));
+        traces::begin(&config.telemetry, &mut tasks, &stop)?;
         tasks.spawn(housekeeping::run(Arc::clone(&parts), stop.clone()));
         tasks.spawn(hosts::run(Arc::clone(&parts), stop.clone()));
         parts.uploads.apply(listeners, config.drain_grace.get());

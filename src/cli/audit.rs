@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use comfy_table::Table;
 
-use super::{Global, counted, print};
+use super::{Global, counted, json_line, print};
 use crate::app::audit::{Report, audit};
 
 /// Recompute the account of events from what is on disk.
@@ -14,7 +14,7 @@ pub struct Args {}
 /// Runs the command. Exit code 1 when anything does not add up.
 pub fn run(_: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let report = audit(&global.load()?)?;
-    let text = if global.json { format!("{}\n", serde_json::to_string_pretty(&report)?) } else { shown(&report) };
+    let text = if global.json { json_line(&report)? } else { shown(&report) };
     print(&text)?;
     Ok(if report.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::admin_plane::{AdminPlane, At};
-use super::{Global, Usage, counted, print};
+use super::{Global, Usage, counted, json_line, print};
 use crate::app::rules;
 use crate::config::{Config, LoadError, Loaded, Problems, reference};
 use crate::filter::Rules;
@@ -66,7 +66,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         }
     }
     let text = match (args.print, global.json) {
-        (true, true) => format!("{}\n", serde_json::to_string_pretty(&reference::resolved(&config))?),
+        (true, true) => json_line(&reference::resolved(&config))?,
         (true, false) => reference::as_toml(reference::resolved(&config)),
         (false, true) if warnings.is_empty() => format!("{}\n", json!({ "ok": true })),
         (false, true) => format!("{}\n", json!({ "ok": true, "warnings": warnings })),
@@ -100,7 +100,7 @@ fn ready(admin: &AdminPlane, global: &Global) -> anyhow::Result<ExitCode> {
         (url, Err(error)) => Readiness::unknown(format!("{url}: {error:#}")),
     };
     print(&match (global.json, readiness.ready) {
-        (true, _) => format!("{}\n", serde_json::to_string(&readiness)?),
+        (true, _) => json_line(&readiness)?,
         (false, true) => "ready\n".to_owned(),
         (false, false) => format!("not ready: {}\n", readiness.reasons.join(", ")),
     })?;

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::event_files;
 use super::send::reader::Form;
-use super::{Global, print};
+use super::{Global, json_line, print};
 use crate::event::columns::{self, ColumnType, Extras, Source, Table};
 use crate::event::{Event, Timestamp};
 
@@ -72,7 +72,7 @@ fn row(table: Table, event: &Event<'_>) -> Result<Bytes, String> {
 fn schema(table: Table, as_json: bool) -> anyhow::Result<String> {
     let columns = columns::columns(table);
     if as_json {
-        return Ok(format!("{}\n", serde_json::to_string(columns)?));
+        return json_line(&serde_json::json!({ "columns": columns }));
     }
     let width = columns.iter().map(|column| column.name.len()).max().unwrap_or_default();
     let line = |column: &columns::Column| format!("{:width$}  {}\n", column.name, type_name(column.kind));

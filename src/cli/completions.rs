@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Global, command, print};
+use super::{Global, command, print, text_or_json};
 
 /// Print completions for a shell.
 #[derive(Debug, clap::Args)]
@@ -12,9 +12,9 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: Args, _: &Global) -> anyhow::Result<ExitCode> {
+pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command(), "gatepost", &mut script);
-    print(&String::from_utf8(script)?)?;
+    print(&text_or_json(String::from_utf8(script)?, global))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,6 +2,10 @@
 //!
 //! Results go to standard output, for people or, with `--json`, for machines; complaints go to standard error. Exit
 //! codes: 0 done, 1 failed, 2 used wrongly, 78 (`EX_CONFIG`) the configuration is wrong.
+//!
+//! With `--json` every line of standard output is one JSON object, whatever the command: an answer is one line, a list one line
+//! for each entry, a text such as a script one line with it in `text`, a failure one line with `"ok": false` and `error`. So one
+//! reader does for all of them. [`docs/commands.md`](../../docs/commands.md) has the keys.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -9,6 +13,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use indicatif::HumanCount;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::app::opening;
@@ -75,7 +80,7 @@ pub struct Global {
     /// Configuration file. Without one, safe defaults on loopback
     #[arg(short, long, global = true, env = "GATEPOST_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Print JSON
+    /// Print JSON: one object a line, of a list one for each entry
     #[arg(long, global = true)]
     pub json: bool,
 }
@@ -268,15 +273,22 @@ fn complain(error: &anyhow::Error, json: bool) {
         Some(wrong) => problems(wrong),
         None => json!({ "ok": false, "error": with_causes(error.as_ref()) }),
     };
-    print_json(&said).ok();
+    print(&format!("{said}\n")).ok();
 }
 
-/// Prints for machines: one object on a line, of a list each entry on a line of its own.
-fn print_json(value: &serde_json::Value) -> io::Result<()> {
-    match value {
-        serde_json::Value::Array(entries) => entries.iter().try_for_each(|entry| print(&format!("{entry}\n"))),
-        one => print(&format!("{one}\n")),
-    }
+/// An answer for machines.
+fn json_line<T: Serialize + ?Sized>(answer: &T) -> anyhow::Result<String> {
+    Ok(serde_json::to_string(answer)? + "\n")
+}
+
+/// A list for machines; nothing for an empty one.
+fn json_lines<'e, T: Serialize + 'e>(entries: impl IntoIterator<Item = &'e T>) -> anyhow::Result<String> {
+    entries.into_iter().map(json_line).collect()
+}
+
+/// A text that is the answer itself: a script, a document. For machines as `text`.
+fn text_or_json(text: String, global: &Global) -> String {
+    if global.json { format!("{}\n", json!({ "text": text })) } else { text }
 }
 
 /// Without what would move a cursor or colour a terminal.
@@ -307,7 +319,8 @@ fn counted(count: impl TryInto<u64>, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{} {noun}s", HumanCount(count)) }
 }
 
-fn command() -> clap::Command {
+/// What can be called, and how.
+pub fn command() -> clap::Command {
     Cli::command()
 }
 

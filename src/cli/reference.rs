@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Global, print};
+use super::{Global, print, text_or_json};
 use crate::config::reference;
 
 /// Print the reference of the configuration, an example, or the metrics.
@@ -23,12 +23,12 @@ enum Document {
 }
 
 /// Runs the command.
-pub fn run(args: Args, _: &Global) -> anyhow::Result<ExitCode> {
+pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let text = match args.document {
         Document::Config => reference::configuration(),
         Document::Example => reference::example(),
         Document::Metrics => reference::metrics(),
     };
-    print(&text)?;
+    print(&text_or_json(text, global))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use comfy_table::Table;
 use serde_json::{Value, json};
 
-use super::{Global, print};
+use super::{Global, json_line, print};
 use crate::event::stored::{self, StoredUploadOwned};
 use crate::fs::{Fs, RealFs};
 use crate::spool::inspect::Inspection;
@@ -51,10 +51,7 @@ fn list(log: &Inspection, json: bool) -> anyhow::Result<String> {
     let unusable = log.unusable();
     if json {
         let unusable: Vec<_> = unusable.iter().map(|(path, why)| json!({ "file": path, "reason": why })).collect();
-        return Ok(format!(
-            "{}\n",
-            serde_json::to_string_pretty(&json!({ "segments": segments, "unusable": unusable }))?
-        ));
+        return json_line(&json!({ "segments": segments, "unusable": unusable }));
     }
     let mut table = Table::new();
     table.set_header(["segment", "first event", "records", "events", "bytes", "damage"]);
@@ -81,6 +78,9 @@ fn inspect(log: &Inspection, from: Option<Ordinal>, count: usize, json: bool) ->
     while left > 0 {
         match reader.next()? {
             None => break,
+            Some(Item::Damaged { first, until, reason }) if json => {
+                text += &json_line(&json!({ "ordinal": first, "until": until, "damaged": reason.to_string() }))?;
+            }
             Some(Item::Damaged { first, until, reason }) => text += &format!("{first}..{until}\tdamaged: {reason}\n"),
             // A record that only carries a share of the account.
             Some(Item::Record(record)) if record.payload.is_empty() => {}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::admin_plane::{AdminPlane, At};
-use super::{Global, print, print_json};
+use super::{Global, json_line, print};
 
 /// It is made in memory.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,11 +31,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(NOT_ASKED));
         }
     };
-    if global.json {
-        print_json(&status)?
-    } else {
-        print(&shown(&status))?
-    }
+    print(&if global.json { json_line(&status)? } else { shown(&status) })?;
     Ok(if status["ready"] == true { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

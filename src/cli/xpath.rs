@@ -12,10 +12,10 @@ use anyhow::{Context as _, anyhow};
 
 use super::event_files::{self, now, time};
 use super::send::reader::Form;
-use super::{Global, print};
+use super::{Global, json_line, print};
 use crate::config::rule_files;
 use crate::event::document::Document;
-use crate::event::{Event, Timestamp};
+use crate::event::{Event, Format, Timestamp};
 use crate::filter::xpath::ast::Expr;
 use crate::filter::xpath::{Program, QueryError, QueryList, View, channel_query, lint, told_channel, xpath};
 
@@ -47,7 +47,10 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let asked = Asked::read(&text).map_err(|error| anyhow!("{}", error.pointed(&text)))?;
     if args.explain {
         let lines = asked.explain();
-        let text = if global.json { format!("{}\n", serde_json::to_string(&lines)?) } else { lines.join("\n") + "\n" };
+        let text = match global.json {
+            true => json_line(&serde_json::json!({ "explained": lines }))?,
+            false => lines.join("\n") + "\n",
+        };
         print(&text)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -56,7 +59,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         writeln!(io::stderr(), "gatepost: warning: {warning}").ok();
     }
     let form = if global.json { Form::Json } else { Form::Xml };
-    let mut search = Search::new(asked, args.now.unwrap_or_else(now), !args.count);
+    let mut search = Search::new(asked, args.now.unwrap_or_else(now), (!args.count).then_some(form));
     let damage = event_files::for_each(&args.paths, form, |_, event| Ok(search.look_at(event)?))?;
     search.flush()?;
     if args.count {
@@ -170,8 +173,8 @@ fn names_no_channel(text: &str) -> bool {
 struct Search {
     asked: Asked,
     now: Timestamp,
-    /// The events that it takes are printed, else only counted.
-    show: bool,
+    /// How the events that it takes are printed; else they are only counted.
+    show: Option<Form>,
     document: Document,
     events: u64,
     taken: u64,
@@ -179,7 +182,7 @@ struct Search {
 }
 
 impl Search {
-    fn new(asked: Asked, now: Timestamp, show: bool) -> Self {
+    fn new(asked: Asked, now: Timestamp, show: Option<Form>) -> Self {
         Self { asked, now, show, document: Document::default(), events: 0, taken: 0, shown: String::new() }
     }
 
@@ -189,9 +192,17 @@ impl Search {
             return Ok(());
         }
         self.taken += 1;
-        if self.show {
-            self.shown.push_str(&String::from_utf8_lossy(&one_line(event.raw)));
-            self.shown.push('\n');
+        match self.show {
+            // An event of a text of XML stays XML; a line is an object all the same.
+            Some(Form::Json) if event.format == Format::Xml => {
+                let event = String::from_utf8_lossy(event.raw);
+                self.shown.push_str(&format!("{}\n", serde_json::json!({ "event": event })));
+            }
+            Some(_) => {
+                self.shown.push_str(&String::from_utf8_lossy(&one_line(event.raw)));
+                self.shown.push('\n');
+            }
+            None => {}
         }
         if self.shown.len() < PRINTED_AT_ONCE { Ok(()) } else { self.flush() }
     }

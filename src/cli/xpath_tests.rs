@@ -6,7 +6,7 @@ fn asked(text: &str) -> Asked {
 }
 
 fn takes(asked: Asked, records: &[&str]) -> Vec<bool> {
-    let mut search = Search::new(asked, Timestamp::from_ticks(0), true);
+    let mut search = Search::new(asked, Timestamp::from_ticks(0), Some(Form::Xml));
     let mut takes = |record: &&str| {
         let before = search.taken;
         let decoded = decode(Syntax::Lines, record.as_bytes()).expect("sound");
@@ -70,7 +70,7 @@ fn a_search_reads_files_and_counts_and_steps_over_damage() {
     std::fs::write(&path, format!("{LOGON}\n{LOGON}\n")).expect("written");
     let json = folder.path().join("events.json");
     std::fs::write(&json, format!("{START}\n[1]\n{SYSTEM}\n")).expect("written");
-    let mut search = Search::new(asked("*[System[EventID=4624]]"), Timestamp::from_ticks(0), false);
+    let mut search = Search::new(asked("*[System[EventID=4624]]"), Timestamp::from_ticks(0), None);
     let damage = event_files::for_each(&[path, json], Form::Xml, |_, event| Ok(search.look_at(event)?)).expect("read");
     assert_eq!((search.events, search.taken), (4, 3));
     assert!(damage.len() == 1 && damage[0].contains("events.json"), "{damage:?}");

@@ -47,6 +47,15 @@ const METRICS_HEAD: &str = "\
 
 Served by the admin plane at `/metrics`. Labels hold only values from closed sets or from the configuration. Beside these
 there are the usual `process_*` metrics.
+
+The page comes as Prometheus' text, or as OpenMetrics to whoever asks for that, and compressed with gzip where the client takes it.
+Histograms have fixed buckets. Native histograms are not offered: Prometheus reads them from protobuf only, and the library behind
+this page (metrics-exporter-prometheus 0.18) keeps a histogram in one of both forms, so that a native one would be missing for
+everybody who reads text. It would take a recorder that keeps both, or every observation counted twice.
+
+The dashboards in `dashboards/` and the alerts in `deploy/prometheus/` name no other metrics. In the tests a real Prometheus answers every
+query of theirs. Grafana itself is not started there, because no registry that the tests may use has it: the dashboards are read
+with the types that Grafana publishes (grafana-foundation-sdk), which have to know every key and value in them.
 ";
 
 /// `docs/configuration.md`: every section, key, type, default and meaning.

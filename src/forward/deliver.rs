@@ -15,9 +15,8 @@ use super::batch::{Batch, Positioned};
 use super::piece::Piece;
 use super::refusals::{Patience, Refusals, Said};
 use super::settle::Refused;
-use super::{Forwarder, LastError, pause};
+use super::{Forwarder, pause};
 use crate::balancer::{Lease, Verdict};
-use crate::clock;
 use crate::event::Timestamp;
 use crate::metrics::{self, Many};
 use crate::outputs::output::{Outcome, Request, RetryReason};
@@ -211,6 +210,7 @@ impl Forwarder {
         let began = Instant::now();
         let outcome = self.output.send(lease.endpoint, request).await;
         self.count(lease.endpoint, request, &outcome, began.elapsed());
+        self.tell(lease.endpoint, request, &piece.batch.range(), &outcome, began.elapsed());
         lease.finish(verdict(&outcome));
         self.was_answered(piece, &outcome);
         outcome
@@ -259,24 +259,6 @@ impl Forwarder {
         metrics::FORWARD_REQUEST_SECONDS.observe(&[&self.name], took.as_secs_f64());
         metrics::FORWARD_BYTES.add(&[&self.name, "wire"], request.body.len() as u64);
         metrics::FORWARD_BYTES.add(&[&self.name, "plain"], request.plain_bytes as u64);
-        let detail = match outcome {
-            Outcome::Accepted => None,
-            Outcome::Retry { detail, .. }
-            | Outcome::Ambiguous { detail }
-            | Outcome::Split { detail, .. }
-            | Outcome::Rejected { detail, .. } => Some(detail),
-        };
-        if let Some(detail) = detail {
-            let batch = request.batch_id.as_str();
-            tracing::info!(output = &*self.name, endpoint = name, batch, outcome = label(outcome), detail, "not taken");
-        }
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = detail.map(|detail| LastError {
-            at_ms: clock::wall_ms(),
-            endpoint: name.to_owned(),
-            outcome: label(outcome),
-            detail: detail.clone(),
-            advice: self.output.advise(outcome),
-        });
     }
 }
 
@@ -300,7 +282,8 @@ fn verdict(outcome: &Outcome) -> Verdict {
     }
 }
 
-fn label(outcome: &Outcome) -> &'static str {
+/// An outcome in a word, for metrics, the log and the page.
+pub(super) fn label(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Accepted => "accepted",
         Outcome::Ambiguous { .. } => "ambiguous",

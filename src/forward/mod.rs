@@ -37,10 +37,12 @@ mod config;
 mod deliver;
 mod piece;
 mod position;
+mod probes;
 mod refusals;
 mod settle;
 mod shapeless;
 mod standing;
+mod told;
 mod unburied;
 
 pub use config::Config;
@@ -257,35 +259,6 @@ impl Forwarder {
             }
         }
         while deliveries.join_next().await.is_some() {}
-    }
-
-    /// Asks endpoints that are out whether they are back, until it is stopped.
-    pub async fn probe(self: Arc<Self>, stop: CancellationToken) {
-        let mut tick = tokio::time::interval(Duration::from_millis(250));
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = tick.tick() => {}
-                () = stop.cancelled() => return,
-            }
-            let forwarder = &*self;
-            let probes = self.balancer.probe_due(Instant::now()).into_iter().map(|endpoint| async move {
-                let answer = forwarder.output.probe(endpoint).await;
-                if let Err(detail) = &answer {
-                    tracing::debug!(
-                        output = &*forwarder.name,
-                        endpoint,
-                        detail,
-                        "an endpoint does not answer its probe"
-                    );
-                }
-                forwarder.balancer.probed(endpoint, answer.is_ok());
-            });
-            tokio::select! {
-                _ = futures_util::future::join_all(probes) => {}
-                () = stop.cancelled() => return,
-            }
-        }
     }
 
     fn builder(&self) -> Result<Builder, ReadError> {

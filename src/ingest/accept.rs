@@ -22,6 +22,11 @@ pub struct Receipt {
     pub set_aside: u64,
     /// Appended to the spool.
     pub spooled: u64,
+    /// The position in the spool of the first of these, and the one behind the last: by them whoever reads the logs finds the
+    /// batches that they went out in. Both 0 where nothing was appended. Of a large upload events of others may lie between.
+    pub first: u64,
+    /// See `first`.
+    pub end: u64,
 }
 
 /// Why an upload was not accepted. Nothing of it was kept; the sender keeps its copy.

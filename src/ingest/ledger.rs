@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::accept::Receipt;
 use crate::fs::sealed::{self, Seal};
 use crate::fs::{self, Fs, Readers};
+use crate::spool::Ordinal;
 
 /// Longer than the tallies of any number of inputs that a configuration has room for.
 const FILE_MAX: u64 = 64 << 20;
@@ -50,10 +51,11 @@ impl Tally {
         self.received == self.filtered + self.duplicate + self.set_aside + self.spooled
     }
 
-    /// The same numbers as the sender sees them.
-    pub fn receipt(&self) -> Receipt {
+    /// The same numbers as the sender sees them, of an upload whose new events are in the spool from `positions.start` to
+    /// `positions.end`.
+    pub fn receipt(&self, positions: &Range<Ordinal>) -> Receipt {
         let Self { received, filtered, duplicate, set_aside, spooled } = *self;
-        Receipt { received, filtered, duplicate, set_aside, spooled }
+        Receipt { received, filtered, duplicate, set_aside, spooled, first: positions.start, end: positions.end }
     }
 }
 

@@ -11,6 +11,7 @@
 //!
 //! It knows no protocol and no output.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ pub mod admission;
 pub mod bookkeeper;
 mod config;
 mod identity;
+mod kept;
 pub mod ledger;
 mod lost;
 mod patience;
@@ -56,6 +58,7 @@ pub use timeless::Timeless;
 pub use trouble::{Lasting, Trouble};
 
 use admission::Admission;
+use kept::Kept;
 use ledger::{Tally, Waiting};
 use patience::Patience;
 use sort::{Part, Sorted};
@@ -206,11 +209,14 @@ impl Inner {
         }
         let _admitted = admitted;
 
-        let mut total = sorted.filtered;
+        let mut total = Kept { tally: sorted.filtered, positions: 0..0 };
         let mut filtered = Some(sorted.filtered);
         for part in &sorted.parts {
-            total.add(&self.keep(&sorted, part, &mut filtered).await?);
+            let kept = self.keep(&sorted, part, &mut filtered).await?;
+            total.tally.add(&kept.tally);
+            total.extend(kept.positions);
         }
+        let Kept { tally: total, positions } = total;
         if let Some(filtered) = filtered {
             self.parts.waiting.leave(&sorted.input, &filtered);
             self.count_rules(&sorted);
@@ -222,7 +228,7 @@ impl Inner {
             count_unknowable(&sorted, total.spooled);
             self.parts.hosts.note(sender, sightings, total.set_aside);
         });
-        Ok(total.receipt())
+        Ok(total.receipt(&positions))
     }
 
     /// Sheds before any work is done when the spool cannot take more.
@@ -259,8 +265,8 @@ impl Inner {
     /// Makes one part of an upload durable. Events that another upload is making durable right now are waited for; if
     /// that upload fails, they are this one's to keep. The first record takes `filtered` along: what the rules did is
     /// counted if and only if something of the upload is kept.
-    async fn keep(&self, sorted: &Sorted, part: &Part, filtered: &mut Option<Tally>) -> Result<Tally, Refusal> {
-        let mut tally = Tally { received: part.len() as u64, ..Tally::default() };
+    async fn keep(&self, sorted: &Sorted, part: &Part, filtered: &mut Option<Tally>) -> Result<Kept, Refusal> {
+        let mut kept = Kept { tally: Tally { received: part.len() as u64, ..Tally::default() }, positions: 0..0 };
         let mut open: Vec<usize> = (0..part.len()).collect();
         let began = Instant::now();
         loop {
@@ -274,7 +280,7 @@ impl Inner {
                 match verdict {
                     Verdict::New => new.push(at),
                     Verdict::Duplicate => {
-                        tally.duplicate += 1;
+                        kept.tally.duplicate += 1;
                         duplicate_bytes += part.bytes(at);
                     }
                     Verdict::Pending(end) => {
@@ -289,13 +295,14 @@ impl Inner {
 
             let share = Tally { received: (open.len() - elsewhere.len()) as u64, ..part.split(&new) };
             let share = Tally { duplicate: share.received - share.spooled - share.set_aside, ..share };
-            self.append(sorted, part, &new, share, filtered, claim).await?;
+            let appended = self.append(sorted, part, &new, share, filtered, claim).await?;
             self.saved.duplicate(&sorted.input, duplicate_bytes);
-            tally.spooled += share.spooled;
-            tally.set_aside += share.set_aside;
+            kept.tally.spooled += share.spooled;
+            kept.tally.set_aside += share.set_aside;
+            kept.extend(appended);
 
             if elsewhere.is_empty() {
-                return Ok(tally);
+                return Ok(kept);
             }
             if began.elapsed() > PENDING_PATIENCE {
                 return Err(admission::pending());
@@ -306,6 +313,7 @@ impl Inner {
     }
 
     /// Appends the new records of a part, then confirms their claim; releases it when that fails, and keeps no letter of it.
+    /// Where they are in the spool.
     async fn append(
         &self,
         sorted: &Sorted,
@@ -314,7 +322,7 @@ impl Inner {
         share: Tally,
         filtered: &mut Option<Tally>,
         claim: Box<dyn Claim>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Range<Ordinal>, Refusal> {
         let mut letters = Vec::new();
         if share.set_aside > 0 {
             letters = self.set_aside(sorted, part, new).await?;
@@ -323,7 +331,7 @@ impl Inner {
             self.parts.waiting.leave(&sorted.input, &share);
             count(sorted, &share);
             claim.confirm(0..0);
-            return Ok(());
+            return Ok(0..0);
         }
         let mut noted = share;
         noted.add(&filtered.unwrap_or_default());
@@ -347,9 +355,10 @@ impl Inner {
                 if filtered.take().is_some() {
                     self.count_rules(sorted);
                 }
-                claim.confirm(appended.first..appended.first + Ordinal::from(appended.items));
+                let positions = appended.first..appended.first + Ordinal::from(appended.items);
+                claim.confirm(positions.clone());
                 metrics::SPOOL_APPEND_SECONDS.observe(&[], began.elapsed().as_secs_f64());
-                Ok(())
+                Ok(positions)
             }
             Err(refusal) => {
                 self.take_back(&sorted.input, letters).await;

@@ -133,7 +133,8 @@ impl Record {
     }
 
     fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let Receipt { received, filtered, duplicate, set_aside, spooled } = self.receipt.unwrap_or_default();
+        let Receipt { received, filtered, duplicate, set_aside, spooled, first, end } =
+            self.receipt.unwrap_or_default();
         let counts = [
             ("received", received),
             ("filtered", filtered),
@@ -142,7 +143,8 @@ impl Record {
             ("spooled", spooled),
         ];
         let has_receipt = self.receipt.is_some();
-        counts.into_iter().filter(move |_| has_receipt)
+        let positions = [("first", first), ("end", end)].into_iter().filter(move |_| spooled > 0);
+        counts.into_iter().filter(move |_| has_receipt).chain(positions)
     }
 }
 
@@ -241,7 +243,8 @@ mod tests {
         let mut record = Record::of_request(&"agents".into(), client(), "/v1/events", &headers, &ids);
         record.identity = Some("plant".into());
         record.bytes = 70;
-        record.receipt = Some(Receipt { received: 3, set_aside: 1, spooled: 2, ..Receipt::default() });
+        let positions = Receipt { first: 7, end: 9, ..Receipt::default() };
+        record.receipt = Some(Receipt { received: 3, set_aside: 1, spooled: 2, ..positions });
         record.end(StatusCode::OK, None, Duration::from_micros(1_500));
         let value: serde_json::Value = serde_json::from_str(&written(&record, Format::Json)).expect("JSON");
         assert_eq!(
@@ -249,6 +252,7 @@ mod tests {
             (&"set_aside".into(), &200.into(), &1.into())
         );
         assert_eq!((&value["request_id"], &value["identity"]), (&ids.ours().into(), &"plant".into()));
+        assert_eq!((&value["first"], &value["end"]), (&7.into(), &9.into()));
         let failure = Failure::new(Reason::TOKEN, "no token");
         record.end(StatusCode::UNAUTHORIZED, Some(("AuthenticationFailed", &failure)), Duration::ZERO);
         let line = written(&record, Format::Human);

@@ -28,6 +28,7 @@ pub mod registry;
 mod routes;
 pub mod serve;
 pub mod target;
+mod traced;
 pub mod wef;
 
 use std::net::SocketAddr;

@@ -22,7 +22,7 @@ use super::http::reply::{self, Ids};
 use super::intake::{self, Intake, Room, content_length};
 use super::protocol::{Ask, Content, Head, OpenError, Place, Protocol, Reading, Shared, Then};
 use super::reason::{Failure, Reason};
-use super::{Config, target};
+use super::{Config, target, traced};
 use crate::event::{Client, Presence, Upload};
 use crate::ingest::accept::{Accept, Receipt, Refusal};
 use crate::metrics;
@@ -127,12 +127,14 @@ async fn handle(State(door): State<Arc<Door>>, request: Request) -> Response<Bod
         // The rest of the body would have to be read before the next request.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    ids.put_on(&mut response);
     metrics::INPUT_REQUESTS.add(&[&door.name, response.status().as_str()], 1);
     metrics::INPUT_REQUEST_SECONDS.observe(&[&door.name], started.elapsed().as_secs_f64());
     if let Some((_, failure)) = &failure {
         metrics::INPUT_REFUSED.add(&[&door.name, failure.reason.code], 1);
     }
+    let ended = (response.status(), failure.as_ref().map(|(_, failure)| failure));
+    traced::note((&*door.name, client), (&parts, &ids), &record, ended, started.elapsed());
+    ids.put_on(&mut response);
     if let Some(requests) = parts.extensions.get::<Requests>() {
         let failure = failure.as_ref().map(|(code, failure)| (*code, failure));
         record.end(response.status(), failure, started.elapsed());

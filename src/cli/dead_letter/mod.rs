@@ -13,7 +13,7 @@ use comfy_table::Table;
 use serde_json::json;
 
 use super::admin_plane::AdminPlane;
-use super::{Global, print};
+use super::{Global, json_line, json_lines, print};
 use crate::app::state::StateDir;
 use crate::clock;
 use crate::config::Config;
@@ -125,15 +125,19 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         }
         Command::Show { id } => {
             let letter = open(&config)?.get(id)?.with_context(|| format!("there is no dead letter {id}"))?;
-            if global.json { lines(&[letter])? } else { shown(&letter) }
+            if global.json { json_line(&crate::app::shown_dead_letter(&letter))? } else { shown(&letter) }
         }
         Command::Export { file, filters } => {
             let count = export::export(&open(&config)?, &filters.filter(), file.as_deref())?;
-            file.map(|file| format!("{count} exported to {}\n", file.display())).unwrap_or_default()
+            match file {
+                Some(file) if global.json => json_line(&json!({ "exported": count, "file": file }))?,
+                Some(file) => format!("{count} exported to {}\n", file.display()),
+                None => String::new(),
+            }
         }
         Command::Replay(selection) => ask(&config, "replay", &selection)?,
         Command::Purge(selection) if StateDir::is_in_use(&config.state_dir) => ask(&config, "purge", &selection)?,
-        Command::Purge(selection) => purge(&config, &selection)?,
+        Command::Purge(selection) => purge(&config, &selection, global)?,
     };
     print(&text)?;
     Ok(ExitCode::SUCCESS)
@@ -153,12 +157,7 @@ fn open(config: &Config) -> anyhow::Result<DeadLetters> {
 }
 
 fn lines(letters: &[Letter]) -> anyhow::Result<String> {
-    let mut text = String::new();
-    for letter in letters {
-        text += &serde_json::to_string(&crate::app::shown_dead_letter(letter))?;
-        text.push('\n');
-    }
-    Ok(text)
+    json_lines(&letters.iter().map(crate::app::shown_dead_letter).collect::<Vec<_>>())
 }
 
 fn table(letters: &[Letter]) -> String {
@@ -196,7 +195,7 @@ fn shown(letter: &Letter) -> String {
 }
 
 /// Purges in the directory itself: nobody else uses it.
-fn purge(config: &Config, selection: &Selection) -> anyhow::Result<String> {
+fn purge(config: &Config, selection: &Selection, global: &Global) -> anyhow::Result<String> {
     let _lock = StateDir::open(&config.state_dir)?;
     let mut letters = DeadLetters::open(fs(), &dir(config), u64::MAX)?;
     let purged = if selection.ids.is_empty() {
@@ -204,7 +203,7 @@ fn purge(config: &Config, selection: &Selection) -> anyhow::Result<String> {
     } else {
         letters.remove(&selection.ids)?
     };
-    Ok(format!("{purged} purged\n"))
+    if global.json { json_line(&json!({ "purged": purged })) } else { Ok(format!("{purged} purged\n")) }
 }
 
 /// Asks the running gateway.

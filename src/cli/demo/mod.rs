@@ -98,7 +98,7 @@ where
 {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let account = runtime.block_on(perform(args, start))?;
-    let text = if global.json { serde_json::to_string_pretty(&account)? + "\n" } else { account.describe() };
+    let text = if global.json { super::json_line(&account)? } else { account.describe() };
     super::print(&text)?;
     Ok(if account.balances() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -16,7 +16,7 @@ use futures_util::StreamExt;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{Global, print};
+use super::{Global, json_lines, print};
 use crate::config::Config;
 use crate::tunnel;
 use crate::tunnel::addresses::Ourselves;
@@ -60,8 +60,8 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let findings = runtime.block_on(examine(&config))?;
     let forwarding = runtime.block_on(wef::examine(&config, args.gateway.as_deref()));
     let failed = findings.iter().filter(|finding| finding.result == Verdict::Failed).count();
-    print(&if global.json { lines(&findings)? } else { table(&findings, failed) })?;
-    print(&if global.json { lines(&forwarding)? } else { wef::table(&forwarding) })?;
+    print(&if global.json { json_lines(&findings)? } else { table(&findings, failed) })?;
+    print(&if global.json { json_lines(&forwarding)? } else { wef::table(&forwarding) })?;
     let failed = failed + forwarding.iter().filter(|check| check.result == Verdict::Failed).count();
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -232,15 +232,6 @@ impl Finding {
 
 fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 10_000.0).round() / 10.0
-}
-
-fn lines<T: Serialize>(findings: &[T]) -> anyhow::Result<String> {
-    let mut text = String::new();
-    for finding in findings {
-        text += &serde_json::to_string(finding)?;
-        text.push('\n');
-    }
-    Ok(text)
 }
 
 fn table(findings: &[Finding], failed: usize) -> String {

@@ -123,5 +123,5 @@ async fn each_step_is_told_and_a_certificate_is_judged_by_who_issued_it() {
     assert!(findings[1].detail.contains("inspects TLS"), "{:?}", findings[1]);
     let text = table(&findings, 5);
     assert!(text.ends_with("6 checked, 5 failed, 1 not checkable\n"), "{text}");
-    assert_eq!(lines(&findings).unwrap().lines().count(), findings.len());
+    assert_eq!(json_lines(&findings).unwrap().lines().count(), findings.len());
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use serde::Serialize;
 
-use super::super::{Global, print};
+use super::super::{Global, json_line, print};
 use super::via;
 use crate::config::Config;
 use crate::tunnel::Reason;
@@ -30,7 +30,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let target = Pattern::parse(&args.target).map_err(|wrong| anyhow!("{:?} {wrong}", args.target))?;
     anyhow::ensure!(target.is_exact(), "{:?} is a wildcard; write one whole name", args.target);
     let decision = Decision::on(&global.load()?, &target, args.client);
-    print(&if global.json { format!("{}\n", serde_json::to_string(&decision)?) } else { decision.shown() })?;
+    print(&if global.json { json_line(&decision)? } else { decision.shown() })?;
     Ok(if decision.allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use comfy_table::Table;
 use serde::Serialize;
 
-use super::{Global, counted, print};
+use super::{Global, counted, json_lines, print};
 use crate::tunnel::Config;
 use crate::tunnel::allow_list::{AllowList, Entry};
 
@@ -44,11 +44,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         None => {
             let config = global.load()?;
             let lines = lines(&config.tunnel);
-            print(&if global.json {
-                format!("{}\n", serde_json::to_string_pretty(&lines)?)
-            } else {
-                table(&lines, config.tunnel.groups.is_empty())
-            })?;
+            print(&if global.json { json_lines(&lines)? } else { table(&lines, config.tunnel.groups.is_empty()) })?;
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Explain(args)) => explain::run(&args, global),

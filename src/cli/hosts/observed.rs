@@ -12,7 +12,7 @@ use comfy_table::Table;
 use serde::{Deserialize, Serialize};
 
 use super::super::admin_plane::{AdminPlane, At};
-use super::super::{Global, counted, print};
+use super::super::{Global, counted, json_lines, print};
 use super::senders::ago;
 use crate::clock;
 use crate::tunnel::Reason;
@@ -39,7 +39,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let said = AdminPlane::at(&args.at, &global.load()?)?.get("tunnel/refused", TIMEOUT)?;
     let answer: Answer = serde_json::from_value(said).context("the gateway does not tell what it refused")?;
     let now = clock::wall_s();
-    print(&if global.json { format!("{}\n", serde_json::to_string(&answer)?) } else { shown(&answer.refused, now) })?;
+    print(&if global.json { json_lines(&answer.refused)? } else { shown(&answer.refused, now) })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,7 +10,7 @@ use comfy_table::Table;
 use serde::{Deserialize, Serialize};
 
 use super::super::admin_plane::{AdminPlane, At};
-use super::super::{Global, complain, print, printable};
+use super::super::{Global, complain, json_lines, print, printable};
 use crate::config::LoadError;
 use crate::hosts::Host;
 
@@ -80,7 +80,7 @@ fn ask(args: &Args, silent: bool, global: &Global) -> anyhow::Result<Vec<Host>> 
 
 fn show(hosts: &[Host], none: &str, global: &Global) -> anyhow::Result<()> {
     let text = match (global.json, hosts.is_empty()) {
-        (true, _) => format!("{}\n", serde_json::to_string(&serde_json::json!({ "hosts": hosts }))?),
+        (true, _) => json_lines(hosts)?,
         (false, true) => none.to_owned(),
         (false, false) => table(hosts),
     };

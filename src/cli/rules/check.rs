@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use serde::Serialize;
 
-use super::super::{Global, print};
+use super::super::{Global, json_lines, print};
 use crate::app::rules;
 use crate::config::rule_files;
 use crate::faults::unread;
@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         if args.files.is_empty() { of_configuration(global)? } else { of_files(&args.files, &args.given()?) };
     let wrong = said.iter().any(|said| said.severity == Severity::Error);
     let text = if global.json {
-        format!("{}\n", serde_json::to_string_pretty(&said)?)
+        json_lines(&said)?
     } else {
         let line = |said: &Said| {
             let word = if said.severity == Severity::Error { "error" } else { "warning" };

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use super::super::{Global, print};
+use super::super::{Global, json_line, print};
 use crate::app::rules;
 
 /// Delete a rule that came over the admin plane while no gateway runs.
@@ -22,6 +22,9 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     if !rules::delete(&global.load()?, &args.id)? {
         bail!("no rule {:?} is kept over the admin plane; rules of the configuration are deleted there", args.id);
     }
-    print("deleted, with its associations\n")?;
+    print(&match global.json {
+        true => json_line(&serde_json::json!({ "ok": true, "deleted": args.id }))?,
+        false => "deleted, with its associations\n".to_owned(),
+    })?;
     Ok(ExitCode::SUCCESS)
 }

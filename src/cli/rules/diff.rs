@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::super::event_files::{self, now, time};
 use super::super::send::reader::Form;
-use super::super::{Global, print};
+use super::super::{Global, json_line, print};
 use super::test::Sender;
 use crate::app::rules;
 use crate::config::{self, rule_files};
@@ -175,7 +175,7 @@ impl Changes {
             })
             .collect();
         let value = serde_json::json!({ "days": days, "events": self.all, "outputs": self.outputs, "changes": kinds });
-        Ok(format!("{}\n", serde_json::to_string_pretty(&value)?))
+        json_line(&value)
     }
 
     fn tables(&self, days: f64) -> String {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use comfy_table::Table;
 
-use super::super::{Global, print};
+use super::super::{Global, json_line, json_lines, print};
 use crate::app::rules;
 use crate::filter::rules::Shown;
 
@@ -24,7 +24,7 @@ pub(super) struct ShowArgs {
 pub(super) fn run(_: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let config = global.load()?;
     let rules = rules::look(&config)?.list();
-    print(&if global.json { format!("{}\n", serde_json::to_string_pretty(&rules)?) } else { table(&rules) })?;
+    print(&if global.json { json_lines(&rules)? } else { table(&rules) })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -53,7 +53,7 @@ pub(super) fn show(args: &ShowArgs, global: &Global) -> anyhow::Result<ExitCode>
         let names: Vec<String> = rules.iter().map(|rule| format!("{:?}", rule.name)).collect();
         bail!("there is no rule {:?}; there are: {}", args.name, names.join(", "));
     };
-    print(&if global.json { format!("{}\n", serde_json::to_string_pretty(rule)?) } else { whole(rule)? })?;
+    print(&if global.json { json_line(rule)? } else { whole(rule)? })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::super::event_files::{self, now, time};
 use super::super::send::reader::Form;
-use super::super::{Global, print};
+use super::super::{Global, json_lines, print};
 use crate::app::rules;
 use crate::event::{Client, Event, Timestamp};
 use crate::filter::Decision;
@@ -156,7 +156,7 @@ fn one(source: &str, event: &Event<'_>, explained: &[Explained], decision: Decis
 fn summary(ways: &BTreeMap<Way, u64>, json: bool) -> anyhow::Result<String> {
     if json {
         let line = |(way, events): (&Way, &u64)| json!({ "way": way, "events": events });
-        return Ok(format!("{}\n", serde_json::to_string_pretty(&ways.iter().map(line).collect::<Vec<_>>())?));
+        return json_lines(&ways.iter().map(line).collect::<Vec<_>>());
     }
     let mut table = Table::new();
     table.set_header(["channel", "event", "events", "rule", "goes to"]);

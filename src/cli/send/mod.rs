@@ -116,7 +116,7 @@ impl Summary {
 pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let summary = runtime.block_on(send(&args, global))?;
-    let text = if global.json { serde_json::to_string_pretty(&summary)? + "\n" } else { describe(&summary) };
+    let text = if global.json { super::json_line(&summary)? } else { describe(&summary) };
     super::print(&text)?;
     Ok(if summary.complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

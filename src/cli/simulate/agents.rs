@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::cli::print;
+use super::tell;
 use crate::lab::agents::{Agent, Kind, Setting};
 use crate::lab::events::Host;
 use crate::values::Secret;
@@ -43,20 +43,20 @@ pub(super) struct Args {
 }
 
 /// Runs the command.
-pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
+pub(super) async fn run(args: &Args, json: bool) -> anyhow::Result<()> {
     let ca = args.ca.as_ref().map(std::fs::read).transpose().context("reading --ca")?;
     let key = Secret::new(std::fs::read_to_string(&args.key_file).context("reading --key-file")?.trim());
-    let agents = (0..args.agents).map(|n| one(args, ca.as_deref(), &key, n));
+    let agents = (0..args.agents).map(|n| one(args, json, ca.as_deref(), &key, n));
     let mut sent = 0;
     for agent in futures_util::future::join_all(agents).await {
         sent += agent?;
     }
-    print(&format!("{sent} items of {} agents were taken\n", args.agents))?;
+    tell(json, &format!("{sent} items of {} agents were taken\n", args.agents))?;
     Ok(())
 }
 
 /// The life of one agent; how many of its items were taken.
-async fn one(args: &Args, ca: Option<&[u8]>, key: &Secret, number: u64) -> anyhow::Result<usize> {
+async fn one(args: &Args, json: bool, ca: Option<&[u8]>, key: &Secret, number: u64) -> anyhow::Result<usize> {
     let kind = if number.is_multiple_of(2) { Kind::Linux } else { Kind::Windows };
     let computer = format!("agent{number}.simulated.example");
     let setting = Setting {
@@ -71,30 +71,30 @@ async fn one(args: &Args, ca: Option<&[u8]>, key: &Secret, number: u64) -> anyho
     };
     let mut agent = Agent::new(setting, args.lost_answers, number)?;
     let told = agent.register().await.with_context(|| format!("{computer} registers"))?;
-    print(&format!("{computer}: registered, refreshes every {}\n", told.refresh_every))?;
+    tell(json, &format!("{computer}: registered, refreshes every {}\n", told.refresh_every))?;
     agent.refresh().await.with_context(|| format!("{computer} refreshes"))?;
     agent.telemetry().await.with_context(|| format!("{computer} reports"))?;
     let (mut host, mut sent) = (Host::new(computer.as_str(), number), 0);
     for chunk in 0..args.chunks {
         let events: Vec<_> = host.by_ref().take(args.events).collect();
         agent.collect(&events);
-        sent += emptied(&mut agent, &computer, args.hurry).await?;
+        sent += emptied(&mut agent, json, &computer, args.hurry).await?;
         if chunk == args.chunks / 2 {
             agent.renew(&told.renewal_address).await.with_context(|| format!("{computer} renews its certificate"))?;
-            print(&format!("{computer}: certificate renewed\n"))?;
+            tell(json, &format!("{computer}: certificate renewed\n"))?;
         }
     }
     Ok(sent)
 }
 
 /// Sends until nothing waits, as often and as slowly as the agent would, but for `hurry`.
-async fn emptied(agent: &mut Agent, computer: &str, hurry: f64) -> anyhow::Result<usize> {
+async fn emptied(agent: &mut Agent, json: bool, computer: &str, hurry: f64) -> anyhow::Result<usize> {
     let mut sent = 0;
     while agent.waiting() > 0 {
         match agent.flush().await {
             Ok(items) => sent += items,
             Err((Some(wait), error)) => {
-                print(&format!("{computer}: {error:#}\n"))?;
+                tell(json, &format!("{computer}: {error:#}\n"))?;
                 tokio::time::sleep(Duration::from_secs_f64(wait.as_secs_f64() / hurry.max(1.0))).await;
             }
             Err((None, error)) => {

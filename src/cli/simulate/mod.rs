@@ -122,10 +122,16 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match args.what {
         What::Workspace(args) => runtime.block_on(workspace(&args, global.json))?,
-        What::Wef(args) => runtime.block_on(wef::run(&args))?,
-        What::Agents(args) => runtime.block_on(agents::run(&args))?,
+        What::Wef(args) => runtime.block_on(wef::run(&args, global.json))?,
+        What::Agents(args) => runtime.block_on(agents::run(&args, global.json))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What simulated hosts and agents say, a text at a time.
+fn tell(json: bool, text: &str) -> io::Result<()> {
+    let line = || format!("{}\n", json!({ "text": text.trim_end() }));
+    print(&if json { line() } else { text.to_owned() })
 }
 
 async fn workspace(args: &WorkspaceArgs, json_lines: bool) -> anyhow::Result<()> {

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::tickets;
-use crate::cli::print;
+use super::{tell, tickets};
 use crate::lab::events::Host;
 use crate::lab::wef::authority::CERTIFICATE;
 use crate::lab::wef::{Authority, Faults, Forwarder, Setting};
@@ -45,38 +44,46 @@ pub(super) struct Args {
 }
 
 /// Runs the command.
-pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
+pub(super) async fn run(args: &Args, json: bool) -> anyhow::Result<()> {
     let manager = format!("{}/wsman/SubscriptionManager/WEC", args.gateway.trim_end_matches('/'));
     let faults = Faults { lost_answers: args.lost_answers, forgetfulness: args.forgetfulness };
     let hosts = if args.tickets.is_given() {
         tickets::hosts(&args.tickets, &manager, args.hosts, faults)?
     } else {
-        match with_certificates(args, &manager, faults)? {
+        match with_certificates(args, json, &manager, faults)? {
             Some(hosts) => hosts,
             None => return Ok(()),
         }
     };
     let count = hosts.len();
-    let all = hosts.into_iter().enumerate().map(|(n, (name, host))| one(args, name, host, n as u64));
+    let all = hosts.into_iter().enumerate().map(|(n, (name, host))| one(args, json, name, host, n as u64));
     let mut sent = 0;
     for host in futures_util::future::join_all(all).await {
         sent += host?;
     }
-    print(&format!("{sent} events of {count} hosts were acknowledged\n"))?;
+    tell(json, &format!("{sent} events of {count} hosts were acknowledged\n"))?;
     Ok(())
 }
 
 /// Hosts with certificates of an authority in a folder; none when it was just made, and the gateway does not know it yet.
-fn with_certificates(args: &Args, manager: &str, faults: Faults) -> anyhow::Result<Option<Vec<(String, Forwarder)>>> {
+fn with_certificates(
+    args: &Args,
+    json: bool,
+    manager: &str,
+    faults: Faults,
+) -> anyhow::Result<Option<Vec<(String, Forwarder)>>> {
     let is_new = !args.dir.join(CERTIFICATE).exists();
     let authority = Authority::in_folder(&args.dir)?;
     if is_new {
         let path = args.dir.join(CERTIFICATE).canonicalize()?;
-        print(&format!(
-            "An authority for the hosts was made. Let a listener trust it, and run this again:\n\n\
+        tell(
+            json,
+            &format!(
+                "An authority for the hosts was made. Let a listener trust it, and run this again:\n\n\
              [[listeners]]\nname = \"wef\"\nlisten = \"127.0.0.1:5986\"\ntls.client_ca = {}\nwef.enabled = true\n",
-            serde_json::Value::from(path.display().to_string())
-        ))?;
+                serde_json::Value::from(path.display().to_string())
+            ),
+        )?;
         return Ok(None);
     }
     let ca = args.ca.as_ref().map(std::fs::read).transpose().context("reading --ca")?;
@@ -90,13 +97,16 @@ fn with_certificates(args: &Args, manager: &str, faults: Faults) -> anyhow::Resu
 }
 
 /// The way of one host; how many of its events were acknowledged.
-async fn one(args: &Args, name: String, mut host: Forwarder, number: u64) -> anyhow::Result<usize> {
+async fn one(args: &Args, json: bool, name: String, mut host: Forwarder, number: u64) -> anyhow::Result<usize> {
     host.enumerate().await.with_context(|| format!("{name} asks for its subscriptions"))?;
     let subscriptions: Vec<String> = host.subscriptions().map(|(name, _)| name.to_owned()).collect();
-    print(&format!(
-        "{name}: {}\n",
-        if subscriptions.is_empty() { "nothing".to_owned() } else { subscriptions.join(", ") }
-    ))?;
+    tell(
+        json,
+        &format!(
+            "{name}: {}\n",
+            if subscriptions.is_empty() { "nothing".to_owned() } else { subscriptions.join(", ") }
+        ),
+    )?;
     host.heartbeat().await?;
     let mut source = Host::new(name.as_str(), number);
     let (mut sent, mut logged) = (0, 0);
@@ -104,13 +114,13 @@ async fn one(args: &Args, name: String, mut host: Forwarder, number: u64) -> any
         let some = args.batch.min(args.events - logged).max(1);
         source.by_ref().take(some).for_each(|event| host.log(&event));
         logged += some;
-        sent += delivered(&mut host, args.batch, &name).await?;
+        sent += delivered(&mut host, json, args.batch, &name).await?;
     }
     Ok(sent)
 }
 
 /// Delivers, and tries again as often as Windows would.
-async fn delivered(host: &mut Forwarder, batch: usize, name: &str) -> anyhow::Result<usize> {
+async fn delivered(host: &mut Forwarder, json: bool, batch: usize, name: &str) -> anyhow::Result<usize> {
     let mut tries = 0;
     loop {
         match host.deliver(batch).await {
@@ -118,7 +128,7 @@ async fn delivered(host: &mut Forwarder, batch: usize, name: &str) -> anyhow::Re
             Err(error) if tries == 60 => return Err(error),
             Err(error) => {
                 tries += 1;
-                print(&format!("{name}: {error:#}\n"))?;
+                tell(json, &format!("{name}: {error:#}\n"))?;
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Global, Named, in_lines};
 use crate::app::rules;
-use crate::cli::print;
+use crate::cli::{json_line, print};
 use crate::event::{Client, IdentityPolicy};
 use crate::inputs;
 use crate::inputs::wef::Explained;
@@ -44,7 +44,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         subscriptions: subscriptions.map_err(|reason| anyhow::anyhow!(reason))?,
     };
     let gets_any = report.refused_because.is_none() && report.subscriptions.iter().any(|one| one.gets);
-    print(&if global.json { format!("{}\n", serde_json::to_string_pretty(&report)?) } else { report.text() })?;
+    print(&if global.json { json_line(&report)? } else { report.text() })?;
     Ok(if gets_any { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -12,8 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Global;
 use crate::cli::admin_plane::{AdminPlane, At};
 use crate::cli::hosts::ago;
-use crate::cli::print;
-use crate::cli::printable;
+use crate::cli::{json_line, print, printable};
 use crate::inputs::serve::ShownTurnedAway;
 use crate::inputs::wef::kerberos::TurnedAwayHost;
 use crate::inputs::wef::{Host, Shown, Subscribed};
@@ -48,7 +47,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     }
     let said = AdminPlane::at(&args.at, &global.load()?)?.get(&format!("wef/hosts?{}", query.finish()), TIMEOUT)?;
     let answer: Answer = serde_json::from_value(said).context("the gateway does not tell who forwards")?;
-    print(&if global.json { format!("{}\n", serde_json::to_string(&answer)?) } else { text(&answer) })?;
+    print(&if global.json { json_line(&answer)? } else { text(&answer) })?;
     Ok(ExitCode::SUCCESS)
 }
 

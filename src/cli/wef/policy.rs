@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::Global;
-use crate::cli::print;
+use crate::cli::{json_line, print};
 use crate::inputs::{self, wef};
 
 /// The place of the policy in the registry.
@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
             false => json!({"authority": name, "value": value}),
         };
         let lines: Vec<_> = values.iter().map(one).collect();
-        format!("{}\n", serde_json::to_string_pretty(&json!({"registry_key": KEY, "policies": lines}))?)
+        json_line(&json!({"registry_key": KEY, "policies": lines}))?
     } else {
         let identity = if kerberos { of_kerberos(&host) } else { of_certificates(&host) };
         text(kerberos, &identity, &values)

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::{Global, Named, in_lines};
 use crate::app::rules;
-use crate::cli::print;
+use crate::cli::{json_lines, print};
 use crate::inputs::wef::subscription::Subscription;
 
 /// Options of the command.
@@ -22,7 +22,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let subscriptions = listener.protocols.wef.subscriptions_of(&listener.name, &rules, &client, host);
     let subscriptions = subscriptions.map_err(|reason| anyhow::anyhow!(reason))?;
     print(&if global.json {
-        format!("{}\n", serde_json::to_string_pretty(&subscriptions)?)
+        json_lines(&subscriptions)?
     } else if subscriptions.is_empty() {
         format!("{host} is asked for nothing; gatepost wef explain {host} says why\n")
     } else {

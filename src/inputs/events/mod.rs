@@ -105,7 +105,7 @@ struct Counts {
 
 impl From<Receipt> for Counts {
     fn from(receipt: Receipt) -> Self {
-        let Receipt { received, filtered, duplicate, set_aside, spooled } = receipt;
+        let Receipt { received, filtered, duplicate, set_aside, spooled, .. } = receipt;
         Self { received, filtered, duplicate, set_aside, spooled }
     }
 }

@@ -6,5 +6,8 @@
 mod curl;
 mod front;
 mod libraries;
+mod published;
 mod recorded;
 mod world;
+
+pub(crate) use published::otlp_spans;

@@ -30,8 +30,8 @@ fn delivery(id: &str, events: &[String]) -> String {
 /// The id of the subscription from rules, as the gateway tells it.
 async fn subscription(scene: &Scene) -> String {
     let asked = scene.site.gatepost(&["wef", "subscriptions", NAME, "--json"]);
-    let told: serde_json::Value = serde_json::from_slice(&asked.stdout).unwrap();
-    told[0]["id"].as_str().expect("an id").to_owned()
+    let told: serde_json::Value = serde_json::from_slice(&asked.stdout).expect("one subscription");
+    told["id"].as_str().expect("an id").to_owned()
 }
 
 fn xml(event: &SimulatedEvent) -> String {

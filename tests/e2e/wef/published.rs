@@ -121,8 +121,8 @@ async fn a_published_subscription_takes_the_same_on_the_host_in_the_gateway_and_
         listed.join(", ")
     );
     let site = Site::new(&listener, &rules);
-    let told: Value =
-        serde_json::from_str(&printed(&site, &["wef", "subscriptions", "pc1.plant.test", "--json"])).unwrap();
+    let printed = printed(&site, &["wef", "subscriptions", "pc1.plant.test", "--json"]);
+    let told: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let by_rules = taken_by_rules(&site, &logs);
     let mut any = 0;
     for (n, file) in files.iter().enumerate() {

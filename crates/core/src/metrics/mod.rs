@@ -75,6 +75,9 @@ metrics! {
     CRL_NEXT_UPDATE = Gauge "gatepost_revocation_list_next_update_timestamp_seconds" ["use" = "tunnel" | "upload", "name"];
     /// Lines of the log that were written, by level.
     LOG_LINES = Counter "gatepost_log_lines_total" ["level" = "error" | "warn" | "info"];
+    /// Spans of traces, by what became of them: "exported", "failed" (their collector did not take them), "dropped" (there were
+    /// too many to keep). None without `telemetry.traces_to`.
+    TRACE_SPANS = Counter "gatepost_trace_spans_total" ["result" = "exported" | "failed" | "dropped"];
     /// Configuration reloads, by result.
     CONFIG_RELOADS = Counter "gatepost_config_reloads_total" ["result" = "applied" | "refused"];
     /// Followers of the status page: connections to `/live`.

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tracing_subscriber::EnvFilter;
 
 pub mod lines;
+pub mod traces;
 
 pub use lines::Line;
 
@@ -30,6 +31,10 @@ pub struct Config {
     pub level: String,
     /// How lines are written.
     pub format: Format,
+    /// Where traces go: the URL of a collector that takes OTLP over HTTP in JSON, such as `http://127.0.0.1:4318/v1/traces`. Each
+    /// request to a listener and each request to an endpoint is then a span. Default: nowhere, and nothing is kept.
+    #[schemars(extend("examples" = ["http://127.0.0.1:4318/v1/traces"]))]
+    pub traces_to: Option<String>,
 }
 
 /// How a log line is written.
@@ -63,7 +68,7 @@ fn is_directive(text: &str) -> bool {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { level: "info".to_owned(), format: Format::Auto }
+        Self { level: "info".to_owned(), format: Format::Auto, traces_to: None }
     }
 }
 
@@ -72,12 +77,20 @@ impl Config {
     pub fn problems(&self) -> Vec<(&'static str, String)> {
         // To the parser a word that is no level is the name of a part: with `inof` nothing would ever be written.
         let wrong = self.level.split(',').find(|directive| !is_directive(directive));
-        let told = match wrong {
-            Some(directive) => format!("holds {:?}, which is no level; {RIGHT}", directive.trim()),
-            None if self.filter().is_err() => format!("is not a filter; {RIGHT}"),
-            None => return Vec::new(),
+        let level = match wrong {
+            Some(directive) => Some(format!("holds {:?}, which is no level; {RIGHT}", directive.trim())),
+            None if self.filter().is_err() => Some(format!("is not a filter; {RIGHT}")),
+            None => None,
         };
-        vec![("level", told)]
+        let is_url = |text: &String| {
+            let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+            rest.is_some_and(|rest| !rest.starts_with('/') && !rest.is_empty())
+                && text.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        let wrong_url = self.traces_to.as_ref().filter(|text| !is_url(text));
+        let traces = wrong_url.map(|_| "is no URL; write one such as \"http://127.0.0.1:4318/v1/traces\"".to_owned());
+        let told = [("level", level), ("traces_to", traces)];
+        told.into_iter().filter_map(|(key, told)| Some((key, told?))).collect()
     }
 
     fn filter(&self) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
@@ -250,6 +263,12 @@ mod tests {
         for level in ["inof", "gatepost=loud", "info,gatepost::forward", "", "info,", "2", "info;debug"] {
             let found = config(level).problems();
             assert!(found.len() == 1 && found[0].1.contains("\"warn\""), "{level}: {found:?}");
+        }
+        for (to, right) in
+            [("http://localhost:4318/v1/traces", true), ("localhost:4318", false), ("https:///v1", false)]
+        {
+            let found = Config { traces_to: Some(to.to_owned()), ..Config::default() }.problems();
+            assert_eq!(found.is_empty(), right, "{to}: {found:?}");
         }
         for level in ["INFO", "warn,gatepost::net=trace", "off,gatepost=info", "info,gatepost[span]=debug"] {
             assert_eq!(config(level).problems(), [], "{level}");

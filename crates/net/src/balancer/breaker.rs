@@ -105,6 +105,11 @@ impl Breaker {
         matches!(self.phase, Phase::HalfOpen { trials, .. } if trials < self.limits.trials)
     }
 
+    /// True while it is half-open and nothing tries it.
+    pub(super) fn awaits_trial(&self) -> bool {
+        matches!(self.phase, Phase::HalfOpen { trials: 0, .. })
+    }
+
     /// The part of its weight and its limit that the endpoint gets now, above 0 and up to 1.
     pub(super) fn ramp(&self, now: Instant) -> f64 {
         let Phase::Closed { recovered: Some(since) } = self.phase else { return 1.0 };

@@ -32,14 +32,16 @@ pub struct Config {
     pub half_open_requests: NonZeroU32,
     /// Time over which a recovered endpoint goes from a tenth to its full share, so that it is not run over.
     pub slow_start: Span,
-    /// An endpoint that has answered nothing for this long, while a request waits, is taken out of use as long as
+    /// An endpoint that has answered nothing for this long, while a request or a probe waits, is taken out of use as long as
     /// another one is left. Below the usual request timeouts, so that a black hole does not cost one timeout each.
     pub stalled_after: Span,
     /// An endpoint this many times slower than the median of the others gets a quarter of its weight.
     pub slow_times: NonZeroU32,
     /// How long an endpoint must be that slow before its weight is cut.
     pub slow_for: Span,
-    /// Time between two probes of an endpoint that is out of use or idle; up to a fifth is added at random.
+    /// Time between two probes of an endpoint that is out of use or idle; up to a fifth is added at random. One that has
+    /// just failed is asked four times a second, until it answers or is taken out of use. Two seconds make a fall known
+    /// within five; longer suits collectors that log every connection.
     pub probe_interval: Span,
     /// An endpoint without a request for this long counts as idle and is probed, so that its fall is known early.
     pub probe_idle_after: Span,
@@ -73,8 +75,8 @@ impl Default for Config {
             stalled_after: Span::secs(8),
             slow_times: count(5),
             slow_for: Span::secs(10),
-            probe_interval: Span::secs(5),
-            probe_idle_after: Span::secs(30),
+            probe_interval: Span::secs(2),
+            probe_idle_after: Span::secs(2),
             retry_base: Span::millis(500),
             retry_cap: Span::secs(60),
             retry_share: Ratio::percent(10),

@@ -116,9 +116,9 @@ impl Endpoint {
         self.latency.last()
     }
 
-    /// How long it has been silent while requests wait.
+    /// How long it has been silent while requests, or a probe, wait.
     pub(super) fn silence(&self, now: Instant) -> Duration {
-        self.unanswered.silence(now)
+        self.unanswered.silence(self.probes.waits(now), now)
     }
 
     /// A request starts; or the time until it may, if its cap was used up meanwhile by others who share it.
@@ -147,6 +147,7 @@ impl Endpoint {
         match verdict {
             Verdict::Success => {
                 self.concurrency.increase();
+                self.probes.served();
                 let recovered = self.breaker.success(started.term, now);
                 if recovered {
                     self.ejection = None;
@@ -159,6 +160,7 @@ impl Endpoint {
             Verdict::Failure => {
                 self.concurrency.decrease(self.latency.get(now), now);
                 self.latency.observe_failure(took, now);
+                self.probes.suspect();
                 self.breaker.failure(started.term, now)
             }
             Verdict::RetryAfter(_) => {
@@ -177,7 +179,7 @@ impl Endpoint {
     pub(super) fn eject(&mut self, why: Ejection, now: Instant, rng: &mut fastrand::Rng) {
         self.ejection = Some(why);
         self.breaker.open(now, rng);
-        self.probes.postpone(now, rng);
+        self.probes.ejected(now, rng);
         self.unanswered.forget();
     }
 

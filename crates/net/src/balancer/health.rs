@@ -14,21 +14,40 @@ const SLOW_PART: f64 = 0.25;
 /// The largest part of the interval that is added to it at random, so that gateways do not probe in step.
 const PROBE_JITTER: f64 = 0.2;
 
-/// When the next probe is due.
+/// When the next probe is due, and what the last ones are worth.
+///
+/// One failure makes an endpoint suspect: it is asked at every look, because the next request may be long in coming, or go to
+/// another one. A good answer ends that. Probes may be wrong, such as where a firewall lets only requests through: once a request
+/// went well after a probe that did not, bad probes count for nothing until one is good.
 #[derive(Debug)]
 pub(super) struct Probes {
     due: Instant,
     used: Instant,
     interval: Duration,
     idle_after: Duration,
+    /// Since when one is on its way.
+    asked: Option<Instant>,
+    suspect: bool,
+    /// The last one went wrong, and no request has gone well since.
+    failed: bool,
+    doubted: bool,
 }
 
 impl Probes {
     pub(super) fn new(config: &Config, now: Instant) -> Self {
-        Self { due: now, used: now, interval: config.probe_interval.get(), idle_after: config.probe_idle_after.get() }
+        Self {
+            due: now,
+            used: now,
+            interval: config.probe_interval.get(),
+            idle_after: config.probe_idle_after.get(),
+            asked: None,
+            suspect: false,
+            failed: false,
+            doubted: false,
+        }
     }
 
-    /// The endpoint got a request or answered one: no need to ask it how it is.
+    /// The endpoint got a request: no need to ask it how it is.
     pub(super) fn used(&mut self, now: Instant) {
         self.used = now;
     }
@@ -38,14 +57,52 @@ impl Probes {
         self.due = now + self.interval.mul_f64(1.0 + PROBE_JITTER * rng.f64());
     }
 
-    /// True when a probe is due; the next one is then an interval away.
+    /// A request failed, or a probe: the endpoint is asked again at once.
+    pub(super) fn suspect(&mut self) {
+        self.suspect = true;
+    }
+
+    /// What was suspected is known: it is out of use.
+    pub(super) fn ejected(&mut self, now: Instant, rng: &mut fastrand::Rng) {
+        self.suspect = false;
+        self.postpone(now, rng);
+    }
+
+    /// A request was answered well.
+    pub(super) fn served(&mut self) {
+        self.suspect = false;
+        self.doubted |= std::mem::take(&mut self.failed);
+    }
+
+    /// True when a probe is due, and none is on its way; the next regular one is then an interval away.
     pub(super) fn take(&mut self, ejected: bool, now: Instant, rng: &mut fastrand::Rng) -> bool {
         let idle = now.saturating_duration_since(self.used) >= self.idle_after;
-        let due = (ejected || idle) && self.due <= now;
+        let regular = (ejected || idle || self.doubted) && self.due <= now;
+        let due = self.asked.is_none() && (self.suspect || regular);
         if due {
+            self.asked = Some(now);
             self.postpone(now, rng);
         }
         due
+    }
+
+    /// A probe was answered, or given up. True when that says something about the endpoint.
+    pub(super) fn answered(&mut self, ok: bool) -> bool {
+        self.asked = None;
+        let counts = ok || !self.doubted;
+        self.failed = !ok;
+        if ok {
+            self.doubted = false;
+        }
+        if !counts || ok {
+            self.suspect = false;
+        }
+        counts
+    }
+
+    /// How long the one that is on its way has waited.
+    pub(super) fn waits(&self, now: Instant) -> Duration {
+        self.asked.filter(|_| !self.doubted).map_or(Duration::ZERO, |asked| now.saturating_duration_since(asked))
     }
 }
 
@@ -79,10 +136,10 @@ impl Unanswered {
         self.began.values().next().map_or(Duration::ZERO, |began| now.saturating_duration_since(*began))
     }
 
-    /// How long requests have waited without an answer to any of them.
-    pub(super) fn silence(&self, now: Instant) -> Duration {
+    /// How long requests, or a probe that waits for so long, have waited without an answer to any of them.
+    pub(super) fn silence(&self, probe: Duration, now: Instant) -> Duration {
         let answered = self.answered.map_or(Duration::MAX, |at| now.saturating_duration_since(at));
-        self.age(now).min(answered)
+        self.age(now).max(probe).min(answered)
     }
 }
 
@@ -145,10 +202,10 @@ mod tests {
         let mut unanswered = Unanswered::default();
         unanswered.start(1, at(0));
         unanswered.start(2, at(1));
-        assert_eq!(unanswered.silence(at(8)), Duration::from_secs(8));
+        assert_eq!(unanswered.silence(Duration::ZERO, at(8)), Duration::from_secs(8));
         unanswered.end(2, true, at(8));
         assert_eq!(unanswered.age(at(9)), Duration::from_secs(9));
-        assert_eq!(unanswered.silence(at(9)), Duration::from_secs(1));
+        assert_eq!(unanswered.silence(Duration::ZERO, at(9)), Duration::from_secs(1));
         unanswered.forget();
         assert_eq!(unanswered.age(at(20)), Duration::ZERO);
     }

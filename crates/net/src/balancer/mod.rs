@@ -196,10 +196,11 @@ impl Balancer {
         self.shared.changed.notified()
     }
 
-    /// The endpoints to probe now: ejected ones, and ones that had no request for long. Ask about once a second, and
-    /// tell each result to [`Balancer::probed`].
+    /// The endpoints to probe now: those that failed and may have fallen, ejected ones, and ones that had no request for long.
+    /// Ask a few times a second, and tell each result to [`Balancer::probed`]: until then the endpoint is not named again.
     pub fn probe_due(&self, now: Instant) -> Vec<usize> {
         let mut state = self.shared.lock();
+        state.review(now);
         let State { endpoints, rng, .. } = &mut *state;
         let due = |(index, endpoint): (usize, &mut Endpoint)| {
             endpoint.breaker.tick(now);
@@ -210,7 +211,7 @@ impl Balancer {
     }
 
     /// A probe of this endpoint went well or not. A good one lets an ejected endpoint be tried early; a bad one counts
-    /// as a failure of an endpoint in use.
+    /// as a failure of an endpoint in use, or of one that waits to be tried.
     pub fn probed(&self, endpoint: usize, ok: bool) {
         self.shared.lock().probed(endpoint, ok, Instant::now());
         self.shared.changed.notify_waiters();
@@ -314,9 +315,11 @@ impl State {
 
     fn probed(&mut self, index: usize, ok: bool, now: Instant) {
         let Some(endpoint) = self.endpoints.get_mut(index) else { return };
+        let counts = endpoint.probes.answered(ok);
         if ok {
             endpoint.breaker.probed_well();
-        } else if endpoint.breaker.is_closed() {
+        } else if counts && (endpoint.breaker.is_closed() || endpoint.breaker.awaits_trial()) {
+            endpoint.probes.suspect();
             let trip = endpoint.breaker.failure(endpoint.breaker.term(), now);
             self.trip(index, trip, now);
         }

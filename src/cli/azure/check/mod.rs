@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{bail, ensure};
 use serde::Serialize;
 
-use super::super::{Global, counted, print};
+use super::super::{Global, counted, json_lines, print};
 use crate::config::Config;
 use crate::event::columns::{Column, columns};
 use crate::outputs::workspace::{self, reach::Reach};
@@ -169,15 +169,6 @@ async fn examine(output: &workspace::Config, rule: Option<&Rule<'_>>) -> Result<
         ),
     }
     Ok(findings.found)
-}
-
-fn json_lines(findings: &[Finding]) -> anyhow::Result<String> {
-    let mut text = String::new();
-    for finding in findings {
-        text += &serde_json::to_string(finding)?;
-        text.push('\n');
-    }
-    Ok(text)
 }
 
 fn lines(findings: &[Finding]) -> String {

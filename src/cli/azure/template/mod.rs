@@ -5,7 +5,7 @@
 
 use std::process::ExitCode;
 
-use super::super::{Global, print};
+use super::super::{Global, print, text_or_json};
 use crate::config::Config;
 use crate::event::columns::{Table, columns};
 use crate::outputs::{self, workspace};
@@ -75,7 +75,7 @@ enum CloudName {
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let config = global.load()?;
     let plan = plan(args, &config, &columns)?;
-    print(&text(&plan, args.format))?;
+    print(&text_or_json(text(&plan, args.format), global))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::future::join_all;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -32,11 +33,11 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// The longest wait for a proxy while none may be used: a trial of one that comes back takes less.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// For a probe; less than the time to the next.
+/// For a probe.
 const PROBE_MAX: Duration = Duration::from_secs(3);
 
 /// How often the balancer is asked whether a probe is due.
-const PROBE_TICK: Duration = Duration::from_secs(1);
+const PROBE_TICK: Duration = Duration::from_millis(250);
 
 /// One table of proxies.
 pub(super) struct Upstream {
@@ -252,13 +253,21 @@ pub(super) async fn probes(upstreams: &[Upstream], resolver: &Resolver, stop: Ca
         return;
     }
     let forever = async {
+        let mut tick = tokio::time::interval(PROBE_TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // Each at its own pace: one that hangs must not keep the others from being asked.
+        let mut asked = FuturesUnordered::new();
         loop {
-            tokio::time::sleep(PROBE_TICK).await;
-            let due = upstreams.iter().flat_map(|upstream| {
-                let due = upstream.balancer.probe_due(Instant::now());
-                due.into_iter().map(move |index| probe(upstream, index, resolver))
-            });
-            join_all(due).await;
+            tokio::select! {
+                _ = tick.tick() => {
+                    let due = upstreams.iter().flat_map(|upstream| {
+                        let due = upstream.balancer.probe_due(Instant::now());
+                        due.into_iter().map(move |index| probe(upstream, index, resolver))
+                    });
+                    asked.extend(due);
+                }
+                Some(()) = asked.next() => {}
+            }
         }
     };
     stop.run_until_cancelled(forever).await;
