@@ -8,7 +8,7 @@ use gatepost::lab::events::SimulatedEvent;
 
 use super::engine::Engine;
 use super::relay::{Fault, Relay};
-use super::scene::{Gateway, SECRET, assert_all_arrived, collector, events, gateway_at, identities, site_at, until};
+use super::scene::{Gateway, SECRET, collector, events, gateway_at, identities, site_at, until};
 use crate::support::free_port;
 use crate::tools::{run_well, tool};
 
@@ -24,7 +24,8 @@ async fn once(gateways: &[Gateway; 2], collector: &Collector, part: &[SimulatedE
         gateway.until_settled().await;
     }
     assert_eq!(collector.held().records(), before + part.len() as u64);
-    assert_all_arrived(collector, &identities(part).into_iter().collect(), &[]);
+    let held = collector.held();
+    assert!(identities(part).iter().all(|identity| held.events.contains_key(identity)), "these are the ones");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -235,7 +235,7 @@ async fn of_two_gateways_on_copies_of_one_state_the_younger_takes_nothing() {
 
 #[tokio::test]
 async fn of_two_gateways_on_copies_of_one_state_the_elder_goes_on() {
-    let engine = with_a_twin(864_000_001).await;
+    let engine = with_a_twin(999_000_000_000).await;
     let (store, _outcomes) = store(engine.port, WhenUnavailable::Available);
     connected(&store).await;
     tokio::time::sleep(Duration::from_millis(2_500)).await;

@@ -24,7 +24,7 @@ struct Said {
     /// By the engine's clock, in seconds since 1970.
     at: u64,
     pending: u64,
-    /// Which process, and since when.
+    /// Which process, and since when in milliseconds: of two the older one goes on.
     run: String,
     since: u64,
     /// The hash of the parts of its configuration in which all gateways must agree.
@@ -74,7 +74,7 @@ impl Presence {
         let all = all.into_iter().map(|(id, text)| (id, serde_json::from_str::<Said>(&text).unwrap_or_default()));
         let (mine, others): (Vec<_>, Vec<_>) = all.partition(|(id, _)| *id == me);
         self.look_for_a_twin(mine.first().map(|(_, said)| said), now)?;
-        let text = serde_json::to_string(&self.said(shared, now)).unwrap_or_default();
+        let text = serde_json::to_string(&self.said(shared, session)).unwrap_or_default();
         let () = redis::cmd("HSET").arg(&key).arg(&me).arg(text).query_async(&mut connection).await?;
         let (agreed, mut neighbours) = (shared.agreed(), Vec::new());
         for (id, said) in others {
@@ -91,14 +91,14 @@ impl Presence {
         Ok(neighbours)
     }
 
-    fn said(&mut self, shared: &Shared, now: u64) -> Said {
+    fn said(&mut self, shared: &Shared, session: &Session) -> Said {
         Said {
             name: shared.config.shown_name(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            at: now,
+            at: session.now_s(),
             pending: shared.pending.load(Ordering::Relaxed),
             run: self.run.clone(),
-            since: *self.since.get_or_insert(now),
+            since: *self.since.get_or_insert(session.now_ms()),
             agreed: shared.agreed(),
         }
     }

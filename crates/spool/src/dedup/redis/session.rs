@@ -136,7 +136,7 @@ pub(super) struct Session {
     pub(super) script: String,
     /// Names this filling of the engine.
     pub(super) generation: String,
-    /// What the engine's clock showed in seconds since 1970, and when.
+    /// What the engine's clock showed in milliseconds since 1970, and when.
     clock: (u64, Instant),
 }
 
@@ -190,7 +190,13 @@ impl Session {
 
     /// The engine's clock, in seconds since 1970.
     pub(super) fn now_s(&self) -> u64 {
-        self.clock.0.saturating_add(self.clock.1.elapsed().as_secs())
+        self.now_ms() / 1_000
+    }
+
+    /// The same in milliseconds.
+    pub(super) fn now_ms(&self) -> u64 {
+        let passed = u64::try_from(self.clock.1.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.clock.0.saturating_add(passed)
     }
 
     /// Which filling of which history of the engine this is: another one may lack what the one before had.
@@ -237,10 +243,10 @@ async fn settle(connection: &mut MultiplexedConnection, key: &str, value: &str) 
     Ok(redis::cmd("GET").arg(key).query_async(connection).await?)
 }
 
-/// Its clock.
+/// Its clock, in milliseconds since 1970.
 async fn time(connection: &mut MultiplexedConnection) -> Result<u64, Trouble> {
-    let (seconds, _): (u64, u64) = redis::cmd("TIME").query_async(connection).await?;
-    Ok(seconds)
+    let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(connection).await?;
+    Ok(seconds.saturating_mul(1_000).saturating_add(micros / 1_000))
 }
 
 async fn about(connection: &mut MultiplexedConnection) -> Result<About, Trouble> {
