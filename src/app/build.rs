@@ -18,7 +18,7 @@ use super::inside::Inside;
 use super::objections::{self, STARTING};
 use super::outputs::{Common, Outputs};
 use super::positions::Positions;
-use super::rule_store::{LiveRules, RuleStore};
+use super::rule_store::{LiveRules, RuleStore, SharedRules};
 use super::rules;
 use super::sharing::{self, Sharing};
 use super::state::{Folder, Secret, StateDir};
@@ -246,7 +246,7 @@ struct Kept {
 /// Opens what keeps events.
 fn keep(config: &Config, state: &Folder, machine: &Machine, secret: Secret) -> anyhow::Result<Kept> {
     let fs = &machine.fs;
-    let journal = Journal::open(Arc::clone(fs), &state.dir(&**fs, "dedup")?, config.dedup.window.get())
+    let journal = Journal::open(Arc::clone(fs), &state.dir(&**fs, sharing::JOURNAL)?, config.dedup.window.get())
         .context("the dedup journal")?;
     let clock = open_clock(state, machine, &journal)?;
     let spool_dir = state.dir(&**fs, "spool")?;
@@ -311,14 +311,24 @@ impl Parts {
         self.in_force.waits_for_restart(&self.uploads.limits_since_open())
     }
 
+    /// The rules together with other gateways, where there are any.
+    pub(super) fn shared_rules(&self) -> Option<Arc<SharedRules>> {
+        let documents = Arc::new(self.sharing.as_ref()?.store());
+        Some(SharedRules::new(Arc::clone(&self.rule_store), Arc::new(self.activation()), documents))
+    }
+
     /// The rules that are kept over the admin plane, with what puts a change of them in force.
     pub(super) fn live_rules(&self) -> LiveRules {
-        let activate = rules::Activation {
+        let activate = self.activation();
+        LiveRules::new(Arc::clone(&self.rule_store), Arc::new(activate), self.shared_rules())
+    }
+
+    fn activation(&self) -> rules::Activation {
+        rules::Activation {
             config: self.in_force.cell(),
             texts: Arc::clone(&self.rule_texts),
             rules: Arc::clone(&self.rules),
-        };
-        LiveRules::new(Arc::clone(&self.rule_store), Arc::new(activate))
+        }
     }
 
     /// The dead letters.

@@ -121,6 +121,9 @@ impl Gateway {
         traces::begin(&config.telemetry, &mut tasks, &stop)?;
         tasks.spawn(housekeeping::run(Arc::clone(&parts), stop.clone()));
         tasks.spawn(hosts::run(Arc::clone(&parts), stop.clone()));
+        if let Some(rules) = parts.shared_rules() {
+            tasks.spawn(rules.follow(stop.clone()));
+        }
         parts.uploads.apply(listeners, config.drain_grace.get());
         parts.tunnels.apply(tunnels);
         drop(starting);

@@ -29,6 +29,7 @@ reasons! {
     LETTERS "output_without_dead_letters" "an output cannot keep its dead letters";
     CANNOT_START "output_cannot_start" "an output cannot start";
     ENGINE_AWAY "dedup_engine_away" "the engine that gateways share is away";
+    CONFIGURATIONS_DIFFER "gateways_differ" "another gateway of the installation has another dedup.window or filter: see sharing.gateways on /status";
     ENGINE_EVICTS "dedup_engine_evicts" "the engine that gateways share drops keys when its memory is full: set maxmemory-policy to noeviction";
 }
 

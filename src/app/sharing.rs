@@ -12,21 +12,23 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::build::Parts;
-use super::objections::{ENGINE_AWAY, ENGINE_EVICTS};
+use super::objections::{CONFIGURATIONS_DIFFER, ENGINE_AWAY, ENGINE_EVICTS};
 use super::state::Secret;
 use crate::admin;
 use crate::config::Config;
 use crate::dedup;
 use crate::dedup::memory::MemoryStore;
-use crate::dedup::redis::{Gateway, SharedStore, Standing, WhenUnavailable, Work};
+use crate::dedup::redis::{Gateway, Neighbour, SharedStore, Standing, WhenUnavailable, Work};
 use crate::fs::Fs;
-use crate::ingest::{Queue, Recheck};
+use crate::ingest::{Kept, Queue, Recheck};
 use crate::metrics;
 use crate::spool::Spool;
 use crate::spool::decided::{Decided, Opened};
 
 /// The file of decisions.
 const FILE: &str = "decided";
+/// The folder of the dedup journal.
+pub(super) const JOURNAL: &str = "dedup";
 /// For how long a start waits for the engine: what comes before it is there is deduplicated by this gateway alone.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// A gateway that was not seen for longer is not counted as there.
@@ -72,7 +74,8 @@ impl Sharing {
             gateway,
             Arc::clone(&queue) as Arc<dyn dedup::redis::Decisions>,
         );
-        let recheck = Recheck::new(Arc::clone(&decided), spool.clone(), store.clone(), unread);
+        let kept = Kept { fs: Arc::clone(fs), folder: state.join(JOURNAL), window: config.dedup.window.get() };
+        let recheck = Recheck::new(Arc::clone(&decided), spool.clone(), store.clone(), unread, kept);
         Ok(Some(Self { store, decided, spool: spool.clone(), idle: Mutex::new(Some((work, recheck, queue))) }))
     }
 
@@ -122,7 +125,10 @@ impl Sharing {
     pub(super) fn objections(&self) -> admin::Standing {
         let mut found = admin::Standing::default();
         match &*self.store.standing().borrow() {
-            Standing::Connected { about, .. } => found.warnings.extend(about.evicts().then_some(ENGINE_EVICTS)),
+            Standing::Connected { about, .. } => {
+                found.warnings.extend(about.evicts().then_some(ENGINE_EVICTS));
+                found.warnings.extend((self.disagreeing() > 0).then_some(CONFIGURATIONS_DIFFER));
+            }
             Standing::Away { refused, .. } if *refused || self.store.when_unavailable() == WhenUnavailable::Strict => {
                 found.objections.push(ENGINE_AWAY);
             }
@@ -135,6 +141,7 @@ impl Sharing {
     pub(super) fn show(&self, parts: &Parts, seen: &mut Seen) {
         let pending = parts.outputs.forwarders().iter().map(|forwarder| forwarder.pending()).max();
         self.store.tell_pending(pending.unwrap_or(0));
+        self.store.tell_agreed(agreed(&parts.in_force.current()));
         let standing = self.store.standing().borrow().clone();
         let (mut evicts, mut evicted) = (false, 0);
         if let Standing::Connected { about, .. } = &standing {
@@ -148,8 +155,15 @@ impl Sharing {
         self.show_counts(seen);
         let near = self.store.neighbours().iter().filter(|other| other.seen_seconds_ago <= SEEN_S).count();
         metrics::GATEWAYS_SEEN.set(&[], if away.is_none() { near as f64 } else { 0.0 });
+        metrics::GATEWAYS_DIFFER.set(&[], self.disagreeing() as f64);
         metrics::DEDUP_ALONE.set(&[], events(self.decided.alone()));
         metrics::DEDUP_UNDECIDED.set(&[], events(self.undecided()));
+    }
+
+    /// Gateways that are there, and configured otherwise where all must be alike.
+    fn disagreeing(&self) -> usize {
+        let differs = |other: &&Neighbour| other.seen_seconds_ago <= SEEN_S && !other.agrees;
+        self.store.neighbours().iter().filter(differs).count()
     }
 
     fn undecided(&self) -> Vec<std::ops::Range<u64>> {
@@ -191,6 +205,14 @@ impl Sharing {
             "alone": events(self.decided.alone()) as u64,
         })
     }
+}
+
+/// The hash of what must be configured alike: for how long events are remembered, and which are kept. Texts of rules that stand in
+/// files are not in it.
+fn agreed(config: &Config) -> String {
+    let parts = (config.dedup.window, &config.filter);
+    let told = digest::digest(&digest::SHA256, serde_json::to_string(&parts).unwrap_or_default().as_bytes());
+    told.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The key of event keys that all gateways of an installation have.

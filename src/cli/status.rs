@@ -60,11 +60,34 @@ fn shown(status: &Value) -> String {
         ),
         false => format!("output {}: {}", text(&output["name"]), text(&output["state"])),
     }));
+    lines.extend(shared(&status["sharing"]));
     lines.extend(status["needs"].as_array().into_iter().flatten().map(|need| {
         let mark = if need["weight"] == "bad" { "!!" } else { " !" };
         format!("{mark} {}", super::printable(&text(&need["text"])))
     }));
     lines.join("\n") + "\n"
+}
+
+/// The engine and the other gateways, where there are any.
+fn shared(sharing: &Value) -> Vec<String> {
+    let text = |value: &Value| super::printable(value.as_str().unwrap_or_default());
+    let engine = &sharing["engine"];
+    let mut lines = match engine["state"].as_str() {
+        None => return Vec::new(),
+        Some("connected") => vec![format!("shared through {} {}", text(&engine["address"]), text(&engine["version"]))],
+        Some(_) => vec![format!("shared through nothing: {}", text(&engine["because"]))],
+    };
+    lines.extend(sharing["gateways"].as_array().into_iter().flatten().map(|other| {
+        let differs = if other["agrees"] == false { ", configured differently" } else { "" };
+        format!(
+            "gateway {}: version {}, seen {} s ago, pending {}{differs}",
+            text(&other["name"]),
+            text(&other["version"]),
+            other["seen_seconds_ago"],
+            other["pending"]
+        )
+    }));
+    lines
 }
 
 #[cfg(test)]
@@ -89,5 +112,23 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn the_other_gateways_stand_in_it() {
+        let sharing = json!({
+            "engine": { "state": "connected", "address": "redis-1:6379", "version": "7.0.15" },
+            "gateways": [
+                { "name": "two\u{1b}", "version": "0.1.0", "seen_seconds_ago": 1, "pending": 7, "agrees": true },
+                { "name": "three", "version": "0.2.0", "seen_seconds_ago": 90, "pending": 0, "agrees": false },
+            ],
+        });
+        let lines = shared(&sharing).join("\n");
+        assert!(lines.starts_with("shared through redis-1:6379 7.0.15\ngateway two"), "{lines}");
+        assert!(lines.contains(
+            "seen 1 s ago, pending 7\ngateway three: version 0.2.0, seen 90 s ago, pending 0, configured differently"
+        ));
+        assert!(!lines.contains('\u{1b}'));
+        assert_eq!(shared(&serde_json::Value::Null), Vec::<String>::new());
     }
 }

@@ -8,14 +8,16 @@
 //! - confirmations that were lost or not answered;
 //! - what was taken alone while the engine was away, once it is back: it may have been forwarded already, so what another
 //!   gateway has as well counts as a possible duplicate;
-//! - everything that is kept, when the engine has forgotten: it is told again.
+//! - everything that is remembered, when the engine has forgotten: it is told again.
+//!
+//! What is told may have left the spool: then the dedup journal has its keys ([`super::retell`]).
 //!
 //! A record that was taken under an engine which has forgotten since is not dropped for what the new one says, since two
 //! gateways could drop it for each other: it is forwarded, and counts as a possible duplicate.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -23,11 +25,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::dedup::redis::{Decisions, Outcome, SharedStore, Standing, Watcher, WhenUnavailable};
-use crate::event::{EventKey, key};
+use super::contested::{Asked, Asker, Keyed, Why, heads};
+use super::retell::Kept;
+use crate::dedup::redis::{Decisions, Outcome, SharedStore, Standing, Watcher};
+use crate::event::EventKey;
 use crate::metrics;
 use crate::spool::decided::{Decided, Decision};
-use crate::spool::{HeadItem, Ordinal, ReadError, Spool};
+use crate::spool::{Ordinal, Spool};
 
 /// Records that are contested at the same time: the engine's task makes one call of them.
 const AT_ONCE: usize = 32;
@@ -41,17 +45,6 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(500);
 /// For how long the first records wait for an engine that was not there at the start.
 const START_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Why a record is asked about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Why {
-    /// It is undecided. `old`: the engine may have forgotten the claim that it was taken under.
-    Unsure { old: bool },
-    /// It was taken alone, and others may not know.
-    Tell,
-    /// It is this gateway's, and the engine may have forgotten that.
-    Retell,
-}
 
 #[derive(Debug)]
 enum Message {
@@ -118,11 +111,13 @@ impl Watcher for Queue {
     }
 }
 
-/// Records of which possible duplicates were counted.
-type Counted = Mutex<HashSet<Ordinal>>;
-
-/// A record's place and keys.
-type Keyed = (Range<Ordinal>, Vec<EventKey>);
+/// The telling of what has left the spool.
+struct Gone {
+    keys: mpsc::Receiver<(Range<Ordinal>, Vec<EventKey>)>,
+    why: Why,
+    /// What was taken alone of it.
+    alone: Vec<Range<Ordinal>>,
+}
 
 /// Asks again.
 pub struct Recheck {
@@ -130,17 +125,23 @@ pub struct Recheck {
     spool: Spool,
     store: SharedStore,
     messages: Unread,
+    kept: Kept,
     /// What is to be asked, the most urgent first.
     todo: VecDeque<(Range<Ordinal>, Why)>,
-    asking: JoinSet<(Range<Ordinal>, Why, bool)>,
+    asking: JoinSet<Asked>,
+    /// What is told of what has left the spool, while it is.
+    gone: Option<Gone>,
+    /// The engine has forgotten, and does not know all of that again yet.
+    owes: bool,
     /// What was undecided when the last sweep looked.
     seen: Vec<Range<Ordinal>>,
-    counted: Arc<Counted>,
+    asker: Asker,
 }
 
 impl Recheck {
     /// Over a log that takes nothing yet: what is undecided now was left by another process.
-    pub fn new(decided: Arc<Decided>, spool: Spool, store: SharedStore, messages: Unread) -> Self {
+    pub fn new(decided: Arc<Decided>, spool: Spool, store: SharedStore, messages: Unread, kept: Kept) -> Self {
+        let asker = Asker::new(Arc::clone(&decided), store.clone());
         let left = decided.undecided(*spool.durable_end().borrow());
         let todo = left.into_iter().map(|range| (range, Why::Unsure { old: false })).collect();
         Self {
@@ -148,10 +149,13 @@ impl Recheck {
             spool,
             store,
             messages,
+            kept,
             todo,
             asking: JoinSet::new(),
+            gone: None,
+            owes: false,
             seen: Vec::new(),
-            counted: Arc::default(),
+            asker,
         }
     }
 
@@ -165,18 +169,21 @@ impl Recheck {
             if Instant::now() >= resume {
                 self.begin().await;
             }
+            let has_room = self.asking.len() < AT_ONCE && Instant::now() >= resume;
             tokio::select! {
                 Some(message) = self.messages.0.recv() => self.take(message),
                 Some(ended) = self.asking.join_next() => {
-                    if let Ok((range, why, false)) = ended {
+                    if let Ok(asked) = ended && !asked.answered {
                         resume = Instant::now() + AGAIN;
-                        self.todo.push_front((range, why));
+                        self.again(asked);
                     }
                 }
-                () = tokio::time::sleep_until(resume), if !self.todo.is_empty() && Instant::now() < resume => {}
+                gone = next(&mut self.gone), if has_room => self.tell_gone(gone),
+                () = tokio::time::sleep_until(resume), if Instant::now() < resume => {}
                 _ = sweep.tick() => self.sweep(),
                 () = stop.cancelled() => {}
             }
+            self.end_of_gone();
         }
     }
 
@@ -186,7 +193,7 @@ impl Recheck {
         let there = standing.wait_for(|standing| matches!(standing, Standing::Connected { .. }));
         tokio::select! {
             there = there => drop(there),
-            () = tokio::time::sleep(START_PATIENCE), if self.may_go_alone() => {}
+            () = tokio::time::sleep(START_PATIENCE), if self.asker.may_go_alone() => {}
             () = stop.cancelled() => {}
         }
     }
@@ -195,33 +202,79 @@ impl Recheck {
         matches!(*self.store.standing().borrow(), Standing::Connected { .. })
     }
 
-    fn may_go_alone(&self) -> bool {
-        self.store.when_unavailable() == WhenUnavailable::Available
-    }
-
     fn take(&mut self, message: Message) {
         match message {
             Message::Unsure(range) => self.todo.push_front((range, Why::Unsure { old: false })),
             Message::Connected { changed } => {
-                self.todo.retain(|(_, why)| *why != Why::Tell);
-                self.todo.extend(self.decided.alone().into_iter().map(|range| (range, Why::Tell)));
-                if changed {
-                    let spool = self.spool.status();
-                    self.todo.push_back((spool.first..spool.end, Why::Retell));
-                }
+                self.owes |= changed;
+                self.tell();
             }
+        }
+    }
+
+    /// Begins to tell what others may not know: what was taken alone, or everything.
+    fn tell(&mut self) {
+        self.todo.retain(|(_, why)| matches!(why, Why::Unsure { .. }));
+        let (first, end) = (self.spool.status().first, self.spool.status().end);
+        let mut alone = self.decided.alone();
+        self.todo.extend(alone.iter().filter(|range| range.end > first).map(|range| (range.clone(), Why::Tell)));
+        if self.owes {
+            self.todo.push_back((first..end, Why::Retell));
+        }
+        alone.iter_mut().for_each(|range| range.end = range.end.min(first));
+        alone.retain(|range| range.start < range.end);
+        let (why, wanted) = if self.owes { (Why::Retell, vec![0..end]) } else { (Why::Tell, alone.clone()) };
+        let keys = (!wanted.is_empty()).then(|| self.kept.read(&self.spool, wanted));
+        self.gone = keys.map(|keys| Gone { keys, why, alone });
+    }
+
+    /// Tells the next of what has left the spool; none is the end of it.
+    fn tell_gone(&mut self, next: Option<(Range<Ordinal>, Vec<EventKey>)>) {
+        let Some(Gone { why, .. }) = self.gone else { return };
+        if let Some((record, keys)) = next
+            && let Some(keyed) = self.asker.keyed(record, keys, true)
+        {
+            self.asking.spawn(self.asker.ask(keyed, why));
+        }
+    }
+
+    /// All of it was told, and answered.
+    fn end_of_gone(&mut self) {
+        let has_ended = self.gone.as_ref().is_some_and(|gone| gone.keys.is_closed() && gone.keys.is_empty());
+        let is_told = self.asking.is_empty() && self.todo.iter().all(|(_, why)| matches!(why, Why::Unsure { .. }));
+        if !has_ended || !is_told {
+            return;
+        }
+        if let Some(Gone { why, alone, .. }) = self.gone.take() {
+            alone.into_iter().for_each(|range| self.decided.decide(Decision::Won, range));
+            if why == Why::Retell {
+                self.owes = false;
+                tracing::info!("the engine of shared deduplication knows again what this gateway remembers");
+            }
+        }
+    }
+
+    /// Not answered: asked once more, or, of what has left the spool, all of it told anew.
+    fn again(&mut self, asked: Asked) {
+        if asked.is_gone {
+            self.gone = None;
+        } else {
+            self.todo.push_front((asked.record, asked.why));
         }
     }
 
     /// What is undecided for longer than any answer takes was left by a task that was cut off.
     fn sweep(&mut self) {
+        let first = self.spool.status().first;
+        self.asker.forget(first);
         let now = self.decided.undecided(*self.spool.durable_end().borrow());
         if self.todo.is_empty() && self.asking.is_empty() {
             let left = now.iter().filter(|range| self.seen.iter().any(|seen| seen.start == range.start));
             self.todo.extend(left.map(|range| (range.clone(), Why::Unsure { old: false })));
         }
-        if self.todo.is_empty() && self.asking.is_empty() && self.is_connected() {
-            self.todo.extend(self.decided.alone().into_iter().map(|range| (range, Why::Tell)));
+        let is_idle = self.todo.is_empty() && self.asking.is_empty() && self.gone.is_none();
+        if is_idle && self.is_connected() && (self.owes || !self.decided.alone().is_empty()) {
+            self.tell();
         }
         self.seen = now;
     }
@@ -238,8 +291,8 @@ impl Recheck {
             if !rest.is_empty() {
                 self.todo.push_front((rest, why));
             }
-            for (record, keys) in records {
-                self.asking.spawn(self.ask(record, keys, why));
+            for keyed in records {
+                self.asking.spawn(self.asker.ask(keyed, why));
             }
         }
     }
@@ -254,99 +307,29 @@ impl Recheck {
             let range = range.start..until;
             move || heads(&spool, range)
         });
-        let mut records = read.await.ok()?.ok()?;
+        let records = read.await.ok()?.ok()?;
         let end = records.last().map_or(until, |(record, _)| record.end.max(until)).min(range.end.max(until));
-        let known = |record: &Range<Ordinal>| self.decided.dropped_of(record.clone());
         let mut from = range.start;
         for (record, _) in &records {
             self.decided.decide(Decision::Won, from..record.start.max(from));
             from = record.end;
         }
         self.decided.decide(Decision::Won, from..end.max(from));
-        records.retain(|(record, keys)| {
-            if keys.is_empty() {
-                self.decided.decide(Decision::Won, record.clone());
+        let keyed = records.into_iter().filter_map(|(record, keys)| {
+            let keyed = self.asker.keyed(record.clone(), keys, false);
+            if keyed.is_none() {
+                self.decided.decide(Decision::Won, record);
             }
-            // Of what is partly dropped the rest was told when that was found.
-            !keys.is_empty() && known(record).is_none_or(|dropped| dropped.is_empty())
+            keyed
         });
-        Some((records, end..range.end.max(end)))
-    }
-
-    fn ask(
-        &self,
-        record: Range<Ordinal>,
-        keys: Vec<EventKey>,
-        why: Why,
-    ) -> impl Future<Output = (Range<Ordinal>, Why, bool)> + use<> {
-        let (store, decided, alone) = (self.store.clone(), Arc::clone(&self.decided), self.may_go_alone());
-        let counted = Arc::clone(&self.counted);
-        async move {
-            let contested = store.contest(&keys).await;
-            // Only now: the engine that answered may be another than the one that was asked.
-            let (_, since) = decided.engine();
-            let why = match why {
-                Why::Unsure { old } => Why::Unsure { old: old || record.start < since },
-                Why::Tell | Why::Retell if decided.dropped_of(record.clone()).is_none() => {
-                    Why::Unsure { old: record.start < since }
-                }
-                Why::Tell | Why::Retell => why,
-            };
-            let answered = match contested {
-                Ok(lost) => {
-                    settle(&decided, &counted, &record, &lost, why);
-                    true
-                }
-                Err(_) if alone && matches!(why, Why::Unsure { .. }) => {
-                    decided.decide(Decision::Alone, record.clone());
-                    true
-                }
-                Err(_) => false,
-            };
-            (record, why, answered)
-        }
+        Some((keyed.collect(), end..range.end.max(end)))
     }
 }
 
-/// Acts upon which places of a record another gateway has.
-fn settle(decided: &Decided, counted: &Counted, record: &Range<Ordinal>, lost: &[usize], why: Why) {
-    let events = lost.len() as u64;
-    if events > 0 && why == (Why::Unsure { old: false }) {
-        for place in lost {
-            let ordinal = record.start + *place as Ordinal;
-            decided.decide(Decision::Dropped, ordinal..ordinal + 1);
-        }
-        metrics::DEDUP_DROPPED.add(&[], events);
-        tracing::info!(
-            first = record.start,
-            events,
-            "another gateway has won these events: they are not forwarded here"
-        );
-    } else if events > 0 && counted.lock().unwrap_or_else(PoisonError::into_inner).insert(record.start) {
-        // Told again after each change of the engine, it is still the same event.
-        metrics::DEDUP_POSSIBLE_DUPLICATES.add(&[], events);
-        tracing::warn!(
-            first = record.start,
-            events,
-            "another gateway has these events as well, from a time when the engine was away or had forgotten: they may be forwarded twice"
-        );
+/// What is next of what has left the spool.
+async fn next(gone: &mut Option<Gone>) -> Option<(Range<Ordinal>, Vec<EventKey>)> {
+    match gone {
+        Some(gone) if !gone.keys.is_closed() || !gone.keys.is_empty() => gone.keys.recv().await,
+        _ => std::future::pending().await,
     }
-    decided.decide(Decision::Won, record.clone());
-}
-
-/// The records of a range, with their keys.
-fn heads(spool: &Spool, range: Range<Ordinal>) -> Result<Vec<Keyed>, ReadError> {
-    let mut records = Vec::new();
-    let mut reader = spool.reader(range.start)?;
-    while let Some(item) = reader.next_head()? {
-        let HeadItem::Head(head) = item else { continue };
-        if head.first >= range.end {
-            break;
-        }
-        let keys = key::decode_keys(&head.index).unwrap_or_default();
-        if head.items > 0 {
-            records.push((head.ordinals(), keys));
-        }
-    }
-    Ok(records)
 }

@@ -19,7 +19,7 @@ use source::Source;
 /// A module imports only from rows below its own, and never from another module of its own row.
 const LAYERS: [&[&str]; 9] = [
     &["faults", "fs", "limits", "memory", "metrics", "telemetry", "values"],
-    &["access_log", "clock", "event", "net", "turns"],
+    &["access_log", "clock", "event", "net", "shared", "turns"],
     &["filter", "dedup", "spool", "balancer", "outputs", "hosts"],
     &["lab"],
     &["ingest", "forward"],

@@ -7,4 +7,6 @@ pub mod clock;
 
 pub mod fs;
 
+pub mod shared;
+
 pub(crate) use gatepost_core::{event, faults, memory, metrics, values};

@@ -67,6 +67,11 @@ impl Refusal {
         Self::new(StatusCode::CONFLICT, "QuotaExceeded", message)
     }
 
+    /// 503: it cannot be done now; nothing changed, or all of it will.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
+    }
+
     /// 500: it was tried and failed; nothing changed.
     pub fn failed(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", message)

@@ -131,6 +131,11 @@ impl Entry {
 }
 
 impl Shelf {
+    /// Whether nothing is kept.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.associations.is_empty()
+    }
+
     /// Whether it has a resource with this key.
     pub fn has(&self, key: &str) -> bool {
         self.rules.contains_key(key) || self.associations.contains_key(key)

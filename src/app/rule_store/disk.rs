@@ -36,6 +36,15 @@ struct Stored<I, R> {
     _seal: Option<serde::de::IgnoredAny>,
 }
 
+/// What the file beside the folders holds.
+#[derive(Serialize, Deserialize)]
+struct Noted {
+    revision: String,
+    /// See [`sealed`].
+    #[serde(rename = "crc32", default, skip_serializing)]
+    _seal: Option<serde::de::IgnoredAny>,
+}
+
 /// What was found in the directories.
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -166,6 +175,27 @@ impl Disk {
         let is_sealed = seal == Seal::Whole;
         let bytes = if is_sealed { bytes } else { content(&entry)? };
         Ok(Read { entry, bytes, is_sealed })
+    }
+
+    /// The revision that was noted last; none where there is none, or none that can be read: then other gateways are asked.
+    pub(super) fn revision(&self) -> String {
+        let bytes = fs::read(&*self.fs, &self.revision_path(), FILE_MAX_BYTES).unwrap_or_default();
+        let whole = Some(bytes).filter(|bytes| sealed::check(bytes) == Seal::Whole);
+        let noted = whole.and_then(|bytes| serde_json::from_slice::<Noted>(&bytes).ok());
+        noted.map(|noted| noted.revision).unwrap_or_default()
+    }
+
+    /// Notes a revision durably: what stands in the folder is that one.
+    pub(super) fn note_revision(&self, revision: &str) -> io::Result<()> {
+        let mut bytes = serde_json::to_vec(&Noted { revision: revision.to_owned(), _seal: None })?;
+        sealed::seal(&mut bytes, 0);
+        fs::replace(&*self.fs, &self.revision_path(), &bytes, Readers::Owner)
+    }
+
+    fn revision_path(&self) -> PathBuf {
+        let mut name = self.dir.file_name().unwrap_or_default().to_owned();
+        name.push("-revision");
+        self.dir.with_file_name(name)
     }
 
     /// Makes a change durable. When this fails, what was there before is still there.

@@ -5,6 +5,7 @@
 //! has changed nothing. Each resource is a file of its own, so a change costs one small file, however many there are.
 
 mod disk;
+mod shared;
 mod snapshot;
 
 use std::collections::BTreeMap;
@@ -16,9 +17,10 @@ use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+pub(super) use shared::SharedRules;
 pub(super) use snapshot::{Activate, Commit, Snapshot};
 
-use crate::admin::azure::{Answer, Edit, Meaning, Refusal, RuleBook, Shelf, Write, key};
+use crate::admin::azure::{Answer, Edit, Meaning, Plan, Refusal, RuleBook, Shelf, Write, key};
 use crate::faults::with_causes;
 use crate::fs::Fs;
 use crate::limits::{DCR_ASSOCIATIONS_MAX, DCR_RULES_MAX};
@@ -33,6 +35,18 @@ pub(super) struct RuleStore {
     changing: Arc<Mutex<()>>,
     /// Names of files that cannot be read, with the reason.
     damaged: StdMutex<BTreeMap<String, String>>,
+    /// Which version of what gateways share this is; empty where nothing was shared yet.
+    revision: StdMutex<String>,
+}
+
+/// A change that is valid, and not made yet.
+struct Planned {
+    before: Arc<Shelf>,
+    wanted: Shelf,
+    writes: Vec<Write>,
+    /// None where nothing changes.
+    commit: Option<Commit>,
+    answer: Answer,
 }
 
 impl RuleStore {
@@ -49,8 +63,10 @@ impl RuleStore {
         }
         metrics::STATE_DAMAGED.add(&["rules"], (found.from_copy.len() + found.damaged.len()) as u64);
         let Found { shelf, damaged, .. } = found;
+        let revision = StdMutex::new(disk.revision());
         let store = Self {
             disk,
+            revision,
             shelf: ArcSwap::from_pointee(shelf),
             changing: Arc::default(),
             damaged: StdMutex::new(damaged),
@@ -108,25 +124,36 @@ impl RuleStore {
     }
 
     fn change(&self, edit: Edit, activate: &dyn Activate) -> Result<Answer, Refusal> {
-        let shelf = self.shelf.load_full();
-        let mut plan = edit(&shelf)?;
-        plan.writes.retain(|write| match write {
+        let planned = self.plan(edit, activate)?;
+        self.make(planned, activate)
+    }
+
+    fn plan(&self, edit: Edit, activate: &dyn Activate) -> Result<Planned, Refusal> {
+        let before = self.shelf.load_full();
+        let Plan { mut writes, answer } = edit(&before)?;
+        writes.retain(|write| match write {
             Write::Put(_) => true,
-            Write::Delete(key) => shelf.has(key) || self.damaged().contains_key(&disk::file_name(key)),
+            Write::Delete(key) => before.has(key) || self.damaged().contains_key(&disk::file_name(key)),
         });
-        if plan.writes.is_empty() {
-            return Ok(plan.answer);
+        let wanted = after(&before, &writes);
+        let mut commit = None;
+        if !writes.is_empty() {
+            has_room(&before, &wanted)?;
+            commit = Some(activate.prepare(&Snapshot::of(&wanted)).map_err(Refusal::invalid_rule)?);
         }
-        let wanted = after(&shelf, &plan.writes);
-        has_room(&shelf, &wanted)?;
-        let commit = activate.prepare(&Snapshot::of(&wanted)).map_err(Refusal::invalid_rule)?;
-        let done = plan.writes.iter().map_while(|write| self.written(write)).count();
-        if done == plan.writes.len() {
+        Ok(Planned { before, wanted, writes, commit, answer })
+    }
+
+    fn make(&self, planned: Planned, activate: &dyn Activate) -> Result<Answer, Refusal> {
+        let Planned { before, wanted, writes, commit, answer } = planned;
+        let Some(commit) = commit else { return Ok(answer) };
+        let done = writes.iter().map_while(|write| self.written(write)).count();
+        if done == writes.len() {
             self.shelf.store(Arc::new(wanted));
             commit();
-            return Ok(plan.answer);
+            return Ok(answer);
         }
-        self.settle(&shelf, &plan.writes[..done], activate);
+        self.settle(&before, &writes[..done], activate);
         Err(Refusal::failed("the change could not be written to the disk; nothing is lost, try again"))
     }
 
@@ -200,12 +227,14 @@ fn has_room(before: &Shelf, wanted: &Shelf) -> Result<(), Refusal> {
 pub(super) struct LiveRules {
     store: Arc<RuleStore>,
     activate: Arc<dyn Activate>,
+    /// Where several gateways have the same rules.
+    shared: Option<Arc<SharedRules>>,
 }
 
 impl LiveRules {
-    /// Changes to `store` go through `activate`.
-    pub(super) fn new(store: Arc<RuleStore>, activate: Arc<dyn Activate>) -> Self {
-        Self { store, activate }
+    /// Changes to `store` go through `activate`, and where rules are shared through `shared`.
+    pub(super) fn new(store: Arc<RuleStore>, activate: Arc<dyn Activate>, shared: Option<Arc<SharedRules>>) -> Self {
+        Self { store, activate, shared }
     }
 }
 
@@ -216,6 +245,9 @@ impl RuleBook for LiveRules {
 
     fn change(&self, edit: Edit) -> BoxFuture<'_, Result<Answer, Refusal>> {
         Box::pin(async move {
+            if let Some(shared) = &self.shared {
+                return Arc::clone(shared).change(edit).await;
+            }
             let alone = self.store.hold().await;
             let (store, activate) = (Arc::clone(&self.store), Arc::clone(&self.activate));
             // On a thread of its own, so that a client that hangs up cannot leave a change half done.

@@ -71,6 +71,62 @@ async fn strict_refuses_uploads_without_the_engine_and_loses_nothing() {
     assert_eq!(collector.held().copies(), 0);
 }
 
+/// More than a segment of the spool holds, whatever it is compressed to.
+const MANY: usize = 6_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_taken_alone_and_has_left_the_spool_is_told_and_counted_too() {
+    let mut engine = Engine::start(&[]).await;
+    let (collector, gateways) = three(&engine, "").await;
+    let both = events(7, MANY);
+    engine.kill();
+    for gateway in &gateways[..2] {
+        let client = gateway.site.client();
+        for part in both.chunks(500) {
+            assert!(gateway.upload(&client, part).await, "uploads go on");
+        }
+        gateway.until_settled().await;
+        gateway.until_spool_begins_after(1_000).await;
+    }
+    engine.begin().await;
+    for gateway in &gateways {
+        gateway.until_connected().await;
+        until(&gateway.site, "others know", async || gateway.sharing("alone").await == 0).await;
+    }
+    let counted = sum(&gateways, "gatepost_dedup_possible_duplicates_total").await;
+    assert_eq!((collector.held().copies(), counted), (MANY as u64, MANY as f64), "each that went twice is counted");
+    let client = gateways[2].site.client();
+    for part in both.chunks(500) {
+        assert!(gateways[2].upload(&client, part).await);
+    }
+    gateways[2].until_settled().await;
+    assert_eq!(collector.held().copies(), MANY as u64, "the third gateway knows what the two took");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_was_emptied_is_told_again_what_has_left_the_spool_too() {
+    let engine = Engine::start(&[]).await;
+    let collector = super::scene::collector().await;
+    let (one, two) =
+        (gateway("one", &collector, engine.port, "").await, gateway("two", &collector, engine.port, "").await);
+    let all = events(8, MANY);
+    let (of_one, of_two) = (one.site.client(), two.site.client());
+    for part in all.chunks(500) {
+        assert!(one.upload(&of_one, part).await);
+    }
+    one.until_settled().await;
+    one.until_spool_begins_after(1_000).await;
+    engine.empty();
+    until(&one.site, "it was told again", async || one.site.log().contains("knows again what this gateway remembers"))
+        .await;
+    for part in all.chunks(500) {
+        assert!(two.upload(&of_two, part).await);
+    }
+    two.until_settled().await;
+    assert_all_arrived(&collector, &identities(&all), &[&one, &two]);
+    assert_eq!(collector.held().copies(), 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_engine_that_was_emptied_is_told_again_what_is_kept() {
     let engine = Engine::start(&[]).await;

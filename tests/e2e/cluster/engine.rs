@@ -1,6 +1,6 @@
 //! A real redis-server on a port of its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -42,10 +42,46 @@ impl Engine {
             .spawn()
             .unwrap();
         self.child = Some(child);
+        self.until_listening().await;
+    }
+
+    /// A Sentinel with this configuration, which it writes anew.
+    pub(super) fn sentinel(config: &Path) -> Self {
+        let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
+        let child = Command::new(tool("redis-server", "redis-server"))
+            .arg(config)
+            .args(["--sentinel", "--port", &port.to_string(), "--bind", "127.0.0.1"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { dir, port, options: Vec::new(), child: Some(child) }
+    }
+
+    pub(super) async fn until_listening(&self) {
         let until = Instant::now() + PATIENCE;
         while TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
             assert!(Instant::now() < until, "{}", std::fs::read_to_string(self.log()).unwrap_or_default());
             tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until it says this of itself.
+    pub(super) async fn until_info(&self, line: &str) {
+        self.until_said(&["INFO", "replication"], line).await;
+    }
+
+    /// Waits until it says this of its cluster.
+    pub(super) async fn until_cluster(&self, line: &str) {
+        self.until_said(&["CLUSTER", "INFO"], line).await;
+    }
+
+    async fn until_said(&self, question: &[&str], line: &str) {
+        let until = Instant::now() + PATIENCE;
+        while !self.cli(question).contains(line) {
+            assert!(Instant::now() < until, "never {line}: {}", self.cli(question));
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 

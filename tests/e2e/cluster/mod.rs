@@ -11,5 +11,8 @@ mod engine;
 mod kills;
 mod once;
 mod relay;
+mod rules;
 mod scene;
+mod topologies;
+mod twins;
 mod undecided;

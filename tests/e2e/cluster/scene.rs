@@ -20,15 +20,25 @@ pub(super) struct Gateway {
 
 /// A gateway that finds the engine at this port, with more TOML for `dedup.redis`.
 pub(super) async fn gateway(name: &str, collector: &Collector, port: u16, more: &str) -> Gateway {
-    let mut gateway = Gateway { site: site(name, collector, port, SECRET, more), running: None };
+    gateway_at(name, collector, &format!("addresses = [\"127.0.0.1:{port}\"]\n{more}")).await
+}
+
+/// A gateway with this TOML for `dedup.redis`.
+pub(super) async fn gateway_at(name: &str, collector: &Collector, redis: &str) -> Gateway {
+    let mut gateway = Gateway { site: site_at(name, collector, SECRET, redis), running: None };
     gateway.start().await;
     gateway
 }
 
 pub(super) fn site(name: &str, collector: &Collector, port: u16, secret: &str, more: &str) -> Site {
+    site_at(name, collector, secret, &format!("addresses = [\"127.0.0.1:{port}\"]\n{more}"))
+}
+
+/// Segments are as small as can be, so that what was forwarded leaves the spool.
+pub(super) fn site_at(name: &str, collector: &Collector, secret: &str, redis: &str) -> Site {
     let dedup = format!(
-        "[spool]\nsegment_size = \"4 MiB\"\nmax_size = \"64 MiB\"\n[dedup]\nkind = \"redis\"\nsecret = \"{secret}\"\n\
-         [dedup.redis]\naddresses = [\"127.0.0.1:{port}\"]\nname = \"{name}\"\nlease = \"1 s\"\ntimeout = \"1 s\"\n{more}\n"
+        "[spool]\nsegment_size = \"64 KiB\"\nmax_size = \"64 MiB\"\n[dedup]\nkind = \"redis\"\nsecret = \"{secret}\"\n\
+         [dedup.redis]\nname = \"{name}\"\nlease = \"1 s\"\ntimeout = \"1 s\"\n{redis}\n"
     );
     Site::new(&workspace("workspace", &[collector]), &dedup)
 }
@@ -56,6 +66,19 @@ impl Gateway {
     pub(super) async fn until_settled(&self) {
         until(&self.site, "everything is decided", async || self.sharing("undecided").await == 0).await;
         self.site.until_drained().await;
+    }
+
+    /// Waits until what it took first has left the spool.
+    pub(super) async fn until_spool_begins_after(&self, ordinal: u64) {
+        let is_after = async || self.site.status().await["spool"]["first"].as_u64().unwrap() >= ordinal;
+        until(&self.site, "the spool lets go what was forwarded", is_after).await;
+    }
+
+    /// Waits until its engine is at this port.
+    pub(super) async fn until_connected_to(&self, port: u16) {
+        let place = format!("127.0.0.1:{port}");
+        let connected = async || self.site.status().await["sharing"]["engine"]["address"] == *place;
+        until(&self.site, "the engine is there", connected).await;
     }
 
     pub(super) async fn until_connected(&self) {

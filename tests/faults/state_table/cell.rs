@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::damage;
+use super::engine::Engine;
 use super::table::{Damage, Lost, Outcome, Start};
 use crate::support::{PATIENCE, Running, Site, free_port, workspace};
 
@@ -38,6 +39,9 @@ const AGENT: &str = "0f0e0d0c-0b0a-4908-8706-050403020100";
 const KEY: &[u8] = &[7; 64];
 
 const WORKSPACES: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.OperationalInsights/workspaces";
+
+/// Files that there are where several gateways share an engine.
+const OF_SHARED: [&str; 2] = ["decided", "rules-revision"];
 
 /// What was seen.
 #[derive(Debug)]
@@ -87,6 +91,7 @@ impl Seen {
 
 /// A gateway with everything that keeps state.
 struct World {
+    _engine: Option<Engine>,
     site: Site,
     collector: Collector,
     tunnels: u16,
@@ -96,7 +101,7 @@ struct World {
 
 /// Makes the past, does the damage, starts again, and lets agents repeat what they sent.
 pub(crate) async fn run(file: &str, damage: Damage, seed: Option<u64>) -> Seen {
-    let mut world = World::new().await;
+    let mut world = World::new(OF_SHARED.contains(&file)).await;
     let running = world.site.start().await;
     world.make_rules().await;
     world.register_agent().await;
@@ -120,7 +125,7 @@ pub(crate) async fn run(file: &str, damage: Damage, seed: Option<u64>) -> Seen {
 
 /// A gateway that was stopped while its collector was down, which it is no more.
 async fn stopped_with_events_to_send() -> (World, Vec<SimulatedEvent>) {
-    let mut world = World::new().await;
+    let mut world = World::new(false).await;
     let running = world.site.start().await;
     world.make_rules().await;
     world.collector.set(Behaviour { fault: Some(Fault::Down), ..sound() });
@@ -180,7 +185,7 @@ pub(crate) async fn run_without_a_position() {
 
 /// An output whose position cannot be made at its first start: what is acknowledged meanwhile is its own all the same.
 pub(crate) async fn run_with_an_output_that_cannot_start() {
-    let mut world = World::new().await;
+    let mut world = World::new(false).await;
     let position = world.site.state().join("outputs/soc.cursor");
     damage::private(&position);
     let running = world.site.start().await;
@@ -204,14 +209,16 @@ pub(crate) async fn run_with_an_output_that_cannot_start() {
 }
 
 impl World {
-    async fn new() -> Self {
+    async fn new(is_shared: bool) -> Self {
+        let engine = is_shared.then(Engine::start);
         let collector = Collector::start(Memory::Identities).await.unwrap();
         collector.set(sound());
         let tunnels = free_port();
         let rest = format!(
             "[spool]\nsegment_size = \"64 KiB\"\nmax_size = \"8 MiB\"\nrecycle = 2\n\
              [tunnel]\n[[tunnel.listeners]]\nlisten = \"127.0.0.1:{tunnels}\"\n[[tunnel.allow]]\nname = \"a\"\nhosts = [\"a.test\"]\n\
-             [filter]\nevent_set = \"None\"\n"
+             [filter]\nevent_set = \"None\"\n{}",
+            engine.as_ref().map(Engine::config).unwrap_or_default()
         );
         let (tokens, none) = (free_port(), "0".repeat(64));
         let entra = format!(
@@ -225,7 +232,14 @@ impl World {
         let files = "[[outputs]]\nkind = \"file\"\nname = \"files\"\n";
         let outputs = format!("{entra}{}{files}", workspace("soc", &[&collector]));
         let site = Site::new(&outputs, &rest);
-        Self { site, collector, tunnels, agents, host: Host::new("STATE.plant.example", 1).with_system_share(0.0) }
+        Self {
+            _engine: engine,
+            site,
+            collector,
+            tunnels,
+            agents,
+            host: Host::new("STATE.plant.example", 1).with_system_share(0.0),
+        }
     }
 
     /// Registers an agent of the kind that Microsoft no longer supports.

@@ -9,6 +9,7 @@
 
 mod cell;
 mod damage;
+mod engine;
 mod table;
 
 use cell::Seen;

@@ -172,6 +172,13 @@ pub(crate) const TABLE: &[Row] = &[
         Outcome { told: POSITIONS_GONE, ..ONLY_THIS },
         "outputs are known to have had a position, and it is said that it is gone",
     ),
+    row(
+        "decided",
+        &[Gone, Cut, Flipped],
+        NOTHING,
+        "the gateway is a new one to the others, or asks them again; what others have as well counts as possible duplicates. Only with [several gateways](several-gateways.md)",
+    ),
+    row("rules-revision", &[Gone, Cut, Flipped], NOTHING, "the rules of the other gateways are taken over"),
     row("spool/damage.cursor", &[Gone, Cut, Flipped], NOTHING, "made anew; the total of damage begins at 0"),
     row("clock", &[Gone, Cut, Flipped], NOTHING, "begins with the wall clock; ages of what is older are not believed"),
     row("clock", &[Alone], ONLY_THIS, "goes on from there"),

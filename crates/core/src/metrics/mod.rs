@@ -221,6 +221,8 @@ metrics! {
     DEDUP_UNDECIDED = Gauge "gatepost_dedup_undecided" [];
     /// Other gateways of the installation that were seen within the last ten seconds.
     GATEWAYS_SEEN = Gauge "gatepost_gateways_seen" [];
+    /// Of these, gateways whose configuration differs from this one's where all must be alike (`dedup.window`, `filter`).
+    GATEWAYS_DIFFER = Gauge "gatepost_gateways_differ" [];
 
     /// Bytes of disk that the spool takes.
     SPOOL_BYTES = Gauge "gatepost_spool_bytes" [];

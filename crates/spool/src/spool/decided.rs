@@ -20,10 +20,10 @@ use super::{LogId, Ordinal};
 use crate::fs::{self, Access, File, Fs};
 
 const ENTRY_LEN: usize = 24;
-/// From this length on the journal is written anew with what still matters.
+/// From this length on the journal is written anew with what still matters, and again when it has doubled since.
 const COMPACT_AT: u64 = 1 << 20;
-/// More than any journal that is written anew in time.
-const FILE_MAX: u64 = 64 << 20;
+/// More than any journal that is written anew in time; a longer one counts as damaged.
+const FILE_MAX: u64 = 256 << 20;
 const MAGIC: u64 = u64::from_le_bytes(*b"GPdecid1");
 
 /// What was decided of an item.
@@ -145,6 +145,8 @@ struct Inner {
     state: State,
     file: Option<Arc<dyn File>>,
     end: u64,
+    /// From which length on it is written anew.
+    compact_at: u64,
     is_synced: bool,
 }
 
@@ -164,6 +166,7 @@ impl Decided {
     pub fn open(fs: Arc<dyn Fs>, path: &Path, log: LogId, kept: Range<Ordinal>) -> io::Result<(Self, Opened)> {
         let (state, opened) = match fs::read(&*fs, path, FILE_MAX) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => (None, Opened::New),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => (None, Opened::Lost),
             Err(error) => return Err(error),
             Ok(bytes) => match replay(&bytes).filter(|state| state.log == log.number()) {
                 Some(state) => (Some(state), Opened::Found),
@@ -177,7 +180,7 @@ impl Decided {
             state
         });
         state.low = kept.start;
-        let inner = Inner { state, file: None, end: 0, is_synced: false };
+        let inner = Inner { state, file: None, end: 0, compact_at: COMPACT_AT, is_synced: false };
         let this = Self { fs, path: path.to_owned(), inner: Mutex::new(inner), changes: watch::Sender::new(0) };
         this.inner().write_anew(&*this.fs, &this.path)?;
         Ok((this, opened))
@@ -198,8 +201,7 @@ impl Decided {
         if state.dropped.overlap(&record) == 0 {
             return Some(Vec::new());
         }
-        let cut = |range: Range<Ordinal>| range.start.max(record.start)..range.end.min(record.end);
-        Some(state.dropped.iter().map(cut).filter(|range| range.start < range.end).collect())
+        Some(state.dropped.within(&record).collect())
     }
 
     /// What below this end is undecided.
@@ -222,6 +224,22 @@ impl Decided {
         self.changes.send_modify(|changes| *changes += 1);
     }
 
+    /// Notes of a record which of its items are another gateway's; the rest is this one's. Each is noted for itself, so that of
+    /// what is damaged later nothing else is said.
+    pub fn settle(&self, record: Range<Ordinal>, theirs: &[Range<Ordinal>]) {
+        let mut dropped = Ranges::default();
+        theirs.iter().for_each(|range| dropped.join(range.start.max(record.start)..range.end.min(record.end)));
+        dropped.iter().for_each(|range| self.decide(Decision::Dropped, range));
+        let mut open = Ranges::default();
+        {
+            let state = &self.inner().state;
+            state.decided.gaps(record.clone()).for_each(|gap| open.join(gap));
+            state.alone.within(&record).for_each(|range| open.join(range));
+        }
+        dropped.iter().for_each(|range| open.remove(range));
+        open.iter().for_each(|range| self.decide(Decision::Won, range));
+    }
+
     /// The identity that the engine had last, and the first item that was not taken under an older one.
     pub fn engine(&self) -> (u64, Ordinal) {
         let inner = self.inner();
@@ -242,11 +260,11 @@ impl Decided {
     pub fn keep(&self, first: Ordinal) -> io::Result<()> {
         let mut inner = self.inner();
         inner.state.low = inner.state.low.max(first);
-        if inner.end >= COMPACT_AT || inner.file.is_none() {
+        if inner.end >= inner.compact_at || inner.file.is_none() {
             let state = &mut inner.state;
-            for ranges in [&mut state.decided, &mut state.alone, &mut state.dropped] {
-                ranges.remove(0..first);
-            }
+            // What was taken alone stays until others know it, also when the log has it no more.
+            state.decided.remove(0..first);
+            state.dropped.remove(0..first);
             return inner.write_anew(&*self.fs, &self.path);
         }
         let file = inner.file.clone().filter(|_| !inner.is_synced);
@@ -289,6 +307,7 @@ impl Inner {
         fs::replace(fs, path, &bytes, fs::Readers::Owner)?;
         self.file = Some(fs.open(path, Access::ReadWrite)?);
         (self.end, self.is_synced) = (bytes.len() as u64, true);
+        self.compact_at = COMPACT_AT.max(self.end * 2);
         Ok(())
     }
 }
@@ -312,6 +331,7 @@ fn replay(bytes: &[u8]) -> Option<State> {
 mod tests {
     use super::*;
     use crate::fs::RealFs;
+    use crate::fs::trial::{self, Durable};
     use Decision::{Alone, Dropped, Won};
 
     fn open(dir: &Path, log: u64, kept: Range<Ordinal>) -> (Decided, Opened) {
@@ -388,6 +408,79 @@ mod tests {
         bytes[2 * ENTRY_LEN + 6] ^= 1;
         std::fs::write(&path, bytes).unwrap();
         assert_eq!(open(dir.path(), 1, 0..9).0.undecided(9), vec![0..5]);
+    }
+
+    #[test]
+    fn a_damaged_drop_is_asked_again_and_not_taken_for_won() {
+        let dir = tempfile::tempdir().unwrap();
+        let (decided, _) = open(dir.path(), 1, 0..0);
+        decided.settle(0..10, &[3..4, 4..5, 8..12]);
+        assert_eq!((decided.dropped_of(0..10), decided.undecided(12)), (Some(vec![3..5, 8..10]), vec![10..12]));
+        let path = dir.path().join("decided");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[2 * ENTRY_LEN + 6] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(open(dir.path(), 1, 0..10).0.undecided(10), vec![3..5]);
+    }
+
+    #[test]
+    fn what_was_taken_alone_is_remembered_until_others_know_it_also_when_the_log_has_it_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let (decided, _) = open(dir.path(), 1, 0..0);
+        decided.decide(Alone, 0..5);
+        for first in (10..120_000).step_by(2) {
+            decided.decide(Dropped, first..first + 1);
+        }
+        decided.keep(119_990).unwrap();
+        let (again, _) = open(dir.path(), 1, 119_990..120_000);
+        assert_eq!(again.alone(), vec![0..5]);
+        again.decide(Won, 0..5);
+        assert_eq!(again.alone(), vec![]);
+    }
+
+    #[test]
+    fn a_journal_of_much_that_still_matters_is_not_written_anew_each_second() {
+        let dir = tempfile::tempdir().unwrap();
+        let (decided, _) = open(dir.path(), 1, 0..0);
+        for first in (0..120_000).step_by(2) {
+            decided.decide(Dropped, first..first + 1);
+        }
+        decided.keep(0).unwrap();
+        let file = || std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(dir.path().join("decided")).unwrap());
+        let before = file();
+        decided.decide(Won, 120_000..120_001);
+        decided.keep(0).unwrap();
+        assert_eq!(file(), before);
+    }
+
+    /// The journal, as far as it tells what was dropped.
+    struct LastDrop;
+
+    impl Durable for LastDrop {
+        fn write(&self, fs: &Arc<dyn Fs>, version: u8) -> io::Result<()> {
+            let (decided, _) = Decided::open(Arc::clone(fs), &trial::path("decided"), LogId::of(1), 0..0)?;
+            let first = Ordinal::from(version);
+            decided.decide(Dropped, first..first + 1);
+            decided.keep(0)?;
+            // What could not be noted is written anew with the next.
+            decided.keep(0)
+        }
+
+        fn read(&self, fs: &Arc<dyn Fs>) -> Result<Option<u8>, String> {
+            let opened = Decided::open(Arc::clone(fs), &trial::path("decided"), LogId::of(1), 0..0);
+            let (decided, opened) = opened.map_err(|error| error.to_string())?;
+            if opened == Opened::Lost {
+                return Err("lost".to_owned());
+            }
+            let is_dropped =
+                |version: &u8| decided.dropped_of((*version).into()..Ordinal::from(*version) + 1).is_some();
+            Ok((1..=3).rev().find(is_dropped))
+        }
+    }
+
+    #[test]
+    fn decisions_survive_a_power_cut() {
+        trial::loses_power_at_every_change(&LastDrop);
     }
 
     #[test]

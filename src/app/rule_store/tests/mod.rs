@@ -84,7 +84,7 @@ impl Plane {
     fn new(fs: Arc<dyn Fs>, dir: &Path, config: &admin::Config) -> Self {
         let store = Arc::new(RuleStore::open(fs, dir.to_owned()));
         let in_force = Arc::new(InForce::default());
-        let live = LiveRules::new(Arc::clone(&store), Arc::clone(&in_force) as Arc<dyn Activate>);
+        let live = LiveRules::new(Arc::clone(&store), Arc::clone(&in_force) as Arc<dyn Activate>, None);
         let guard = admin::Guard::new(config, "127.0.0.1:9090".parse().unwrap());
         let router = admin::azure::routes(Arc::new(live), guard);
         Self { router, in_force, store }

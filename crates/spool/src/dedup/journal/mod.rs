@@ -242,19 +242,52 @@ impl Journal {
         Ok(removed)
     }
 
-    /// The files with their starts, oldest first. Other files in the directory are left alone.
     fn files(&self) -> Result<Vec<(i64, PathBuf)>, JournalError> {
-        let mut files = Vec::new();
-        for entry in self.fs.list(&self.dir).map_err(failed("list", &self.dir))? {
-            let path = self.dir.join(entry.name);
-            let start = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-            if let Some(start) = start.filter(|_| path.extension().is_some_and(|extension| extension == SUFFIX)) {
-                files.push((start, path));
-            }
-        }
-        files.sort_unstable();
-        Ok(files)
+        files(&*self.fs, &self.dir)
     }
+}
+
+/// The files with their starts, oldest first. Other files in the directory are left alone.
+fn files(fs: &dyn Fs, dir: &Path) -> Result<Vec<(i64, PathBuf)>, JournalError> {
+    let mut files = Vec::new();
+    for entry in fs.list(dir).map_err(failed("list", dir))? {
+        let path = dir.join(entry.name);
+        let start = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+        if let Some(start) = start.filter(|_| path.extension().is_some_and(|extension| extension == SUFFIX)) {
+            files.push((start, path));
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+/// Hands out the keys of events in these ranges that were stamped after `since_unix_s`, entry by entry with the ordinals of
+/// each entry's first keys, from a journal that somebody else may be appending to. Ends when `each` says `false`. A file
+/// that cannot be read is passed over, and told at the end.
+pub fn numbered(
+    fs: &dyn Fs,
+    dir: &Path,
+    since_unix_s: i64,
+    wanted: &[Range<u64>],
+    mut each: impl FnMut(Range<u64>, Vec<EventKey>) -> bool,
+) -> Result<(), JournalError> {
+    let (mut goes_on, mut result) = (true, Ok(()));
+    for (_, path) in files(fs, dir)?.into_iter().filter(|(start, _)| file_end(*start) > since_unix_s) {
+        let scanned = read_file(fs, &path, |frame| {
+            if !goes_on || frame.unix_s <= since_unix_s || frame.kind != Kind::NumberedKeys {
+                return;
+            }
+            let Ok((ordinals, keys)) = read(&frame) else { return };
+            if wanted.iter().any(|range| overlap(range, &ordinals)) {
+                goes_on = each(ordinals, keys);
+            }
+        });
+        if !goes_on {
+            break;
+        }
+        result = scanned.map(drop).and(result);
+    }
+    result
 }
 
 impl Open {

@@ -200,6 +200,29 @@ fn files_past_the_window_go_and_strangers_stay() {
     assert!(stranger.exists());
 }
 
+#[test]
+fn the_keys_of_events_are_found_beside_whoever_writes_them() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut writer = Journal::open(Arc::new(RealFs), &dir.path().join("dedup"), WINDOW).expect("the journal opens");
+    for first in 0..4 {
+        let stamp = NOW - 3_000 + 1_000 * i64::try_from(first).expect("small");
+        writer.append(stamp, first * 10..first * 10 + 10, &encode_keys(&run(first * 10, 12))).expect("appended");
+    }
+    writer.sync().expect("synced");
+    let found = |since, wanted: &[std::ops::Range<u64>], most: usize| {
+        let mut found = Vec::new();
+        numbered(&RealFs, &dir.path().join("dedup"), since, wanted, |ordinals, keys| {
+            found.push((ordinals, keys.len()));
+            found.len() < most
+        })
+        .expect("it is readable");
+        found
+    };
+    assert_eq!(found(0, &[0..5, 25..26], 9), [(0..10, 12), (20..30, 12)]);
+    assert_eq!(found(NOW - 2_000, &[0..40], 9), [(20..30, 12), (30..40, 12)]);
+    assert_eq!(found(0, &[0..40], 2).len(), 2);
+}
+
 /// The journal, as far as the last key tells what it holds.
 struct LastKey;
 

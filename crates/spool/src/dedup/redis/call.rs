@@ -12,7 +12,6 @@ use tokio::sync::oneshot;
 use super::engine::{Away, Shared};
 use super::grouped::Part;
 use super::session::{Session, Trouble};
-use crate::clock;
 
 /// What one call holds at most, in parts and pages: the engine does nothing else meanwhile.
 pub(super) const WEIGHT_MAX: usize = 512;
@@ -21,11 +20,17 @@ pub(super) const WEIGHT_MAX: usize = 512;
 #[derive(Debug, Clone)]
 pub(super) struct Ask {
     pub(super) what: What,
-    /// The name of the claim.
-    pub(super) me: String,
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<Held>,
     /// For how long keys are remembered.
     pub(super) window: Duration,
+}
+
+/// A part with the name of its claim. Each part is a claim of its own: of two in one stream the second would else take the
+/// place of the first, and what the first holds would be anybody's.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) me: String,
+    pub(super) part: Part,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +64,7 @@ pub(super) struct Job {
 
 impl Job {
     pub(super) fn weight(&self) -> usize {
-        self.ask.parts.iter().map(|part| 1 + part.pages().len()).sum()
+        self.ask.parts.iter().map(|held| 1 + held.part.pages().len()).sum()
     }
 
     /// Nobody is left to tell when the upload has gone.
@@ -128,22 +133,30 @@ async fn settle(session: &mut Session, shared: &Shared, jobs: Vec<Job>, sent: Re
         }
         Err(error) => return fail(jobs, error.into()),
     };
-    let Value::Array(mut answers) = answers else { return Called::Done };
     if jobs.is_empty() {
         return Called::Done;
     }
-    if answers.first() != Some(&Value::Int(1)) {
-        return Called::Forgot(jobs);
-    }
-    let mut answers = answers.drain(1..);
+    let mut answers = match answers {
+        Value::Array(answers) if answers.first() == Some(&Value::Int(1)) => answers.into_iter().skip(1),
+        Value::Array(answers) if answers.first() == Some(&Value::Int(0)) => return Called::Forgot(jobs),
+        _ => return fail(jobs, unreadable()),
+    };
+    let mut trouble = None;
     for job in jobs {
-        let read = job.ask.parts.iter().map(|_| answers.next().and_then(|answer| read(job.ask.what, answer)));
-        let unread = || Away { reason: "an answer of the engine is not readable".to_owned(), refused: false };
-        let read = read.collect::<Option<Vec<Answer>>>().ok_or_else(unread);
+        let read = job.ask.parts.iter().map(|held| answers.next().and_then(|answer| read(job.ask.what, held, answer)));
+        let read = read.collect::<Option<Vec<Answer>>>().ok_or_else(|| {
+            trouble = Some(unreadable());
+            Away { reason: unreadable().to_string(), refused: false }
+        });
         // An upload that has gone left its claim: it ends with its lease.
         drop(job.reply.send(read));
     }
-    Called::Done
+    trouble.map_or(Called::Done, Called::Failed)
+}
+
+/// Whoever answers so is asked nothing more on this connection: what belongs to which question is not known any more.
+fn unreadable() -> Trouble {
+    Trouble::Away("an answer of the engine is not readable".to_owned())
 }
 
 fn fail(jobs: Vec<Job>, trouble: Trouble) -> Called {
@@ -158,12 +171,12 @@ async fn send(shared: &Shared, session: &Session, jobs: &[Job]) -> Result<Value,
     }
     let mut words = Words::new(shared, session);
     for job in jobs {
-        job.ask.parts.iter().for_each(|part| words.add(&job.ask, part));
+        job.ask.parts.iter().for_each(|held| words.add(&job.ask, held));
     }
     session.call(&words.keys, &words.arguments).await
 }
 
-fn read(what: What, answer: Value) -> Option<Answer> {
+fn read(what: What, Held { part, .. }: &Held, answer: Value) -> Option<Answer> {
     match (what, answer) {
         (What::Claim { .. }, Value::Array(mut values)) => {
             let Value::Int(left) = values.first()? else { return None };
@@ -175,10 +188,12 @@ fn read(what: What, answer: Value) -> Option<Answer> {
                 Value::SimpleString(text) => Some(text.into_bytes()),
                 _ => None,
             };
-            values.drain(1..).map(bytes).collect::<Option<Vec<_>>>().map(Answer::Claimed)
+            let known = values.drain(1..).map(bytes).collect::<Option<Vec<_>>>()?;
+            // What is missing would be taken for unknown.
+            part.may_be_told(&known).then_some(Answer::Claimed(known))
         }
         (What::Confirm, Value::Int(0)) => Some(Answer::Lost),
-        (What::Confirm | What::Release, Value::Int(_)) => Some(Answer::Ended),
+        (What::Confirm | What::Release, Value::Int(1)) => Some(Answer::Ended),
         _ => None,
     }
 }
@@ -188,6 +203,8 @@ const SLICES: u64 = 4;
 
 /// The keys and arguments of a call.
 struct Words<'a> {
+    /// Now, by the engine's clock: those of gateways differ, and jump.
+    now_s: u64,
     shared: &'a Shared,
     keys: Vec<String>,
     arguments: Vec<Vec<u8>>,
@@ -196,21 +213,21 @@ struct Words<'a> {
 impl<'a> Words<'a> {
     fn new(shared: &'a Shared, session: &Session) -> Self {
         let keys = vec![shared.names.generation()];
-        Self { shared, keys, arguments: vec![session.generation.clone().into_bytes()] }
+        Self { now_s: session.now_s(), shared, keys, arguments: vec![session.generation.clone().into_bytes()] }
     }
 
     fn say(&mut self, words: impl IntoIterator<Item = Vec<u8>>) {
         self.arguments.extend(words);
     }
 
-    fn add(&mut self, ask: &Ask, part: &Part) {
-        match part {
-            Part::Records { stream, .. } => self.add_records(ask, part, *stream),
-            Part::Hashes(_) => self.add_hashes(ask, part),
+    fn add(&mut self, ask: &Ask, held: &Held) {
+        match held.part {
+            Part::Records { stream, .. } => self.add_records(ask, held, stream),
+            Part::Hashes(_) => self.add_hashes(ask, held),
         }
     }
 
-    fn add_records(&mut self, ask: &Ask, part: &Part, stream: u128) {
+    fn add_records(&mut self, ask: &Ask, Held { me, part }: &Held, stream: u128) {
         let names = &self.shared.names;
         let page = |page: &u64| names.of_stream(stream, &format!("{page:x}"));
         self.keys.push(names.of_stream(stream, "o"));
@@ -219,38 +236,30 @@ impl<'a> Words<'a> {
                 let pages = part.pages();
                 self.keys.extend(pages.iter().map(page));
                 let lease = self.lease();
-                self.say([
-                    word("C"),
-                    word(&ask.me),
-                    lease,
-                    flag(durable),
-                    number(pages.len()),
-                    part.ranges().into_bytes(),
-                ]);
+                self.say([word("C"), word(me), lease, flag(durable), number(pages.len()), part.ranges().into_bytes()]);
             }
             What::Confirm => {
                 let segments = part.segments(self.shared.gateway);
                 self.keys.extend(segments.iter().map(|(number, _)| page(number)));
                 let ttl = number(ask.window.as_secs().saturating_add(3600));
-                self.say([word("K"), word(&ask.me), ttl, number(segments.len())]);
+                self.say([word("K"), word(me), ttl, number(segments.len())]);
                 self.say(segments.into_iter().map(|(_, segment)| segment));
             }
-            What::Release => self.say([word("R"), word(&ask.me)]),
+            What::Release => self.say([word("R"), word(me)]),
         }
     }
 
-    fn add_hashes(&mut self, ask: &Ask, part: &Part) {
+    fn add_hashes(&mut self, ask: &Ask, Held { me, part }: &Held) {
         let names = &self.shared.names;
         let span = (ask.window.as_secs() / SLICES).max(1);
-        let now = clock::wall_s() / span;
+        let now = self.now_s / span;
         let slice = |number: u64| names.of_hashes(&format!("{span}.{number}"));
         self.keys.extend([names.of_hashes("o"), names.of_hashes("p")]);
         match ask.what {
             What::Claim { durable } => {
-                // One more on each side: the clocks of gateways differ.
+                // One more on each side: after a failover the clock is another one.
                 let slices: Vec<String> = (now.saturating_sub(SLICES)..=now + 1).map(slice).collect();
-                let words =
-                    [word("c"), word(&ask.me), self.lease(), flag(durable), number(slices.len()), part.hashes()];
+                let words = [word("c"), word(me), self.lease(), flag(durable), number(slices.len()), part.hashes()];
                 self.keys.extend(slices);
                 self.say(words);
             }
@@ -258,9 +267,9 @@ impl<'a> Words<'a> {
                 self.keys.push(slice(now));
                 let ttl = number(span.saturating_mul(SLICES + 2));
                 let owner = self.shared.gateway.0.to_vec();
-                self.say([word("k"), word(&ask.me), ttl, owner, part.hashes()]);
+                self.say([word("k"), word(me), ttl, owner, part.hashes()]);
             }
-            What::Release => self.say([word("r"), word(&ask.me), part.hashes()]),
+            What::Release => self.say([word("r"), word(me), part.hashes()]),
         }
     }
 

@@ -25,9 +25,17 @@ pub enum WhenUnavailable {
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// `"host:port"` of the server; of a primary and its replicas all of them: the one that is the primary is used, also
-    /// after a failover. Required with `dedup.kind = "redis"`.
+    /// after a failover; of a Redis Cluster some of its servers. Required with `dedup.kind = "redis"`, unless Sentinel is asked.
     pub addresses: Vec<String>,
-    /// Whether the connection is TLS. Default `false`. Keys are keyed hashes, so what is seen in the clear are the record ids and
+    /// `"host:port"` of the Sentinels, instead of `addresses`: they are asked which server is the primary.
+    pub sentinels: Vec<String>,
+    /// What the Sentinels call the primary. Default `mymaster`.
+    pub sentinel_master: String,
+    /// The user name at the Sentinels. Default: none.
+    pub sentinel_user: Option<String>,
+    /// The password at the Sentinels. Default: none.
+    pub sentinel_password: Option<Secret>,
+    /// Whether connections are TLS, those to Sentinels too. Default `false`. Keys are keyed hashes, so what is seen in the clear are the record ids and
     /// times of events, and the password.
     pub tls: bool,
     /// PEM file of the certificate authorities to trust, instead of the system's. Default: the system's.
@@ -44,7 +52,8 @@ pub struct Config {
     /// The password. Default: none.
     pub password: Option<Secret>,
     /// What every key in the engine begins with: gateways with the same prefix are one installation. Letters, digits, `-`,
-    /// `_`, `.` and `:`. Default `gatepost`.
+    /// `_`, `.` and `:`; with a Redis Cluster the whole in braces, as in `{gatepost}`, which keeps all keys at one of its servers.
+    /// Default `gatepost`.
     pub prefix: String,
     /// The name of this gateway, for `/status` of the others. Default: the name of the host.
     pub name: Option<String>,
@@ -63,6 +72,10 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             addresses: Vec::new(),
+            sentinels: Vec::new(),
+            sentinel_master: "mymaster".to_owned(),
+            sentinel_user: None,
+            sentinel_password: None,
             tls: false,
             ca_file: None,
             client_certificate_file: None,
@@ -83,17 +96,20 @@ impl Config {
     pub(crate) fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         let mut wrong = |key: &str, why: String| faults.push(Fault::stops(format!("redis.{key}"), why));
-        if self.addresses.is_empty() {
-            wrong("addresses", "is missing; it must be a list of \"host:port\"".to_owned());
+        match (self.addresses.is_empty(), self.sentinels.is_empty()) {
+            (true, true) => wrong("addresses", "is missing; it must be a list of \"host:port\"".to_owned()),
+            (false, false) => wrong("sentinels", "say which server is the primary: leave addresses out".to_owned()),
+            _ => {}
         }
-        for (at, address) in self.addresses.iter().enumerate() {
-            if host_and_port(address).is_none() {
-                wrong(&format!("addresses[{at}]"), format!("{address:?} is not \"host:port\""));
+        for (key, addresses) in [("addresses", &self.addresses), ("sentinels", &self.sentinels)] {
+            for (at, address) in addresses.iter().enumerate().filter(|(_, address)| host_and_port(address).is_none()) {
+                wrong(&format!("{key}[{at}]"), format!("{address:?} is not \"host:port\""));
             }
         }
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
-        if self.prefix.is_empty() || self.prefix.len() > 64 || !self.prefix.bytes().all(is_plain) {
-            wrong("prefix", "must be 1 to 64 of letters, digits, -, _, . and :".to_owned());
+        let name = self.tag().unwrap_or(&self.prefix);
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(is_plain) {
+            wrong("prefix", "must be 1 to 64 of letters, digits, -, _, . and :, or these in braces".to_owned());
         }
         if !(1..=60).contains(&self.lease.get().as_secs()) {
             wrong("lease", format!("{} is not from 1 s to 60 s", self.lease));
@@ -108,6 +124,15 @@ impl Config {
             wrong("ca_file", error.to_string());
         }
         faults
+    }
+
+    /// What stands in braces, where the prefix does: all keys with it are in one slot of a cluster.
+    fn tag(&self) -> Option<&str> {
+        self.prefix.strip_prefix('{')?.strip_suffix('}')
+    }
+
+    pub(super) fn is_tagged(&self) -> bool {
+        self.tag().is_some()
     }
 
     /// The certificates to trust and to show.

@@ -8,14 +8,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use redis::aio::MultiplexedConnection;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::call::{self, Answer, Called, Job};
 use super::config::Config;
-use super::neighbours::{self, Neighbour};
+use super::documents;
+use super::neighbours::{Neighbour, Presence};
 use super::segment::Gateway;
 use super::session::{About, Names, Session, Trouble};
+use crate::shared::Revisions;
 
 /// For how long whoever asks waits for an engine that has just gone.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -78,12 +81,33 @@ pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) names: Names,
     pub(super) gateway: Gateway,
+    /// The hash of what gateways must be configured alike.
+    agreed: Mutex<String>,
+    /// Which revisions of documents there are, while the engine is there.
+    pub(super) revisions: watch::Sender<Revisions>,
+    connection: Mutex<Option<MultiplexedConnection>>,
     pub(super) counts: Counts,
     /// Events that this gateway still has to send, told to the others.
     pub(super) pending: AtomicU64,
     identity: AtomicU64,
     standing: watch::Sender<Standing>,
     neighbours: Mutex<Vec<Neighbour>>,
+}
+
+impl Shared {
+    /// The hash of what gateways must be configured alike; empty while nobody has told it.
+    pub(super) fn agreed(&self) -> String {
+        lock(&self.agreed).clone()
+    }
+
+    /// The connection, while there is one, for what is not asked of the worker.
+    pub(super) fn connection(&self) -> Option<MultiplexedConnection> {
+        lock(&self.connection).clone()
+    }
+
+    pub(super) fn tell_agreed(&self, hash: String) {
+        *lock(&self.agreed) = hash;
+    }
 }
 
 /// Asks the engine. Cheap to clone.
@@ -101,6 +125,9 @@ impl Engine {
             names: Names::new(&config.prefix),
             config,
             gateway,
+            agreed: Mutex::default(),
+            revisions: watch::Sender::new(None),
+            connection: Mutex::default(),
             counts: Counts::default(),
             pending: AtomicU64::new(0),
             identity: AtomicU64::new(0),
@@ -108,7 +135,14 @@ impl Engine {
             neighbours: Mutex::default(),
         });
         let (jobs, todo) = mpsc::channel(JOBS_MAX);
-        let worker = Worker { shared: Arc::clone(&shared), todo, again: Vec::new(), check, pause: PAUSES.0 };
+        let worker = Worker {
+            shared: Arc::clone(&shared),
+            todo,
+            again: Vec::new(),
+            check,
+            presence: Presence::default(),
+            pause: PAUSES.0,
+        };
         (Self { shared, jobs }, worker)
     }
 
@@ -149,6 +183,7 @@ pub(super) struct Worker {
     /// Jobs that an engine which had forgotten did not do.
     again: Vec<Job>,
     check: String,
+    presence: Presence,
     pause: Duration,
 }
 
@@ -163,10 +198,17 @@ impl Worker {
                     self.shared.identity.store(identity, Ordering::Release);
                     watcher.connected(identity);
                     self.show(&session);
-                    self.pause = PAUSES.0;
+                    *lock(&self.shared.connection) = Some(session.connection.clone());
+                    let began = Instant::now();
                     let trouble = self.serve(&mut session).await;
                     since = Instant::now();
                     self.lose(&trouble, since);
+                    if since - began > LOOK_EVERY * 2 {
+                        self.pause = PAUSES.0;
+                    } else {
+                        // One that takes connections and is of no use is not to be asked without end.
+                        self.wait(since).await;
+                    }
                 }
                 Err(trouble) => {
                     self.lose(&trouble, since);
@@ -179,11 +221,24 @@ impl Worker {
     /// Connects while whoever asks is told that the engine is away.
     async fn connect(&mut self, since: Instant) -> Result<Session, Trouble> {
         let (shared, check) = (Arc::clone(&self.shared), self.check.clone());
-        let opening = Session::open(&shared.config, &shared.names, &check);
-        tokio::pin!(opening);
+        let mut presence = std::mem::take(&mut self.presence);
+        let opening = async {
+            let session = Session::open(&shared.config, &shared.names, &check).await?;
+            // Also for what it may not: it is found here, before anybody relies on it.
+            *lock(&shared.neighbours) = presence.meet(&shared, &session).await?;
+            Ok(session)
+        };
+        let session = self.refuse_until(since, opening).await;
+        self.presence = presence;
+        session
+    }
+
+    /// Waits for something, while whoever asks is told that the engine is away.
+    async fn refuse_until<T>(&mut self, since: Instant, done: impl Future<Output = T>) -> T {
+        tokio::pin!(done);
         loop {
             tokio::select! {
-                session = &mut opening => return session,
+                done = &mut done => return done,
                 () = self.refuse_next(since) => {}
             }
         }
@@ -192,14 +247,8 @@ impl Worker {
     async fn wait(&mut self, since: Instant) {
         let until = Instant::now() + self.pause.mul_f64(0.5 + fastrand::f64());
         self.pause = (self.pause * 2).min(PAUSES.1);
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep_until(until) => return,
-                () = self.refuse_next(since) => {}
-            }
-            if self.todo.is_closed() && self.todo.is_empty() {
-                return;
-            }
+        if !self.todo.is_closed() || !self.todo.is_empty() {
+            self.refuse_until(since, tokio::time::sleep_until(until)).await;
         }
     }
 
@@ -234,6 +283,8 @@ impl Worker {
         if was_there {
             self.shared.counts.losses.fetch_add(1, Ordering::Relaxed);
         }
+        *lock(&self.shared.connection) = None;
+        self.shared.revisions.send_replace(None);
         let reason = trouble.to_string();
         self.shared.standing.send_replace(Standing::Away { reason, since, refused });
     }
@@ -249,17 +300,18 @@ impl Worker {
             {
                 return trouble;
             }
+            // The look goes first: a gateway that is never idle must not miss that the engine is another one, nor seem dead.
             tokio::select! {
                 biased;
+                _ = look.tick() => {
+                    if let Err(trouble) = self.look(session).await {
+                        return trouble;
+                    }
+                }
                 job = self.todo.recv() => {
                     let Some(job) = job else { return Trouble::Away("the gateway stops".to_owned()) };
                     let jobs = self.gather(job);
                     if let Err(trouble) = self.work(session, jobs).await {
-                        return trouble;
-                    }
-                }
-                _ = look.tick() => {
-                    if let Err(trouble) = self.look(session).await {
                         return trouble;
                     }
                 }
@@ -300,8 +352,10 @@ impl Worker {
     async fn look(&mut self, session: &mut Session) -> Result<(), Trouble> {
         session.look(&self.shared.names).await?;
         self.show(session);
-        let neighbours = neighbours::meet(&self.shared, session).await?;
+        let neighbours = self.presence.meet(&self.shared, session).await?;
         *lock(&self.shared.neighbours) = neighbours;
+        let revisions = Some(documents::revisions(session, &self.shared.names.revisions()).await?);
+        self.shared.revisions.send_if_modified(|shown| std::mem::replace(shown, revisions.clone()) != revisions);
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! The keys of a claim, by what is asked in one operation: a stream's record ids, and hashes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 
 use super::segment::{self, Gateway, Item};
@@ -68,7 +68,7 @@ impl Part {
     }
 
     /// Without the keys at these places.
-    pub(super) fn without(&self, gone: &[usize]) -> Self {
+    pub(super) fn without(&self, gone: &HashSet<usize>) -> Self {
         let stays = |place: &usize| !gone.contains(place);
         match self {
             Self::Records { stream, items } => {
@@ -123,6 +123,14 @@ impl Part {
     pub(super) fn hashes(&self) -> Vec<u8> {
         let Self::Hashes(hashes) = self else { return Vec::new() };
         hashes.iter().flat_map(|(hash, _)| hash.to_le_bytes()).collect()
+    }
+
+    /// Whether this can be the answer to a claim of it: a page for each page, or an owner for each hash.
+    pub(super) fn may_be_told(&self, answer: &[Vec<u8>]) -> bool {
+        match self {
+            Self::Records { .. } => answer.len() == self.pages().len(),
+            Self::Hashes(hashes) => answer.len() == 1 && answer[0].len() == hashes.len() * 6,
+        }
     }
 
     /// Which of its keys stand in these pages, or, of hashes, in this row of owners. A page that cannot be read knows nothing:
@@ -198,6 +206,6 @@ mod tests {
         assert_eq!(part.hashes().len(), 48);
         let owners = [[0; 6], Gateway::of(9).0, [0; 6]].concat();
         assert_eq!(part.look_up(&[owners]).owners, [(1, Gateway::of(9))]);
-        assert_eq!(part.without(&[1]).places(), [0, 2]);
+        assert_eq!(part.without(&HashSet::from([1])).places(), [0, 2]);
     }
 }

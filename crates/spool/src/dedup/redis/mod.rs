@@ -19,12 +19,18 @@
 
 mod call;
 mod config;
+mod documents;
 mod engine;
+#[cfg(test)]
+mod faults_tests;
 mod grouped;
 #[cfg(test)]
 mod model_tests;
 mod neighbours;
+#[cfg(test)]
+mod scripted;
 pub mod segment;
+mod sentinel;
 mod session;
 mod store;
 

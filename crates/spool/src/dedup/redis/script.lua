@@ -48,9 +48,12 @@ local function overlap(mine, theirs)
   return false
 end
 
--- Whether a claim gives way: its lease has ended, or it holds nothing durable and the other one does.
+-- Whether a claim gives way: its lease has ended, or is longer than any lease, as the clock of another
+-- server made it; or it holds nothing durable and the other one does.
+local LEASE_MAX = 65000
+
 local function yields(claim, durable)
-  return ends(claim) <= now or (durable == '1' and string.sub(claim, 14, 14) == '0')
+  return ends(claim) <= now or ends(claim) > now + LEASE_MAX or (durable == '1' and string.sub(claim, 14, 14) == '0')
 end
 
 local function open(claims, me, lease, durable, ranges)

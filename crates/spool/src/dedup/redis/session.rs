@@ -1,8 +1,10 @@
 //! A connection to the engine: found, greeted, and known to be the one that it was.
 //!
-//! Of several addresses the one is used that says that it is the primary. A connection is to one server; after a failover
-//! it breaks, or its server says that it takes no writes any more, and then the addresses are asked again.
+//! Of several addresses the one is used that says that it is the primary, or the one that Sentinel names. In a cluster any of its
+//! servers says which one has the keys. A connection is to one server; after a failover it breaks, or its server says that it
+//! takes no writes any more, and then it is looked for anew.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -12,11 +14,17 @@ use redis::{
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher as _;
 
+use tokio::time::Instant;
+
 use super::config::{Config, host_and_port};
+use super::sentinel;
+use crate::values::Secret;
 
 /// The script, and the version of everything that it keeps: a gateway that reads it otherwise has other keys.
 pub(super) const SCRIPT: &str = include_str!("script.lua");
 const VERSION: u32 = 1;
+/// How often a cluster may send us on.
+const MOVES_MAX: u32 = 4;
 
 /// Why the engine cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,11 +35,17 @@ pub(super) enum Trouble {
     /// A person must mend it.
     #[error("{0}")]
     Refused(String),
+    /// In a cluster another server has the keys: at this address.
+    #[error("its keys are at {0} now")]
+    Moved(String),
 }
 
 impl From<redis::RedisError> for Trouble {
     fn from(error: redis::RedisError) -> Self {
-        Self::Away(error.to_string())
+        match error.redirect_node() {
+            Some((address, _)) => Self::Moved(address.to_owned()),
+            None => Self::Away(error.to_string()),
+        }
     }
 }
 
@@ -45,6 +59,7 @@ pub struct About {
     /// Keys that it dropped for want of memory since its start.
     pub evicted: u64,
     is_primary: bool,
+    is_cluster: bool,
     replication: String,
 }
 
@@ -61,6 +76,7 @@ impl About {
             policy: value("maxmemory_policy"),
             evicted: value("evicted_keys").parse().unwrap_or(0),
             is_primary: value("role") == "master",
+            is_cluster: value("cluster_enabled") == "1",
             replication: value("master_replid"),
         }
     }
@@ -88,6 +104,14 @@ impl Names {
         format!("{}:check", self.0)
     }
 
+    pub(super) fn revisions(&self) -> String {
+        format!("{}:revisions", self.0)
+    }
+
+    pub(super) fn documents(&self) -> String {
+        format!("{}:documents", self.0)
+    }
+
     pub(super) fn gateways(&self) -> String {
         format!("{}:gateways", self.0)
     }
@@ -112,17 +136,27 @@ pub(super) struct Session {
     pub(super) script: String,
     /// Names this filling of the engine.
     pub(super) generation: String,
+    /// What the engine's clock showed in milliseconds since 1970, and when.
+    clock: (u64, Instant),
 }
 
 impl Session {
-    /// Connects to the primary among the addresses.
+    /// Connects to the primary among the addresses, or to the one that Sentinel names.
     pub(super) async fn open(config: &Config, names: &Names, check: &str) -> Result<Self, Trouble> {
+        let named = sentinel::primary(config).await?;
         let mut trouble = Trouble::Away("no address is configured".to_owned());
-        for address in &config.addresses {
-            match tokio::time::timeout(config.timeout.get() * 3, Self::open_one(config, address, names, check)).await {
+        let mut left: VecDeque<String> = named.map_or_else(|| config.addresses.clone(), |address| vec![address]).into();
+        let mut moves = 0;
+        while let Some(address) = left.pop_front() {
+            let opening = Self::open_one(config, &address, names, check);
+            match tokio::time::timeout(config.timeout.get() * 3, opening).await {
                 Ok(Ok(session)) => return Ok(session),
                 Ok(Err(refused @ Trouble::Refused(_))) => return Err(refused),
-                Ok(Err(Trouble::Away(reason))) => trouble = Trouble::Away(format!("{address}: {reason}")),
+                Ok(Err(Trouble::Moved(to))) if moves < MOVES_MAX => {
+                    moves += 1;
+                    left.push_front(to);
+                }
+                Ok(Err(other)) => trouble = Trouble::Away(format!("{address}: {other}")),
                 Err(_) => trouble = Trouble::Away(format!("{address}: no answer in time")),
             }
         }
@@ -135,6 +169,13 @@ impl Session {
         if !about.is_primary {
             return Err(Trouble::Away("it is a replica".to_owned()));
         }
+        if about.is_cluster && !config.is_tagged() {
+            return Err(Trouble::Refused(format!(
+                "{address} is a Redis Cluster: set dedup.redis.prefix = \"{{{}}}\", in braces, at all gateways, so that one of its \
+                 servers has all keys",
+                config.prefix
+            )));
+        }
         let script = redis::cmd("SCRIPT").arg("LOAD").arg(SCRIPT).query_async(&mut connection).await?;
         let generation = settle(&mut connection, &names.generation(), &format!("{:032x}", fastrand::u128(..))).await?;
         if settle(&mut connection, &names.check(), check).await? != check {
@@ -143,7 +184,19 @@ impl Session {
                     .to_owned(),
             ));
         }
-        Ok(Self { connection, address: address.to_owned(), about, script, generation })
+        let clock = (time(&mut connection).await?, Instant::now());
+        Ok(Self { connection, address: address.to_owned(), about, script, generation, clock })
+    }
+
+    /// The engine's clock, in seconds since 1970.
+    pub(super) fn now_s(&self) -> u64 {
+        self.now_ms() / 1_000
+    }
+
+    /// The same in milliseconds.
+    pub(super) fn now_ms(&self) -> u64 {
+        let passed = u64::try_from(self.clock.1.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.clock.0.saturating_add(passed)
     }
 
     /// Which filling of which history of the engine this is: another one may lack what the one before had.
@@ -166,6 +219,7 @@ impl Session {
             return Err(Trouble::Away("it is not the primary that it was".to_owned()));
         }
         self.about = now;
+        self.clock = (time(&mut self.connection).await?, Instant::now());
         Ok(())
     }
 
@@ -189,27 +243,46 @@ async fn settle(connection: &mut MultiplexedConnection, key: &str, value: &str) 
     Ok(redis::cmd("GET").arg(key).query_async(connection).await?)
 }
 
+/// Its clock, in milliseconds since 1970.
+async fn time(connection: &mut MultiplexedConnection) -> Result<u64, Trouble> {
+    let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(connection).await?;
+    Ok(seconds.saturating_mul(1_000).saturating_add(micros / 1_000))
+}
+
 async fn about(connection: &mut MultiplexedConnection) -> Result<About, Trouble> {
     let info: String = redis::cmd("INFO").query_async(connection).await?;
     Ok(About::read(&info))
 }
 
 async fn connect(config: &Config, address: &str) -> Result<MultiplexedConnection, Trouble> {
-    let timeout: Duration = config.timeout.get();
-    let limits = AsyncConnectionConfig::new().set_connection_timeout(Some(timeout)).set_response_timeout(Some(timeout));
-    Ok(client(config, address)?.get_multiplexed_async_connection_with_config(&limits).await?)
+    connect_as(config, address, login(config.user.as_deref(), config.password.as_ref())).await
 }
 
-fn client(config: &Config, address: &str) -> Result<Client, Trouble> {
-    let (host, port) =
-        host_and_port(address).ok_or_else(|| Trouble::Refused(format!("{address:?} is not \"host:port\"")))?;
+/// Connects to a server of these, as this user.
+pub(super) async fn connect_as(
+    config: &Config,
+    address: &str,
+    login: RedisConnectionInfo,
+) -> Result<MultiplexedConnection, Trouble> {
+    let timeout: Duration = config.timeout.get();
+    let limits = AsyncConnectionConfig::new().set_connection_timeout(Some(timeout)).set_response_timeout(Some(timeout));
+    Ok(client(config, address, login)?.get_multiplexed_async_connection_with_config(&limits).await?)
+}
+
+pub(super) fn login(user: Option<&str>, password: Option<&Secret>) -> RedisConnectionInfo {
     let mut login = RedisConnectionInfo::default();
-    if let Some(user) = &config.user {
+    if let Some(user) = user {
         login = login.set_username(user);
     }
-    if let Some(password) = &config.password {
+    if let Some(password) = password {
         login = login.set_password(password.reveal().trim());
     }
+    login
+}
+
+fn client(config: &Config, address: &str, login: RedisConnectionInfo) -> Result<Client, Trouble> {
+    let (host, port) =
+        host_and_port(address).ok_or_else(|| Trouble::Refused(format!("{address:?} is not \"host:port\"")))?;
     let at = |addr: ConnectionAddr| -> Result<ConnectionInfo, Trouble> {
         Ok(addr.into_connection_info()?.set_redis_settings(login))
     };

@@ -14,7 +14,7 @@ use aws_lc_rs::digest;
 use futures_util::future::{BoxFuture, try_join_all};
 use tokio::sync::watch;
 
-use super::call::{Answer, Ask, What};
+use super::call::{Answer, Ask, Held, What};
 use super::config::WhenUnavailable;
 use super::engine::{Away, Counts, Engine, Standing, Watcher, Worker};
 use super::grouped::{self, Part};
@@ -103,6 +103,10 @@ impl SharedStore {
         self.inner.engine.standing()
     }
 
+    pub(super) fn engine(&self) -> &super::engine::Shared {
+        &self.inner.engine.shared
+    }
+
     /// What was done since the start.
     pub fn counts(&self) -> &Counts {
         &self.inner.engine.shared.counts
@@ -116,6 +120,11 @@ impl SharedStore {
     /// Tells the other gateways how many events this one has still to send.
     pub fn tell_pending(&self, events: u64) {
         self.inner.engine.shared.pending.store(events, Ordering::Relaxed);
+    }
+
+    /// Tells the other gateways the hash of what all must be configured alike.
+    pub fn tell_agreed(&self, hash: String) {
+        self.inner.engine.shared.tell_agreed(hash);
     }
 
     /// What uploads are to expect while the engine is away.
@@ -133,8 +142,8 @@ impl SharedStore {
 }
 
 impl Inner {
-    fn ask(&self, what: What, me: &str, parts: Vec<Part>) -> Ask {
-        Ask { what, me: me.to_owned(), parts, window: self.window }
+    fn ask(&self, what: What, parts: Vec<Held>) -> Ask {
+        Ask { what, parts, window: self.window }
     }
 
     fn me(&self) -> Gateway {
@@ -148,7 +157,8 @@ impl Inner {
     async fn contest(&self, part: Part) -> Result<Vec<usize>, Away> {
         loop {
             let me = self.next_claim();
-            let claim = self.ask(What::Claim { durable: true }, &me, vec![part.clone()]);
+            let held = |part| vec![Held { me: me.clone(), part }];
+            let claim = self.ask(What::Claim { durable: true }, held(part.clone()));
             let answer = self.engine.ask(claim).await?.pop();
             let pages = match answer {
                 Some(Answer::Claimed(pages)) => pages,
@@ -161,13 +171,13 @@ impl Inner {
             let owners = part.look_up(&pages).owners;
             let mine: HashSet<usize> = places(&owners, |owner| owner == self.me());
             let lost = places(&owners, |owner| owner != self.me()).difference(&mine).copied().collect();
-            let known: Vec<usize> = owners.iter().map(|(place, _)| *place).collect();
+            let known: HashSet<usize> = owners.iter().map(|(place, _)| *place).collect();
             let free = part.without(&known);
             if free.is_empty() {
-                self.engine.tell(self.ask(What::Release, &me, vec![part]));
+                self.engine.tell(self.ask(What::Release, held(part)));
                 return Ok(lost);
             }
-            if self.engine.ask(self.ask(What::Confirm, &me, vec![free])).await?.pop() == Some(Answer::Ended) {
+            if self.engine.ask(self.ask(What::Confirm, held(free))).await?.pop() == Some(Answer::Ended) {
                 return Ok(lost);
             }
         }
@@ -181,14 +191,16 @@ impl Inner {
         verdicts: &mut [Verdict],
     ) -> Result<Option<Remote>, Away> {
         let new = (0..keys.len()).filter(|place| matches!(verdicts[*place], Verdict::New));
-        let parts = grouped::parts(keys, new);
+        let parts = grouped::parts(keys, new).into_iter();
+        let parts: Vec<Held> = parts.map(|part| Held { me: self.next_claim(), part }).collect();
         if parts.is_empty() {
             return Ok(None);
         }
-        let me = self.next_claim();
-        let answers = self.engine.ask(self.ask(What::Claim { durable: false }, &me, parts.clone())).await?;
+        // Before it is asked: were it another one by the time of its answer, the claim would pass for one of the new one.
+        let identity = self.engine.identity();
+        let answers = self.engine.ask(self.ask(What::Claim { durable: false }, parts.clone())).await?;
         let (mut held, mut useless, mut elsewhere) = (Vec::new(), Vec::new(), HashSet::new());
-        for (part, answer) in parts.into_iter().zip(answers) {
+        for (Held { me, part }, answer) in parts.into_iter().zip(answers) {
             let Answer::Claimed(pages) = answer else {
                 let Answer::Blocked(left) = answer else { continue };
                 let end: Arc<dyn Settled> = Arc::new(Elsewhere(left));
@@ -200,27 +212,27 @@ impl Inner {
             };
             let owners = part.look_up(&pages).owners;
             let is_lost_here = |place: usize, owner| owner == self.me() && self.local.has_forgotten(&keys[place]);
-            let seen: Vec<usize> = owners
+            let seen: HashSet<usize> = owners
                 .into_iter()
                 .filter(|(place, owner)| !is_lost_here(*place, *owner))
                 .map(|(place, _)| place)
                 .collect();
             seen.iter().for_each(|place| verdicts[*place] = Verdict::Duplicate);
             let new = part.without(&seen);
-            if new.is_empty() { useless.push(part) } else { held.push(new) }
+            if new.is_empty() { useless.push(Held { me, part }) } else { held.push(Held { me, part: new }) }
         }
         if !elsewhere.is_empty() {
             local.hand_back(&elsewhere);
         }
         if !useless.is_empty() {
-            self.engine.tell(self.ask(What::Release, &me, useless));
+            self.engine.tell(self.ask(What::Release, useless));
         }
-        Ok((!held.is_empty()).then(|| Remote { me, parts: held, identity: self.engine.identity() }))
+        Ok((!held.is_empty()).then(|| Remote { parts: held, identity }))
     }
 
     /// Confirms a claim, and lets the outcome be known.
     async fn confirm(self: Arc<Self>, remote: Remote, record: Range<u64>) {
-        let answers = self.engine.ask(self.ask(What::Confirm, &remote.me, remote.parts)).await;
+        let answers = self.engine.ask(self.ask(What::Confirm, remote.parts)).await;
         let won = answers.is_ok_and(|answers| answers.iter().all(|answer| *answer == Answer::Ended));
         if record.is_empty() {
             return;
@@ -289,8 +301,7 @@ impl Store for SharedStore {
 /// What is claimed at the engine.
 #[derive(Debug)]
 struct Remote {
-    me: String,
-    parts: Vec<Part>,
+    parts: Vec<Held>,
     /// Which engine it was claimed at.
     identity: u64,
 }
@@ -329,8 +340,8 @@ impl Claim for SharedClaim {
 
 impl Drop for SharedClaim {
     fn drop(&mut self) {
-        if let Some(Remote { me, parts, .. }) = self.remote.take() {
-            self.store.engine.tell(self.store.ask(What::Release, &me, parts));
+        if let Some(Remote { parts, .. }) = self.remote.take() {
+            self.store.engine.tell(self.store.ask(What::Release, parts));
         }
     }
 }

@@ -36,6 +36,13 @@ impl Ranges {
         held.map(|(start, end)| end.min(range.end) - start.max(range.start)).sum()
     }
 
+    /// What of the set is within a range, in order.
+    pub(in crate::spool) fn within(&self, range: &Range<Ordinal>) -> impl Iterator<Item = Range<Ordinal>> + use<> {
+        let held = if range.start < range.end { self.overlapping(range) } else { Vec::new() };
+        let range = range.clone();
+        held.into_iter().map(move |(start, end)| start.max(range.start)..end.min(range.end))
+    }
+
     /// Adds a range, in place of what it overlaps.
     pub(in crate::spool) fn add(&mut self, range: Range<Ordinal>) {
         if range.start < range.end {

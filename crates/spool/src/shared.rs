@@ -1,0 +1,45 @@
+//! Small named documents that several gateways have together: the trait.
+//!
+//! Each gateway keeps what it shares on its own disk, as it would alone, and goes on with that while nobody can be asked. The
+//! document is where they agree: it is changed by comparing its revision, so that of two changes at the same time one is refused,
+//! and whoever finds a later revision there than its own takes it over. Revisions compare as text: a later one is greater.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+
+/// A document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Which version it is.
+    pub revision: String,
+    /// What stands in it.
+    pub content: Vec<u8>,
+}
+
+/// Nobody can be asked now. What was to be set may have been set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("what gateways share cannot be reached: {0}")]
+pub struct Away(pub String);
+
+/// The revisions of documents by their names; none while nobody can be asked.
+pub type Revisions = Option<BTreeMap<String, String>>;
+
+/// Where documents are.
+pub trait Store: Send + Sync + 'static {
+    /// What a document holds; `None` where there is none.
+    fn get<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Document>, Away>>;
+
+    /// Puts this document in the place of the one with this revision (none: of none). `false` where another one stands there:
+    /// then nothing was changed.
+    fn compare_and_set<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<&'a str>,
+        document: &'a Document,
+    ) -> BoxFuture<'a, Result<bool, Away>>;
+
+    /// Which revisions there are, as of a second ago.
+    fn watch(&self) -> watch::Receiver<Revisions>;
+}
