@@ -27,8 +27,8 @@ use crate::hosts::{Hosts, Sender};
 use crate::memory::Shares;
 use crate::metrics;
 use crate::spool::dead_letter::SharedLetters;
-use crate::spool::{AppendError, Entry, Ordinal, Spool};
-use crate::turns::{Ended, Turn, Turns, Who};
+use crate::spool::{AppendError, Appended, Entry, Ordinal, Spool};
+use crate::turns::{BRIEF, Ended, Turn, Turns, Who};
 
 pub mod accept;
 pub mod admission;
@@ -49,6 +49,7 @@ mod saved;
 mod set_aside;
 mod sort;
 mod timeless;
+mod to_its_end;
 mod trouble;
 
 pub use accept::{Accept, Receipt, Refusal};
@@ -58,6 +59,7 @@ pub use replay::replay;
 pub use retell::Kept;
 pub use saved::Savings;
 pub use timeless::Timeless;
+pub use to_its_end::{Panicked, to_its_end};
 pub use trouble::{Lasting, Trouble};
 
 use admission::Admission;
@@ -108,9 +110,7 @@ impl Accept for Ingest {
     fn accept(&self, upload: Upload) -> BoxFuture<'static, Result<Receipt, Refusal>> {
         let inner = Arc::clone(&self.inner);
         let who = Who::new(&upload.client.name, upload.client.address);
-        // A task of its own: a client that hangs up in the middle must not leave events that are durable but whose
-        // keys were released, or the next try would forward them twice.
-        let work = tokio::spawn({
+        let work = {
             let (inner, who) = (Arc::clone(&inner), who.clone());
             async move {
                 let sender = Sender::of(&upload);
@@ -120,9 +120,11 @@ impl Accept for Ingest {
                 }
                 inner.told(&who, answer)
             }
-        });
+        };
+        let work = to_its_end(work);
         Box::pin(async move {
-            work.await.unwrap_or_else(|ended| inner.told(&who, Err(ended_badly("the upload's task", &ended))))
+            let panicked = |_| inner.told(&who, Err(Refusal::Internal("the work on the upload panicked".to_owned())));
+            work.await.unwrap_or_else(panicked)
         })
     }
 }
@@ -248,16 +250,17 @@ impl Inner {
         let work = move |turn: &Turn| {
             let presence = upload.presence.clone();
             Patience::of(&presence, turn).go_on()?;
-            // Of duplicates nothing is appended; they must not be answered from a state that is gone either.
-            if !self.parts.spool.is_in_place() {
-                return Err(Refusal::StateRemoved);
-            }
             let sightings = self.parts.hosts.sightings();
             // Only reading counts: not the disk, nor a lock.
             let patience = Patience::of(&presence, turn);
             sort::sort(upload, &rules, &self.parts.keys, self.config.record_max.as_usize(), now, sightings, &patience)
         };
-        inner.turns.run(who, bytes, work).await.unwrap_or_else(|ended| {
+        let done = if bytes <= BRIEF {
+            inner.turns.run_brief(who, bytes, work).await
+        } else {
+            inner.turns.run(who, bytes, work).await
+        };
+        done.unwrap_or_else(|ended| {
             Err(match ended {
                 Ended::Crowded => inner.admission.crowded(),
                 Ended::Panicked => Refusal::Internal(format!("decoding: {ended}")),
@@ -326,6 +329,9 @@ impl Inner {
         filtered: &mut Option<Tally>,
         claim: Box<dyn Claim>,
     ) -> Result<Range<Ordinal>, Refusal> {
+        if share.spooled == 0 {
+            self.is_in_place().await?;
+        }
         let mut letters = Vec::new();
         if share.set_aside > 0 {
             letters = self.set_aside(sorted, part, new).await?;
@@ -345,13 +351,8 @@ impl Inner {
             index: part.index(new),
             payload: part.payload(sorted, new),
         };
-        let spool = self.parts.spool.clone();
         let began = Instant::now();
-        let appended = match tokio::task::spawn_blocking(move || spool.pack(entry)).await {
-            Ok(packed) => self.parts.spool.append(packed).await.map_err(|error| self.refusal(&error)),
-            Err(ended) => Err(ended_badly("packing", &ended)),
-        };
-        match appended {
+        match self.make_durable(entry).await {
             Ok(appended) => {
                 boarded.arrived();
                 count(sorted, &share);
@@ -368,6 +369,29 @@ impl Inner {
                 claim.release();
                 Err(refusal)
             }
+        }
+    }
+
+    /// Packs a record and appends it.
+    async fn make_durable(&self, entry: Entry) -> Result<Appended, Refusal> {
+        let spool = self.parts.spool.clone();
+        let packed = if spool.packs_briefly(&entry) {
+            spool.pack(entry)
+        } else {
+            let packing = tokio::task::spawn_blocking(move || spool.pack(entry));
+            packing.await.map_err(|ended| ended_badly("packing", &ended))?
+        };
+        self.parts.spool.append(packed).await.map_err(|error| self.refusal(&error))
+    }
+
+    /// Whether what says that the events are known, or set aside, is still where it was: what is appended is looked after by the
+    /// spool, and of duplicates nothing is. Asks the file system.
+    async fn is_in_place(&self) -> Result<(), Refusal> {
+        let spool = self.parts.spool.clone();
+        match tokio::task::spawn_blocking(move || spool.is_in_place()).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Refusal::StateRemoved),
+            Err(ended) => Err(ended_badly("looking for the state", &ended)),
         }
     }
 

@@ -24,7 +24,8 @@ use super::protocol::{Ask, Content, Head, OpenError, Place, Protocol, Reading, S
 use super::reason::{Failure, Reason};
 use super::{Config, target, traced};
 use crate::event::{Client, Presence, Upload};
-use crate::ingest::accept::{Accept, Receipt, Refusal};
+use crate::ingest::accept::{Accept, Receipt};
+use crate::ingest::{Panicked, to_its_end};
 use crate::metrics;
 use crate::turns::Who;
 
@@ -238,7 +239,7 @@ impl Door {
         let Content { stream, syntax, body, damaged, then } = content;
         let input = Arc::clone(&self.name);
         let accepting = self.accept.accept(Upload { input, client, stream, syntax, body, damaged, presence });
-        let held = tokio::spawn(async move {
+        let kept = to_its_end(async move {
             let kept = match accepting.await {
                 Ok(receipt) => finish(receipt, then).await,
                 Err(refusal) => Err(refusal.into()),
@@ -246,7 +247,7 @@ impl Door {
             drop(share);
             kept
         });
-        held.await.unwrap_or_else(|ended| Err(failure_of(&ended)))
+        kept.await.unwrap_or_else(|Panicked| Err(Failure::new(Reason::INTERNAL, Reason::INTERNAL.text)))
     }
 
     /// The way to a token: nothing has to be shown for it beside what the form holds, but the address must be right.
@@ -276,10 +277,6 @@ async fn finish(receipt: Receipt, then: Option<Then>) -> Result<Receipt, Failure
         then(receipt).await?;
     }
     Ok(receipt)
-}
-
-fn failure_of(ended: &tokio::task::JoinError) -> Failure {
-    if ended.is_panic() { Failure::new(Reason::INTERNAL, Reason::INTERNAL.text) } else { Refusal::Stopping.into() }
 }
 
 #[cfg(test)]

@@ -7,8 +7,13 @@
 //!
 //! What is small never gives way and runs where blocking work runs. What is large stands on a thread of its own while it
 //! waits in the middle, so there are a few places for it. While nobody waits, a turn costs one lock.
+//!
+//! What is *brief* ([`BRIEF`]) takes less time than handing it to another thread would: it is done where it is asked for, on a
+//! thread of the runtime ([`Turns::run_brief`]). Who is found to make brief work long loses that for a while and goes the way of
+//! what is small, where clients take turns.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -16,8 +21,10 @@ use tokio::sync::oneshot;
 
 use crate::memory::Shares;
 use fair::Fair;
+use lengthy::Lengthy;
 
 mod fair;
+mod lengthy;
 mod queue;
 mod turn;
 mod who;
@@ -28,6 +35,8 @@ pub use who::{Who, network};
 
 /// Work on so many bytes is done before a slice is over, or soon after.
 pub const SMALL: u64 = 1 << 20;
+/// Work on so many bytes, and to so many, is over in the time that a change of threads takes, or a few of those.
+pub const BRIEF: u64 = 64 << 10;
 /// How long large work goes on while somebody waits.
 const SLICE: Duration = Duration::from_millis(10);
 
@@ -37,6 +46,8 @@ pub struct Turns {
     cores: Arc<Fair>,
     /// Large work that has begun.
     places: Arc<Fair>,
+    /// Whose brief work was not.
+    lengthy: Arc<Lengthy>,
     slice: Duration,
 }
 
@@ -70,7 +81,29 @@ impl Turns {
 
     /// So many at once, so much large work begun at once, and how long a slice of it is.
     pub fn new(cores: usize, places: usize, slice: Duration) -> Self {
-        Self { cores: Fair::new(cores), places: Fair::new(places), slice }
+        Self { cores: Fair::new(cores), places: Fair::new(places), lengthy: Arc::default(), slice }
+    }
+
+    /// Does work on at most [`BRIEF`] bytes, which makes no more than that, in its client's turn and on the thread that asks. It may
+    /// not wait for anything. For a client whose work took long lately it is the same as [`Turns::run`].
+    ///
+    /// # Errors
+    ///
+    /// When it was not begun, or panicked.
+    pub async fn run_brief<R: Send + 'static>(
+        &self,
+        who: &Who,
+        bytes: u64,
+        work: impl FnOnce(&Turn) -> R + Send + 'static,
+    ) -> Result<R, Ended> {
+        if bytes > BRIEF || self.lengthy.is(who) {
+            return self.run(who, bytes, work).await;
+        }
+        let held = Fair::take(&self.cores, who, bytes).await?;
+        let clock = lengthy::Clock::start();
+        let done = catch_unwind(AssertUnwindSafe(|| work(&Turn::small(held)))).map_err(|_| Ended::Panicked);
+        self.lengthy.note(who, clock.used());
+        done
     }
 
     /// Does work of the processor on so many bytes for a client, in its turn and where blocking is allowed. Work that was begun

@@ -127,6 +127,32 @@ async fn work_that_panics_gives_its_turn_back() {
     assert_eq!(turns.run(&who("a"), LARGE, |_| ()).await, Ok(()));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn brief_work_is_done_where_it_is_asked_for_until_it_proves_to_be_long() {
+    let (turns, who) = (impatient(1, 1), who("a"));
+    let thread = || std::thread::current().id();
+    let asked = tokio::spawn(async move {
+        let brief = turns.run_brief(&who, 1000, move |_| thread()).await;
+        let mut is_here = vec![(brief, thread())];
+        let long = |_: &Turn| {
+            let clock = lengthy::Clock::start();
+            while clock.used() < Duration::from_millis(3) {}
+        };
+        assert_eq!(turns.run_brief(&who, 1000, long).await, Ok(()));
+        let sent_away = turns.run_brief(&who, 1000, move |_| thread()).await;
+        is_here.push((sent_away, thread()));
+        let large = turns.run_brief(&super::Who::default(), BRIEF + 1, move |_| thread()).await;
+        is_here.push((large, thread()));
+        assert_eq!(
+            turns.run_brief(&super::Who::default(), 1, |_| panic!("as told")).await,
+            Err::<(), _>(Ended::Panicked)
+        );
+        assert_eq!(turns.run_brief(&super::Who::default(), 1, |_| ()).await, Ok(()), "the turn was given back");
+        is_here.into_iter().map(|(worked, asked)| worked == Ok(asked)).collect::<Vec<_>>()
+    });
+    assert_eq!(asked.await.expect("it is not cut"), [true, false, false]);
+}
+
 #[test]
 fn the_time_of_work_begins_when_a_thread_takes_it_up() {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();

@@ -5,7 +5,7 @@
 //! as nothing. A record header also carries its own offset, so that a copy of it elsewhere counts as nothing too.
 //! Note and index have a checksum of their own: whoever wants only them need not read the payload.
 
-use super::{LogId, Ordinal};
+use super::{LogId, Ordinal, codec};
 
 /// The format this build reads and writes.
 pub const FORMAT_VERSION: u32 = 1;
@@ -245,7 +245,7 @@ impl RecordHeader {
         }
         let plain = match self.codec {
             Codec::Raw => stored.to_vec(),
-            Codec::Zstd => zstd::bulk::decompress(stored, self.plain_len as usize).map_err(|e| e.to_string())?,
+            Codec::Zstd => codec::decompress(stored, self.plain_len as usize).map_err(|e| e.to_string())?,
         };
         if plain.len() == self.plain_len as usize {
             Ok(plain)
@@ -289,7 +289,7 @@ impl Packed {
         let plain = entry.payload.len();
         let too_large = (entry.note.len() + entry.index.len() + plain) as u64 > max.min(PLAIN_MAX);
         let entry = if too_large { Entry::default() } else { entry };
-        let (codec, payload) = compress(entry.payload, level);
+        let (codec, payload) = codec::compress(entry.payload, level);
         let mut body = Vec::with_capacity(entry.note.len() + entry.index.len() + payload.len());
         body.extend_from_slice(&entry.note);
         body.extend_from_slice(&entry.index);
@@ -315,16 +315,6 @@ impl Packed {
     /// Bytes it will take in a segment.
     pub fn stored_len(&self) -> u64 {
         self.header.len()
-    }
-}
-
-fn compress(payload: Vec<u8>, level: i32) -> (Codec, Vec<u8>) {
-    if level == 0 {
-        return (Codec::Raw, payload);
-    }
-    match zstd::bulk::compress(&payload, level) {
-        Ok(packed) if packed.len() < payload.len() => (Codec::Zstd, packed),
-        _ => (Codec::Raw, payload),
     }
 }
 

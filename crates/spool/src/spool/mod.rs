@@ -31,6 +31,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{oneshot, watch};
 
 mod anchors;
+mod codec;
 mod committer;
 mod config;
 pub mod cursor;
@@ -59,6 +60,10 @@ use shared::Shared;
 
 use crate::clock::Clock;
 use crate::fs::{FileId, Fs};
+
+/// An entry up to this size is packed in some tens of microseconds, up to some level of compression.
+const BRIEF_MAX: usize = 80 << 10;
+const BRIEF_LEVEL_MAX: i32 = 3;
 
 /// The number of an item since the spool began; a record of `n` items covers `first..first + n`.
 pub type Ordinal = u64;
@@ -257,7 +262,13 @@ impl Spool {
         &self.inner.clock
     }
 
-    /// Compresses and sums an entry. CPU work: call it off the async runtime.
+    /// Whether [`Spool::pack`] is over in about the time that a change of threads takes: then it may be called anywhere.
+    pub fn packs_briefly(&self, entry: &Entry) -> bool {
+        let bytes = entry.note.len() + entry.index.len() + entry.payload.len();
+        bytes <= BRIEF_MAX && self.inner.config.compression_level <= BRIEF_LEVEL_MAX
+    }
+
+    /// Compresses and sums an entry. CPU work: call it off the async runtime, unless it [packs briefly](Self::packs_briefly).
     pub fn pack(&self, entry: Entry) -> Packed {
         Packed::new(entry, self.inner.config.compression_level, self.inner.config.max_record.as_u64())
     }

@@ -5,6 +5,8 @@
 //! members and large ones take the streaming road, as do deflate and zstd. That one gives way to other clients as it goes. A
 //! body is decompressed once: what comes out is data, even if it looks compressed.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http::{HeaderMap, header};
@@ -12,7 +14,7 @@ use libdeflater::{DecompressionError, Decompressor};
 
 use super::body::{NoMemory, Share};
 use crate::event::Presence;
-use crate::turns::{Ended, SMALL, Turn, Turns, Who};
+use crate::turns::{BRIEF, Ended, SMALL, Turn, Turns, Who};
 use stream::{Wire, stream};
 
 mod stream;
@@ -22,11 +24,18 @@ const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b, 0x08];
 const DEFLATE_RATIO_MAX: u64 = 1032;
 /// The largest body as it came that is small work whatever it holds: blocks that yield nothing take time, too.
 const SMALL_WIRE: usize = 256 << 10;
+/// The same for what is brief. Honest events are a tenth of their size.
+const BRIEF_WIRE: usize = 16 << 10;
 /// What is decompressed in one go, as it came and as it comes out: about a slice of time.
 const AT_ONCE_WIRE: usize = 1 << 20;
 const AT_ONCE: u64 = 8 << 20;
 /// RFC 9659: the largest window that zstd may use as a content encoding is 8 MiB.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+
+thread_local! {
+    /// Its tables are made anew by each body, its memory is not.
+    static INFLATER: RefCell<Decompressor> = RefCell::new(Decompressor::new());
+}
 
 /// How a body is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,19 +111,24 @@ pub async fn in_turn(
     let run = async |bytes: u64, limit: u64, mut share: Share| {
         let (body, presence) = (body.clone(), presence.clone());
         let work = move |turn: &Turn| (decompress(encoding, body, limit, &mut share, turn, &presence), share);
+        let is_brief = bytes <= BRIEF_WIRE as u64 && limit <= BRIEF;
+        let done = if is_brief { turns.run_brief(who, bytes, work).await } else { turns.run(who, bytes, work).await };
         // Whatever stopped it is no fault of the upload: the client must keep its copy and come back.
-        turns.run(who, bytes, work).await.map_err(|ended| match ended {
+        done.map_err(|ended| match ended {
             Ended::Crowded => NoMemory.into(),
             Ended::Panicked => DecompressError::Failed,
         })
     };
     let mut share = share;
-    if is_small(encoding, &body) {
-        let (result, rest) = run(body.len() as u64, limit.min(SMALL), share).await?;
+    for (wire_max, most) in [(BRIEF_WIRE, BRIEF), (SMALL_WIRE, SMALL)] {
+        if !looks_like(encoding, &body, wire_max, most) {
+            continue;
+        }
+        let (result, rest) = run(body.len() as u64, limit.min(most), share).await?;
         share = rest;
         match result {
             // More than it looked like: it begins again, as what it is.
-            Err(DecompressError::TooLarge { .. }) if limit > SMALL => share.shrink_to(body.len() as u64),
+            Err(DecompressError::TooLarge { .. }) if limit > most => share.shrink_to(body.len() as u64),
             result => return result.map(|body| (body, share)),
         }
     }
@@ -130,10 +144,10 @@ pub async fn in_turn(
     result.map(|body| (body, share))
 }
 
-/// Whether it looks like no more than [`SMALL`] work.
-fn is_small(encoding: Encoding, body: &[u8]) -> bool {
-    let is_short = encoding != Encoding::Gzip || gzip_length(body).is_none_or(|length| length <= SMALL);
-    body.len() <= SMALL_WIRE && is_short
+/// Whether it looks like no more than `most` bytes, from at most `wire_max`.
+fn looks_like(encoding: Encoding, body: &[u8], wire_max: usize, most: u64) -> bool {
+    let is_short = encoding != Encoding::Gzip || gzip_length(body).is_none_or(|length| length <= most);
+    body.len() <= wire_max && is_short
 }
 
 /// Decompresses a body to at most `limit` bytes. CPU work: call it where blocking is allowed. `share` grows with the
@@ -180,7 +194,7 @@ fn gzip(wire: Wire<'_>, limit: u64, share: &mut Share) -> Result<Bytes, Decompre
     };
     share.grow_to(body.len() as u64 + length)?;
     let mut out = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-    match Decompressor::new().gzip_decompress(body, &mut out) {
+    match INFLATER.with_borrow_mut(|inflater| inflater.gzip_decompress(body, &mut out)) {
         Ok(bytes) if bytes as u64 == length && ends_with_sum(body, &out) => Ok(out.into()),
         Ok(_) => Err(damaged("bytes after the end")),
         Err(DecompressionError::InsufficientSpace) => Err(damaged("more comes out than its end says")),
