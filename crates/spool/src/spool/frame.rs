@@ -5,6 +5,11 @@
 //! as nothing. A record header also carries its own offset, so that a copy of it elsewhere counts as nothing too.
 //! Note and index have a checksum of their own: whoever wants only them need not read the payload.
 
+use std::cell::RefCell;
+use std::io;
+
+use zstd::bulk::Decompressor;
+
 use super::{LogId, Ordinal};
 
 /// The format this build reads and writes.
@@ -245,7 +250,7 @@ impl RecordHeader {
         }
         let plain = match self.codec {
             Codec::Raw => stored.to_vec(),
-            Codec::Zstd => zstd::bulk::decompress(stored, self.plain_len as usize).map_err(|e| e.to_string())?,
+            Codec::Zstd => unpacked(stored, self.plain_len as usize).map_err(|e| e.to_string())?,
         };
         if plain.len() == self.plain_len as usize {
             Ok(plain)
@@ -253,6 +258,20 @@ impl RecordHeader {
             Err("the payload has another length".to_owned())
         }
     }
+}
+
+/// Undoes the compression, with what the thread kept of the last time: making that anew costs more than a small record.
+fn unpacked(stored: &[u8], most: usize) -> io::Result<Vec<u8>> {
+    thread_local! {
+        static UNPACKER: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+    }
+    UNPACKER.with_borrow_mut(|kept| {
+        let unpacker = match kept {
+            Some(unpacker) => unpacker,
+            None => kept.insert(Decompressor::new()?),
+        };
+        unpacker.decompress(stored, most)
+    })
 }
 
 /// Bytes that a record with such a body takes.
