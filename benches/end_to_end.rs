@@ -26,6 +26,8 @@ use tokio::time::Instant;
 
 #[path = "end_to_end/backlog.rs"]
 mod backlog;
+#[path = "end_to_end/rows.rs"]
+mod rows;
 #[path = "end_to_end/wef.rs"]
 mod wef;
 
@@ -55,8 +57,9 @@ impl RulesKind {
 
 #[derive(Parser)]
 struct Args {
-    /// Scenarios: throughput, rate, backlog, wef, wef-rate, wef-sldc; wef-idle, wef-kerberos, wef-kerberos-sldc. All but the last
-    /// three when none is named.
+    /// Scenarios: throughput, rate, backlog, rows (or one of them: rows-json-security, rows-json-windows, rows-xml-security,
+    /// rows-xml-http, rows-json-http, rows-pass), outputs (outputs-one, outputs-all, outputs-tenth), wef, wef-rate, wef-sldc;
+    /// wef-idle, wef-kerberos, wef-kerberos-sldc. All but the last three when none is named.
     scenarios: Vec<String>,
     /// How long throughput and rate run.
     #[arg(long, default_value_t = 20)]
@@ -111,6 +114,7 @@ fn main() -> Result<()> {
                 backlog::run(&args, &bodies).await?;
             }
         }
+        rows::run(&args, wanted).await?;
         wef::run(&args, wanted).await
     })
 }
@@ -123,6 +127,11 @@ struct Bodies {
 
 impl Bodies {
     fn make(args: &Args) -> Self {
+        Self::of(args, Shape::Row)
+    }
+
+    /// An array of JSON, or events in XML one after the other.
+    fn of(args: &Args, shape: Shape) -> Self {
         let mut gzip = Compressor::new(CompressionLvl::default());
         let mut plain_bytes = 0;
         let count = 40 * args.clients.max(1);
@@ -132,14 +141,15 @@ impl Bodies {
             // Events of now: old ones get their time into a column of its own, which is not what an ordinary day costs.
             let name = format!("SRV-{at:04}.plant.example");
             let mut host = Host::new(name, at as u64).starting_at(now).with_system_share(0.0);
-            let mut plain = vec![b'['];
+            let (open, between, close) = if shape == Shape::Xml { ("", b'\n', "") } else { ("[", b',', "]") };
+            let mut plain = open.as_bytes().to_vec();
             for event in 0..args.batch {
                 if event > 0 {
-                    plain.push(b',');
+                    plain.push(between);
                 }
-                host.next_event().write(Shape::Row, &mut plain);
+                host.next_event().write(shape, &mut plain);
             }
-            plain.push(b']');
+            plain.extend_from_slice(close.as_bytes());
             plain_bytes += plain.len();
             let mut out = vec![0; gzip.gzip_compress_bound(plain.len())];
             let len = gzip.gzip_compress(&plain, &mut out).expect("the buffer is as large as it can get");
@@ -292,10 +302,13 @@ impl Load {
 
     /// So many clients, each with a connection of its own.
     fn clients(&self, gateway: &Gateway, count: usize) -> Result<Vec<(Client, String)>> {
-        let url = format!(
-            "https://127.0.0.1:{}/dataCollectionRules/dcr-00000000000000000000000000000000/streams/Custom-SecurityEvent?api-version=2023-01-01",
-            gateway.port
-        );
+        let stream = "/dataCollectionRules/dcr-00000000000000000000000000000000/streams/Custom-SecurityEvent";
+        self.clients_at(gateway, count, &format!("{stream}?api-version=2023-01-01"))
+    }
+
+    /// The same at another door.
+    fn clients_at(&self, gateway: &Gateway, count: usize, path: &str) -> Result<Vec<(Client, String)>> {
+        let url = format!("https://127.0.0.1:{}{path}", gateway.port);
         let ca = gateway.ca()?;
         (0..count).map(|_| Ok((Client::new(Some(&ca))?, url.clone()))).collect()
     }
@@ -334,7 +347,7 @@ impl Load {
             ];
             let began = Instant::now();
             match http.post(url, &headers, body, Duration::from_secs(60)).await {
-                Ok(answer) if answer.status == 204 => {
+                Ok(answer) if matches!(answer.status, 200 | 204) => {
                     latencies.push(began.elapsed().as_secs_f64());
                     self.acknowledged.fetch_add(self.batch, Ordering::Relaxed);
                 }

@@ -2,11 +2,15 @@
 #![no_main]
 
 use bytes::Bytes;
-use gatepost::event::stored::{Routing, StoredRoute, StoredUpload, decode, encode};
+use gatepost::event::stored::{Routing, StoredRoute, StoredUpload, decode, decode_for, encode};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(read) = decode(Bytes::copy_from_slice(bytes)) else { return };
+    let part = decode_for("a", Bytes::copy_from_slice(bytes)).expect("it is the same upload");
+    for (event, whole) in part.events.iter().zip(&read.events) {
+        assert!(event == whole || (event.0 == whole.0 && event.1.is_empty()), "an event with its bytes or without");
+    }
     let events: Vec<_> = read.events.iter().map(|(format, raw)| (*format, &raw[..])).collect();
     let sets: Vec<Vec<StoredRoute<'_>>> = read.sets().collect();
     let numbers = (0..events.len()).map(|at| u16::try_from(read.set_of(at)).expect("few sets"));

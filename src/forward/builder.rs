@@ -76,6 +76,8 @@ pub(super) struct Builder {
     settled: VecDeque<Range<Ordinal>>,
     /// Events that were read and are not in a batch yet.
     queue: VecDeque<Queued>,
+    /// What comes before them, with the rows that were made ahead.
+    ready: VecDeque<Queued>,
     /// Bytes of the records that this call has unpacked.
     unpacked: usize,
     /// An unfilled batch that may still grow.
@@ -135,6 +137,7 @@ impl Builder {
             again: again.into(),
             settled: settled.into(),
             queue: VecDeque::new(),
+            ready: VecDeque::new(),
             unpacked: 0,
             growing: Growing::default(),
         }
@@ -189,7 +192,7 @@ impl Builder {
                 Queued::Aside(aside) => put_aside(&mut built.aside, aside),
                 Queued::Event(waiting) => {
                     if self.ends_before(waiting.ordinal) {
-                        self.queue.push_front(Queued::Event(waiting));
+                        self.ready.push_front(Queued::Event(waiting));
                         built.batch = self.take();
                         return Ok(built);
                     }
@@ -203,10 +206,11 @@ impl Builder {
                         }
                         Ok(event) => {
                             if !self.fits(&event) {
-                                let Positioned { ordinal, event, earlier, .. } = event;
-                                // The next batch may have other limits, and its row with them another length.
-                                let waiting = Waiting { ordinal, event, spooled_at_ms, earlier, row: None };
-                                self.queue.push_front(Queued::Event(waiting));
+                                let Positioned { ordinal, event, earlier, row } = event;
+                                // The next batch may have other limits, within which less need be cut.
+                                let row = (!row.is_shortened).then_some(Ok(row));
+                                let waiting = Waiting { ordinal, event, spooled_at_ms, earlier, row };
+                                self.ready.push_front(Queued::Event(waiting));
                                 built.batch = self.take();
                                 return Ok(built);
                             }
@@ -229,15 +233,16 @@ impl Builder {
     }
 
     fn has_unpacked_enough(&self) -> bool {
-        self.queue.is_empty() && self.unpacked >= UNPACK_MAX_BYTES
+        self.ready.is_empty() && self.queue.is_empty() && self.unpacked >= UNPACK_MAX_BYTES
     }
 
     fn next_queued(&mut self, oldest_ms: u64) -> Result<Option<Queued>, Stuck> {
         loop {
-            if matches!(self.queue.front(), Some(Queued::Event(waiting)) if waiting.wants_row(oldest_ms)) {
+            let wants_row = |queued: &Queued| matches!(queued, Queued::Event(waiting) if waiting.wants_row(oldest_ms));
+            if self.ready.is_empty() && self.queue.front().is_some_and(wants_row) {
                 self.make_rows_ahead(oldest_ms);
             }
-            if let Some(queued) = self.queue.pop_front() {
+            if let Some(queued) = self.ready.pop_front().or_else(|| self.queue.pop_front()) {
                 return Ok(Some(queued));
             }
             let item = self.held.take().map(Item::Record);
@@ -259,26 +264,26 @@ impl Builder {
 
     /// Makes the rows of the next events of the queue.
     fn make_rows_ahead(&mut self, oldest_ms: u64) {
-        let mut bytes = 0;
-        let mut wanted = Vec::new();
-        for (at, queued) in self.queue.iter().enumerate() {
-            let Queued::Event(waiting) = queued else { continue };
-            bytes += waiting.event.raw.len();
-            if wanted.len() >= ahead::EVENTS_MAX || (bytes > ahead::BYTES_MAX && !wanted.is_empty()) {
-                break;
+        let (mut taken, mut events, mut bytes) = (0, 0, 0);
+        for queued in &self.queue {
+            if let Queued::Event(waiting) = queued {
+                bytes += waiting.event.raw.len();
+                if events >= ahead::EVENTS_MAX || (bytes > ahead::BYTES_MAX && events > 0) {
+                    break;
+                }
+                events += 1;
             }
-            if waiting.wants_row(oldest_ms) {
-                wanted.push((at, &waiting.event));
-            }
+            taken += 1;
         }
-        let events: Vec<&OutgoingEvent> = wanted.iter().map(|(_, event)| *event).collect();
-        let places: Vec<usize> = wanted.iter().map(|(at, _)| *at).collect();
-        let rows = ahead::rows(&*self.output, &events);
-        for (at, row) in places.into_iter().zip(rows) {
-            if let Some(Queued::Event(waiting)) = self.queue.get_mut(at) {
-                waiting.row = Some(row);
+        let output = Arc::clone(&self.output);
+        let make = move |queued: &mut Queued| {
+            if let Queued::Event(waiting) = queued
+                && waiting.wants_row(oldest_ms)
+            {
+                waiting.row = Some(ahead::row(&*output, &waiting.event));
             }
-        }
+        };
+        self.ready = ahead::each(self.queue.drain(..taken).collect(), make).into();
     }
 
     /// What of a record is another gateway's; `None` while that is not known. What has no keys was never claimed.
@@ -293,7 +298,7 @@ impl Builder {
             return Ok(());
         }
         self.unpacked += record.payload.len();
-        match stored::decode(record.payload.clone()) {
+        match stored::decode_for(&self.name, record.payload.clone()) {
             Ok(upload) if upload.events.len() == record.items as usize => self.enqueue(upload, &record, dropped),
             Err(error @ StoredError::Version(_)) => return Err(Stuck::Newer(error)),
             decoded => {
@@ -382,7 +387,7 @@ impl Builder {
         if spooled_at_ms < oldest_ms {
             return dead(event, Row::default(), EXPIRED, "it waited longer than max_age".to_owned());
         }
-        match row.unwrap_or_else(|| self.output.row(&event)) {
+        match row.unwrap_or_else(|| ahead::row(&*self.output, &event)) {
             Err(detail) => dead(event, Row::default(), UNSENDABLE, detail),
             Ok(row) => match self.fitting(row) {
                 Ok(row) => Ok(Positioned { ordinal, event, row, earlier }),

@@ -35,6 +35,7 @@ impl Output for Stub {
         if &event.raw[..] == b"unsendable" {
             return Err("it says so".to_owned());
         }
+        assert!(&event.raw[..] != b"poison", "a fault of this output");
         Ok(Row::timeless(Bytes::copy_from_slice(&event.raw)))
     }
 
@@ -376,23 +377,32 @@ async fn batches_between_skipped_events_are_sent_again_in_their_old_bounds_after
     assert_eq!((after.cursor.low(), after.cursor.totals().forwarded), (40, 16));
 }
 
-#[test]
-fn rows_come_in_the_order_of_their_events_however_many_threads_make_them() {
-    let output = Stub { max_events: 1 };
-    let event = |n: usize| OutgoingEvent {
-        format: Format::Json,
-        stream: Arc::from("Custom-A"),
-        client: None,
-        raw: Bytes::from(if n % 7 == 3 { "unsendable".to_owned() } else { format!("{{\"n\":{n}}}") }),
-    };
-    for count in [0, 1, 31, 32, 33, 100, 257] {
-        let events: Vec<_> = (0..count).map(event).collect();
-        let events: Vec<&OutgoingEvent> = events.iter().collect();
-        let alone: Vec<_> = events.iter().map(|event| output.row(event)).collect();
-        for threads in 1..6 {
-            assert_eq!(ahead::rows_by(&output, &events, threads), alone, "{count} by {threads}");
-        }
+#[tokio::test]
+async fn events_keep_their_order_when_their_rows_are_made_ahead() {
+    let log = Log::new();
+    for record in 0..5 {
+        log.append(&[0; 200], |at| format!("{}", record * 200 + at).into_bytes()).await;
     }
+    let mut builder = log.builder("a", 77);
+    let mut found = Vec::new();
+    while let Some(batch) = builder.build(true, 0).unwrap().batch {
+        assert!(batch.events.len() == 77 || batch.range().end == 1000, "{:?}", batch.range());
+        found.extend(batch.events.into_iter().map(|event| (event.ordinal, event.row.bytes)));
+    }
+    let expected: Vec<_> = (0..1000).map(|at| (at, Bytes::from(at.to_string()))).collect();
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn an_event_whose_row_fails_by_a_fault_of_ours_is_set_aside_and_its_neighbours_go_out() {
+    let log = Log::new();
+    log.append(&[0; 100], |at| if at == 60 { b"poison".to_vec() } else { b"sound".to_vec() }).await;
+    let mut builder = log.builder("a", 1000);
+    let built = builder.build(true, 0).unwrap();
+    let batch = built.batch.unwrap();
+    assert_eq!(batch.runs(), [0..60, 61..100]);
+    let [Aside::DeadLetter { event, reason, .. }] = &built.aside[..] else { panic!("{:?}", built.aside) };
+    assert_eq!((event.ordinal, *reason, &event.event.raw[..]), (60, UNSENDABLE, &b"poison"[..]));
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@
 //! Reading copies no event: each is a slice of the payload.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -205,6 +206,19 @@ fn put_routes_and_sets(payload: &mut Vec<u8>, sets: &[Vec<StoredRoute<'_>>]) {
 ///
 /// When the payload is of a later version, or not what [`encode`] writes.
 pub fn decode(payload: Bytes) -> Result<StoredUploadOwned, StoredError> {
+    decode_part(payload, None)
+}
+
+/// Reads what of an upload goes to one output: the other events are there without their bytes.
+///
+/// # Errors
+///
+/// As [`decode`].
+pub fn decode_for(output: &str, payload: Bytes) -> Result<StoredUploadOwned, StoredError> {
+    decode_part(payload, Some(output))
+}
+
+fn decode_part(payload: Bytes, output: Option<&str>) -> Result<StoredUploadOwned, StoredError> {
     let mut bytes = Input { payload, pos: 0 };
     let version = bytes.byte()?;
     if !(VERSION_WITHOUT_ROUTES..=VERSION).contains(&version) {
@@ -233,13 +247,13 @@ pub fn decode(payload: Bytes) -> Result<StoredUploadOwned, StoredError> {
             upload.routes.push(OwnedRoute { output, stream: None });
             upload.sets.push(Box::new([0]));
         }
-        bytes.events(&mut upload, false)?;
+        bytes.events(&mut upload, false, output)?;
         upload.set_numbers = vec![1; if upload.sets.is_empty() { 0 } else { upload.events.len() }];
     } else {
         upload.routes = bytes.routes()?;
         upload.sets = bytes.sets(upload.routes.len())?;
         let numbered = !upload.sets.is_empty();
-        bytes.events(&mut upload, numbered)?;
+        bytes.events(&mut upload, numbered, output)?;
     }
     if bytes.left() > 0 {
         return Err(StoredError::Corrupt("bytes follow the last event"));
@@ -280,18 +294,21 @@ impl Input {
         if count > self.left() / least { Err(StoredError::Corrupt(too_many)) } else { Ok(count) }
     }
 
-    fn bytes(&mut self) -> Result<Bytes, StoredError> {
+    /// Where the bytes stand that come next, with their length before them.
+    fn range(&mut self) -> Result<Range<usize>, StoredError> {
         let length = self.varint()?;
         if length > self.left() {
             return Err(StoredError::Corrupt("it is cut off"));
         }
         self.pos += length;
-        Ok(self.payload.slice(self.pos - length..self.pos))
+        Ok(self.pos - length..self.pos)
     }
 
     fn text(&mut self) -> Result<Arc<str>, StoredError> {
-        let bytes = self.bytes()?;
-        std::str::from_utf8(&bytes).map(Arc::from).map_err(|_| StoredError::Corrupt("a name is not UTF-8"))
+        let range = self.range()?;
+        let text =
+            std::str::from_utf8(&self.payload[range]).map_err(|_| StoredError::Corrupt("a name is not UTF-8"))?;
+        Ok(Arc::from(text))
     }
 
     fn optional_text(&mut self, unknown_mark: &'static str) -> Result<Option<Arc<str>>, StoredError> {
@@ -335,22 +352,34 @@ impl Input {
         u16::try_from(number).map_err(|_| StoredError::Corrupt(beyond))
     }
 
-    fn events(&mut self, upload: &mut StoredUploadOwned, numbered: bool) -> Result<(), StoredError> {
+    /// Reads the events; the bytes of those that do not go to `output` are passed over, if there is one.
+    fn events(
+        &mut self,
+        upload: &mut StoredUploadOwned,
+        numbered: bool,
+        output: Option<&str>,
+    ) -> Result<(), StoredError> {
         let count = self.count(if numbered { 3 } else { 2 }, "more events than bytes")?;
         upload.events.reserve_exact(count);
         upload.set_numbers.reserve_exact(if numbered { count } else { 0 });
+        let goes = |stream: Option<Arc<str>>| stream.is_some();
+        let wanted: Option<Vec<bool>> =
+            output.filter(|_| numbered).map(|output| upload.streams_to(output).into_iter().map(goes).collect());
         for _ in 0..count {
+            let mut is_wanted = true;
             if numbered {
                 let end = upload.sets.len() + 1;
-                upload.set_numbers.push(self.number_below(end, "an event names a route set that is not there")?);
+                let set = self.number_below(end, "an event names a route set that is not there")?;
+                is_wanted = wanted.as_ref().is_none_or(|wanted| wanted[usize::from(set)]);
+                upload.set_numbers.push(set);
             }
             let format = match self.byte()? {
                 1 => Format::Xml,
                 2 => Format::Json,
                 _ => return Err(StoredError::Corrupt("an event of unknown format")),
             };
-            let raw = self.bytes()?;
-            upload.events.push((format, raw));
+            let raw = self.range()?;
+            upload.events.push((format, if is_wanted { self.payload.slice(raw) } else { Bytes::new() }));
         }
         Ok(())
     }

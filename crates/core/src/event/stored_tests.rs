@@ -54,6 +54,17 @@ proptest! {
         for (_, raw) in &read.events {
             prop_assert!(raw.is_empty() || payload.as_ptr_range().contains(&raw.as_ptr()), "events are slices of the payload");
         }
+        for output in ["siem", "audit", "other"] {
+            let part = decode_for(output, payload.clone()).expect("reads back");
+            let streams = part.streams_to(output);
+            prop_assert_eq!(&streams, &read.streams_to(output));
+            for (at, (event, whole)) in part.events.iter().zip(&read.events).enumerate() {
+                prop_assert_eq!(part.set_of(at), read.set_of(at));
+                let nothing = (whole.0, Bytes::new());
+                prop_assert_eq!(event, if streams[part.set_of(at)].is_some() { whole } else { &nothing });
+            }
+            prop_assert_eq!(part.events.len(), read.events.len());
+        }
         for cut in 0..payload.len() {
             prop_assert!(decode(payload.slice(..cut)).is_err());
         }

@@ -145,7 +145,24 @@ impl fmt::Display for Timestamp {
         let of_day = seconds.rem_euclid(86_400);
         let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
         let fraction = self.0.rem_euclid(TICKS);
+        if (0..10_000).contains(&year) {
+            let mut text = *b"0000-00-00T00:00:00.0000000Z";
+            let ends = [(4, year), (7, month), (10, day), (13, hour), (16, minute), (19, second), (27, fraction)];
+            ends.into_iter().for_each(|(end, number)| put_digits(&mut text[..end], number));
+            return f.write_str(std::str::from_utf8(&text).unwrap_or_default());
+        }
         write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{fraction:07}Z")
+    }
+}
+
+/// Writes a number so that it ends there; zeros stand before it already.
+fn put_digits(text: &mut [u8], mut number: i64) {
+    for digit in text.iter_mut().rev() {
+        if number == 0 {
+            break;
+        }
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
     }
 }
 

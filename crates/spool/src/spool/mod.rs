@@ -41,6 +41,7 @@ pub mod decided;
 pub mod frame;
 pub mod inspect;
 mod reader;
+mod recent;
 mod recovery;
 mod segment;
 mod shared;

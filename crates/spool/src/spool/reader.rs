@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::frame::RecordHeader;
+use super::recent::Recent;
 use super::segment::{NARROW, Segment, Step, WIDE, Walk};
 use super::shared::Shared;
 use super::{Ordinal, ReadError};
@@ -109,7 +110,7 @@ pub struct Reader {
 }
 
 /// What a look at a record's bytes gives, or why they are damaged.
-type Look<T> = fn(&RecordHeader, &mut Walk, u64) -> io::Result<Result<T, String>>;
+type Look<T> = fn(&RecordHeader, &mut Walk, u64, &Recent) -> io::Result<Result<T, String>>;
 
 enum Seen<T> {
     Whole(T),
@@ -118,6 +119,7 @@ enum Seen<T> {
 
 impl Reader {
     pub(super) fn new(shared: Arc<Shared>, fs: Arc<dyn Fs>, from: Ordinal) -> Self {
+        shared.recent.reader_begins();
         Self { shared, fs, from, place: None }
     }
 
@@ -146,7 +148,7 @@ impl Reader {
                 return Ok(self.pass_to(end));
             }
             let Some(place) = &mut self.place else { return Ok(None) };
-            let result = place.look(self.from, chunk, look);
+            let result = place.look(self.from, chunk, look, &self.shared.recent);
             if place.segment.is_released() {
                 // Whatever was read may belong to the file's next life. Only who had read all of it may go on.
                 let (extent, expected) = (place.segment.extent(), place.walk.expected);
@@ -203,6 +205,12 @@ impl Reader {
     }
 }
 
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.shared.recent.reader_ends();
+    }
+}
+
 /// The file of a segment that nobody released and that is not there.
 #[derive(Debug)]
 struct Gone;
@@ -239,7 +247,7 @@ enum Looked<T> {
 }
 
 impl Place {
-    fn look<T>(&mut self, from: Ordinal, chunk: usize, look: Look<T>) -> Result<Looked<T>, ReadError> {
+    fn look<T>(&mut self, from: Ordinal, chunk: usize, look: Look<T>, recent: &Recent) -> Result<Looked<T>, ReadError> {
         let extent = self.segment.extent();
         self.walk.chunk = if self.walk.expected < from { NARROW } else { chunk };
         let lost = |walk: &mut Walk, reason: &str| {
@@ -253,7 +261,7 @@ impl Place {
                 Looked::Passed
             }
             Step::Head(header) => {
-                let seen = match look(&header, &mut self.walk, extent.end)? {
+                let seen = match look(&header, &mut self.walk, extent.end, recent)? {
                     Ok(whole) => Seen::Whole(whole),
                     Err(reason) => {
                         Seen::Damaged { first: header.first, until: header.until(), reason: self.segment.told(&reason) }
@@ -281,24 +289,34 @@ fn passes(header: &RecordHeader, from: Ordinal) -> bool {
 
 const WRONG_SUM: &str = "a record's checksum is wrong";
 
-fn whole_record(header: &RecordHeader, walk: &mut Walk, end: u64) -> io::Result<Result<Record, String>> {
+fn whole_record(
+    header: &RecordHeader,
+    walk: &mut Walk,
+    end: u64,
+    recent: &Recent,
+) -> io::Result<Result<Record, String>> {
+    if let Some(record) = recent.find(header) {
+        return Ok(Ok(record));
+    }
     let body = walk.body(header, end)?;
     if !header.body_is_whole(body) {
         return Ok(Err(WRONG_SUM.to_owned()));
     }
     let (note, rest) = body.split_at(header.note_len as usize);
     let (index, stored) = rest.split_at(header.index_len as usize);
-    Ok(header.unpack(stored).map(|payload| Record {
+    let record = header.unpack(stored).map(|payload| Record {
         first: header.first,
         items: header.items,
         appended_at_ms: header.appended_at_ms,
         note: Bytes::copy_from_slice(note),
         index: Bytes::copy_from_slice(index),
         payload: payload.into(),
-    }))
+    });
+    record.iter().for_each(|record| recent.keep(header, record));
+    Ok(record)
 }
 
-fn head_only(header: &RecordHeader, walk: &mut Walk, end: u64) -> io::Result<Result<Head, String>> {
+fn head_only(header: &RecordHeader, walk: &mut Walk, end: u64, _: &Recent) -> io::Result<Result<Head, String>> {
     let head = walk.head(header, end)?;
     if head.len() as u64 != header.head_len() || crc32fast::hash(head) != header.head_crc {
         return Ok(Err(WRONG_SUM.to_owned()));

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::anchors::Anchors;
 use super::committer::Waiting;
+use super::recent::Recent;
 use super::segment::Segment;
 use super::{AppendError, Health, Ordinal, lock};
 use crate::fs::Fs;
@@ -52,6 +53,8 @@ pub(super) struct Shared {
     counts: Mutex<Counts>,
     durable: watch::Sender<Ordinal>,
     pub(super) anchors: Anchors,
+    /// What readers of it have read last.
+    pub(super) recent: Recent,
 }
 
 impl Shared {
@@ -64,6 +67,7 @@ impl Shared {
             counts: Mutex::new(counts),
             durable: watch::Sender::new(next),
             anchors: Anchors::new(Arc::clone(fs)),
+            recent: Recent::default(),
         }
     }
 

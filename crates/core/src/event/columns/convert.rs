@@ -3,7 +3,6 @@
 //! What neither a column nor the event's data tells goes along as a [`Leftover`], so that nothing is lost on the way. Members
 //! of a record that are columns of the site's own, by their suffix, stay columns.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 
 use super::data_xml::{self, Body};
@@ -11,7 +10,7 @@ use super::leftovers::{self, Leftover};
 use super::line::Line;
 use super::plain::{Datum, Plain};
 use super::system::{System, event_node};
-use super::{Additions, Table, event, security_event, windows_event};
+use super::{Additions, Table, event, plain_flat, plain_json, security_event, windows_event};
 use crate::event::document::record::Json;
 use crate::event::document::{Document, Node};
 use crate::event::{Event, Format, quoted};
@@ -106,17 +105,24 @@ impl<'e> Tree<'e> {
 pub(super) fn convert(way: Way, table: Table, event: &Event<'_>, text: &str, additions: &Additions<'_>) -> Vec<u8> {
     if way == Way::Shortest
         && !is_nameless(event)
-        && let Some(plain) = Plain::read(event, text)
+        && let Some(plain) = plain(event, text)
     {
         return of_plain(table, event, plain, additions, text.len() * 2);
     }
     by_tree(table, event, text, additions)
 }
 
+/// An event without a tree, if it is a plain one.
+fn plain<'e>(event: &Event<'_>, text: &'e str) -> Option<Plain<'e>> {
+    match event.format {
+        Format::Xml => Plain::read(event, text),
+        Format::Json => plain_json::read(event, text).or_else(|| plain_flat::read(event, text)),
+    }
+}
+
 fn of_plain(table: Table, event: &Event<'_>, plain: Plain<'_>, additions: &Additions<'_>, size: usize) -> Vec<u8> {
-    let Plain { system, body, data } = plain;
-    let body = Body::Xml(Cow::Borrowed(body));
-    let reading = Reading { event, told: Told::Plain(&data), system, body, leftovers: Vec::new() };
+    let Plain { system, body, data, leftovers } = plain;
+    let reading = Reading { event, told: Told::Plain(&data), system, body, leftovers };
     let mut line = Line::new(size);
     write(table, &reading, &mut line);
     additions.of(event).iter().for_each(|(name, value)| line.add(name, value));

@@ -10,8 +10,11 @@ use crate::event::document::{Document, Node};
 use crate::event::xml::{Token, Tokens, XmlError};
 use crate::event::{Event, Format, from_xml};
 
-use super::convert::Reading;
+use super::convert::{Reading, Told};
+use super::escape;
+use super::leftovers::Leftover;
 use super::line::Line;
+use super::plain::Datum;
 use super::system::event_node;
 
 /// What an event tells beyond its `System`.
@@ -19,6 +22,8 @@ use super::system::event_node;
 pub(super) enum Body<'e> {
     /// The elements as they stand in the event, one after the other. No rendering.
     Xml(Cow<'e, str>),
+    /// To be written of the event's plain data.
+    OfData,
     /// The whole event as it came: its data is damaged, too deep or too much.
     Damaged(&'e str),
 }
@@ -28,31 +33,45 @@ impl Body<'_> {
     pub(super) fn is_damaged(&self) -> bool {
         matches!(self, Self::Damaged(_))
     }
-
-    /// The text.
-    pub(super) fn xml(&self) -> &str {
-        match self {
-            Self::Xml(xml) => xml,
-            Self::Damaged(text) => text.trim(),
-        }
-    }
 }
 
-/// The text of a body, with what else is left of the event as `Data` inside of its last element, so that it stays one tree.
-/// What a column of the row tells is not told again.
-pub(super) fn event_data<'r>(reading: &'r Reading<'_>, line: &Line<'_>) -> Cow<'r, str> {
-    let body = reading.body.xml();
+/// Writes the column of a body, with what else is left of the event as `Data` inside of its last element, so that it stays one
+/// tree. What a column of the row tells is not told again.
+pub(super) fn write(reading: &Reading<'_>, line: &mut Line<'_>) {
+    const COLUMN: &str = "EventData";
+    let leftovers: Vec<&Leftover<'_>> = reading.leftovers.iter().filter(|leftover| !leftover.is_told(line)).collect();
+    let body = match (&reading.body, reading.told) {
+        (Body::OfData, Told::Plain(data)) => return line.raw(COLUMN, |out| of_data(data, &leftovers, out)),
+        (Body::OfData, Told::Tree(_)) => "",
+        (Body::Xml(xml), _) => &**xml,
+        (Body::Damaged(text), _) => text.trim(),
+    };
     let mut added = String::new();
-    for leftover in reading.leftovers.iter().filter(|leftover| !leftover.is_told(line)) {
+    for leftover in leftovers {
         let (name, text) = (Escaped(&leftover.name), leftover.text());
         write!(added, "<Data Name=\"{name}\">{}</Data>", Escaped(&text)).expect("text goes into memory");
     }
-    match body.rfind("</") {
-        _ if added.is_empty() => Cow::Borrowed(body),
-        None if body.trim() == "<EventData/>" => Cow::Owned(format!("<EventData>{added}</EventData>")),
-        Some(end) => Cow::Owned([&body[..end], &added, &body[end..]].concat()),
-        None => Cow::Owned(format!("{body}<EventData>{added}</EventData>")),
+    match body.rfind("</").filter(|_| !added.is_empty()) {
+        _ if added.is_empty() => line.text(COLUMN, body),
+        None if body.trim() == "<EventData/>" => line.text(COLUMN, &format!("<EventData>{added}</EventData>")),
+        Some(end) => line.text(COLUMN, &[&body[..end], &added, &body[end..]].concat()),
+        None => line.text(COLUMN, &format!("{body}<EventData>{added}</EventData>")),
     }
+}
+
+/// Writes plain data, and what else is left, as a text of XML in JSON, as [`written`] writes the tree of it.
+fn of_data(data: &[Datum<'_>], leftovers: &[&Leftover<'_>], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\"<EventData>");
+    let mut datum = |name: &str, value: &str| {
+        out.extend_from_slice(b"<Data Name=\\\"");
+        escape::xml(name, out);
+        out.extend_from_slice(b"\\\">");
+        escape::xml(value, out);
+        out.extend_from_slice(b"</Data>");
+    };
+    data.iter().for_each(|plain| datum(plain.name, &plain.value));
+    leftovers.iter().for_each(|leftover| datum(&leftover.name, &leftover.text()));
+    out.extend_from_slice(b"</EventData>\"");
 }
 
 /// The body of an event, of which `document` has been read. `text` is what it came in.

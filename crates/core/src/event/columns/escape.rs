@@ -18,6 +18,42 @@ pub(super) fn string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
+/// Appends a text as XML writes it inside of elements and attributes, as a part of a text in quotes.
+pub(super) fn xml(text: &str, out: &mut Vec<u8>) {
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| IN_XML[usize::from(*byte)]) {
+        out.extend_from_slice(&rest[..at]);
+        match rest[at] {
+            b'&' => out.extend_from_slice(b"&amp;"),
+            b'<' => out.extend_from_slice(b"&lt;"),
+            b'>' => out.extend_from_slice(b"&gt;"),
+            b'"' => out.extend_from_slice(b"&quot;"),
+            b'\r' => out.extend_from_slice(b"&#13;"),
+            b'\n' => out.extend_from_slice(b"&#10;"),
+            b'\t' => out.extend_from_slice(b"&#9;"),
+            byte => escaped(byte, out),
+        }
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
+}
+
+/// The bytes that are written otherwise in XML, or in JSON.
+static IN_XML: [bool; 256] = {
+    let mut special = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        special[byte] = true;
+        byte += 1;
+    }
+    special[b'&' as usize] = true;
+    special[b'<' as usize] = true;
+    special[b'>' as usize] = true;
+    special[b'"' as usize] = true;
+    special[b'\\' as usize] = true;
+    special
+};
+
 /// Appends a number.
 pub(super) fn number(number: i32, out: &mut Vec<u8>) {
     let mut digits = [0; 11];
@@ -85,6 +121,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::event::columns::data_xml::Escaped;
 
     fn written(text: &str) -> String {
         let mut out = Vec::new();
@@ -112,6 +149,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn text_in_xml_is_written_as_the_text_of_a_tree_is(text in "\\PC{0,20}[\\x00-\\x7f]{0,40}[&<>\"\\\\]{0,4}") {
+            let mut out = vec![b'"'];
+            xml(&text, &mut out);
+            out.push(b'"');
+            let expected = written(&Escaped(&text).to_string());
+            prop_assert_eq!(String::from_utf8(out).expect("UTF-8"), expected);
+        }
+
         #[test]
         fn any_text_is_written_as_serde_json_writes_it(text in "\\PC{0,40}[\\x00-\\x7f]{0,40}\\PC{0,10}") {
             prop_assert_eq!(written(&text), serde_json::to_string(&text).expect("text"));

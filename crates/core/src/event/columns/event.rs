@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::convert::{Reading, Told};
-use super::data_xml::{Escaped, event_data};
+use super::data_xml::{self, Escaped};
 use super::line::Line;
 use super::system::{int, level_name, time_generated};
 
@@ -22,8 +22,7 @@ pub(super) fn write(reading: &Reading<'_>, line: &mut Line<'_>) {
     line.text("RenderedDescription", reading.message());
     line.text("Message", reading.message());
     line.text("ParameterXml", &parameters(reading));
-    let data = event_data(reading, line);
-    line.text("EventData", &data);
+    data_xml::write(reading, line);
     line.text("SourceSystem", super::security_event::SOURCE_SYSTEM);
 }
 

@@ -53,9 +53,15 @@ impl<'n> Line<'n> {
         self.bytes.push(b']');
     }
 
-    /// A column, whose value `write` writes.
+    /// A column of the table, whose value `write` writes.
     fn put(&mut self, name: &'n str, write: impl FnOnce(&mut Self)) {
-        self.member(name);
+        if self.bytes.len() > 1 {
+            self.bytes.push(b',');
+        }
+        // No table has a column whose name needs escapes.
+        self.bytes.push(b'"');
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.extend_from_slice(b"\":");
         let start = self.bytes.len();
         write(self);
         self.names.push((name, start..self.bytes.len()));
@@ -68,6 +74,11 @@ impl<'n> Line<'n> {
             write(line);
             line.bytes.push(b'}');
         });
+    }
+
+    /// A column whose value `write` writes as JSON in one line.
+    pub(super) fn raw(&mut self, name: &'n str, write: impl FnOnce(&mut Vec<u8>)) {
+        self.put(name, |line| write(&mut line.bytes));
     }
 
     /// A column of text, if there is any: an empty text is no different from none in a query.

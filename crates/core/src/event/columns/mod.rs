@@ -34,6 +34,8 @@ mod event_key;
 mod leftovers;
 mod line;
 mod plain;
+mod plain_flat;
+mod plain_json;
 mod ready;
 mod security_event;
 mod system;
@@ -197,12 +199,12 @@ fn row_by(
             let (text, fields) = ready::read(text)?;
             let time = fields.time;
             let event = Event { format: Format::Json, raw: text.as_bytes(), fields };
-            let is_shapeless = !is_event(&event) && !ready::fits(table, text)?;
-            let is_converted = is_shapeless || (is_event(&event) && !ready::is_row_of(table, &event, text)?);
+            let is_shapeless = !is_event(&event) && !ready::fits(table, text);
+            let is_converted = is_shapeless || (is_event(&event) && !ready::is_row_of(table, &event, text));
             let bytes = if is_converted {
                 Bytes::from(convert::convert(way, made, &event, text, &additions))
             } else {
-                ready::as_it_came(source.raw, text, &event, &additions)?
+                ready::as_it_came(source.raw, text, &event, &additions)
             };
             Ok(Made { bytes, time, is_shapeless })
         }

@@ -7,7 +7,9 @@
 
 use std::borrow::Cow;
 
-use super::system::{System, datetime, int};
+use super::data_xml::Body;
+use super::leftovers::Leftover;
+use super::system::{System, int, is_datetime};
 use crate::event::from_xml::skip_prolog;
 use crate::event::xml::{Token, Tokens, attributes, unescape};
 use crate::event::{Event, Format};
@@ -23,9 +25,11 @@ pub(super) struct Plain<'e> {
     /// The rest of its `System`.
     pub(super) system: System<'e>,
     /// Its `EventData`, from tag to tag; empty where it has none.
-    pub(super) body: &'e str,
+    pub(super) body: Body<'e>,
     /// What stands in there.
     pub(super) data: Vec<Datum<'e>>,
+    /// What a record tells beside the event.
+    pub(super) leftovers: Vec<Leftover<'e>>,
 }
 
 /// One `Data`.
@@ -55,7 +59,7 @@ impl<'e> Plain<'e> {
             return None;
         }
         let (body, data) = reader.body()?;
-        Some(Self { system, body, data })
+        Some(Self { system, body: Body::Xml(Cow::Borrowed(body)), data, leftovers: Vec::new() })
     }
 }
 
@@ -123,12 +127,12 @@ impl<'e> Reader<'e> {
             b"TimeCreated" => {
                 // One that the fields were not made of stands in two attributes.
                 attribute(attributes, "SystemTime")?;
-                fields.time.and_then(datetime).map(drop)
+                fields.time.filter(|time| is_datetime(*time)).map(drop)
             }
             b"Task" => of_text(int(text).is_some()).map(|text| system.task = text),
             b"Version" => of_text(int(text).is_some()).map(|text| system.version = text),
             b"Opcode" => of_text(true).map(|text| system.opcode = text),
-            b"Keywords" => of_text(true).map(|text| system.keywords = text),
+            b"Keywords" => of_text(true).map(|text| system.keywords = Cow::Borrowed(text)),
             b"Correlation" => attribute(attributes, "ActivityID").map(|id| system.activity_id = id),
             b"Execution" => {
                 system.process_id = attribute(attributes, "ProcessID")?;

@@ -1,18 +1,15 @@
 //! JSON that goes out as it came: rows that their sender has made already, and records that are no Windows events.
 
-use std::borrow::Cow;
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
 use memchr::memchr2;
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
 
 use super::convert::is_own_column;
-use super::{Additions, Table, columns};
+use super::{Additions, Table, columns, escape};
+use crate::event::lookup::Lookup;
+use crate::event::sound::Cursor;
 use crate::event::{Event, Fields, from_json};
 
 /// Keys under which agents keep a Windows event, or parts of one, that are columns of no table.
@@ -52,32 +49,47 @@ pub(super) fn read(text: &str) -> Result<(&str, Fields<'_>), String> {
 
 /// Whether a Windows event is a row of this table already, or of any when none is named: it has the columns that every row
 /// has, and none of the keys that another table or an agent would have given it.
-pub(super) fn is_row_of(table: Option<Table>, event: &Event<'_>, text: &str) -> Result<bool, String> {
+pub(super) fn is_row_of(table: Option<Table>, event: &Event<'_>, text: &str) -> bool {
     let (mut has_id, mut has_computer, mut has_source) = (false, false, false);
-    let possible = Cell::new(tables(table));
+    let mut possible = tables(table);
     let id = event.fields.event_id.map(|id| id.to_string());
-    // Most records of other shapes say so with their first key, and the rest of them need not be looked at.
-    let rules_out = |key: &str| key != "EventData" && possible.get() & tables_of(key, "") == 0;
-    let all = each_key_until(text, rules_out, |key, value| {
-        // What an agent wrote as a float or with its qualifiers is not what the column holds.
-        has_id |= key == "EventID" && Some(value.trim_matches('"')) == id.as_deref();
-        has_computer |= key == "Computer";
-        has_source |= matches!(key, "Channel" | "Provider" | "EventSourceName" | "Source");
-        possible.set(possible.get() & tables_of(key, value));
-    })?;
-    Ok(all && has_id && has_computer && has_source && possible.get() != 0)
+    let mut members = members(text);
+    while let Some(key) = members.key() {
+        let key = &*key.text();
+        if key != "EventData" {
+            possible &= tables_of(key, "");
+        }
+        // Most records of other shapes say so with their first key, and the rest of them need not be looked at.
+        if possible == 0 {
+            return false;
+        }
+        let value = members.raw().unwrap_or_default();
+        match key {
+            "EventData" => possible &= tables_of(key, value),
+            "Computer" => has_computer = true,
+            "Channel" | "Provider" | "EventSourceName" | "Source" => has_source = true,
+            // What an agent wrote as a float or with its qualifiers is not what the column holds.
+            "EventID" => has_id |= Some(value.trim_matches('"')) == id.as_deref(),
+            _ => {}
+        }
+    }
+    has_id && has_computer && has_source && possible != 0
 }
 
 /// Whether all that a record tells, which is no Windows event, has a column: of this table, or of the site's own. Without a
 /// table nobody knows what columns there are.
-pub(super) fn fits(table: Option<Table>, text: &str) -> Result<bool, String> {
-    let Some(table) = table else { return Ok(true) };
-    let mut fits = true;
-    each_key(text, |key, value| {
-        let is_column = COLUMNS.get(key).is_some_and(|tables| tables & bit(table) != 0) && tables_of(key, value) != 0;
-        fits &= is_column || value == "null" || EVERYWHERE.contains(&key) || is_own_column(key);
-    })?;
-    Ok(fits)
+pub(super) fn fits(table: Option<Table>, text: &str) -> bool {
+    let Some(table) = table else { return true };
+    let mut members = members(text);
+    while let Some(key) = members.key() {
+        let (key, value) = (&*key.text(), members.raw().unwrap_or_default());
+        let is_free = EVERYWHERE.contains(&key) || is_own_column(key);
+        let is_column = tables_with(key) & bit(table) != 0;
+        if !(is_free || value == "null" || (is_column && tables_of(key, value) != 0)) {
+            return false;
+        }
+    }
+    true
 }
 
 fn tables(table: Option<Table>) -> u8 {
@@ -92,15 +104,21 @@ fn bit(table: Table) -> u8 {
 }
 
 /// The columns of all tables, with their tables as bits.
-static COLUMNS: LazyLock<HashMap<&str, u8>> = LazyLock::new(|| {
+static COLUMNS: LazyLock<(Lookup, Vec<u8>)> = LazyLock::new(|| {
     let mut tables: HashMap<&str, u8> = HashMap::new();
     for table in Table::ALL {
         for column in columns(table) {
             *tables.entry(column.name).or_default() |= bit(table);
         }
     }
-    tables
+    (Lookup::new(tables.keys().copied()), tables.values().copied().collect())
 });
+
+/// The tables that have a column of this name, as bits.
+fn tables_with(name: &str) -> u8 {
+    let (names, tables) = &*COLUMNS;
+    names.find(name).map_or(0, |place| tables[place])
+}
 
 /// The tables whose rows may have this key with this value, as bits.
 fn tables_of(key: &str, value: &str) -> u8 {
@@ -115,50 +133,69 @@ fn tables_of(key: &str, value: &str) -> u8 {
     if EVERYWHERE.contains(&key) {
         return ANY;
     }
-    match COLUMNS.get(key) {
-        Some(tables) => *tables,
-        None if from_json::is_field(key) || OTHER_SHAPES.contains(&key) => 0,
+    match tables_with(key) {
+        0 if from_json::is_field(key) || OTHER_SHAPES.contains(&key) => 0,
         // A column of the site's own, in whatever table.
-        None => ANY,
+        0 => ANY,
+        tables => tables,
     }
 }
 
 /// The record without line breaks, and with the extras. Shares the bytes if nothing changes.
-pub(super) fn as_it_came(
-    raw: &Bytes,
-    text: &str,
-    event: &Event<'_>,
-    additions: &Additions<'_>,
-) -> Result<Bytes, String> {
+pub(super) fn as_it_came(raw: &Bytes, text: &str, event: &Event<'_>, additions: &Additions<'_>) -> Bytes {
     let mut wanted = additions.of(event);
     let line = one_line(raw);
     if wanted.is_empty() {
-        return Ok(line);
+        return line;
     }
     let (mut is_empty, mut is_forged) = (true, false);
-    each_key(text, |key, _| {
+    let mut members = members(text);
+    while let Some(key) = members.key() {
+        let key = &*key.text();
+        members.raw();
         is_empty = false;
-        wanted.retain(|(name, _)| *name != key || !COLUMNS.contains_key(key));
+        wanted.retain(|(name, _)| *name != key || tables_with(key) == 0);
         is_forged |= takes_place_of(key, &wanted);
-    })?;
+    }
     if wanted.is_empty() {
-        return Ok(line);
+        return line;
     }
-    let quoted = |text: &str| serde_json::Value::from(text).to_string();
-    let added = wanted.iter().map(|(name, value)| format!("{}:{}", quoted(name), quoted(value)));
-    if is_forged {
-        let mut members = Vec::new();
-        each_key(text, |key, value| {
-            if !takes_place_of(key, &wanted) {
-                members.push(format!("{}:{value}", quoted(key)));
-            }
-        })?;
-        members.extend(added);
-        return Ok(one_line(&format!("{{{}}}", members.join(",")).into()));
+    let mut added = Vec::with_capacity(line.len() + 256);
+    let without_end = if is_forged { None } else { line.trim_ascii_end().strip_suffix(b"}") };
+    match without_end {
+        Some(open) => added.extend_from_slice(open),
+        None => is_empty = !copy_without(&wanted, text, &mut added),
     }
-    let Some(open) = line.trim_ascii_end().strip_suffix(b"}") else { return Ok(line) };
-    let added = added.collect::<Vec<_>>().join(",");
-    Ok([open, if is_empty { b"" } else { b"," }, added.as_bytes(), b"}"].concat().into())
+    for (name, value) in &wanted {
+        if !is_empty {
+            added.push(b',');
+        }
+        is_empty = false;
+        escape::string(name, &mut added);
+        added.push(b':');
+        escape::string(value, &mut added);
+    }
+    added.push(b'}');
+    added.into()
+}
+
+/// Copies an object without its end, and without what stands where the gateway has something to say. Whether anything is left.
+fn copy_without(ours: &[(&str, String)], text: &str, out: &mut Vec<u8>) -> bool {
+    out.push(b'{');
+    let mut members = members(text);
+    while let Some(key) = members.key() {
+        let (key, value) = (&*key.text(), members.raw().unwrap_or_default());
+        if takes_place_of(key, ours) {
+            continue;
+        }
+        if out.len() > 1 {
+            out.push(b',');
+        }
+        escape::string(key, out);
+        out.push(b':');
+        out.extend(value.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
+    }
+    out.len() > 1
 }
 
 /// Whether a member of the record stands where the gateway has something to say.
@@ -174,49 +211,9 @@ pub fn one_line(json: &Bytes) -> Bytes {
     json.iter().copied().filter(|byte| !matches!(byte, b'\n' | b'\r')).collect()
 }
 
-/// Hands out the keys of an object and the JSON of their values.
-fn each_key(text: &str, take: impl FnMut(&str, &str)) -> Result<(), String> {
-    each_key_until(text, |_| false, take).map(drop)
+/// At the first member of an object.
+fn members(text: &str) -> Cursor<'_> {
+    let mut cursor = Cursor::new(text);
+    cursor.enter(b'{');
+    cursor
 }
-
-/// The same up to a key at which `ends`, whose value is not looked at. Whether there was none.
-fn each_key_until(text: &str, ends: impl FnMut(&str) -> bool, take: impl FnMut(&str, &str)) -> Result<bool, String> {
-    struct Keys<'s, E, F> {
-        ends: E,
-        take: F,
-        has_ended: &'s mut bool,
-    }
-
-    impl<'de, E: FnMut(&str) -> bool, F: FnMut(&str, &str)> Visitor<'de> for Keys<'_, E, F> {
-        type Value = ();
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-            while let Some(Key(key)) = map.next_key::<Key<'de>>()? {
-                if (self.ends)(&key) {
-                    *self.has_ended = true;
-                    // There is no other way to leave an object before its end.
-                    return Err(serde::de::Error::custom("enough"));
-                }
-                (self.take)(&key, map.next_value::<&RawValue>()?.get());
-            }
-            Ok(())
-        }
-    }
-
-    let mut has_ended = false;
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let read = deserializer.deserialize_map(Keys { ends, take, has_ended: &mut has_ended });
-    match (has_ended, read) {
-        (true, _) => Ok(false),
-        (false, Ok(())) => Ok(true),
-        (false, Err(error)) => Err(error.to_string()),
-    }
-}
-
-/// A key that is copied only when it is written with escapes.
-#[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use super::ColumnType;
 use super::activities::{activity, first_sentence};
 use super::convert::{Reading, Told, Tree};
-use super::data_xml::event_data;
+use super::data_xml;
 use super::event_key::computer_id;
 use super::line::Line;
 use super::system::{int, level_name, time_generated};
@@ -71,8 +71,7 @@ pub(super) fn write(reading: &Reading<'_>, line: &mut Line<'_>) {
             (_, Some(value)) => line.text(column.name, value),
         }
     }
-    let data = event_data(reading, line);
-    line.text("EventData", &data);
+    data_xml::write(reading, line);
 }
 
 fn system_columns(reading: &Reading<'_>, line: &mut Line<'_>) {
@@ -94,7 +93,7 @@ fn system_columns(reading: &Reading<'_>, line: &mut Line<'_>) {
     line.text("EventLevelName", level_name(fields.level));
     line.int("Task", int(system.task));
     line.text("Opcode", system.opcode);
-    line.text("Keywords", system.keywords);
+    line.text("Keywords", &system.keywords);
     line.int("Version", int(system.version));
     line.text("EventRecordId", &fields.record_id.map(|id| id.to_string()).unwrap_or_default());
     line.int("SystemProcessId", int(system.process_id));
@@ -114,8 +113,10 @@ fn with_computer_id(computer: &str, take: impl FnOnce(&str)) {
     }
     LAST.with_borrow_mut(|(last, id)| {
         if last != computer {
-            computer.clone_into(last);
+            // In this order: whatever fails, no name gets the identifier of another.
+            last.clear();
             *id = computer_id(computer);
+            computer.clone_into(last);
         }
         take(id);
     });

@@ -1,5 +1,7 @@
 //! What the columns of every table are made of: the fields of an event, and the rest of its `System`.
 
+use std::borrow::Cow;
+
 use crate::event::document::{Document, Node};
 use crate::event::{Fields, Timestamp};
 
@@ -13,7 +15,7 @@ pub(super) struct System<'d> {
     /// `Opcode`.
     pub(super) opcode: &'d str,
     /// `Keywords`.
-    pub(super) keywords: &'d str,
+    pub(super) keywords: Cow<'d, str>,
     /// `Correlation/@ActivityID`.
     pub(super) activity_id: &'d str,
     /// `Execution/@ProcessID`.
@@ -38,7 +40,7 @@ impl<'d> System<'d> {
                 Some("Task") => system.task = document.value(part),
                 Some("Version") => system.version = document.value(part),
                 Some("Opcode") => system.opcode = document.value(part),
-                Some("Keywords") => system.keywords = document.value(part),
+                Some("Keywords") => system.keywords = Cow::Borrowed(document.value(part)),
                 Some("Correlation") => system.activity_id = attribute("ActivityID"),
                 Some("Execution") => {
                     system.process_id = attribute("ProcessID");
@@ -80,7 +82,12 @@ pub(super) fn time_generated(fields: &Fields<'_>) -> String {
 
 /// A time as a `datetime`.
 pub(super) fn datetime(time: Timestamp) -> Option<String> {
+    is_datetime(time).then(|| time.to_string())
+}
+
+/// Whether a time is one that a `datetime` can be.
+pub(super) fn is_datetime(time: Timestamp) -> bool {
     const FIRST: i64 = -62_135_596_800;
     const LAST: i64 = 253_402_300_799;
-    (FIRST..=LAST).contains(&time.unix_seconds()).then(|| time.to_string())
+    (FIRST..=LAST).contains(&time.unix_seconds())
 }

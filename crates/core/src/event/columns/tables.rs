@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 
 use super::ColumnType::{Datetime, Dynamic, Int, String};
 use super::{Column, ColumnType};
+use crate::event::lookup::Lookup;
 
 const fn column(name: &'static str, kind: ColumnType) -> Column {
     Column { name, kind }
@@ -289,50 +290,8 @@ pub(super) fn data_columns() -> &'static [Column] {
 
 /// Which of [`data_columns`] has this name.
 pub(super) fn data_column(name: &str) -> Option<usize> {
-    let places = &*PLACES;
-    let place = usize::from(places.columns[slot(name.as_bytes(), places.seed)]);
-    data_columns().get(place).filter(|column| column.name == name).map(|_| place)
-}
-
-/// Slots for the names, in which no two meet.
-struct Places {
-    seed: u64,
-    /// The place of the column whose name may be at this slot; [`NOBODY`] where there is none.
-    columns: Box<[u8; SLOTS]>,
-}
-
-const SLOTS: usize = 1 << 13;
-const NOBODY: u8 = u8::MAX;
-
-/// Found by trying: one seed in ten lets every name have a slot of its own.
-static PLACES: LazyLock<Places> = LazyLock::new(|| {
-    let found = (1..).find_map(|n: u64| Places::with(n.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
-    found.expect("one of so many seeds does")
-});
-
-impl Places {
-    fn with(seed: u64) -> Option<Self> {
-        let mut columns = Box::new([NOBODY; SLOTS]);
-        for (place, column) in (0..NOBODY).zip(data_columns()) {
-            let slot = &mut columns[slot(column.name.as_bytes(), seed)];
-            if std::mem::replace(slot, place) != NOBODY {
-                return None;
-            }
-        }
-        Some(Self { seed, columns })
-    }
-}
-
-/// The slot of a name. Its length, its beginning and its end tell the names of the table apart.
-fn slot(name: &[u8], seed: u64) -> usize {
-    let word = |bytes: &[u8]| bytes.iter().fold(0, |word: u64, byte| word << 8 | u64::from(*byte));
-    let ends = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
-        (Some(first), Some(last)) => u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(29),
-        _ => word(name),
-    };
-    let middle = name.get(name.len() / 2).map_or(0, |byte| u64::from(*byte));
-    let mixed = (ends ^ middle.rotate_left(50) ^ name.len() as u64).wrapping_add(seed).wrapping_mul(seed | 1);
-    ((mixed ^ mixed >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> (64 - SLOTS.trailing_zeros())) as usize
+    static PLACES: LazyLock<Lookup> = LazyLock::new(|| Lookup::new(data_columns().iter().map(|column| column.name)));
+    PLACES.find(name)
 }
 
 #[cfg(test)]
@@ -340,8 +299,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_column_has_a_name_that_json_would_escape() {
+        for column in [&WINDOWS_EVENT[..], &SECURITY_EVENT, &EVENT].concat() {
+            assert!(column.name.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{}", column.name);
+        }
+    }
+
+    #[test]
     fn each_column_of_data_is_found_by_its_name_and_nothing_by_another() {
-        assert!(DATA < usize::from(NOBODY) && data_columns().is_sorted_by_key(|column| column.name));
+        assert!(data_columns().is_sorted_by_key(|column| column.name));
         for (place, column) in data_columns().iter().enumerate() {
             assert_eq!(data_column(column.name), Some(place), "{}", column.name);
             for other in [format!("{}x", column.name), column.name[1..].to_owned(), column.name.to_lowercase()] {

@@ -28,7 +28,7 @@ pub(super) fn write(reading: &Reading<'_>, line: &mut Line<'_>) {
     line.text("EventLevelName", level_name(fields.level));
     line.int("Task", int(system.task));
     line.text("Opcode", system.opcode);
-    line.text("Keywords", system.keywords);
+    line.text("Keywords", &system.keywords);
     line.int("Version", int(system.version));
     line.text("EventRecordId", &fields.record_id.map(|id| id.to_string()).unwrap_or_default());
     line.int("SystemProcessId", int(system.process_id));

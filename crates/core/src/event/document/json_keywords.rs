@@ -30,6 +30,12 @@ fn bits(value: &Json<'_>) -> Option<u64> {
     }
 }
 
+/// The same of the digits of a number, or of a text.
+pub(in crate::event) fn hexadecimal_of(text: &str, is_number: bool) -> Option<String> {
+    let bits = if is_number { text.parse().ok().and_then(bits_of) } else { bits_of_text(text.trim()) };
+    bits.map(|bits| format!("{bits:#x}"))
+}
+
 /// A number as 64 bits, a negative one in two's complement.
 fn bits_of(whole: i128) -> Option<u64> {
     u64::try_from(whole).ok().or_else(|| i64::try_from(whole).ok().map(i64::cast_unsigned))

@@ -1,8 +1,11 @@
 //! `System` of an event in JSON: what the field scanner found, and the parts that only queries ask for.
 
+use std::sync::LazyLock;
+
 use super::record::{Json, Kind, Member, member};
 use super::{Document, Node, holder, json_keywords, json_told};
 use crate::event::Fields;
+use crate::event::lookup::Lookup;
 
 /// A part of `System` with the names that flat records have for it.
 struct Part {
@@ -50,7 +53,7 @@ impl Shape {
 
 /// In the order of Microsoft's schema; attributes of one element stand together. Of an opcode's names the first are those of
 /// its number: NXLog has its word beside it.
-const PARTS: [Part; 8] = [
+static PARTS: [Part; 8] = [
     text("Version", &["Version", "version", "winlog.version"]),
     text("Task", &["Task", "task", "task_value", "TaskValue"]),
     text("Opcode", &["OpcodeValue", "opcode_value", "Opcode"]),
@@ -95,6 +98,15 @@ const PARTS: [Part; 8] = [
     .in_powershell("UserId"),
 ];
 
+/// The parts of which flat records that are not PowerShell's may hold the value, by the names that they have there: name,
+/// element, attribute, and whether the name is nothing else.
+pub(in crate::event) fn named_parts() -> impl Iterator<Item = (&'static str, &'static str, Option<&'static str>, bool)>
+{
+    PARTS.iter().flat_map(|part| {
+        part.names.iter().map(move |name| (*name, part.element, part.attribute, is_only_part(Shape::Other, name)))
+    })
+}
+
 /// Where flat records have the attributes of fields that only queries ask for: no table has a column for them, and rows keep
 /// those members as they are.
 const GUIDS: [&str; 5] = ["ProviderGuid", "ProviderId", "provider_guid", "provider.guid", "winlog.provider_guid"];
@@ -111,8 +123,64 @@ const ALSO_DATA: [&str; 7] = ["Version", "Task", "Opcode", "ActivityID", "Proces
 
 /// Whether a key of a flat record stands for a part of `System` beside the fields, and for nothing else.
 pub(super) fn is_only_part(shape: Shape, name: &str) -> bool {
-    (shape == Shape::PowerShell || !ALSO_DATA.contains(&name)) && PARTS.iter().any(|part| part.is_named(shape, name))
+    is_known(name)
+        && (shape == Shape::PowerShell || !ALSO_DATA.contains(&name))
+        && PARTS.iter().any(|part| part.is_named(shape, name))
 }
+
+/// Whether a key may stand for a part of `System` or an attribute of a field, in records of any shape. Few keys do.
+fn is_known(name: &str) -> bool {
+    bit_of(name) != 0
+}
+
+/// One bit for each name that flat records have for something else than fields and data.
+fn bit_of(name: &str) -> u64 {
+    static NAMES: LazyLock<Lookup> = LazyLock::new(|| {
+        let parts = PARTS.iter().flat_map(|part| part.names.iter().copied().chain(part.in_powershell));
+        Lookup::new(parts.chain(GUIDS).chain(QUALIFIERS))
+    });
+    NAMES.find(name).map_or(0, |place| 1 << place)
+}
+
+/// The members of a flat record, and of the `body` that may be around it.
+#[derive(Clone, Copy)]
+struct Flat<'v> {
+    places: [Option<&'v Json<'v>>; 2],
+    /// The names that are there, as bits: most of those that are asked for are not.
+    names: u64,
+    /// Whether an object is there that dotted names may lead into.
+    has_objects: bool,
+}
+
+impl<'v> Flat<'v> {
+    fn of(record: &'v Json<'v>) -> Self {
+        let places = [Some(record), record.get("body")];
+        let mut flat = Self { places, names: 0, has_objects: false };
+        for (name, value) in places.into_iter().flatten().filter_map(Json::as_object).flatten() {
+            flat.names |= bit_of(name);
+            flat.has_objects |= value.as_object().is_some() && OUTER.contains(&&**name);
+        }
+        flat
+    }
+
+    /// A member; dotted names are also looked for as objects in objects.
+    fn get(self, name: &str) -> Option<&'v Json<'v>> {
+        let (is_there, is_outer) = (self.names & bit_of(name) != 0, self.has_objects && name.contains('.'));
+        if !is_there && !is_outer {
+            return None;
+        }
+        let inner = |place: &'v Json<'v>| name.split('.').try_fold(place, |at, key| at.get(key)).filter(|_| is_outer);
+        self.places.into_iter().flatten().find_map(|place| place.get(name).or_else(|| inner(place)))
+    }
+
+    /// The first scalar of these names.
+    fn first_of(self, names: &[&str]) -> Option<&'v str> {
+        names.iter().find_map(|name| self.get(name)?.scalar())
+    }
+}
+
+/// The objects that dotted names lead into.
+const OUTER: [&str; 6] = ["winlog", "correlation", "execution", "security", "provider", "event_id"];
 
 impl Document {
     /// `System`: the fields exactly as they are, then what else is known.
@@ -163,14 +231,14 @@ impl Document {
 
     fn guid_of(&mut self, record: &Json<'_>) {
         if !self.as_written {
-            self.beside_field("Provider", "Guid", first_of(record, &GUIDS));
+            self.beside_field("Provider", "Guid", Flat::of(record).first_of(&GUIDS));
         }
     }
 
     fn qualifiers_of(&mut self, record: &Json<'_>, fields: &Fields<'_>) {
         if !self.as_written {
             let of_number = json_told::qualifiers(record, fields).map(|bits| bits.to_string());
-            let qualifiers = of_number.as_deref().or_else(|| first_of(record, &QUALIFIERS));
+            let qualifiers = of_number.as_deref().or_else(|| Flat::of(record).first_of(&QUALIFIERS));
             self.beside_field("EventID", "Qualifiers", qualifiers);
         }
     }
@@ -207,7 +275,7 @@ impl Document {
     }
 
     fn flat_parts(&mut self, record: &Json<'_>) {
-        let shape = Shape::of(record);
+        let (shape, flat) = (Shape::of(record), Flat::of(record));
         for (index, part) in PARTS.iter().enumerate() {
             // Keywords come as a list of words as well.
             let is_usable = |value: &Json<'_>| match value.kind {
@@ -216,7 +284,7 @@ impl Document {
                 _ => false,
             };
             let in_powershell = part.in_powershell.filter(|_| shape == Shape::PowerShell);
-            let values = part.names.iter().copied().chain(in_powershell).filter_map(|name| flat(record, name));
+            let values = part.names.iter().copied().chain(in_powershell).filter_map(|name| flat.get(name));
             // PowerShell's object for a SID has its text inside.
             let mut values = values.map(|value| value.get("Value").unwrap_or(value));
             let Some(value) = values.find(|value| is_usable(value)) else { continue };
@@ -256,18 +324,6 @@ impl Document {
         self.open.extend(last);
         last.is_some()
     }
-}
-
-/// The first scalar of these names in a flat record.
-fn first_of<'v>(record: &'v Json<'_>, names: &[&str]) -> Option<&'v str> {
-    names.iter().find_map(|name| flat(record, name)?.scalar())
-}
-
-/// A member of a flat record; dotted names are also looked for as objects in objects.
-fn flat<'v>(record: &'v Json<'_>, name: &str) -> Option<&'v Json<'v>> {
-    let places = [Some(record), record.get("body")];
-    let mut places = places.into_iter().flatten();
-    places.find_map(|place| place.get(name).or_else(|| name.split('.').try_fold(place, |at, key| at.get(key))))
 }
 
 /// Whether an element of `System` is made of the event's fields, so that the record's own value does not count.

@@ -69,7 +69,12 @@ fn raw_time(value: &Json<'_>) -> Option<Timestamp> {
 }
 
 fn tells(value: &Json<'_>, field: Field, fields: &Fields<'_>) -> bool {
-    let Some(text) = value.scalar().map(str::trim) else { return false };
+    value.scalar().is_some_and(|text| says(text, field, fields))
+}
+
+/// Whether a text, number or truth value that stands for a field is what the field says.
+pub(in crate::event) fn says(text: &str, field: Field, fields: &Fields<'_>) -> bool {
+    let text = text.trim();
     let is_number = |number: Option<u64>| number.is_some() && numbers::whole(text) == number;
     match field {
         Field::Computer => fields.computer.as_deref() == Some(text),

@@ -19,9 +19,9 @@ use super::xml::unescape_into;
 use super::{Event, Format};
 
 mod json;
-mod json_keywords;
-mod json_system;
-mod json_told;
+pub(in crate::event) mod json_keywords;
+pub(in crate::event) mod json_system;
+pub(in crate::event) mod json_told;
 pub mod record;
 mod xml;
 

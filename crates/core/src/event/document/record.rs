@@ -232,7 +232,7 @@ impl<'a> Reader<'a> {
 
     fn object(&mut self, depth: usize) -> Option<Kind<'a>> {
         self.at += 1;
-        let mut members = Vec::new();
+        let mut members = Vec::with_capacity(16);
         if !self.passes(b'}') {
             loop {
                 self.blank();
@@ -307,8 +307,7 @@ impl<'a> Reader<'a> {
 
 /// Each name once, where it stood first, with its last value.
 fn last_of_equal(mut members: Vec<Member<'_>>) -> Vec<Member<'_>> {
-    let is_repeated = |at: usize| members[..at].iter().any(|(earlier, _)| *earlier == members[at].0);
-    if members.len() <= 32 && !(1..members.len()).any(is_repeated) {
+    if !has_equal(&members) {
         return members;
     }
     let mut places: HashMap<Cow<'_, str>, usize> = HashMap::with_capacity(members.len());
@@ -323,6 +322,33 @@ fn last_of_equal(mut members: Vec<Member<'_>>) -> Vec<Member<'_>> {
         }
     }
     once
+}
+
+/// Whether two members may have one name. Of so many that looking at pairs would take long, they always may.
+fn has_equal(members: &[Member<'_>]) -> bool {
+    let mut seen = Seen::default();
+    let is_repeated =
+        |at: usize| seen.may_hold(&members[at].0) && members[..at].iter().any(|(earlier, _)| *earlier == members[at].0);
+    members.len() > Seen::NAMES_MAX || (0..members.len()).any(is_repeated)
+}
+
+/// The names that were seen, as far as that is told by a bit for some of them together.
+#[derive(Debug, Default)]
+pub(in crate::event) struct Seen(u128);
+
+impl Seen {
+    /// For more names than these it would tell too little.
+    pub(in crate::event) const NAMES_MAX: usize = 128;
+
+    /// Whether a name may have been seen before. It is now.
+    pub(in crate::event) fn may_hold(&mut self, name: &str) -> bool {
+        let byte = |at: usize| name.as_bytes().get(at).map_or(0, |byte| usize::from(*byte));
+        let (first, middle, last) = (byte(0), byte(name.len() / 2), byte(name.len().wrapping_sub(1)));
+        let bit = 1 << ((first * 5 + middle * 11 + last * 7 + name.len() * 29) % 128);
+        let was_seen = self.0 & bit != 0;
+        self.0 |= bit;
+        was_seen
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,10 @@
 //! The nested `System` ranks highest: it is Windows' own. Then come names that only one agent uses for nothing else, and
 //! last the general ones, such as `@timestamp`, which agents also use for the time of reading.
 
+use std::sync::LazyLock;
+
+use crate::event::lookup::Lookup;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::event) enum Field {
     Computer,
@@ -38,6 +42,7 @@ pub(in crate::event) enum Place {
 }
 
 /// What a key in a place leads to.
+#[derive(Debug, Clone, Copy)]
 pub(in crate::event) enum Target {
     Value(Field, u8),
     Object(Place),
@@ -101,62 +106,68 @@ pub(in crate::event) fn target(place: Place, key: &str) -> Target {
     Target::Value(field, rank)
 }
 
-/// The flat shapes: table rows, winevtlog, Vector, OpenTelemetry, Winlogbeat with dotted keys, PowerShell, NXLog.
-fn root_target(key: &str) -> Target {
-    let (field, rank) = match key {
-        "Event" => return Target::Object(Place::Event),
-        "System" => return Target::System,
-        "body" => return Target::Body,
-        "winlog" => return Target::Object(Place::Winlog),
-        "event" => return Target::Object(Place::EcsEvent),
-        "log" => return Target::Object(Place::EcsLog),
-        "winlog.computer_name" => (Computer, 8),
-        "Computer" => (Computer, 6),
-        "computer" => (Computer, 5),
-        "ComputerName" => (Computer, 4),
-        "MachineName" => (Computer, 3),
-        "Hostname" => (Computer, 2),
-        "winlog.channel" => (Channel, 8),
-        "Channel" => (Channel, 6),
-        "channel" => (Channel, 5),
-        "LogName" => (Channel, 4),
-        "EventLog" => (Channel, 3),
-        "winlog.provider_name" => (Provider, 8),
-        "ProviderName" => (Provider, 7),
-        "Provider" => (Provider, 6),
-        "provider" => (Provider, 5),
-        "provider_name" => (Provider, 4),
-        "EventSourceName" => (Provider, 3),
-        "SourceName" => (Provider, 2),
-        "winlog.event_id" => (EventId, 8),
-        "EventID" => (EventId, 7),
-        "EventId" => (EventId, 6),
-        "event_id" => (EventId, 5),
-        "event.code" => (EventId, 3),
-        "Id" => (EventId, 1),
-        "winlog.record_id" => (RecordId, 8),
-        "EventRecordID" => (RecordId, 7),
-        "EventRecordId" => (RecordId, 6),
-        "RecordID" => (RecordId, 5),
-        "RecordId" => (RecordId, 4),
-        "record_id" => (RecordId, 3),
-        "RecordNumber" => (RecordId, 2),
-        "winlog.time_created" => (Time, 8),
-        "TimeCreated" => (Time, 7),
-        "TimeGenerated" => (Time, 6),
-        "system_time" => (Time, 5),
-        "EventTime" => (Time, 4),
-        "timestamp" => (Time, 3),
-        "@timestamp" => (Time, 2),
-        "EventLevel" => (Level, 7),
-        "Level" => (Level, 6),
-        "level_value" => (Level, 5),
-        "LevelValue" => (Level, 4),
-        "level" => (Level, 3),
-        "log.level" => (Level, 2),
-        _ => return Target::Nothing,
-    };
+const fn value(field: Field, rank: u8) -> Target {
     Target::Value(field, rank)
+}
+
+/// The flat shapes: table rows, winevtlog, Vector, OpenTelemetry, Winlogbeat with dotted keys, PowerShell, NXLog.
+static ROOT: [(&str, Target); 50] = [
+    ("Event", Target::Object(Place::Event)),
+    ("System", Target::System),
+    ("body", Target::Body),
+    ("winlog", Target::Object(Place::Winlog)),
+    ("event", Target::Object(Place::EcsEvent)),
+    ("log", Target::Object(Place::EcsLog)),
+    ("winlog.computer_name", value(Computer, 8)),
+    ("Computer", value(Computer, 6)),
+    ("computer", value(Computer, 5)),
+    ("ComputerName", value(Computer, 4)),
+    ("MachineName", value(Computer, 3)),
+    ("Hostname", value(Computer, 2)),
+    ("winlog.channel", value(Channel, 8)),
+    ("Channel", value(Channel, 6)),
+    ("channel", value(Channel, 5)),
+    ("LogName", value(Channel, 4)),
+    ("EventLog", value(Channel, 3)),
+    ("winlog.provider_name", value(Provider, 8)),
+    ("ProviderName", value(Provider, 7)),
+    ("Provider", value(Provider, 6)),
+    ("provider", value(Provider, 5)),
+    ("provider_name", value(Provider, 4)),
+    ("EventSourceName", value(Provider, 3)),
+    ("SourceName", value(Provider, 2)),
+    ("winlog.event_id", value(EventId, 8)),
+    ("EventID", value(EventId, 7)),
+    ("EventId", value(EventId, 6)),
+    ("event_id", value(EventId, 5)),
+    ("event.code", value(EventId, 3)),
+    ("Id", value(EventId, 1)),
+    ("winlog.record_id", value(RecordId, 8)),
+    ("EventRecordID", value(RecordId, 7)),
+    ("EventRecordId", value(RecordId, 6)),
+    ("RecordID", value(RecordId, 5)),
+    ("RecordId", value(RecordId, 4)),
+    ("record_id", value(RecordId, 3)),
+    ("RecordNumber", value(RecordId, 2)),
+    ("winlog.time_created", value(Time, 8)),
+    ("TimeCreated", value(Time, 7)),
+    ("TimeGenerated", value(Time, 6)),
+    ("system_time", value(Time, 5)),
+    ("EventTime", value(Time, 4)),
+    ("timestamp", value(Time, 3)),
+    ("@timestamp", value(Time, 2)),
+    ("EventLevel", value(Level, 7)),
+    ("Level", value(Level, 6)),
+    ("level_value", value(Level, 5)),
+    ("LevelValue", value(Level, 4)),
+    ("level", value(Level, 3)),
+    ("log.level", value(Level, 2)),
+];
+
+/// Every member of every record is looked up.
+fn root_target(key: &str) -> Target {
+    static PLACES: LazyLock<Lookup> = LazyLock::new(|| Lookup::new(ROOT.iter().map(|(key, _)| *key)));
+    PLACES.find(key).map_or(Target::Nothing, |place| ROOT[place].1)
 }
 
 /// The level that Windows shows as this word.
