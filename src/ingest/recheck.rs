@@ -111,7 +111,7 @@ impl Watcher for Queue {
         if changed {
             metrics::DEDUP_ENGINE_CHANGES.add(&[], 1);
             tracing::warn!(
-                "the engine of shared deduplication is another than it was: it is told again what this gateway has"
+                "the shared deduplication engine is a new or emptied one; this gateway sends it what it has"
             );
         }
         self.send(Message::Connected { changed });
@@ -320,7 +320,7 @@ fn settle(decided: &Decided, counted: &Counted, record: &Range<Ordinal>, lost: &
         tracing::info!(
             first = record.start,
             events,
-            "another gateway has won these events: they are not forwarded here"
+            "another gateway forwards these events; they are not forwarded here"
         );
     } else if events > 0 && counted.lock().unwrap_or_else(PoisonError::into_inner).insert(record.start) {
         // Told again after each change of the engine, it is still the same event.
@@ -328,7 +328,7 @@ fn settle(decided: &Decided, counted: &Counted, record: &Range<Ordinal>, lost: &
         tracing::warn!(
             first = record.start,
             events,
-            "another gateway has these events as well, from a time when the engine was away or had forgotten: they may be forwarded twice"
+            "another gateway holds these events as well, taken while the engine was unreachable or emptied; they may be forwarded twice"
         );
     }
     decided.decide(Decision::Won, record.clone());

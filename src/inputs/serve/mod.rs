@@ -257,7 +257,7 @@ pub async fn serve(listener: Listener, router: Router, stages: Stages, is_unread
         () = stages.ended() => {}
     }
     if timeout(drain_timeout, tracker.wait()).await.is_err() {
-        tracing::warn!(listener = &*door.name, connections = tracker.len(), "cutting connections that did not drain");
+        tracing::warn!(listener = &*door.name, connections = tracker.len(), "closing connections that did not drain");
         cut.cancel();
         tracker.wait().await;
     }
