@@ -37,7 +37,7 @@ mod turned_away;
 use conversation::Conversation;
 use door::Door;
 pub use stages::Stages;
-pub use turned_away::{Shown as ShownTurnedAway, TurnedAway};
+pub use turned_away::{ShownTurnedAway, TurnedAway};
 
 /// How long to wait when the system cannot accept, for example because it is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
