@@ -15,7 +15,7 @@ use divan::counter::ItemsCount;
 use evtx::{EvtxParser, ParserSettings};
 use gatepost::event::{Client, Event, Syntax, Timestamp, decode};
 use gatepost::filter::rules::{Managed, Material, Text};
-use gatepost::filter::{Config, EventSet, Rule, Rules};
+use gatepost::filter::{Config, EventSet, RuleConfig, Rules};
 use gatepost::lab::events::{Host, Shape};
 
 /// 2025-01-01T00:00:00Z.
@@ -52,12 +52,12 @@ fn mixed() -> Vec<u8> {
 
 #[divan::bench(args = ["event set", "rule", "rule for hosts"])]
 fn common(bencher: Bencher<'_, '_>, form: &str) {
-    let rule = Rule {
+    let rule = RuleConfig {
         name: Some("common".to_owned()),
         event_set: Some(EventSet::Common),
         outputs: vec!["workspace-0".to_owned()],
         hosts: if form == "rule for hosts" { vec!["SRV-*".to_owned()] } else { Vec::new() },
-        ..Rule::default()
+        ..RuleConfig::default()
     };
     let config = match form {
         "event set" => Config { event_set: EventSet::Common, ..Config::default() },
@@ -71,11 +71,11 @@ fn common(bencher: Bencher<'_, '_>, form: &str) {
 /// Ten workspaces that all want the common set.
 #[divan::bench]
 fn common_to_ten_workspaces(bencher: Bencher<'_, '_>) {
-    let rule = |n: usize| Rule {
+    let rule = |n: usize| RuleConfig {
         name: Some(format!("rule-{n}")),
         event_set: Some(EventSet::Common),
         outputs: vec![format!("workspace-{n}")],
-        ..Rule::default()
+        ..RuleConfig::default()
     };
     let config = Config { rules: (0..10).map(rule).collect(), ..Config::default() };
     let body = mixed();
@@ -91,11 +91,11 @@ fn published(bencher: Bencher<'_, '_>, outputs: usize) {
         eprintln!("skipped: there is no shared data beside this checkout");
         return;
     };
-    let rule = |n: usize| Rule {
+    let rule = |n: usize| RuleConfig {
         name: Some(format!("rule-{n}")),
         query_list: Some(n.to_string().into()),
         outputs: vec![format!("workspace-{}", n % outputs)],
-        ..Rule::default()
+        ..RuleConfig::default()
     };
     let config = Config { rules: (0..queries.len()).map(rule).collect(), ..Config::default() };
     let read = |path: &Path| {

@@ -225,7 +225,7 @@ fn open_clock(state: &Folder, machine: &Machine, journal: &Journal) -> anyhow::R
     let clock = Clock::open(fs, &state.path().join("clock"), time, newest_s.map(|newest| newest * 1000));
     if let Err(error) = clock.keep() {
         // A full disk must not keep the gateway from starting.
-        tracing::error!(%error, "the clock cannot be kept yet");
+        tracing::error!(%error, "the clock file cannot be written yet");
     }
     Ok(clock)
 }
@@ -256,7 +256,7 @@ fn keep(config: &Config, state: &Folder, machine: &Machine, secret: Secret) -> a
     let (segments, first, end, torn_bytes) = (recovered.segments, recovered.first, recovered.end, recovered.torn_bytes);
     tracing::info!(segments, first, end, torn_bytes, damaged, "spool opened");
     for (file, reason) in &recovered.set_aside {
-        tracing::error!(file, reason, "a file of the spool cannot be used and is put aside as *.damaged");
+        tracing::error!(file, reason, "a spool file is unusable and was set aside as *.damaged");
     }
     let dead_letters_dir = state.dir(&**fs, "dead-letters")?;
     let dead_letters = SharedLetters::from(open_letters(config, &dead_letters_dir, fs));
@@ -281,7 +281,7 @@ fn open_letters(config: &Config, dir: &Path, fs: &Arc<dyn Fs>) -> DeadLetters {
     let letters = match DeadLetters::open_with(Arc::clone(fs), dir, config.dead_letters.room()) {
         Ok(letters) => letters,
         Err(error) => {
-            tracing::error!(folder = %dir.display(), %error, "the dead letters cannot be opened: what is refused waits until they can");
+            tracing::error!(folder = %dir.display(), %error, "the dead-letter store cannot be opened; rejected events wait until it can");
             metrics::STATE_DAMAGED.add(&["dead_letters"], 1);
             return DeadLetters::unusable(Arc::clone(fs), dir);
         }
@@ -299,7 +299,7 @@ fn open_letters(config: &Config, dir: &Path, fs: &Arc<dyn Fs>) -> DeadLetters {
 fn stand_in(config: &Config, state: &StateDir, machine: &Machine, why: &anyhow::Error) -> anyhow::Result<Kept> {
     tracing::error!(
         error = with_causes(why.as_ref()),
-        "the state cannot be used: no upload is taken and nothing is forwarded until it is mended and the gateway restarted; tunnels are served"
+        "the state directory is unusable: uploads are refused and nothing is forwarded until it is repaired and the gateway restarted; tunnels are served"
     );
     metrics::STATE_DAMAGED.add(&["spool"], 1);
     keep(config, &state.folder().emptied(&*machine.fs, STAND_IN)?, machine, [0; 32])

@@ -50,7 +50,7 @@ impl Control for Controls {
             let work = move || -> std::io::Result<_> {
                 let standing = clock.accept();
                 let (seconds, jumps) = (standing.accepted_seconds, standing.jumps);
-                tracing::warn!(accepted_seconds = seconds, jumps, "what the wall clock shows was accepted");
+                tracing::warn!(accepted_seconds = seconds, jumps, "the wall clock was accepted");
                 clock.keep().map(|()| standing)
             };
             let kept = tokio::task::spawn_blocking(work).await;
@@ -92,7 +92,7 @@ impl Control for Controls {
                 NotKept::Failed(_) => ControlError::Failed(not_kept.to_string()),
                 _ => ControlError::Refused(not_kept.to_string()),
             })?;
-            tracing::info!(certificates = changed, "the registry of agents was changed by a person");
+            tracing::info!(certificates = changed, "the registry of agents was changed by an administrator");
             Ok(json!({ "certificates": changed }))
         })
     }

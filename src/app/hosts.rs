@@ -39,7 +39,7 @@ pub(super) fn restore(hosts: &Hosts, fs: &dyn Fs, dir: &Path) {
         Ok(bytes) => hosts.restore(&bytes).map_err(|error| error.to_string()),
     };
     if let Err(error) = restored {
-        tracing::error!(file = %path.display(), error, "hosts.json cannot be read and is put aside; senders are learnt anew");
+        tracing::error!(file = %path.display(), error, "hosts.json is unreadable and was set aside; the list of senders starts empty");
         metrics::STATE_DAMAGED.add(&["hosts"], 1);
         // What cannot be put aside is overwritten.
         drop(fs.rename(&path, &path.with_extension("damaged")));

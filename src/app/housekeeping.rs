@@ -74,14 +74,14 @@ pub(super) async fn checkpoint(parts: &Arc<Parts>) {
             return Ok(());
         }
         if let Err(error) = parts.clock.keep() {
-            tracing::error!(%error, "the clock cannot be kept; another boot would take its time from the last one that was");
+            tracing::error!(%error, "the clock file cannot be written; after a reboot time would continue from the last one written");
         }
         let low = parts.outputs.checkpoint();
         let damage = parts.spool.damage();
         damage.judge(|range| parts.outputs.unsettled(range));
         if let Err(error) = damage.keep() {
             // No output goes past it meanwhile, so nothing of it is released.
-            tracing::error!(%error, "damage of the spool cannot be noted yet");
+            tracing::error!(%error, "spool damage cannot be recorded yet");
         }
         let counted = parts.books.checkpoint()?;
         if let Some(sharing) = &parts.sharing {
@@ -94,7 +94,9 @@ pub(super) async fn checkpoint(parts: &Arc<Parts>) {
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(%error, "the books cannot be made durable; the spool keeps what they need"),
-        Err(ended) => tracing::error!(%ended, "a checkpoint ended badly"),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the ledger cannot be made durable; the spool keeps the events it has not covered")
+        }
+        Err(ended) => tracing::error!(%ended, "a checkpoint task failed"),
     }
 }

@@ -198,6 +198,6 @@ async fn step(what: &str, ends: impl Future<Output = ()>) {
 
 async fn step_within(limit: Duration, what: &str, ends: impl Future<Output = ()>) {
     if tokio::time::timeout(limit, ends).await.is_err() {
-        tracing::warn!(what, "did not end in time and is cut short; nothing acknowledged is lost");
+        tracing::warn!(what, "not finished in time and cut short; nothing acknowledged is lost");
     }
 }

@@ -28,9 +28,9 @@ reasons! {
     NO_LETTERS "no_dead_letters" "no output can keep its dead letters";
     LETTERS "output_without_dead_letters" "an output cannot keep its dead letters";
     CANNOT_START "output_cannot_start" "an output cannot start";
-    ENGINE_AWAY "dedup_engine_away" "the engine that gateways share is away";
+    ENGINE_AWAY "dedup_engine_away" "the shared deduplication engine is unreachable";
     CONFIGURATIONS_DIFFER "gateways_differ" "another gateway of the installation has another dedup.window or filter: see sharing.gateways on /status";
-    ENGINE_EVICTS "dedup_engine_evicts" "the engine that gateways share drops keys when its memory is full: set maxmemory-policy to noeviction";
+    ENGINE_EVICTS "dedup_engine_evicts" "the shared deduplication engine evicts keys when its memory is full; set maxmemory-policy to noeviction";
 }
 
 /// Every reason that there can be.

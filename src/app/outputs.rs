@@ -178,8 +178,7 @@ impl Outputs {
             tracing::error!(
                 output = name,
                 error = reason,
-                "an output cannot start; the spool keeps its events. Mend what is named, or move a position that cannot be read \
-                 away: it is tried again by itself"
+                "an output cannot start; the spool keeps its events. Fix the error, or move an unreadable position file away; the start is retried automatically"
             );
             metrics::STATE_DAMAGED.add(&["position"], u64::from(is_of_position(error)));
         }
@@ -234,7 +233,7 @@ impl Outputs {
                 let ready = self.prepare(section).with_context(|| format!("output {name:?} cannot start"))?;
                 self.start(ready)?;
                 if self.left_behind.has_started(name) {
-                    tracing::info!(output = name, "an output that could not start runs now");
+                    tracing::info!(output = name, "an output that could not start is running now");
                 }
             }
         }
@@ -311,7 +310,7 @@ impl Outputs {
                     self.needs().entry(forwarder.name().to_owned()).and_modify(|need| *need = low);
                 }
                 Err(error) => {
-                    tracing::error!(output = forwarder.name(), %error, "a position cannot be made durable; the spool keeps what it needs");
+                    tracing::error!(output = forwarder.name(), %error, "a read position cannot be made durable; the spool keeps the events behind it");
                 }
             }
         }
@@ -357,7 +356,7 @@ impl Running {
         self.stop.cancel();
         for task in self.tasks {
             if let Err(ended) = task.await {
-                tracing::error!(output = self.forwarder.name(), %ended, "a task of an output ended badly");
+                tracing::error!(output = self.forwarder.name(), %ended, "an output task failed");
             }
         }
         let name = self.forwarder.name().to_owned();

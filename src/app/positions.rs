@@ -38,10 +38,10 @@ impl Positions {
         let is_complete = found == registry::Found::Whole || status.first == status.end;
         match found {
             registry::Found::Damaged => {
-                tracing::error!("the registry of outputs is damaged and made anew: no output is taken for a new one");
+                tracing::error!("the registry of outputs was damaged and rebuilt; no output is treated as new");
             }
             registry::Found::Missing if !is_complete => {
-                tracing::warn!("there is no registry of outputs yet, or it was lost: no output is taken for a new one");
+                tracing::warn!("the registry of outputs is missing; no output is treated as new");
             }
             registry::Found::Missing | registry::Found::Whole => {}
         }
@@ -130,13 +130,13 @@ impl Positions {
             (Ok(pending), Ok(())) => tracing::warn!(
                 output = name,
                 pending,
-                "an output is no longer configured: the events that it did not send are given up"
+                "an output was removed from the configuration; its unsent events are discarded"
             ),
             (Err(error), _) => {
-                tracing::error!(output = name, %error, "the position of an output that is no longer configured")
+                tracing::error!(output = name, %error, "the read position of a removed output is unusable")
             }
             (_, Err(error)) => {
-                tracing::error!(output = name, %error, "the position of an output that is no longer configured")
+                tracing::error!(output = name, %error, "the read position of a removed output is unusable")
             }
         }
     }
@@ -177,13 +177,13 @@ fn tell(output: &str, cursor: &Cursor) {
             cause,
             from = cursor.low(),
             may_go_twice,
-            "the position of an output was lost: it sends what it may have sent, and counts it as ambiguous"
+            "the read position of an output was lost; events that it may have sent already are sent again and counted as ambiguous"
         );
     } else if found.power_cut && may_go_twice > 0 {
         tracing::warn!(
             output,
             may_go_twice,
-            "the machine went down while events were on their way: those that may have arrived are counted as ambiguous"
+            "the machine went down while events were being sent; those that may have arrived are counted as ambiguous"
         );
     }
 }

@@ -78,7 +78,7 @@ pub(super) fn build(config: &Config, texts: &Texts, kept: &Snapshot) -> anyhow::
 
 fn say_warnings(rules: &Rules) {
     for (rule, warning) in rules.warnings() {
-        tracing::warn!(rule, warning, "a rule is in force, but not as its author may expect");
+        tracing::warn!(rule, warning, "a rule is in force with a warning");
     }
 }
 

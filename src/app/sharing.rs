@@ -61,8 +61,7 @@ impl Sharing {
         if opened == Opened::Lost && status.first < status.end {
             metrics::STATE_DAMAGED.add(&["decided"], 1);
             tracing::error!(
-                "what was decided with other gateways is lost: everything that is kept is forwarded, and what others have as well \
-                 counts as possible duplicates"
+                "decisions shared with other gateways were lost: every stored event is forwarded, and those that others hold as well are counted as possible duplicates"
             );
         }
         let decided = Arc::new(decided);
@@ -102,14 +101,14 @@ impl Sharing {
         let there = standing.wait_for(|standing| matches!(standing, Standing::Connected { .. }));
         if tokio::time::timeout(PATIENCE, there).await.is_err() {
             let reason = self.away().map(|(reason, _)| reason);
-            tracing::error!(reason, "the engine of shared deduplication is away");
+            tracing::error!(reason, "the shared deduplication engine is unreachable");
         }
     }
 
     /// Makes decisions durable. Blocks on the disk.
     pub(super) fn keep(&self) {
         if let Err(error) = self.decided.keep(self.spool.status().first) {
-            tracing::error!(%error, "what was decided with other gateways cannot be made durable; a restart would ask again");
+            tracing::error!(%error, "decisions shared with other gateways cannot be made durable; a restart would ask for them again");
         }
     }
 
@@ -243,22 +242,22 @@ impl Seen {
     fn tell(&mut self, standing: &Standing, evicts: bool, evicted: u64) {
         match standing {
             Standing::Away { reason, .. } if !self.away => {
-                tracing::error!(reason, "the engine that gateways share is away")
+                tracing::error!(reason, "the shared deduplication engine is unreachable")
             }
             Standing::Connected { address, .. } if self.away => {
-                tracing::info!(address, "the engine that gateways share is back")
+                tracing::info!(address, "the shared deduplication engine is reachable again")
             }
             _ => {}
         }
         if evicts && !self.evicts {
             tracing::error!(
-                "the engine that gateways share drops keys when its memory is full: set maxmemory-policy to noeviction"
+                "the shared deduplication engine evicts keys when its memory is full; set maxmemory-policy to noeviction"
             );
         }
         if evicted > self.evicted && self.evicted > 0 {
             tracing::error!(
                 keys = evicted - self.evicted,
-                "the engine that gateways share dropped keys: events may be forwarded twice"
+                "the shared deduplication engine evicted keys; events may be forwarded twice"
             );
         }
         (self.away, self.evicts) = (matches!(standing, Standing::Away { .. }), evicts);

@@ -152,12 +152,11 @@ fn show_clock(clock: Standing, seen: &mut Seen) {
     if jumped {
         tracing::error!(
             seconds,
-            "the wall clock jumped: windows and ages go on by the time since boot, until it comes back or `gatepost clock \
-             accept` says that it is right now"
+            "the wall clock jumped; windows and ages continue by the time since boot until it comes back, or until `gatepost clock accept` confirms it"
         );
     }
     if (jumped || seen.held) && !clock.held {
-        tracing::info!(seconds, "the wall clock is believed again");
+        tracing::info!(seconds, "the wall clock is trusted again");
     }
     (seen.jumps, seen.held) = (clock.jumps, clock.held);
 }

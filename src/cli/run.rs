@@ -43,7 +43,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     telemetry::init(&loaded.config.telemetry, |level| metrics::LOG_LINES.add(&[level], 1))?;
     loaded.tell(&global.config_name());
     if let Err(error) = closed {
-        tracing::warn!(%error, "the memory of the process cannot be closed to debuggers and core dumps");
+        tracing::warn!(%error, "the process memory cannot be protected from debuggers and core dumps");
     }
     raise_descriptors();
     let runtime = runtime()?;
@@ -139,7 +139,7 @@ async fn until_told(gateway: &Gateway, signals: &mut Signals, reloads: &mut Rece
         tokio::select! {
             told = signals.next() => return told,
             Some(cause) = reloads.recv(), if reloading.is_terminated() => {
-                tracing::info!(cause = cause.as_str(), "reading the configuration again");
+                tracing::info!(cause = cause.as_str(), "reloading the configuration");
                 reloading.set(gateway.reload().fuse());
             }
             // Its answer is in the log and in a metric; there is nobody here to tell.

@@ -55,7 +55,7 @@ impl Loaded {
     pub fn tell(&self, file: &str) {
         let at = |problem: &Problem| format!("{file}:{problem}");
         for problem in &self.faulty {
-            tracing::error!(problem = at(problem), "the configuration is in force in spite of this error");
+            tracing::error!(problem = at(problem), "the configuration is in force despite this error");
         }
         for problem in &self.warnings {
             tracing::warn!(problem = at(problem), "warning about the configuration");

@@ -59,7 +59,11 @@ impl Forwarder {
                 End::Accepted => self.accepted(&piece.batch),
                 End::Narrow(refused) if refused.is_rejection() && self.suspicion().is_on() => {
                     let (output, events) = (&*self.name, piece.batch.events.len());
-                    tracing::warn!(output, events, "everything is rejected: is the rule or the stream wrong? Held");
+                    tracing::warn!(
+                        output,
+                        events,
+                        "every event is rejected, so the output is held: check the rule and the stream"
+                    );
                     pause(SUSPICION_PAUSE, &stop).await;
                     if stop.is_cancelled() {
                         return;
@@ -133,7 +137,7 @@ impl Forwarder {
     fn settle_forwarded(&self, batch: &Batch) {
         if let Err(error) = self.cursor().settle_batch(&batch.runs(), Settlement::Forwarded) {
             let range = batch.range();
-            tracing::warn!(output = &*self.name, first = range.start, end = range.end, %error, "a settlement cannot be noted; a restart would repeat it");
+            tracing::warn!(output = &*self.name, first = range.start, end = range.end, %error, "settled events cannot be recorded; a restart would send them again");
         }
     }
 

@@ -188,7 +188,7 @@ impl Forwarder {
                 return;
             }
             let error = ended.err().map(|ended| ended.to_string());
-            tracing::error!(output = &*self.name, error, "the output begins anew from what is settled");
+            tracing::error!(output = &*self.name, error, "the output restarts after the last settled event");
             pause(BEGIN_AGAIN, &stop).await;
         }
     }
@@ -269,7 +269,7 @@ impl Forwarder {
         let again = cursor.open_batches();
         let settled = settled_below(end, cursor.unsettled(cursor.low(), end));
         if !again.is_empty() {
-            tracing::info!(output = &*self.name, batches = again.len(), "batches without an answer are sent again");
+            tracing::info!(output = &*self.name, batches = again.len(), "resending batches that were never answered");
         }
         let builder = Builder::new(Arc::clone(&self.name), Arc::clone(&self.output), reader, settled, again);
         Ok(builder.heeding(self.decided.clone()))
@@ -298,7 +298,7 @@ impl Forwarder {
 
     fn settle(&self, range: Range<Ordinal>, settlement: Settlement) {
         if let Err(error) = self.cursor().settle(range.clone(), settlement) {
-            tracing::warn!(output = &*self.name, first = range.start, end = range.end, %error, "a settlement cannot be noted; a restart would repeat it");
+            tracing::warn!(output = &*self.name, first = range.start, end = range.end, %error, "settled events cannot be recorded; a restart would send them again");
         }
     }
 

@@ -18,7 +18,7 @@ impl Forwarder {
         if !self.cursor().has_room_for(end)
             && let Err(error) = self.sync(end)
         {
-            tracing::warn!(output = &*self.name, %error, "a power cut now would repeat events uncounted");
+            tracing::warn!(output = &*self.name, %error, "a power cut now would repeat events without counting them");
         }
     }
 
@@ -31,14 +31,14 @@ impl Forwarder {
         if let Err(error) = cursor.begin(batch.range()) {
             // Sent all the same: without the note a crash now would repeat it uncounted, but holding it back would stop
             // the output for as long as the disk is full.
-            tracing::warn!(output = &*self.name, %error, "the begin of a batch cannot be noted");
+            tracing::warn!(output = &*self.name, %error, "the start of a batch cannot be recorded");
         }
     }
 
     /// Takes the begin of a batch back that nobody can have: should the gateway be killed now, it is not counted.
     pub(super) fn take_back(&self, batch: &Batch) {
         if let Err(error) = self.cursor().abandon(batch.range()) {
-            tracing::warn!(output = &*self.name, %error, "that a batch was not sent cannot be noted");
+            tracing::warn!(output = &*self.name, %error, "an unsent batch cannot be recorded");
         }
     }
 

@@ -104,7 +104,7 @@ impl Forwarder {
         let left = range.start..floor;
         if !left.is_empty() {
             let events = self.unsettled(&left).iter().map(|gap| gap.end - gap.start).sum::<u64>();
-            tracing::warn!(output = &*self.name, events, "the spool no longer keeps these events: they were given up");
+            tracing::warn!(output = &*self.name, events, "the spool no longer holds these events; they were discarded");
             metrics::EVENTS_SKIPPED.add(&[&self.name], events);
             self.settle(left, Settlement::Skipped);
         }
@@ -120,10 +120,10 @@ impl Forwarder {
             match tokio::task::spawn_blocking(move || spool.damage().keep()).await {
                 Ok(Ok(())) => return true,
                 Ok(Err(error)) => {
-                    tracing::error!(output = &*self.name, %error, "damage of the spool cannot be noted; the output waits");
+                    tracing::error!(output = &*self.name, %error, "spool damage cannot be recorded; the output waits");
                 }
                 Err(ended) => {
-                    tracing::error!(output = &*self.name, %ended, "noting damage ended; the output waits");
+                    tracing::error!(output = &*self.name, %ended, "the task that records spool damage failed; the output waits");
                 }
             }
             if stop.is_cancelled() {

@@ -48,11 +48,7 @@ impl Waiting<'_> {
         let mut state = self.waits.lock();
         let said = state.unburied.as_ref();
         if said.is_none_or(|said| said.why != why) {
-            tracing::error!(
-                output = &*self.output,
-                why,
-                "events cannot be kept as dead letters; they wait, and their output with them"
-            );
+            tracing::error!(output = &*self.output, why, "events cannot be stored as dead letters; their output waits");
             let since_ms = said.map_or(now_ms, |said| said.since_ms);
             state.unburied = Some(Unburied { since_ms, why });
         }
@@ -64,7 +60,7 @@ impl Drop for Waiting<'_> {
         let mut state = self.waits.lock();
         state.deliveries -= 1;
         if state.deliveries == 0 && state.unburied.take().is_some() {
-            tracing::info!(output = &*self.output, "no event waits to be kept as a dead letter any more");
+            tracing::info!(output = &*self.output, "no event waits for the dead-letter store any more");
         }
     }
 }

@@ -58,7 +58,7 @@ pub enum Refusal {
         /// Which limit was reached: a label value.
         reason: &'static str,
     },
-    /// Which of its events were seen cannot be asked: the engine that gateways share is away, or cannot be used.
+    /// Which of its events were seen cannot be asked: the shared deduplication engine is unreachable, or cannot be used.
     #[error("the gateway cannot know which events were seen")]
     Unjudged {
         /// When to come back.

@@ -94,7 +94,7 @@ impl Bookkeeper {
         if loaded.corrupt > 0 {
             tracing::error!(
                 stretches = loaded.corrupt,
-                "the dedup journal is damaged: what repeats its lost keys is forwarded again"
+                "the dedup journal is damaged; events that repeat its lost keys are forwarded again"
             );
         }
         let path = Ledger::path(state_dir);
@@ -118,7 +118,7 @@ impl Bookkeeper {
         lost::begin();
         let bookkeeper = Self { fs, spool, dedup, waiting, path, reserve, next_number, books };
         if let Err(error) = bookkeeper.checkpoint() {
-            tracing::error!(%error, "the books cannot be brought up to date yet; the spool keeps what they need");
+            tracing::error!(%error, "the ledger cannot be updated yet; the spool keeps the events it has not covered");
         }
         Ok(bookkeeper)
     }
@@ -132,7 +132,7 @@ impl Bookkeeper {
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         let mut result = self.keep(&mut books);
         if result.as_ref().is_err_and(BookError::is_full) && self.reserve.give_up() {
-            tracing::warn!("the disk is full: the reserve goes to the books");
+            tracing::warn!("the disk is full; the reserved space is used for the ledger");
             result = self.keep(&mut books);
         }
         result?;
@@ -193,7 +193,7 @@ impl Books {
             self.ledger.save(fs, path)?;
             if self.ledger.uncounted > self.saved.uncounted {
                 let events = self.ledger.uncounted - self.saved.uncounted;
-                tracing::warn!(events, "the account lacks events whose records were lost before it came to them");
+                tracing::warn!(events, "the account lacks events whose records were lost before they were counted");
             }
             self.saved = self.ledger.clone();
         }
@@ -289,11 +289,11 @@ fn load_or_begin(fs: &dyn Fs, path: &Path, spool: &Spool) -> io::Result<Ledger> 
         Ok(Some(ledger)) => return Ok(ledger),
         // The first record is there, and with it the whole account.
         Ok(None) if first == 0 => {}
-        Ok(None) => tracing::warn!(first, "the ledger is missing: the account begins anew with this event"),
+        Ok(None) => tracing::warn!(first, "the ledger is missing; the account starts afresh at this event"),
         Err(error) => {
             metrics::STATE_DAMAGED.add(&["ledger"], 1);
             let aside = path.with_extension("damaged");
-            tracing::error!(%error, first, aside = %aside.display(), "the ledger is damaged and put aside; the account begins anew with this event");
+            tracing::error!(%error, first, aside = %aside.display(), "the ledger was damaged and set aside; the account starts afresh at this event");
             fs.rename(path, &aside)?;
         }
     }

@@ -135,7 +135,7 @@ impl Asker {
             tracing::info!(
                 first = record.start,
                 events,
-                "another gateway has won these events: they are not forwarded here"
+                "another gateway forwards these events; they are not forwarded here"
             );
         } else if events > 0 && self.counted().insert(record.start) {
             // Told again after each change of the engine, it is still the same event.
@@ -143,7 +143,7 @@ impl Asker {
             tracing::warn!(
                 first = record.start,
                 events,
-                "another gateway has these events as well, from a time when the engine was away or had forgotten: they may be forwarded twice"
+                "another gateway holds these events as well, taken while the engine was unreachable or emptied; they may be forwarded twice"
             );
         }
         self.decided.settle(record, if drops { &theirs } else { &[] });

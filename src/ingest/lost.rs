@@ -45,7 +45,7 @@ pub(super) fn tell(
         keys += release(spool, journal, dedup, piece)?;
     }
     if let Err(error) = spool.damage().told(&ranges) {
-        tracing::error!(%error, "that damage was told cannot be noted; a restart would tell it again");
+        tracing::error!(%error, "the report of damage cannot be recorded; a restart would repeat it");
     }
     count(&untold, keys);
     Ok(())
@@ -60,16 +60,16 @@ fn count(untold: &[Found], keys: u64) {
             until = range.end,
             events,
             reason,
-            "the spool is damaged: these events are lost"
+            "the spool is damaged; these events are lost"
         );
     }
     if let Some(more) = untold.get(LINES_MAX..).filter(|more| !more.is_empty()) {
-        tracing::error!(ranges = more.len(), events = events(more), "the spool is damaged: and these events are lost");
+        tracing::error!(ranges = more.len(), events = events(more), "the spool is damaged; these events are lost too");
     }
     tracing::warn!(
         events = events(untold),
         keys,
-        "lost events are taken when they are sent again, as many as their keys are known"
+        "lost events are accepted again when they are resent, as far as their keys are known"
     );
     metrics::SPOOL_DAMAGED_EVENTS.add(&[], events(untold));
 }

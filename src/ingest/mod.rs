@@ -426,7 +426,7 @@ impl Inner {
 /// What is noted beside an upload has no say in its answer: a fault of ours there costs what would have been noted.
 fn beside(what: &str, note: impl FnOnce()) {
     if std::panic::catch_unwind(std::panic::AssertUnwindSafe(note)).is_err() {
-        tracing::error!(what, "a fault of the gateway: this cannot be noted; the upload is answered all the same");
+        tracing::error!(what, "internal error: this could not be recorded; the upload is answered nevertheless");
     }
 }
 

@@ -104,7 +104,7 @@ impl Watcher for Queue {
         if changed {
             metrics::DEDUP_ENGINE_CHANGES.add(&[], 1);
             tracing::warn!(
-                "the engine of shared deduplication is another than it was: it is told again what this gateway has"
+                "the shared deduplication engine is a new or emptied one; this gateway sends it what it has"
             );
         }
         self.send(Message::Connected { changed });

@@ -183,7 +183,7 @@ impl Uploads {
         let name = config.name.clone();
         self.tasks.spawn(async move {
             if let Err(ended) = serving.await {
-                tracing::error!(listener = name, %ended, "a listener ended badly");
+                tracing::error!(listener = name, %ended, "a listener failed");
             }
         });
         let bound = config.limits.clone();

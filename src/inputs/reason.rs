@@ -93,7 +93,7 @@ reasons! { {
     TICKETS_BUSY "tickets_busy" 503 2 "too many hosts show Kerberos tickets at once, or tickets cannot be looked at", "see the log; wef.kerberos.max_contexts; or more gateways";
     BOOKMARKS_FAILED "bookmarks_failed" 503 30 "the bookmark of a forwarding host cannot be kept", "mend the disk";
     AGENTS_FAILED "agents_failed" 503 30 "the registry of agents cannot be read or kept, or is full", "mend the disk; gatepost agents expire";
-    DEDUP_UNAVAILABLE "dedup_unavailable" 503 2 "the engine that gateways share is away, or cannot be used", "mend Redis or Valkey; see dedup.redis.when_unavailable";
+    DEDUP_UNAVAILABLE "dedup_unavailable" 503 2 "the shared deduplication engine is unreachable, or cannot be used", "mend Redis or Valkey; see dedup.redis.when_unavailable";
     HELD "held" 503 30 "a rule, or the state, cannot be read", "see /readyz: a person must mend it";
 } and of ingest {
     SPOOL_FULL 503 30;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::body::{Compression, Shape};
 use super::collector::{Behaviour, Collector};
 use super::config::Endpoint;
-use super::identity::Config as Identity;
+use super::identity::Identity;
 use super::output::{Outcome, OutgoingEvent, Output, Request, RetryReason, Row};
 use super::{Config, Shared, build, file, http, workspace as azure};
 use crate::event::Format;

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::identity::{Config as Identity, Tokens};
+use super::identity::{Identity, Tokens};
 use super::workspace::Quota;
 use crate::net::http_proxy;
 

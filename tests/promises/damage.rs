@@ -161,7 +161,7 @@ async fn damage_is_told_and_can_be_repaired() {
         let named = site.log().contains("cannot be used and is put aside");
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let log = site.log();
-        let line = log.lines().find(|line| line.contains("the spool is damaged: these events are lost"));
+        let line = log.lines().find(|line| line.contains("the spool is damaged; these events are lost"));
         let line = line.unwrap_or_else(|| panic!("{what}: it is not logged:\n{log}"));
         assert!(
             line.contains("first") && line.contains("until") && (at_the_end || named || line.contains(&name)),

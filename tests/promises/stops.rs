@@ -69,7 +69,7 @@ async fn a_signal_is_heard_while_a_reload_takes_its_time() {
     assert_eq!(answer.status, 204);
     site.configure(&before);
     running.signal("HUP");
-    until_logged(&site, "reading the configuration again").await;
+    until_logged(&site, "reloading the configuration").await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     running.signal("INT");
     until_logged(&site, "another signal stops at once").await;

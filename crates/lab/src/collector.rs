@@ -81,7 +81,7 @@ pub enum Memory {
 
 /// What a collector has seen so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct Served {
     /// Requests read to their end.
     pub requests: u64,
     /// Events held, repeats included.
@@ -101,7 +101,7 @@ struct State {
     fault_until: Option<(Fault, Instant)>,
     faults_next: Option<(Fault, u32)>,
     held: Held,
-    tally: Tally,
+    tally: Served,
     second: BusiestSecond,
 }
 
@@ -145,7 +145,7 @@ impl Collector {
                 fault_until: None,
                 faults_next: None,
                 held: Held::default(),
-                tally: Tally::default(),
+                tally: Served::default(),
                 second: BusiestSecond::default(),
             }),
             down: watch::Sender::new(false),
@@ -227,7 +227,7 @@ impl Collector {
     }
 
     /// What it has seen so far.
-    pub fn tally(&self) -> Tally {
+    pub fn tally(&self) -> Served {
         self.shared.state().tally.clone()
     }
 }

@@ -114,7 +114,7 @@ impl Disk {
             match extension(name) {
                 _ if fs::is_unfinished(name) => {}
                 Some(KEPT) => self.load_one(name, files.contains(name), copies.contains(name), &mut found),
-                _ => tracing::warn!(file = name, "this file is none of the rules' and is left alone"),
+                _ => tracing::warn!(file = name, "not a rule file; left alone"),
             }
         }
         Ok(found)
@@ -147,7 +147,7 @@ impl Disk {
         for (name, bytes) in &found.unequal {
             for dir in [&self.dir, &self.copies] {
                 if let Err(error) = self.replace(dir, name, bytes) {
-                    tracing::warn!(file = name, folder = %dir.display(), %error, "a file of the rules cannot be made anew");
+                    tracing::warn!(file = name, folder = %dir.display(), %error, "a rule file cannot be restored");
                 }
             }
         }

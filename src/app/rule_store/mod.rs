@@ -59,7 +59,7 @@ impl RuleStore {
             disk.tidy().and_then(|()| disk.load()).unwrap_or_else(|error| Found::nothing(&with_causes(error.as_ref())));
         disk.repair(&found);
         for (file, reason) in &found.from_copy {
-            tracing::error!(file, reason, "a rule was damaged or lost, and was made anew from its copy");
+            tracing::error!(file, reason, "a rule file was damaged or lost; it was restored from its copy");
         }
         metrics::STATE_DAMAGED.add(&["rules"], (found.from_copy.len() + found.damaged.len()) as u64);
         let Found { shelf, damaged, .. } = found;
@@ -159,7 +159,7 @@ impl RuleStore {
 
     fn written(&self, write: &Write) -> Option<()> {
         let result = self.disk.write(write);
-        result.inspect_err(|error| tracing::error!(%error, "a change of the rules could not be written")).ok()?;
+        result.inspect_err(|error| tracing::error!(%error, "a rule change could not be written")).ok()?;
         let key = match write {
             Write::Put(entry) => key(&entry.id),
             Write::Delete(key) => key.clone(),
@@ -185,7 +185,7 @@ impl RuleStore {
                 commit();
             }
             Err(_) => {
-                tracing::error!("a change of the rules was written in part; it comes into force at the next start")
+                tracing::error!("a rule change was only partly written; it takes effect at the next start")
             }
         }
     }

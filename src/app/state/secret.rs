@@ -55,7 +55,7 @@ pub(super) fn open(fs: &dyn Fs, dir: &Path, is_used: bool) -> anyhow::Result<Sec
     let (file, copy) = (read(fs, &dir.join(FILE)), read(fs, &dir.join(COPY)));
     let secret = match (file.secret(), copy.secret()) {
         (Some(file), Some(copy)) if file != copy => {
-            tracing::warn!("secret.key is another one than before: every event is new once more");
+            tracing::warn!("secret.key has changed; every event counts as new again");
             *file
         }
         (Some(file), _) => *file,
@@ -74,13 +74,13 @@ pub(super) fn open(fs: &dyn Fs, dir: &Path, is_used: bool) -> anyhow::Result<Sec
         }
     };
     if let Found::Damaged(reason) = &copy {
-        tracing::warn!(reason, "the copy of secret.key is damaged, and made anew");
+        tracing::warn!(reason, "the copy of secret.key was damaged and restored");
     }
     for (name, found) in [(FILE, file), (COPY, copy)] {
         if found != Found::Whole(secret)
             && let Err(error) = write(fs, dir, name, &secret)
         {
-            tracing::warn!(file = name, %error, "the secret cannot be written; the gateway goes on with what it has read");
+            tracing::warn!(file = name, %error, "the secret cannot be written; the gateway continues with the one it has read");
         }
     }
     Ok(secret)

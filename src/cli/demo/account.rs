@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::hosts::Written;
 use crate::cli::send::uploader::Tally;
-use crate::lab::collector::Tally as Served;
+use crate::lab::collector::Served;
 use crate::lab::held::Held;
 use crate::metrics::{self, Metric};
 

@@ -110,15 +110,15 @@ fn side(path: &Path) -> anyhow::Result<Side> {
 fn of_file(path: &Path) -> anyhow::Result<Side> {
     let structured = path.is_file() && QueryList::is_meant(&rule_files::read_text(path)?);
     let (outputs, rule) = if structured {
-        let rule = filter::Rule {
+        let rule = filter::RuleConfig {
             name: Some("query list".to_owned()),
             query_list: Some(path.to_owned()),
             outputs: vec!["taken".to_owned()],
-            ..filter::Rule::default()
+            ..filter::RuleConfig::default()
         };
         (vec!["taken".to_owned()], rule)
     } else {
-        (workspaces(path)?, filter::Rule { file: Some(path.to_owned()), ..filter::Rule::default() })
+        (workspaces(path)?, filter::RuleConfig { file: Some(path.to_owned()), ..filter::RuleConfig::default() })
     };
     let config = filter::Config { rules: vec![rule], ..filter::Config::default() };
     let material =

@@ -198,7 +198,7 @@ impl Door {
                 "let it send the PROXY protocol (send-proxy-v2), or take its address out of proxy_protocol_from";
             tracing::warn!(
                 listener = &*self.name, address = %balancer, reason = REASON, detail, left_out, remedy,
-                "a balancer's connection has no PROXY protocol header"
+                "a load balancer's connection has no PROXY protocol header"
             );
         }
         REASON

@@ -37,7 +37,7 @@ mod turned_away;
 use conversation::Conversation;
 use door::Door;
 pub use stages::Stages;
-pub use turned_away::{Shown as ShownTurnedAway, TurnedAway};
+pub use turned_away::{ShownTurnedAway, TurnedAway};
 
 /// How long to wait when the system cannot accept, for example because it is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -257,7 +257,7 @@ pub async fn serve(listener: Listener, router: Router, stages: Stages, is_unread
         () = stages.ended() => {}
     }
     if timeout(drain_timeout, tracker.wait()).await.is_err() {
-        tracing::warn!(listener = &*door.name, connections = tracker.len(), "cutting connections that did not drain");
+        tracing::warn!(listener = &*door.name, connections = tracker.len(), "closing connections that did not drain");
         cut.cancel();
         tracker.wait().await;
     }

@@ -68,7 +68,7 @@ pub(super) struct Met<'a> {
 
 /// All of them, as they are shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shown {
+pub struct ShownTurnedAway {
     /// How many there are.
     pub seen: usize,
     /// How many of them are left out here.
@@ -105,12 +105,12 @@ impl TurnedAway {
     }
 
     /// The clients, as far as they can be shown; `None` where there is none.
-    pub fn shown(&self) -> Option<Shown> {
+    pub fn shown(&self) -> Option<ShownTurnedAway> {
         let mut clients: Vec<Client> = self.clients().values().cloned().collect();
         let seen = clients.len();
         clients.sort_by(|a, b| b.last_s.cmp(&a.last_s).then_with(|| a.certificate.cmp(&b.certificate)));
         clients.truncate(SHOWN_MAX);
-        (seen > 0).then(|| Shown { seen, left_out: seen - clients.len(), clients })
+        (seen > 0).then(|| ShownTurnedAway { seen, left_out: seen - clients.len(), clients })
     }
 
     fn clients(&self) -> MutexGuard<'_, HashMap<Key, Client>> {

@@ -14,7 +14,7 @@ use super::subscription::derived_id;
 use super::*;
 use crate::event::Upload;
 use crate::filter::rules::{Managed, Material};
-use crate::filter::{self, EventSet, Rule, Rules};
+use crate::filter::{self, EventSet, RuleConfig, Rules};
 use crate::fs::RealFs;
 use crate::fs::faulty::{Faults, FaultyFs};
 use crate::ingest::accept::{Accept, Receipt, Refusal};
@@ -152,7 +152,7 @@ async fn a_host_gets_its_bookmark_back_as_it_gave_it() {
 fn of_channels(count: usize) -> Rules {
     let queries = (0..count).map(|n| format!("Channel-{n:03}!*")).collect();
     let outputs = ["out".to_owned()];
-    let rule = Rule { name: Some("all".to_owned()), queries, outputs: outputs.to_vec(), ..Rule::default() };
+    let rule = RuleConfig { name: Some("all".to_owned()), queries, outputs: outputs.to_vec(), ..RuleConfig::default() };
     let config = filter::Config { rules: vec![rule], ..filter::Config::default() };
     let read: &dyn Fn(&std::path::Path) -> _ = &|_| Ok(Vec::new());
     let material = Material { config: &config, outputs: &outputs, read, managed: &Managed::default() };

@@ -174,7 +174,7 @@ impl Writer {
         if position.start == 0 {
             self.flush_directory()?;
             // The batch is durable: files that cannot be deleted are no reason to send it again.
-            self.delete_old().unwrap_or_else(|error| tracing::warn!(%error, "an old file of events stays"));
+            self.delete_old().unwrap_or_else(|error| tracing::warn!(%error, "an old event file cannot be removed"));
         }
         Ok(())
     }

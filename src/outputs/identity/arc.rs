@@ -6,7 +6,7 @@
 
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc as Shared;
+use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -33,12 +33,12 @@ pub(super) fn is_endpoint(text: &str) -> bool {
 }
 
 /// Asks the agent.
-pub(super) struct Arc {
+pub(super) struct ArcServer {
     metadata: Metadata,
-    key_dir: Shared<Path>,
+    key_dir: Arc<Path>,
 }
 
-impl Arc {
+impl ArcServer {
     /// # Errors
     ///
     /// When `endpoint` is not this machine.
@@ -61,7 +61,7 @@ impl Arc {
             let detail = format!("{} sent no challenge that names a file (Basic realm=…)", self.metadata.shown());
             Failure::lasting(detail, "Check what answers at identity.endpoint: the Arc agent does.".to_owned())
         })?;
-        let key_dir = Shared::clone(&self.key_dir);
+        let key_dir = Arc::clone(&self.key_dir);
         let solved = tokio::task::spawn_blocking(move || solve(&key_dir, &named)).await;
         let authorization = solved.unwrap_or_else(|_| Err(Failure::passing("the reader ended".to_owned())))?;
         self.read(&self.metadata.ask(Some(authorization)).await?)
@@ -79,7 +79,7 @@ impl Arc {
     }
 }
 
-impl Source for Arc {
+impl Source for ArcServer {
     fn fetch(&self) -> BoxFuture<'_, Result<Fetched, Failure>> {
         self.ask().boxed()
     }

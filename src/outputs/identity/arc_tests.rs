@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::issuer::{Issuer, answer, gives};
-use super::super::{Cloud, Config, TokenError, Tokens};
+use super::super::{Cloud, Identity, TokenError, Tokens};
 use super::*;
 use crate::net::http_client::HttpClient;
 use crate::net::tls_client::Trust;
@@ -26,7 +26,7 @@ fn challenge(file: &Path) -> Vec<u8> {
 }
 
 fn tokens(issuer: &Issuer, place: &Place) -> Tokens {
-    let config = Config::Arc { endpoint: Some(issuer.url.clone()), key_dir: Some(place.keys.clone()) };
+    let config = Identity::Arc { endpoint: Some(issuer.url.clone()), key_dir: Some(place.keys.clone()) };
     let outward = HttpClient::new(&Trust::Nobody, Duration::from_secs(5)).unwrap();
     Tokens::new(&config, Cloud::Public, SCOPE, outward).unwrap()
 }
@@ -110,11 +110,11 @@ async fn a_challenge_that_names_nothing_is_an_error() {
 #[test]
 fn the_agent_is_on_this_machine() {
     for endpoint in ["http://10.0.0.1:40342", "http://arc.example", "http://127.0.0.1.example", "https://localhost"] {
-        let error = Arc::new(Some(endpoint), None, SCOPE).err().unwrap();
+        let error = ArcServer::new(Some(endpoint), None, SCOPE).err().unwrap();
         assert_eq!(error.key, "endpoint", "{endpoint}");
     }
     for endpoint in ["http://localhost:40342", "http://127.0.0.1:1", "http://[::1]:1/"] {
-        assert!(Arc::new(Some(endpoint), None, SCOPE).is_ok(), "{endpoint}");
+        assert!(ArcServer::new(Some(endpoint), None, SCOPE).is_ok(), "{endpoint}");
     }
 }
 

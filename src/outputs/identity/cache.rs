@@ -183,7 +183,7 @@ impl Cache {
             Ok(Fetched { token, life, notice }) => {
                 self.count("fetched");
                 if state.failures > 0 {
-                    tracing::info!(identity = self.kind, failures = state.failures, "tokens come again");
+                    tracing::info!(identity = self.kind, failures = state.failures, "tokens are being issued again");
                 }
                 state.kept = Some(Kept { token: token.clone(), ends: asked + life, life });
                 state.failed = None;

@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc2822;
 use time::{Date, Month, OffsetDateTime};
 
 use super::super::issuer::{Asked, Issuer, gives, refuses};
-use super::super::{Cloud, Config, Tokens};
+use super::super::{Cloud, Identity, Tokens};
 use super::*;
 use crate::net::http_client::HttpClient;
 use crate::net::tls_client::Trust;
@@ -30,7 +30,7 @@ fn made(ends_in_year: i32) -> Made {
 }
 
 fn tokens(issuer: &Issuer, certificate: &Path, send_chain: bool) -> Tokens {
-    let config = Config::ClientCertificate {
+    let config = Identity::ClientCertificate {
         tenant: "contoso".to_owned(),
         client_id: "app-1".to_owned(),
         certificate: certificate.to_owned(),

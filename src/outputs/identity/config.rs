@@ -12,7 +12,7 @@ use crate::values::{FileToRead, PlaceToKeep, Secret};
 /// Who Gatepost is at Microsoft Entra ID. `kind` says how it proves that.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Config {
+pub enum Identity {
     /// Nobody: requests carry no token. For collectors that ask for none, such as another Gatepost.
     #[default]
     None,
@@ -96,7 +96,7 @@ pub enum Config {
     },
 }
 
-impl Config {
+impl Identity {
     /// The kind, as in the configuration.
     pub fn kind(&self) -> &'static str {
         match self {

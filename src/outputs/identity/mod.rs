@@ -31,9 +31,9 @@ mod workload_identity;
 mod issuer;
 
 pub use cloud::Cloud;
-pub use config::Config;
+pub use config::Identity;
 
-use self::arc::Arc as ArcServer;
+use self::arc::ArcServer;
 use self::cache::Cache;
 use self::client_certificate::ClientCertificate;
 use self::client_secret::ClientSecret;
@@ -125,20 +125,20 @@ impl Tokens {
     /// # Errors
     ///
     /// When a file cannot be read or does not hold what it should.
-    pub fn new(config: &Config, cloud: Cloud, scope: &str, outward: HttpClient) -> Result<Self, IdentityError> {
+    pub fn new(config: &Identity, cloud: Cloud, scope: &str, outward: HttpClient) -> Result<Self, IdentityError> {
         let app = |tenant: &String, client_id: &String, authority: &Option<String>| {
             let authority = authority.as_deref().unwrap_or(cloud.authority());
             App::new(outward, authority, tenant, client_id, scope)
         };
         let source: Box<dyn Source> = match config {
-            Config::None => return Ok(Self { kind: config.kind(), keeping: Keeping::Nothing }),
-            Config::Token { token } => {
+            Identity::None => return Ok(Self { kind: config.kind(), keeping: Keeping::Nothing }),
+            Identity::Token { token } => {
                 return Ok(Self { kind: config.kind(), keeping: Keeping::Fixed(Token(token.reveal().into())) });
             }
-            Config::ClientSecret { tenant, client_id, client_secret, authority } => {
+            Identity::ClientSecret { tenant, client_id, client_secret, authority } => {
                 Box::new(ClientSecret::new(app(tenant, client_id, authority)?, client_secret.clone()))
             }
-            Config::ClientCertificate { tenant, client_id, certificate, key, password, send_chain, authority } => {
+            Identity::ClientCertificate { tenant, client_id, certificate, key, password, send_chain, authority } => {
                 let files = certificate::Files {
                     certificate: certificate.clone(),
                     key: key.clone(),
@@ -146,10 +146,10 @@ impl Tokens {
                 };
                 Box::new(ClientCertificate::new(app(tenant, client_id, authority)?, files, *send_chain)?)
             }
-            Config::WorkloadIdentity { tenant, client_id, token_file, authority } => {
+            Identity::WorkloadIdentity { tenant, client_id, token_file, authority } => {
                 Box::new(WorkloadIdentity::new(app(tenant, client_id, authority)?, token_file.clone()))
             }
-            Config::ManagedIdentity { client_id, object_id, resource_id, endpoint } => {
+            Identity::ManagedIdentity { client_id, object_id, resource_id, endpoint } => {
                 let which = [
                     (Identifier::Client, client_id),
                     (Identifier::Object, object_id),
@@ -158,7 +158,9 @@ impl Tokens {
                 let which = which.into_iter().find_map(|(kind, id)| Some((kind, id.clone()?)));
                 Box::new(ManagedIdentity::new(endpoint.as_deref(), which, scope)?)
             }
-            Config::Arc { endpoint, key_dir } => Box::new(ArcServer::new(endpoint.as_deref(), key_dir.clone(), scope)?),
+            Identity::Arc { endpoint, key_dir } => {
+                Box::new(ArcServer::new(endpoint.as_deref(), key_dir.clone(), scope)?)
+            }
         };
         Ok(Self { kind: config.kind(), keeping: Keeping::Fetched(Cache::new(config.kind(), source)) })
     }

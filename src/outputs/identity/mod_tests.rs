@@ -7,13 +7,13 @@ use crate::values::Secret;
 
 const SCOPE: &str = "https://monitor.azure.com/.default";
 
-fn tokens(config: &Config) -> Tokens {
+fn tokens(config: &Identity) -> Tokens {
     let outward = HttpClient::new(&Trust::Nobody, Duration::from_secs(5)).unwrap();
     Tokens::new(config, Cloud::Public, SCOPE, outward).unwrap()
 }
 
 fn with_secret(issuer: &Issuer) -> Tokens {
-    tokens(&Config::ClientSecret {
+    tokens(&Identity::ClientSecret {
         tenant: "contoso".to_owned(),
         client_id: "app-1".to_owned(),
         client_secret: Secret::new("canary&secret"),
@@ -95,7 +95,7 @@ async fn a_managed_identity_asks_the_metadata_service_and_reads_texts() {
         "",
         r#"{"access_token":"vm","expires_in":"86399","expires_on":"1","token_type":"Bearer"}"#,
     )]);
-    let tokens = tokens(&Config::ManagedIdentity {
+    let tokens = tokens(&Identity::ManagedIdentity {
         client_id: None,
         object_id: None,
         resource_id: Some("/subscriptions/1/a b".to_owned()),
@@ -115,7 +115,7 @@ async fn a_managed_identity_asks_the_metadata_service_and_reads_texts() {
 async fn a_machine_without_an_identity_is_told_so() {
     let issuer = Issuer::start().await;
     issuer.will([answer(400, "", r#"{"error":"invalid_request","error_description":"Identity not found"}"#)]);
-    let config = Config::ManagedIdentity {
+    let config = Identity::ManagedIdentity {
         client_id: None,
         object_id: None,
         resource_id: None,
@@ -131,7 +131,7 @@ async fn a_federated_token_is_read_again_for_each_request() {
     let issuer = Issuer::start().await;
     let dir = tempfile::tempdir().unwrap();
     let token_file = dir.path().join("token");
-    let tokens = tokens(&Config::WorkloadIdentity {
+    let tokens = tokens(&Identity::WorkloadIdentity {
         tenant: "contoso".to_owned(),
         client_id: "app-1".to_owned(),
         token_file: token_file.clone(),
@@ -152,7 +152,7 @@ async fn a_federated_token_is_read_again_for_each_request() {
 async fn a_missing_federated_token_is_an_error_with_its_path() {
     let issuer = Issuer::start().await;
     let dir = tempfile::tempdir().unwrap();
-    let config = |file: &str| Config::WorkloadIdentity {
+    let config = |file: &str| Identity::WorkloadIdentity {
         tenant: "contoso".to_owned(),
         client_id: "app-1".to_owned(),
         token_file: dir.path().join(file),
@@ -168,10 +168,10 @@ async fn a_missing_federated_token_is_an_error_with_its_path() {
 
 #[tokio::test]
 async fn some_identities_ask_nobody() {
-    let fixed = tokens(&Config::Token { token: Secret::new("fixed") });
+    let fixed = tokens(&Identity::Token { token: Secret::new("fixed") });
     let token = fixed.token().await.unwrap().unwrap();
     assert_eq!(fixed.instead_of(&token).await.unwrap(), None);
     assert_eq!(fixed.token().await.unwrap().unwrap().reveal(), "fixed");
     assert!(fixed.status().has_token && !format!("{fixed:?}").contains("fixed\""));
-    assert_eq!(tokens(&Config::None).token().await.unwrap(), None);
+    assert_eq!(tokens(&Identity::None).token().await.unwrap(), None);
 }

@@ -43,7 +43,7 @@ pub struct Config {
     pub cloud: Cloud,
     /// Who Gatepost is at Entra ID. It needs the role Monitoring Metrics Publisher on the rule. Default: nobody, no token is
     /// sent.
-    pub identity: identity::Config,
+    pub identity: identity::Identity,
     /// The table that Windows events become rows of: `"WindowsEvent"`, `"SecurityEvent"` or `"Event"`. Events in JSON that
     /// have the table's shape already go out as they came. JSON that is no Windows event and tells what the table has no column
     /// for goes whole into its column `RawEventData` or `EventData`. Default: rows of any of these tables, and what is no Windows
@@ -91,7 +91,7 @@ impl Default for Config {
             dcr: String::new(),
             stream: String::new(),
             cloud: Cloud::Public,
-            identity: identity::Config::None,
+            identity: identity::Identity::None,
             table: None,
             original_time_column: "TimeCreated_CF".to_owned(),
             event_key_column: String::new(),
@@ -123,7 +123,7 @@ impl Config {
         });
         self.identity.find_problems(problems);
         self.check_cloud(problems);
-        problems.check("identity", !self.is_azure() || self.identity != identity::Config::None, || {
+        problems.check("identity", !self.is_azure() || self.identity != identity::Identity::None, || {
             "is needed: Azure takes nothing without a token".to_owned()
         });
         for (key, column) in self.extra_columns() {

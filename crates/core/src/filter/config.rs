@@ -24,7 +24,7 @@ pub struct Config {
     pub workspaces: Vec<Workspace>,
     /// The rules. One table for each. An event goes once to each output that any of its rules names, however many take it;
     /// what none of them takes is dropped and counted.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<RuleConfig>,
 }
 
 /// An output that stands for a workspace.
@@ -47,7 +47,7 @@ pub struct Workspace {
 /// any of `hosts`, `networks`, `identities` and `groups`, to those that fit all that are given.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Rule {
+pub struct RuleConfig {
     /// Its name, for metrics and the status page. Needed, except with `file`: data collection rules have names.
     pub name: Option<String>,
     /// A data collection rule in JSON, as Azure exports it: its properties, the whole resource, an ARM template (also one that
@@ -121,7 +121,7 @@ impl Workspace {
     }
 }
 
-impl Rule {
+impl RuleConfig {
     fn problems(&self) -> Vec<(String, String)> {
         let mut problems = Vec::new();
         let mut wrong = |key: &str, message: &str| problems.push((key.to_owned(), message.to_owned()));

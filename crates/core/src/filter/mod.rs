@@ -12,7 +12,7 @@ mod event_sets;
 pub mod rules;
 pub mod xpath;
 
-pub use config::{Config, Rule, Workspace};
+pub use config::{Config, RuleConfig, Workspace};
 pub use event_sets::EventSet;
 pub use rules::{Outcome, Route, RouteSet, Rules, Session, Taken};
 

@@ -213,7 +213,7 @@ impl<K: Eq + Hash + Clone> Repeats<K> {
             tracing::warn!(
                 kinds = forgotten.kinds,
                 left_out = forgotten.left_out,
-                "more clients are refused than repeated lines can be told apart for; some lines repeat"
+                "too many refused clients to limit repeated lines for each; some lines repeat"
             );
             *forgotten = Forgotten { told_at: Some(now), ..Forgotten::default() };
         }

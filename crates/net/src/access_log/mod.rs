@@ -176,7 +176,7 @@ impl Shared {
             }
             waited += STEP;
         }
-        tracing::warn!("the access log did not take its last lines in time");
+        tracing::warn!("the access log could not write its last lines in time");
     }
 }
 

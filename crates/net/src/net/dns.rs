@@ -113,7 +113,7 @@ impl Resolver {
     /// needs to: call it at start-up.
     pub fn new(config: &Config) -> Result<Self, ResolverError> {
         let hosts = Hosts::from_system().unwrap_or_else(|error| {
-            tracing::warn!(%error, "the hosts file cannot be read and does not count");
+            tracing::warn!(%error, "the hosts file cannot be read and is ignored");
             Hosts::default()
         });
         Self::with_hosts(config, hosts)

@@ -78,7 +78,7 @@ fn put_aside(fs: &dyn Fs, certificate: &Path, key: &Path, reason: &str) {
     tracing::error!(
         certificate = %certificate.display(),
         reason,
-        "the certificate that this gateway made for itself is damaged or lost: a new one is made, which clients that trust the old one have to be given"
+        "the self-signed certificate was damaged or lost; a new one was made, which clients must be told to trust"
     );
     for path in [certificate, key] {
         // What cannot be put aside is overwritten.

@@ -221,7 +221,7 @@ impl Tunnels {
         let patience = self.drain_timeout();
         self.shared.tasks.close();
         if timeout(patience, self.shared.tasks.wait()).await.is_err() {
-            tracing::warn!(tunnels = self.shared.tasks.len(), "cutting tunnels that did not end in time");
+            tracing::warn!(tunnels = self.shared.tasks.len(), "closing tunnels that did not end in time");
         }
         let doors = {
             let mut running = self.running();
@@ -234,7 +234,7 @@ impl Tunnels {
         self.shared.cut.cancel();
         for (name, door) in doors {
             if !matches!(timeout(DOOR_PATIENCE, door.task).await, Ok(Ok(()))) {
-                tracing::error!(listener = name, "a tunnel listener ended badly");
+                tracing::error!(listener = name, "a tunnel listener failed");
             }
         }
         self.shared.tasks.wait().await;

@@ -44,12 +44,12 @@ impl Kept {
     pub(super) fn open(fs: Arc<dyn Fs>, path: &Path, boot: Option<BootId>) -> (Self, Option<Mark>) {
         let mark = match fs::read(&*fs, path, FILE_MAX) {
             Ok(bytes) => Mark::decode(&bytes).or_else(|| {
-                tracing::error!(path = %path.display(), "the clock's file is damaged; the clock begins anew");
+                tracing::error!(path = %path.display(), "the clock file is damaged; the clock starts afresh");
                 None
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
-                tracing::error!(path = %path.display(), %error, "the clock's file cannot be read; the clock begins anew");
+                tracing::error!(path = %path.display(), %error, "the clock file cannot be read; the clock starts afresh");
                 None
             }
         };

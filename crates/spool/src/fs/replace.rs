@@ -57,7 +57,7 @@ pub fn read(fs: &dyn Fs, path: &Path, most: u64) -> io::Result<Vec<u8>> {
 pub fn tidy(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
     for entry in fs.list(dir)?.iter().filter(|entry| is_unfinished(&entry.name)) {
         if let Err(error) = fs.remove(&dir.join(&entry.name)) {
-            tracing::warn!(folder = %dir.display(), file = entry.name, %error, "what a crash left unfinished cannot be removed");
+            tracing::warn!(folder = %dir.display(), file = entry.name, %error, "a temporary file left by a crash cannot be removed");
         }
     }
     Ok(())

@@ -60,7 +60,7 @@ impl Anchors {
 
     fn note(&self, path: &Path) {
         if self.gone.set(path.to_owned()).is_ok() {
-            tracing::error!(path = %path.display(), "the state was removed or replaced under the running gateway: uploads are refused until a restart");
+            tracing::error!(path = %path.display(), "the state directory was removed or replaced under the running gateway; uploads are refused until a restart");
         }
     }
 

@@ -182,7 +182,7 @@ impl Damage {
     /// Another file in place of one that cannot be read: without it no output could pass what is lost.
     fn begin_anew(&self, error: &CursorError, around: &Surroundings) -> io::Result<Cursor> {
         let aside = self.path.with_extension("damaged");
-        tracing::error!(%error, aside = %aside.display(), "what is known of the spool's damage cannot be read and is put aside");
+        tracing::error!(%error, aside = %aside.display(), "the record of spool damage cannot be read and was set aside");
         self.fs.rename(&self.path, &aside)?;
         Cursor::open(Arc::clone(&self.fs), &self.path, around).map_err(io::Error::other)
     }

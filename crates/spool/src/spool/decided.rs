@@ -289,7 +289,7 @@ impl Decided {
                 Ok(()) => inner.end += ENTRY_LEN as u64,
                 // It is written anew with the next that is kept.
                 Err(error) => {
-                    tracing::error!(%error, "what was decided about events cannot be noted; a restart would ask again");
+                    tracing::error!(%error, "decisions about events cannot be recorded; a restart would ask for them again");
                     inner.file = None;
                 }
             }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::event::columns::ColumnType;
-use crate::outputs::identity::Config as Identity;
+use crate::outputs::identity::Identity;
 use crate::values::Secret;
 
 const DCR: &str = "dcr-00000000000000000000000000000001";

@@ -8,7 +8,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::Findings;
 use crate::clock;
-use crate::outputs::identity::{Config as Identity, Token};
+use crate::outputs::identity::{Identity, Token};
 use crate::outputs::workspace::{self, reach::Reach};
 
 /// What is known of who uploads.

@@ -10,7 +10,7 @@ use super::output::{Piece, pieces};
 use super::plan::Plan;
 use super::rule::{Hole, filled, properties};
 use crate::event::columns::ColumnType;
-use crate::outputs::identity::{Cloud, Config as Identity};
+use crate::outputs::identity::{Cloud, Identity};
 
 /// Names as `az` calls the clouds.
 fn cloud_name(cloud: Cloud) -> &'static str {

@@ -1,7 +1,7 @@
 //! The `[[outputs]]` of the plan: what goes into Gatepost's configuration once the rule is there.
 
 use super::plan::{Plan, Stream};
-use crate::outputs::identity::{Cloud, Config as Identity};
+use crate::outputs::identity::{Cloud, Identity};
 
 /// A piece of the text: as it is, or what only Azure knows.
 #[derive(Debug, PartialEq, Eq)]

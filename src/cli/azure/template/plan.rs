@@ -3,7 +3,7 @@
 use anyhow::{bail, ensure};
 
 use crate::event::columns::{Column, ColumnType, Table};
-use crate::outputs::identity::{Cloud, Config as Identity};
+use crate::outputs::identity::{Cloud, Identity};
 use crate::outputs::workspace;
 
 /// Columns that Azure fills or keeps for itself; a declaration with one of them is refused.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::*;
 use crate::event::columns::{Column, ColumnType};
 use crate::filter::dcr;
-use crate::outputs::identity::Config as Identity;
+use crate::outputs::identity::Identity;
 
 const WORKSPACE: &str = "/subscriptions/703362b3-f278-4e4b-9179-c76eaf41ffc2/resourceGroups/soc/providers/Microsoft.OperationalInsights/workspaces/central";
 

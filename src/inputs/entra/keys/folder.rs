@@ -135,7 +135,7 @@ impl Folder {
         let name = path.file_name().unwrap_or_default().to_owned();
         if told.len() < KEYS_MAX && told.insert(name) {
             metrics::STATE_DAMAGED.add(&["token_keys"], 1);
-            tracing::warn!(file = %path.display(), %reason, "this file is left alone: it is no key of tokens");
+            tracing::warn!(file = %path.display(), %reason, "not a token key file; left alone");
         }
     }
 }

@@ -153,7 +153,7 @@ impl Keys {
     /// and leaves the keys as they were.
     fn refresh(&self, now: u64) {
         let told = |error: &io::Error, what: &str| {
-            tracing::error!(folder = %self.folder.path().display(), %error, what, "the keys of tokens go on as they are");
+            tracing::error!(folder = %self.folder.path().display(), %error, what, "the token signing keys stay as they are");
         };
         let before = self.ring.load_full();
         let mut keys = match self.folder.read(&before.keys) {
@@ -165,7 +165,7 @@ impl Keys {
         if keys.is_empty() || newest.is_some_and(|key| now >= key.made.saturating_add(self.lifetime.as_secs())) {
             match make(&self.folder, now) {
                 Ok(key) => {
-                    tracing::info!(key = key.id, "a new key for tokens was made");
+                    tracing::info!(key = key.id, "a new token signing key was made");
                     keys.push(Arc::new(key));
                 }
                 Err(error) => told(&error, "making the next one"),

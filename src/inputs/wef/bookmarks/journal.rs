@@ -126,7 +126,7 @@ fn lost(kept: &mut Kept, path: &Path, what: &str) {
     tracing::error!(
         file = %path.display(),
         what,
-        "bookmarks of forwarding hosts are lost: hosts without one begin with the oldest event that they have; what was kept before is recognised"
+        "bookmarks of forwarding hosts were lost; hosts without one start at their oldest event, and events stored before are recognised as duplicates"
     );
     metrics::STATE_DAMAGED.add(&[PART], 1);
     kept.lost_s = Some(wall_s());
@@ -188,7 +188,7 @@ impl Writer {
             let together: Vec<Request> = std::mem::take(&mut waiting);
             let result = self.keep(&together).map_err(|error| NotKept(error.to_string()));
             if let Err(error) = &result {
-                tracing::error!(%error, "hosts get 503 and send again");
+                tracing::error!(%error, "bookmarks cannot be written; bookmarks cannot be written; hosts get 503 and send again");
             }
             for Request { done, .. } in together {
                 // Who does not wait any more has lost nothing.

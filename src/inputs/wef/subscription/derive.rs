@@ -15,7 +15,7 @@ pub(in crate::inputs::wef) fn derived(wanted: &[Wanted], listener: &str, manner:
     if parts.len() > PARTS_MAX {
         tracing::error!(
             listener,
-            "rules name more channel paths than one host can be asked for; it is not asked for the rest"
+            "the rules name more channel paths than one host can subscribe to; the rest are left out"
         );
     }
     let parts = parts.into_iter().take(PARTS_MAX).enumerate();

@@ -98,19 +98,19 @@ struct ById {
 
 /// The route by which each output gets an event.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub(super) struct Chosen {
     /// Outputs, as bits.
     outputs: u64,
     routes: [usize; OUTPUTS_MAX],
 }
 
-impl Default for Taken {
+impl Default for Chosen {
     fn default() -> Self {
         Self { outputs: 0, routes: [usize::MAX; OUTPUTS_MAX] }
     }
 }
 
-impl Taken {
+impl Chosen {
     pub(super) fn clear(&mut self) {
         self.outputs = 0;
     }
@@ -178,7 +178,7 @@ impl Index {
     }
 
     /// Adds to `taken` by which routes an event goes on, of those queries that apply.
-    pub(super) fn take(&self, view: &mut View<'_>, applying: &Applying<'_>, taken: &mut Taken) {
+    pub(super) fn take(&self, view: &mut View<'_>, applying: &Applying<'_>, taken: &mut Chosen) {
         let channel = view.event.fields.channel.as_deref().and_then(|name| self.find(name).ok());
         let channels = [channel.map(|at| &self.channels[at].1), Some(&self.any)];
         let id = view.event.fields.event_id;
@@ -200,13 +200,13 @@ impl Index {
         }
     }
 
-    fn add_all(&self, queries: &[usize], applying: &Applying<'_>, taken: &mut Taken) {
+    fn add_all(&self, queries: &[usize], applying: &Applying<'_>, taken: &mut Chosen) {
         for query in queries.iter().map(|&n| &self.queries[n]).filter(|query| applying.has(query)) {
             self.add(query, taken);
         }
     }
 
-    fn try_all(&self, queries: &[usize], view: &mut View<'_>, applying: &Applying<'_>, taken: &mut Taken) {
+    fn try_all(&self, queries: &[usize], view: &mut View<'_>, applying: &Applying<'_>, taken: &mut Chosen) {
         for &n in queries {
             let query = &self.queries[n];
             if applying.has(query) && self.brings_more(n, taken) && query.takes(view) {
@@ -215,14 +215,14 @@ impl Index {
         }
     }
 
-    fn add(&self, query: &Query, taken: &mut Taken) {
+    fn add(&self, query: &Query, taken: &mut Chosen) {
         for &route in &query.routes {
             taken.add(route, self.routes[route].output);
         }
     }
 
     /// Whether it would matter that this query takes the event.
-    fn brings_more(&self, n: usize, taken: &Taken) -> bool {
+    fn brings_more(&self, n: usize, taken: &Chosen) -> bool {
         if self.outputs[n] & !taken.outputs != 0 {
             return true;
         }

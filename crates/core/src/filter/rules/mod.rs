@@ -30,7 +30,7 @@ pub use wanted::Wanted;
 
 use draft::{Draft, DraftQuery, listed};
 use hosts::{Hosts, Mask};
-use index::{Applying, Index, Query, RouteTo, Taken as Chosen};
+use index::{Applying, Chosen, Index, Query, RouteTo};
 use wanted::Written;
 
 /// The rules, ready to use.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::hosts::Sender;
-use super::index::{Applying, Taken as Chosen};
+use super::index::{Applying, Chosen};
 use super::{Others, Route, Rules};
 use crate::event::document::Document;
 use crate::event::{Client, Event, Timestamp};

@@ -414,11 +414,11 @@ fn explaining_names_every_query_that_takes_an_event_and_which_one_counts() {
 fn sixty_four_workspaces_each_get_an_event_once_and_one_more_is_refused() {
     let build = |count: usize| {
         let outputs: Vec<String> = (0..count).map(|n| format!("workspace-{n}")).collect();
-        let rule = |output: &String| crate::filter::Rule {
+        let rule = |output: &String| crate::filter::RuleConfig {
             name: Some(format!("to {output}")),
             queries: vec!["Security!*".to_owned(), "Security!*[System[EventID=4624]]".to_owned()],
             outputs: vec![output.clone()],
-            ..crate::filter::Rule::default()
+            ..crate::filter::RuleConfig::default()
         };
         let config = Config { rules: outputs.iter().map(rule).collect(), ..Config::default() };
         let read = |_: &Path| Ok(Vec::new());

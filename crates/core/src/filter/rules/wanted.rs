@@ -92,11 +92,12 @@ fn audited() -> Vec<Wanted> {
 mod tests {
     use super::*;
     use crate::filter::rules::{Managed, Material, Text};
-    use crate::filter::{Config, Rule};
+    use crate::filter::{Config, RuleConfig};
 
-    fn rules(event_set: EventSet, rules: Vec<Rule>) -> Rules {
+    fn rules(event_set: EventSet, rules: Vec<RuleConfig>) -> Rules {
         let outputs = ["out".to_owned()];
-        let rules = rules.into_iter().map(|rule| Rule { name: rule.name, outputs: outputs.to_vec(), ..rule }).collect();
+        let rules =
+            rules.into_iter().map(|rule| RuleConfig { name: rule.name, outputs: outputs.to_vec(), ..rule }).collect();
         let config = Config { event_set, rules, ..Config::default() };
         let list = "<QueryList><Query><Select Path='System'>*[System[Level&lt;=3]]</Select>\
                     <Suppress Path='system'>*[System[EventID=7036]]</Suppress></Query></QueryList>";
@@ -116,19 +117,19 @@ mod tests {
 
     #[test]
     fn a_host_is_asked_for_what_its_rules_take_and_for_nothing_else() {
-        let rule = |name: &str, hosts: &str| Rule {
+        let rule = |name: &str, hosts: &str| RuleConfig {
             name: Some(name.to_owned()),
             hosts: vec![hosts.to_owned()],
-            ..Rule::default()
+            ..RuleConfig::default()
         };
         let queries = vec!["Security!*[System[(EventID=4624 OR EventID=4625)]]".to_owned(), "System!*".to_owned()];
         let rules = rules(
             EventSet::None,
             vec![
-                Rule { queries: queries.clone(), ..rule("web", "web*") },
-                Rule { queries: queries[1..].to_vec(), ..rule("again", "web1") },
-                Rule { query_list: Some("list.xml".into()), ..rule("db", "db*") },
-                Rule { event_set: Some(EventSet::Everything), ..rule("all", "all*") },
+                RuleConfig { queries: queries.clone(), ..rule("web", "web*") },
+                RuleConfig { queries: queries[1..].to_vec(), ..rule("again", "web1") },
+                RuleConfig { query_list: Some("list.xml".into()), ..rule("db", "db*") },
+                RuleConfig { event_set: Some(EventSet::Everything), ..rule("all", "all*") },
             ],
         );
         assert_eq!(of(&rules, "web1"), ["Security!*[System[EventID=4624 or EventID=4625]]", "System!*"]);

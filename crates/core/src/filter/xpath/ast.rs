@@ -32,18 +32,18 @@ impl Expr {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operand {
     /// The nodes that a path selects.
-    Path(Path),
+    Path(LocationPath),
     /// `band(path, mask)`: the bits that a number has in common with the mask.
-    Band(Path, u64),
+    Band(LocationPath, u64),
     /// `timediff(path)`: milliseconds from the time to now; with a second time: to that one.
-    TimeDiff(Path, Option<Literal>),
+    TimeDiff(LocationPath, Option<Literal>),
     /// `position()`: the number of the node among those that its step selects, from 1.
     Position,
 }
 
 /// Steps from the context node on. Never empty.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Path {
+pub struct LocationPath {
     /// In order.
     pub steps: Vec<Step>,
 }
@@ -54,7 +54,7 @@ pub struct Step {
     /// Where to.
     pub axis: Axis,
     /// Which nodes there.
-    pub test: Test,
+    pub test: NodeTest,
     /// What must hold of each, in order; `[3]` is `position() = 3`.
     pub predicates: Vec<Expr>,
 }
@@ -70,7 +70,7 @@ pub enum Axis {
 
 /// Which nodes a step takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Test {
+pub enum NodeTest {
     /// Those of this name; namespaces are ignored.
     Name(Box<str>),
     /// `*`.

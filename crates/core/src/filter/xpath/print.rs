@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
-use super::ast::{Axis, Expr, Op, Operand, Path, Step, Test};
+use super::ast::{Axis, Expr, LocationPath, NodeTest, Op, Operand, Step};
 use super::literal::Literal;
 use super::parse::is_place;
 
@@ -52,7 +52,7 @@ impl Display for Operand {
     }
 }
 
-impl Display for Path {
+impl Display for LocationPath {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         for (n, step) in self.steps.iter().enumerate() {
             if n > 0 {
@@ -70,9 +70,9 @@ impl Display for Step {
             f.write_char('@')?;
         }
         match &self.test {
-            Test::Name(name) => f.write_str(name)?,
-            Test::Any => f.write_char('*')?,
-            Test::Text => f.write_str("text()")?,
+            NodeTest::Name(name) => f.write_str(name)?,
+            NodeTest::Any => f.write_char('*')?,
+            NodeTest::Text => f.write_str("text()")?,
         }
         self.predicates.iter().try_for_each(|predicate| match predicate {
             Expr::Compare(Operand::Position, Op::Eq, place) if !place.quoted && is_place(&place.text) => {

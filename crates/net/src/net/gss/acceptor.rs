@@ -109,7 +109,7 @@ async fn answer_all(program: Program, mut questions: mpsc::Receiver<Asked>) {
         failures = if answered.is_ok() { 0 } else { failures + 1 };
         if let Err(error) = &answered {
             running = None;
-            tracing::error!(%error, keytab = %program.keytab.display(), "the process that accepts Kerberos tickets failed; it is started again");
+            tracing::error!(%error, keytab = %program.keytab.display(), "the Kerberos worker process failed and is restarted");
         }
         // Who asked may have gone.
         reply.send(answered.ok()).ok();

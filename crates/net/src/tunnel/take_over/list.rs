@@ -93,7 +93,7 @@ impl TakeOvers {
                 groups,
                 input,
                 forced = force,
-                "tunnels of these groups to these hosts end at this gateway, which answers in the hosts' name and reads what comes"
+                "tunnels of these groups to these hosts are taken over: this gateway answers in the hosts' name and reads the traffic"
             );
         }
     }

@@ -183,7 +183,7 @@ impl Journal {
                 Err(_) => loaded.corrupt += 1,
             });
             let scan = scanned.unwrap_or_else(|error| {
-                tracing::error!(%error, "keys of this file are forgotten: what repeats them is taken as new");
+                tracing::error!(%error, "the keys in this dedup journal file were lost; repeated events are taken as new");
                 Scan { corrupt: 1, ..Scan::default() }
             });
             loaded.corrupt += scan.corrupt;
@@ -191,7 +191,7 @@ impl Journal {
             if scan.torn_bytes > 0
                 && let Err(error) = cut(&*fs, &path, scan.good_end)
             {
-                tracing::warn!(%error, "a torn end stays and is passed over");
+                tracing::warn!(%error, "an incomplete end of the file cannot be removed and is skipped");
             }
         }
         Ok(loaded)
@@ -213,7 +213,7 @@ impl Journal {
             });
             if let Err(error) = scanned {
                 // What is lost must be told all the same, or nothing would ever be given back.
-                tracing::error!(%error, "keys of this file cannot be released: what repeats them is a duplicate");
+                tracing::error!(%error, "keys in this dedup journal file cannot be released; repeated events count as duplicates");
             }
         }
         Ok(found)

@@ -314,7 +314,7 @@ impl Cursor {
     /// to [`Cursor::end_sync`].
     pub fn begin_sync(&mut self, end: Ordinal) -> io::Result<PendingSync> {
         if !self.fs.names(&self.path, &*self.file) {
-            tracing::error!(cursor = %self.path.display(), "the position of an output was removed or replaced; it is written anew");
+            tracing::error!(cursor = %self.path.display(), "the read position file of an output was removed or replaced; it is rewritten");
             self.stale = true;
         }
         self.raise_ceiling(end.max(self.state.high));

@@ -146,7 +146,7 @@ impl DeadLetters {
         let files: Vec<&Segment> = held.files.iter().filter(|file| file.count > 0).collect();
         for file in &files {
             if let Err(error) = self.divide_file(file) {
-                tracing::warn!(file = %file.path.display(), %error, "dead letters of the version before cannot be divided between their owners yet");
+                tracing::warn!(file = %file.path.display(), %error, "dead letters of an earlier version cannot be assigned to their owners yet");
             }
         }
         !files.is_empty()

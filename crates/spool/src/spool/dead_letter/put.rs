@@ -233,7 +233,7 @@ impl DeadLetters {
         tracing::warn!(
             input = owner.source(),
             client = owner.client(),
-            "records that were not understood fill the share of their sender: the oldest are given up for new ones"
+            "the dead-letter share of a sender is full; its oldest are discarded"
         );
     }
 
@@ -243,7 +243,7 @@ impl DeadLetters {
             tracing::warn!(
                 input = largest.source(),
                 client = largest.client(),
-                "records that were not understood fill the share of all inputs: who has the most gives up the oldest"
+                "the dead-letter share of all inputs is full; the oldest of the sender with the most are discarded"
             );
         }
     }

@@ -15,9 +15,9 @@ use super::hosts::Association;
 use super::{Origin, Place, Problem};
 use crate::faults::unread;
 use crate::filter::EventSet;
-use crate::filter::config::{Config, Rule as RuleConfig};
+use crate::filter::config::{Config, RuleConfig};
 use crate::filter::dcr::{self, DataCollectionRule, Finding, Given, Severity};
-use crate::filter::xpath::ast::{Axis, Expr, Operand, Path as Steps, Step, Test};
+use crate::filter::xpath::ast::{Axis, Expr, LocationPath, NodeTest, Operand, Step};
 use crate::filter::xpath::{self, QueryList, Selector};
 
 /// What rules are made of.
@@ -94,8 +94,8 @@ pub(in crate::filter::rules) struct DraftQuery {
 impl DraftQuery {
     /// A query that takes every record, and sends it nowhere yet.
     pub(in crate::filter::rules) fn everything(text: String) -> Self {
-        let step = Step { axis: Axis::Child, test: Test::Any, predicates: Vec::new() };
-        let expr = Expr::Holds(Operand::Path(Steps { steps: vec![step] }));
+        let step = Step { axis: Axis::Child, test: NodeTest::Any, predicates: Vec::new() };
+        let expr = Expr::Holds(Operand::Path(LocationPath { steps: vec![step] }));
         Self { text, channel: None, expr, suppress: Vec::new(), upload_stream: None, routes: Vec::new() }
     }
 }

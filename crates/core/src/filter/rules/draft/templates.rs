@@ -1,14 +1,14 @@
 //! Files with templates, and what is given to each beside it.
 
 use super::{Material, Text, read};
-use crate::filter::config::Rule;
+use crate::filter::config::RuleConfig;
 use crate::filter::dcr::Given;
 
 /// How the stem of a file of parameters ends, before that of the template's.
 const PARAMETERS: &str = ".parameters";
 
 /// What the configuration gives to the templates of a rule.
-pub(super) fn given(material: &Material<'_>, rule: &Rule, wrong: &mut dyn FnMut(&str, String)) -> Given {
+pub(super) fn given(material: &Material<'_>, rule: &RuleConfig, wrong: &mut dyn FnMut(&str, String)) -> Given {
     let mut given = Given::default();
     if let Some(path) = &rule.parameters {
         for text in read(material, path, &mut |message| wrong("parameters", message)) {

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use super::ast::{Axis, Expr, Operand, Path, Step, Test};
+use super::ast::{Axis, Expr, LocationPath, NodeTest, Operand, Step};
 use super::forwarded;
 use super::parse::shortened;
 use names::Place;
@@ -93,7 +93,7 @@ impl Lint {
         }
     }
 
-    fn look_at_path(&mut self, path: &Path, from: Place) {
+    fn look_at_path(&mut self, path: &LocationPath, from: Place) {
         let mut place = from;
         for (n, step) in path.steps.iter().enumerate() {
             place = self.look_at_step(step, place);
@@ -112,10 +112,10 @@ impl Lint {
     /// Where the step leads to.
     fn look_at_step(&mut self, step: &Step, from: Place) -> Place {
         match (&step.test, step.axis) {
-            (Test::Text, _) => Place::Text,
-            (Test::Any, Axis::Child) => from.any_child(),
-            (Test::Any, Axis::Attribute) => Place::Text,
-            (Test::Name(name), axis) => {
+            (NodeTest::Text, _) => Place::Text,
+            (NodeTest::Any, Axis::Child) => from.any_child(),
+            (NodeTest::Any, Axis::Attribute) => Place::Text,
+            (NodeTest::Name(name), axis) => {
                 let (place, problem) = from.enter(axis, name);
                 if let Some(problem) = problem {
                     self.warn(problem);
@@ -127,7 +127,7 @@ impl Lint {
 }
 
 /// The path that an operand is about.
-fn path_of(operand: &Operand) -> Option<&Path> {
+fn path_of(operand: &Operand) -> Option<&LocationPath> {
     match operand {
         Operand::Path(path) | Operand::Band(path, _) | Operand::TimeDiff(path, _) => Some(path),
         Operand::Position => None,
@@ -156,11 +156,11 @@ fn asks_position(predicate: &Expr) -> bool {
     }
 }
 
-fn shown(test: &Test) -> String {
+fn shown(test: &NodeTest) -> String {
     match test {
-        Test::Name(name) => format!("`{}`", shortened(name)),
-        Test::Any => "`*`".to_owned(),
-        Test::Text => "`text()`".to_owned(),
+        NodeTest::Name(name) => format!("`{}`", shortened(name)),
+        NodeTest::Any => "`*`".to_owned(),
+        NodeTest::Text => "`text()`".to_owned(),
     }
 }
 

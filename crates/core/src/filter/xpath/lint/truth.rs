@@ -4,7 +4,7 @@
 //! exclude each other, and then their negations cover everything. Below `EventData` a name may stand more than once, and nothing
 //! is said.
 
-use super::super::ast::{Axis, Expr, Op, Operand, Path, Test};
+use super::super::ast::{Axis, Expr, LocationPath, NodeTest, Op, Operand};
 use super::super::literal::Literal;
 use super::super::parse::shortened;
 use super::names::Place;
@@ -61,7 +61,7 @@ pub(super) fn of_one(term: &Expr, place: Place) -> Option<String> {
 /// A comparison of something that an event has once.
 struct Condition<'q> {
     term: &'q Expr,
-    path: &'q Path,
+    path: &'q LocationPath,
     op: Op,
     literal: &'q Literal,
 }
@@ -107,10 +107,10 @@ impl<'q> Condition<'q> {
 }
 
 /// Whether a path leads to one node at most: it names an element of `System`, or an attribute.
-fn is_single(path: &Path, from: Place) -> bool {
+fn is_single(path: &LocationPath, from: Place) -> bool {
     let mut place = from;
     for step in &path.steps {
-        let Test::Name(name) = &step.test else { return false };
+        let NodeTest::Name(name) = &step.test else { return false };
         let (next, problem) = place.enter(step.axis, name);
         let is_one = step.axis == Axis::Attribute || matches!(next, Place::System | Place::Field(_));
         if !is_one || problem.is_some() || !step.predicates.is_empty() {
@@ -121,7 +121,7 @@ fn is_single(path: &Path, from: Place) -> bool {
     true
 }
 
-fn is_event_id(path: &Path, place: Place) -> bool {
-    let names_it = path.steps.last().is_some_and(|step| step.test == Test::Name("EventID".into()));
+fn is_event_id(path: &LocationPath, place: Place) -> bool {
+    let names_it = path.steps.last().is_some_and(|step| step.test == NodeTest::Name("EventID".into()));
     names_it && is_single(path, place)
 }

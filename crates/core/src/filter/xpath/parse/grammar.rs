@@ -1,6 +1,6 @@
 //! From words to tree: one function for each rule of the language.
 
-use super::super::ast::{Axis, Expr, Op, Operand, Path, Step, Test};
+use super::super::ast::{Axis, Expr, LocationPath, NodeTest, Op, Operand, Step};
 use super::super::literal::Literal;
 use super::lexer::{Lexer, Word};
 use super::{MAX_NESTING, MAX_QUERY_BYTES, MAX_STEPS, QueryError, hints, shortened};
@@ -168,7 +168,7 @@ impl<'q> Parser<'q> {
     }
 
     /// The path that a function is about.
-    fn argument(&mut self) -> Result<Path, QueryError> {
+    fn argument(&mut self) -> Result<LocationPath, QueryError> {
         let start = self.at;
         match self.operand()? {
             Operand::Path(path) => Ok(path),
@@ -176,7 +176,7 @@ impl<'q> Parser<'q> {
         }
     }
 
-    fn path(&mut self) -> Result<Path, QueryError> {
+    fn path(&mut self) -> Result<LocationPath, QueryError> {
         if self.predicates == 0 {
             self.check_event()?;
         }
@@ -190,7 +190,7 @@ impl<'q> Parser<'q> {
             }
             steps.push(self.step()?);
         }
-        Ok(Path { steps })
+        Ok(LocationPath { steps })
     }
 
     /// A path outside of all predicates begins at the events, or the query selects none.
@@ -213,14 +213,14 @@ impl<'q> Parser<'q> {
     fn step(&mut self) -> Result<Step, QueryError> {
         let axis = self.axis()?;
         let test = match self.word {
-            Word::Sign('*') => Test::Any,
-            Word::Name("text") if axis == Axis::Child => Test::Text,
+            Word::Sign('*') => NodeTest::Any,
+            Word::Name("text") if axis == Axis::Child => NodeTest::Text,
             Word::Name(name) if self.lexer.peek() == Some(Word::Sign('(')) => return self.fail(hints::function(name)),
-            Word::Name(name) => Test::Name(name.into()),
+            Word::Name(name) => NodeTest::Name(name.into()),
             _ => return self.fail(format!("expected a name or `*`, found {}", self.found())),
         };
         self.advance()?;
-        if test == Test::Text && self.take_sign('(')? && !self.take_sign(')')? {
+        if test == NodeTest::Text && self.take_sign('(')? && !self.take_sign(')')? {
             return self.fail(format!("expected `)`, found {}", self.found()));
         }
         let mut predicates = Vec::new();

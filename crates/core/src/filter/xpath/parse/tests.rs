@@ -1,6 +1,6 @@
 //! Queries that are taken, with the tree that they make, and limits.
 
-use super::super::ast::{Axis, Op, Operand, Path, Step, Test};
+use super::super::ast::{Axis, LocationPath, NodeTest, Op, Operand, Step};
 use super::super::literal::Literal;
 use super::*;
 
@@ -13,7 +13,7 @@ fn number(text: &str) -> Literal {
 }
 
 fn element(name: &str) -> Step {
-    let test = if name == "*" { Test::Any } else { Test::Name(name.into()) };
+    let test = if name == "*" { NodeTest::Any } else { NodeTest::Name(name.into()) };
     Step { axis: Axis::Child, test, predicates: vec![] }
 }
 
@@ -22,7 +22,7 @@ fn attribute(name: &str) -> Step {
 }
 
 fn text() -> Step {
-    Step { test: Test::Text, ..element("*") }
+    Step { test: NodeTest::Text, ..element("*") }
 }
 
 fn where_(step: Step, predicate: Expr) -> Step {
@@ -30,8 +30,8 @@ fn where_(step: Step, predicate: Expr) -> Step {
     Step { predicates, ..step }
 }
 
-fn path<const N: usize>(steps: [Step; N]) -> Path {
-    Path { steps: steps.into() }
+fn path<const N: usize>(steps: [Step; N]) -> LocationPath {
+    LocationPath { steps: steps.into() }
 }
 
 fn holds<const N: usize>(steps: [Step; N]) -> Expr {

@@ -8,7 +8,7 @@ use memchr::memmem::Finder;
 use super::Reach;
 use super::test::{Field, Test, Walk};
 use super::walk::Condition;
-use crate::filter::xpath::ast::{Axis, Expr, Op, Operand, Path, Step, Test as NodeTest};
+use crate::filter::xpath::ast::{Axis, Expr, LocationPath, NodeTest, Op, Operand, Step};
 use crate::filter::xpath::id_set::IdSet;
 use crate::filter::xpath::literal::{Literal, Number};
 
@@ -152,13 +152,13 @@ impl Lowering {
                 Expr::Compare(Operand::Path(path), op, literal) => {
                     Expr::Compare(Operand::Path(path.below(name)), op, literal)
                 }
-                other => Expr::Holds(Operand::Path(Path { steps: vec![child(name, vec![other])] })),
+                other => Expr::Holds(Operand::Path(LocationPath { steps: vec![child(name, vec![other])] })),
             };
         }
         let reach = if self == Self::Root || asks_beyond_system(&wrapped) { Reach::Body } else { Reach::System };
         let asks_system = self == Self::Root || asks_system(&wrapped);
         if self != Self::Root {
-            wrapped = Expr::Holds(Operand::Path(Path { steps: vec![child("Event", vec![wrapped])] }));
+            wrapped = Expr::Holds(Operand::Path(LocationPath { steps: vec![child("Event", vec![wrapped])] }));
         }
         let needs = if reach == Reach::Body { needed_name(&wrapped) } else { None };
         let needs = needs.map(|name| Finder::new(name).into_owned());
@@ -172,7 +172,7 @@ impl Lowering {
     }
 }
 
-impl Path {
+impl LocationPath {
     /// The same path from further up. A positional predicate of its first step counts within each parent, so this
     /// changes nothing.
     fn below(mut self, name: &str) -> Self {
@@ -185,7 +185,7 @@ fn child(name: &str, predicates: Vec<Expr>) -> Step {
     Step { axis: Axis::Child, test: NodeTest::Name(name.into()), predicates }
 }
 
-fn path(operand: &Operand) -> Option<&Path> {
+fn path(operand: &Operand) -> Option<&LocationPath> {
     match operand {
         Operand::Path(path) | Operand::Band(path, _) | Operand::TimeDiff(path, _) => Some(path),
         Operand::Position => None,
@@ -194,7 +194,7 @@ fn path(operand: &Operand) -> Option<&Path> {
 
 /// The condition with another path.
 fn with_steps(expr: &Expr, steps: &[Step]) -> Expr {
-    let path = Path { steps: steps.to_vec() };
+    let path = LocationPath { steps: steps.to_vec() };
     let operand = |operand: &Operand| match operand {
         Operand::Path(_) => Operand::Path(path.clone()),
         Operand::Band(_, mask) => Operand::Band(path.clone(), *mask),

@@ -7,7 +7,7 @@
 use super::test::milliseconds;
 use crate::event::Timestamp;
 use crate::event::document::{Document, Node};
-use crate::filter::xpath::ast::{self, Axis, Expr, Op, Operand, Path, Test};
+use crate::filter::xpath::ast::{self, Axis, Expr, LocationPath, NodeTest, Op, Operand};
 use crate::filter::xpath::literal::{Literal, Number};
 
 /// Counters that are kept without allocating. Queries have one or two predicates to a step.
@@ -30,7 +30,7 @@ pub(super) enum Condition {
 #[derive(Debug, Clone)]
 pub(super) struct Step {
     axis: Axis,
-    test: Test,
+    test: NodeTest,
     /// Predicates in order; those that do not ask for the position are one with the predicate before.
     predicates: Box<[Condition]>,
 }
@@ -73,17 +73,16 @@ impl Condition {
             },
         };
         match (path.steps.as_slice(), ask) {
-            ([ast::Step { axis: Axis::Attribute, test: Test::Name(name), predicates }], Ask::Compares(op, literal))
-                if predicates.is_empty() =>
-            {
-                Self::Attribute(name.clone(), op, literal)
-            }
+            (
+                [ast::Step { axis: Axis::Attribute, test: NodeTest::Name(name), predicates }],
+                Ask::Compares(op, literal),
+            ) if predicates.is_empty() => Self::Attribute(name.clone(), op, literal),
             (_, ask) => Self::Some(steps(path), ask),
         }
     }
 }
 
-fn steps(path: &Path) -> Box<[Step]> {
+fn steps(path: &LocationPath) -> Box<[Step]> {
     let step =
         |step: &ast::Step| Step { axis: step.axis, test: step.test.clone(), predicates: stages(&step.predicates) };
     path.steps.iter().map(step).collect()
@@ -195,9 +194,9 @@ fn bits(number: Number) -> Option<u64> {
 impl Step {
     fn tests(&self, document: &Document, node: Node) -> bool {
         match &self.test {
-            Test::Name(name) => document.name(node) == Some(&**name),
-            Test::Any => document.name(node).is_some(),
-            Test::Text => document.is_text(node),
+            NodeTest::Name(name) => document.name(node) == Some(&**name),
+            NodeTest::Any => document.name(node).is_some(),
+            NodeTest::Text => document.is_text(node),
         }
     }
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::filter::xpath::ast::{Axis, Expr, Op, Operand, Path, Step, Test};
+use crate::filter::xpath::ast::{Axis, Expr, LocationPath, NodeTest, Op, Operand, Step};
 use crate::filter::xpath::literal::Literal;
 
 const VALUES: [&str; 17] = [
@@ -123,7 +123,7 @@ fn system_query() -> BoxedStrategy<Expr> {
     let text = comparison(field.prop_map(|name| vec![step(Axis::Child, name, Vec::new())]).boxed());
     let attribute = |element: &'static str, attribute: &'static str| {
         comparison(Just(vec![step(Axis::Attribute, attribute, Vec::new())]).boxed()).prop_map(move |inside| {
-            Expr::Holds(Operand::Path(Path { steps: vec![step(Axis::Child, element, vec![inside])] }))
+            Expr::Holds(Operand::Path(LocationPath { steps: vec![step(Axis::Child, element, vec![inside])] }))
         })
     };
     let slashed =
@@ -160,7 +160,7 @@ fn data_query() -> BoxedStrategy<Expr> {
             } else {
                 predicates
             };
-            Expr::Holds(Operand::Path(Path { steps: vec![step(Axis::Child, name, predicates)] }))
+            Expr::Holds(Operand::Path(LocationPath { steps: vec![step(Axis::Child, name, predicates)] }))
         })
         .boxed()
 }
@@ -194,7 +194,7 @@ fn comparison(steps: BoxedStrategy<Vec<Step>>) -> BoxedStrategy<Expr> {
     let operand = (steps, 0..12u8, select(&[1u64, 3, 0x8020_0000_0000_0000][..]), literal());
     (operand, any::<u8>(), op(), literal())
         .prop_map(|((steps, kind, mask, until), compared, op, literal)| {
-            let path = Path { steps };
+            let path = LocationPath { steps };
             let operand = match kind {
                 0 => Operand::Band(path, mask),
                 1 => Operand::TimeDiff(path, None),
@@ -208,7 +208,7 @@ fn comparison(steps: BoxedStrategy<Vec<Step>>) -> BoxedStrategy<Expr> {
 
 /// The path alone, and once in a while compared.
 fn comparison_rarely(steps: BoxedStrategy<Vec<Step>>) -> impl Strategy<Value = Expr> {
-    let alone = steps.clone().prop_map(|steps| Expr::Holds(Operand::Path(Path { steps })));
+    let alone = steps.clone().prop_map(|steps| Expr::Holds(Operand::Path(LocationPath { steps })));
     prop_oneof![9 => alone, 1 => comparison(steps)]
 }
 
@@ -223,9 +223,9 @@ fn literal() -> impl Strategy<Value = Literal> {
 
 fn step(axis: Axis, name: &str, predicates: Vec<Expr>) -> Step {
     let test = match name {
-        "*" => Test::Any,
-        "text()" => Test::Text,
-        name => Test::Name(name.into()),
+        "*" => NodeTest::Any,
+        "text()" => NodeTest::Text,
+        name => NodeTest::Name(name.into()),
     };
     Step { axis, test, predicates }
 }

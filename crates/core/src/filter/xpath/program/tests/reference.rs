@@ -6,7 +6,7 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event as Token};
 
 use crate::event::Timestamp;
-use crate::filter::xpath::ast::{Axis, Expr, Operand, Path, Step, Test};
+use crate::filter::xpath::ast::{Axis, Expr, LocationPath, NodeTest, Operand, Step};
 use crate::filter::xpath::literal::Number;
 
 /// An element, an attribute or a text.
@@ -111,7 +111,7 @@ fn numbers(operand: &Operand, node: &Node, now: Timestamp) -> Vec<Number> {
     }
 }
 
-fn select<'n>(path: &Path, from: &'n Node, now: Timestamp) -> Vec<&'n Node> {
+fn select<'n>(path: &LocationPath, from: &'n Node, now: Timestamp) -> Vec<&'n Node> {
     path.steps
         .iter()
         .fold(vec![from], |nodes, step| nodes.into_iter().flat_map(|node| select_step(step, node, now)).collect())
@@ -123,9 +123,9 @@ fn select_step<'n>(step: &Step, from: &'n Node, now: Timestamp) -> Vec<&'n Node>
         Axis::Attribute => &from.attributes,
     };
     let tested = axis.iter().filter(|node| match &step.test {
-        Test::Name(name) => node.name.as_deref() == Some(name),
-        Test::Any => node.name.is_some(),
-        Test::Text => node.name.is_none(),
+        NodeTest::Name(name) => node.name.as_deref() == Some(name),
+        NodeTest::Any => node.name.is_some(),
+        NodeTest::Text => node.name.is_none(),
     });
     step.predicates.iter().fold(tested.collect(), |nodes: Vec<&Node>, predicate| {
         let numbered = nodes.into_iter().zip(1..);
