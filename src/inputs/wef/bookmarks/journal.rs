@@ -188,7 +188,7 @@ impl Writer {
             let together: Vec<Request> = std::mem::take(&mut waiting);
             let result = self.keep(&together).map_err(|error| NotKept(error.to_string()));
             if let Err(error) = &result {
-                tracing::error!(%error, "bookmarks cannot be written; bookmarks cannot be written; hosts get 503 and send again");
+                tracing::error!(%error, "bookmarks cannot be written; hosts get 503 and send again");
             }
             for Request { done, .. } in together {
                 // Who does not wait any more has lost nothing.
