@@ -20,7 +20,7 @@ use crate::dedup;
 use crate::dedup::memory::MemoryStore;
 use crate::dedup::redis::{Gateway, Neighbour, SharedStore, Standing, WhenUnavailable, Work};
 use crate::fs::Fs;
-use crate::ingest::{Kept, Queue, Recheck};
+use crate::ingest::{JournalPlace, Queue, Recheck};
 use crate::metrics;
 use crate::spool::Spool;
 use crate::spool::decided::{Decided, Opened};
@@ -73,7 +73,7 @@ impl Sharing {
             gateway,
             Arc::clone(&queue) as Arc<dyn dedup::redis::Decisions>,
         );
-        let kept = Kept { fs: Arc::clone(fs), folder: state.join(JOURNAL), window: config.dedup.window.get() };
+        let kept = JournalPlace { fs: Arc::clone(fs), folder: state.join(JOURNAL), window: config.dedup.window.get() };
         let recheck = Recheck::new(Arc::clone(&decided), spool.clone(), store.clone(), unread, kept);
         Ok(Some(Self { store, decided, spool: spool.clone(), idle: Mutex::new(Some((work, recheck, queue))) }))
     }

@@ -56,7 +56,7 @@ pub use accept::{Accept, Receipt, Refusal};
 pub use config::Config;
 pub use recheck::{Queue, Recheck, Unread};
 pub use replay::replay;
-pub use retell::Kept;
+pub use retell::JournalPlace;
 pub use saved::Savings;
 pub use timeless::Timeless;
 pub use to_its_end::{Panicked, to_its_end};

@@ -26,7 +26,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::contested::{Asked, Asker, Keyed, Why, heads};
-use super::retell::Kept;
+use super::retell::JournalPlace;
 use crate::dedup::redis::{Decisions, Outcome, SharedStore, Standing, Watcher};
 use crate::event::EventKey;
 use crate::metrics;
@@ -125,7 +125,7 @@ pub struct Recheck {
     spool: Spool,
     store: SharedStore,
     messages: Unread,
-    kept: Kept,
+    kept: JournalPlace,
     /// What is to be asked, the most urgent first.
     todo: VecDeque<(Range<Ordinal>, Why)>,
     asking: JoinSet<Asked>,
@@ -140,7 +140,7 @@ pub struct Recheck {
 
 impl Recheck {
     /// Over a log that takes nothing yet: what is undecided now was left by another process.
-    pub fn new(decided: Arc<Decided>, spool: Spool, store: SharedStore, messages: Unread, kept: Kept) -> Self {
+    pub fn new(decided: Arc<Decided>, spool: Spool, store: SharedStore, messages: Unread, kept: JournalPlace) -> Self {
         let asker = Asker::new(Arc::clone(&decided), store.clone());
         let left = decided.undecided(*spool.durable_end().borrow());
         let todo = left.into_iter().map(|range| (range, Why::Unsure { old: false })).collect();

@@ -22,7 +22,7 @@ const AHEAD: usize = 16;
 
 /// Where the keys of what left the spool are.
 #[derive(Clone)]
-pub struct Kept {
+pub struct JournalPlace {
     /// The file system of the state.
     pub fs: Arc<dyn Fs>,
     /// The folder of the journal.
@@ -31,7 +31,7 @@ pub struct Kept {
     pub window: Duration,
 }
 
-impl Kept {
+impl JournalPlace {
     /// Reads the keys of events in these ranges, in the background. Whoever drops the receiver ends it.
     pub(super) fn read(
         &self,
