@@ -28,6 +28,7 @@ mod deploy;
 mod front_door;
 mod metrics;
 mod ods;
+mod ods_agents;
 mod ods_hostile;
 mod raw;
 mod ready;
