@@ -1,11 +1,15 @@
 //! What old agents cost beside the Logs Ingestion API, in one run: a real `gatepost run`, real HTTPS, real disk, the same events
-//! by each way. Prints events a second of the gateway's processor time, and the ratio to the Logs Ingestion API.
+//! by each way. Prints events a second of the gateway's processor time, and the ratio to the Logs Ingestion API; then what agents cost
+//! that are only registered.
 //!
 //! ```sh
 //! cargo bench --bench old_agents -- --events 500 --uploads 400
 //! ```
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
+
+#[path = "old_agents/registered.rs"]
+mod registered;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -71,7 +75,7 @@ fn main() -> Result<()> {
             let ratio = speed / *first.get_or_insert(speed);
             println!("{name:<16} {speed:>9.0} events per CPU-second  {ratio:.2} x (wanted: {wanted:.2})");
         }
-        Ok(())
+        registered::measure(&gateway).await
     })
 }
 
@@ -206,10 +210,22 @@ impl Gateway {
         Ok((fields[11].parse::<u64>()? + fields[12].parse::<u64>()?) as f64 / 100.0)
     }
 
+    /// The memory that it has, in bytes.
+    fn memory(&self) -> Result<i64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<i64>()? << 10)
+    }
+
+    /// Its own certificate.
+    fn authority(&self) -> Result<Vec<u8>> {
+        Ok(std::fs::read(self.dir.path().join("state/tls/cert.pem"))?)
+    }
+
     /// A client with a registered certificate, over one connection for all ways.
     async fn registered(&self) -> Result<Client> {
         let own = OwnCertificate::new(Kind::Windows, WORKSPACE, AGENT)?;
-        let ca = std::fs::read(self.dir.path().join("state/tls/cert.pem"))?;
+        let ca = self.authority()?;
         let client = Client::showing(Some(&ca), own.shown())?;
         let body = uploads::topology(Kind::Windows, "bench.plant.example", AGENT, own.der());
         let headers = uploads::signed(WORKSPACE, &key(), &body);

@@ -20,6 +20,7 @@ pub mod intake;
 #[cfg(test)]
 mod lines;
 pub mod logs_ingestion;
+pub mod members;
 pub mod ods;
 pub mod plane;
 pub mod protocol;

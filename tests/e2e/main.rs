@@ -29,6 +29,7 @@ mod front_door;
 mod json;
 mod metrics;
 mod ods;
+mod ods_agents;
 mod ods_hostile;
 mod raw;
 mod ready;

@@ -17,9 +17,9 @@ use time::OffsetDateTime;
 use crate::support::{PATIENCE, Running, Site, workspace};
 use crate::tools::{both, of_checkout, run, tool};
 
-const WORKSPACE: &str = "01234567-89ab-cdef-0123-456789abcdef";
-const AGENT: &str = "0f0e0d0c-0b0a-4908-8706-050403020100";
-const COMPUTER: &str = "web01.plant.example";
+pub(crate) const WORKSPACE: &str = "01234567-89ab-cdef-0123-456789abcdef";
+pub(crate) const AGENT: &str = "0f0e0d0c-0b0a-4908-8706-050403020100";
+pub(crate) const COMPUTER: &str = "web01.plant.example";
 pub(crate) const JSON: &str = "/OperationalData.svc/PostJsonDataItems?api-version=2016-04-01";
 pub(crate) const XML: &str = "/EventDataService.svc/PostDataItems?api-version=2016-04-01";
 
@@ -36,11 +36,16 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) async fn new(more: &str) -> Self {
+        Self::with(more, "").await
+    }
+
+    /// The same, with more in the listener, such as its `auth`.
+    pub(crate) async fn with(more: &str, listener: &str) -> Self {
         let collector = Collector::start(Memory::Identities).await.expect("it starts");
         collector.set(Behaviour { recognise_repeats: true, ..Behaviour::default() });
         let dir = tempfile::tempdir().expect("a folder");
         let listener = format!(
-            "ods = {{ enabled = true, workspaces = [{{ id = \"{WORKSPACE}\", keys = [\"{}\"], group = \"plant\" }}]{more} }}\nauth.group = \"plant\"\n",
+            "ods = {{ enabled = true, workspaces = [{{ id = \"{WORKSPACE}\", keys = [\"{}\"], group = \"plant\" }}]{more} }}\nauth.group = \"plant\"\n{listener}",
             key()
         );
         let site = Site::at(dir.path(), &(listener + &workspace("soc", &[&collector])), "");
@@ -81,7 +86,7 @@ impl Scene {
     }
 
     /// Waits until the account has so many of all times.
-    async fn until_accounted(&self, spooled: u64) {
+    pub(crate) async fn until_accounted(&self, spooled: u64) {
         let until = tokio::time::Instant::now() + PATIENCE;
         while self.site.status().await["account"]["total"]["spooled"] != spooled {
             assert!(tokio::time::Instant::now() < until, "{:#}", self.site.status().await["account"]);
@@ -90,7 +95,11 @@ impl Scene {
     }
 
     fn agent(&self, kind: Kind, computer: &str, id: u8, lost_answers: f64) -> Agent {
-        let setting = Setting {
+        Agent::new(self.setting(kind, computer, id), lost_answers, u64::from(id)).expect("it is made")
+    }
+
+    pub(crate) fn setting(&self, kind: Kind, computer: &str, id: u8) -> Setting {
+        Setting {
             kind,
             gateway: self.site.url(""),
             ca: Some(
@@ -101,8 +110,8 @@ impl Scene {
             computer: computer.to_owned(),
             agent: format!("00000000-0000-4000-a000-0000000000{id:02x}"),
             with_record_ids: true,
-        };
-        Agent::new(setting, lost_answers, u64::from(id)).expect("it is made")
+            renews_soon: false,
+        }
     }
 
     /// A client that shows the certificate of a registered agent.
@@ -125,7 +134,7 @@ impl Scene {
     }
 }
 
-fn registration(certificate: &[u8]) -> String {
+pub(crate) fn registration(certificate: &[u8]) -> String {
     format!(
         "<AgentTopologyRequest xmlns=\"http://schemas.microsoft.com/WorkloadMonitoring/HealthServiceProtocol/2014/09/\"><FullyQualfiedDomainName>{COMPUTER}</FullyQualfiedDomainName>\
          <EntityTypeId>{{{AGENT}}}</EntityTypeId><AuthenticationCertificate>{}</AuthenticationCertificate></AgentTopologyRequest>",
@@ -134,7 +143,7 @@ fn registration(certificate: &[u8]) -> String {
 }
 
 /// What signs a registration so many seconds from now.
-fn signed(body: &str, seconds: i64) -> Vec<(&'static str, String)> {
+pub(crate) fn signed(body: &str, seconds: i64) -> Vec<(&'static str, String)> {
     let now = OffsetDateTime::now_utc() + time::Duration::seconds(seconds);
     let date = format!("{}T{:02}:{:02}:{:02}.1234567+00:00", now.date(), now.hour(), now.minute(), now.second());
     let hash = BASE64_STANDARD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body.as_bytes()));

@@ -68,11 +68,12 @@ async fn one(args: &Args, json: bool, ca: Option<&[u8]>, key: &Secret, number: u
         computer: computer.clone(),
         agent: format!("00000000-0000-4000-a000-{number:012x}"),
         with_record_ids: true,
+        renews_soon: true,
     };
     let mut agent = Agent::new(setting, args.lost_answers, number)?;
     let told = agent.register().await.with_context(|| format!("{computer} registers"))?;
     tell(json, &format!("{computer}: registered, refreshes every {}\n", told.refresh_every))?;
-    agent.refresh().await.with_context(|| format!("{computer} refreshes"))?;
+    refresh(&mut agent, json, &computer).await?;
     agent.telemetry().await.with_context(|| format!("{computer} reports"))?;
     let (mut host, mut sent) = (Host::new(computer.as_str(), number), 0);
     for chunk in 0..args.chunks {
@@ -80,11 +81,20 @@ async fn one(args: &Args, json: bool, ca: Option<&[u8]>, key: &Secret, number: u
         agent.collect(&events);
         sent += emptied(&mut agent, json, &computer, args.hurry).await?;
         if chunk == args.chunks / 2 {
-            agent.renew(&told.renewal_address).await.with_context(|| format!("{computer} renews its certificate"))?;
-            tell(json, &format!("{computer}: certificate renewed\n"))?;
+            refresh(&mut agent, json, &computer).await?;
         }
     }
     Ok(sent)
+}
+
+/// Refreshes the registration, and renews the certificate if it is told to.
+async fn refresh(agent: &mut Agent, json: bool, computer: &str) -> anyhow::Result<()> {
+    let told = agent.refresh().await.with_context(|| format!("{computer} refreshes"))?;
+    if told.renew {
+        agent.renew(&told.renewal_address).await.with_context(|| format!("{computer} renews its certificate"))?;
+        tell(json, &format!("{computer}: told to renew its certificate, and did\n"))?;
+    }
+    Ok(())
 }
 
 /// Sends until nothing waits, as often and as slowly as the agent would, but for `hurry`.

@@ -9,7 +9,10 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::event::Timestamp;
+use serde_json::value::RawValue;
+
+use crate::event::{MAX_RECORD_BYTES, Timestamp};
+use crate::inputs::members::text;
 
 /// Most characters of a column's name.
 pub(super) const COLUMN_MAX: usize = 45;
@@ -138,7 +141,7 @@ impl<'a> Value<'a> {
             (Kind::Plain, _) | (Kind::Number, Self::Number) | (Kind::Boolean, Self::Flag) => Some(as_it_is),
             (Kind::Text, Self::Text(_)) => Some(as_it_is),
             // What cannot be read is left for ingest to say so.
-            (Kind::Text, Self::Other) if json.starts_with('"') => Some(as_it_is),
+            (Kind::Text, Self::Flag | Self::Number | Self::Other) if !can_be_read(json) => Some(as_it_is),
             (Kind::Text, Self::Flag | Self::Number | Self::Other) => Some(Written::Text(json.into())),
             (Kind::Number, Self::Text(text)) => number_in(json, text).map(Written::Json),
             (Kind::Boolean, Self::Text(text)) => flag(text).map(Written::Json),
@@ -150,12 +153,10 @@ impl<'a> Value<'a> {
     }
 }
 
-/// The text of a string in JSON.
-pub(super) fn text(json: &str) -> Option<Cow<'_, str>> {
-    match json.get(1..json.len().saturating_sub(1)) {
-        Some(inner) if memchr::memchr(b'\\', inner.as_bytes()).is_none() => Some(Cow::Borrowed(inner)),
-        _ => serde_json::from_str(json).ok().map(Cow::Owned),
-    }
+/// Whether something that is to become a text is a value in JSON, and no string that has none.
+fn can_be_read(json: &str) -> bool {
+    // What is larger than a record is not looked at.
+    json.len() <= MAX_RECORD_BYTES && !json.starts_with('"') && serde_json::from_str::<&RawValue>(json).is_ok()
 }
 
 /// A time as the service took it: `YYYY-MM-DDThh:mm:ss`, with a fraction and a zone or without.

@@ -4,17 +4,11 @@
 //! rules, the spool and every output then see the row that the service would have made. The text grows within the limits and
 //! the memory of the listener.
 
-use std::borrow::Cow;
-use std::fmt;
-
-use serde::de::{DeserializeSeed, Deserializer as _, Error as _, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, de};
-use serde_json::value::RawValue;
-
 use super::column::{self, Columns, Placed, Written};
 use crate::event::{MAX_EVENTS, Timestamp};
 use crate::inputs::grown::{Grown, NoRoom};
 use crate::inputs::http::body::Share;
+use crate::inputs::members::{Broken, Members, text};
 
 /// Names that a record may not use: the service answers them with an error.
 const RESERVED: [&str; 3] = ["tenant", "TimeGenerated", "RawData"];
@@ -77,22 +71,25 @@ pub enum RewriteError {
 ///
 /// When it is not what the API takes, is too large as rows, or has no room.
 pub fn rewrite(body: &[u8], how: &How<'_>, limit: u64, share: &mut Share) -> Result<Rows, RewriteError> {
-    let malformed = |error: &dyn fmt::Display| RewriteError::Malformed(error.to_string());
-    let body = std::str::from_utf8(body).map_err(|error| malformed(&error))?;
-    let body = body.trim_start_matches('\u{feff}').trim_ascii();
+    let body = std::str::from_utf8(body).map_err(|error| RewriteError::Malformed(error.to_string()))?;
+    let body = body.trim_start_matches('\u{feff}');
     let out = Grown::new(limit, body.len() as u64, share);
-    let mut writer = Writer { how, out, records: 0, untimed: 0, failed: None };
-    let written = if body.starts_with('[') {
-        let mut json = serde_json::Deserializer::from_str(body);
-        json.deserialize_seq(Records(&mut writer)).and_then(|()| json.end())
+    let mut writer = Writer { how, out, records: 0, untimed: 0 };
+    let mut members = Members::of(body);
+    if members.begins_with(b'[') {
+        members.enter(b'[')?;
+        while members.has_element(writer.records == 0)? {
+            writer.record(&mut members)?;
+        }
+    } else if members.begins_with(b'{') {
+        writer.record(&mut members)?;
     } else {
-        serde_json::from_str::<&RawValue>(body).and_then(|value| writer.only(value.get()))
-    };
-    match (writer.failed, written) {
-        (Some(failed), _) => Err(failed),
-        (None, Err(error)) => Err(malformed(&error)),
-        (None, Ok(())) => Ok(Rows { timed: writer.untimed == 0, text: writer.out.into_text() }),
+        return Err(RewriteError::Malformed("it is something else".to_owned()));
     }
+    members.end()?;
+    let end: &[u8] = if writer.records == 0 { b"[]" } else { b"]" };
+    writer.out.push(end)?;
+    Ok(Rows { timed: writer.untimed == 0, text: writer.out.into_text() })
 }
 
 /// Writes records as rows.
@@ -102,45 +99,33 @@ struct Writer<'h, 's> {
     records: usize,
     /// How many tell no time of their own.
     untimed: usize,
-    /// What went wrong beside the JSON.
-    failed: Option<RewriteError>,
 }
 
 impl Writer<'_, '_> {
-    /// A body that is one object.
-    fn only(&mut self, value: &str) -> serde_json::Result<()> {
-        if !value.starts_with('{') {
-            return Err(serde_json::Error::custom("it is something else"));
-        }
-        self.record(value).and_then(|()| self.end())
-    }
-
-    fn end(&mut self) -> serde_json::Result<()> {
-        let end: &[u8] = if self.records == 0 { b"[]" } else { b"]" };
-        self.checked(|writer| Ok(writer.out.push(end)?))
-    }
-
-    /// Does a part of the work, and keeps what went wrong where the JSON reader cannot carry it.
-    fn checked<E: de::Error>(&mut self, work: impl FnOnce(&mut Self) -> Result<(), RewriteError>) -> Result<(), E> {
-        work(self).map_err(|failed| {
-            let error = E::custom(&failed);
-            self.failed = Some(failed);
-            error
-        })
-    }
-
-    fn record(&mut self, value: &str) -> serde_json::Result<()> {
+    /// The next value of a body as a row.
+    fn record(&mut self, members: &mut Members<'_>) -> Result<(), RewriteError> {
         self.records += 1;
         if self.records > MAX_EVENTS {
-            return self.checked(|_| Err(RewriteError::TooMany));
+            return Err(RewriteError::TooMany);
         }
-        let before: &[u8] = if self.records == 1 { b"[" } else { b"," };
-        self.checked(|writer| Ok(writer.out.push(before)?))?;
-        if !value.starts_with('{') {
+        self.out.push(if self.records == 1 { b"[" } else { b"," })?;
+        if !members.begins_with(b'{') {
             // For ingest to set aside, with its reason.
-            return self.checked(|writer| Ok(writer.out.push(value.as_bytes())?));
+            return Ok(self.out.push(members.value()?.as_bytes())?);
         }
-        serde_json::Deserializer::from_str(value).deserialize_map(Members(self))
+        members.enter(b'{')?;
+        let mut told = Told { is_empty: true, own_time: None, has_time_generated: false };
+        let mut is_first = true;
+        while let Some(member) = members.member(is_first)? {
+            is_first = false;
+            let name = text(member.name).ok_or_else(|| self.no_name())?;
+            self.member(&mut told, &name, member.value)?;
+        }
+        self.end_record(told)
+    }
+
+    fn no_name(&self) -> RewriteError {
+        RewriteError::Malformed(format!("a name in record {} cannot be read", self.records))
     }
 
     /// A member of the record that is being written.
@@ -217,61 +202,16 @@ struct Told {
 /// A time, as a record tells it: in ISO 8601, or as a number since 1970.
 fn time_of(value: &str) -> Option<Timestamp> {
     let time = match value.as_bytes().first()? {
-        b'"' => column::text(value).and_then(|text| column::iso_8601(&text)),
+        b'"' => text(value).and_then(|text| column::iso_8601(&text)),
         b'0'..=b'9' => Timestamp::from_number(value),
         _ => None,
     };
     time.filter(|time| time.unix_seconds() >= CLOCKS_FROM)
 }
 
-/// The elements of the array.
-struct Records<'w, 'h, 's>(&'w mut Writer<'h, 's>);
-
-impl<'de> Visitor<'de> for Records<'_, '_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of objects")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<(), A::Error> {
-        while let Some(element) = sequence.next_element::<&RawValue>()? {
-            self.0.record(element.get()).map_err(A::Error::custom)?;
-        }
-        self.0.end().map_err(A::Error::custom)
-    }
-}
-
-/// The members of one record.
-struct Members<'w, 'h, 's>(&'w mut Writer<'h, 's>);
-
-impl<'de> Visitor<'de> for Members<'_, '_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut told = Told { is_empty: true, own_time: None, has_time_generated: false };
-        while let Some(key) = map.next_key_seed(Key)? {
-            let value = map.next_value::<&RawValue>()?;
-            self.0.checked(|writer| writer.member(&mut told, &key, value.get()))?;
-        }
-        self.0.checked(|writer| writer.end_record(told))
-    }
-}
-
-/// A key that is copied only when it is written with escapes.
-struct Key;
-
-impl<'de> DeserializeSeed<'de> for Key {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Cow<'de, str>, D::Error> {
-        #[derive(Deserialize)]
-        struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
-        Borrowed::deserialize(deserializer).map(|Borrowed(key)| key)
+impl From<Broken> for RewriteError {
+    fn from(broken: Broken) -> Self {
+        Self::Malformed(broken.to_string())
     }
 }
 

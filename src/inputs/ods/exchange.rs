@@ -49,11 +49,11 @@ pub(super) enum Caller {
 
 impl Caller {
     /// What tells its uploads from those of others.
-    pub(super) fn own(&self) -> &str {
+    pub(super) fn own(&self) -> String {
         match self {
-            Self::Agent(agent) => &agent.agent,
-            Self::Token(name) => name,
-            Self::Signed(_) | Self::Nobody => "",
+            Self::Agent(agent) => agent.own_name(),
+            Self::Token(name) => name.to_string(),
+            Self::Signed(_) | Self::Nobody => String::new(),
         }
     }
 
@@ -222,7 +222,9 @@ impl From<NotKept> for Failure {
     fn from(not_kept: NotKept) -> Self {
         match not_kept {
             NotKept::Failed(_) | NotKept::Full => Self::new(Reason::AGENTS_FAILED, not_kept.to_string()),
-            NotKept::Revoked | NotKept::Unknown => Self::new(Reason::CERTIFICATE, not_kept.to_string()),
+            NotKept::Others | NotKept::Revoked | NotKept::Unknown => {
+                Self::new(Reason::CERTIFICATE, not_kept.to_string())
+            }
         }
     }
 }

@@ -4,36 +4,35 @@
 //! protocol tells beside it. What is no object is set aside.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer as _, Error as _, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, de};
-use serde_json::value::RawValue;
+use memchr::memchr2;
 
 use super::catalogue::Columns;
 use crate::event::{Damaged, MAX_EVENTS, MAX_RECORD_BYTES, Timestamp};
 use crate::inputs::grown::{Grown, NoRoom};
 use crate::inputs::http::body::Share;
+use crate::inputs::members::{Broken, Member, Members, text};
 use crate::inputs::reason::{Failure, Reason};
 
 /// Properties that tell the time of an item, the first that is there counts.
 const TIMES: [&str; 5] = ["TimeGenerated", "Timestamp", "time", "EventTime", "CollectionTime"];
 /// Properties that tell its computer.
 const COMPUTERS: [&str; 2] = ["Computer", "Host"];
+/// The property that tells its Azure resource.
+const RESOURCE_ID: &str = "_ResourceId";
 /// Longest name of a computer.
 const COMPUTER_MAX: usize = 255;
 
 /// The frame of an upload.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub struct Envelope<'a> {
     /// What the items are; diagnostics name none.
-    #[serde(borrow, rename = "DataType")]
     pub data_type: Option<Cow<'a, str>>,
-    /// The solution that they belong to.
-    #[serde(borrow, rename = "IPName")]
-    pub solution: Option<Cow<'a, str>>,
-    #[serde(borrow, rename = "DataItems")]
-    items: &'a RawValue,
+    text: &'a str,
+    /// At the items.
+    items: Members<'a>,
+    /// Whether what stands behind them was read as well.
+    was_read_whole: bool,
 }
 
 /// Why an upload is not taken.
@@ -85,18 +84,32 @@ pub struct Rows {
     pub text: Vec<u8>,
     /// Where that stands, and why.
     pub damaged: Vec<Damaged>,
+    /// Whether an item tells a time.
+    pub timed: bool,
 }
 
 impl<'a> Envelope<'a> {
-    /// Reads the frame.
+    /// Reads the frame up to the items, and all of it where the data type does not stand before them.
     ///
     /// # Errors
     ///
     /// When this is no upload.
     pub fn read(body: &'a [u8]) -> Result<Self, JsonFault> {
-        let malformed = |error: &dyn fmt::Display| JsonFault::Malformed(error.to_string());
-        let text = std::str::from_utf8(body).map_err(|error| malformed(&error))?;
-        serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| malformed(&error))
+        let text = std::str::from_utf8(body).map_err(|error| JsonFault::Malformed(error.to_string()))?;
+        let text = text.trim_start_matches('\u{feff}');
+        let (mut members, mut frame) = (Members::of(text), Frame::default());
+        members.enter(b'{')?;
+        let mut is_first = true;
+        while let Some(name) = members.name(is_first)? {
+            is_first = false;
+            frame.take(name, &mut members)?;
+            if let Frame { data_type, items: Some(items), is_at_items: true } = frame {
+                return Ok(Self { data_type, text, items, was_read_whole: false });
+            }
+        }
+        members.end()?;
+        let items = frame.items.ok_or_else(|| JsonFault::Malformed("it has no DataItems".to_owned()))?;
+        Ok(Self { data_type: frame.data_type, text, items, was_read_whole: true })
     }
 
     /// Makes records of the items, of at most `limit` bytes. `share` holds the body, of `beside` bytes, and grows before they do.
@@ -106,22 +119,74 @@ impl<'a> Envelope<'a> {
     /// When the items are no array, are too many, or there is no room.
     pub fn rewrite(&self, how: How<'_>, limit: u64, beside: u64, share: &mut Share) -> Result<Rows, JsonFault> {
         let out = Grown::new(limit, beside, share);
-        let mut writer = Writer { how, out, items: 0, aside: Vec::new(), failed: None };
-        let mut json = serde_json::Deserializer::from_str(self.items.get());
-        let read = json.deserialize_seq(Items(&mut writer)).and_then(|()| json.end());
-        let Writer { mut out, aside, failed, .. } = writer;
-        match (failed, read) {
-            (Some(failed), _) => return Err(failed),
-            (None, Err(error)) => return Err(JsonFault::Malformed(error.to_string())),
-            (None, Ok(())) => {}
+        let mut writer = Writer { how, out, text: self.text, items: 0, timed: false, aside: Vec::new() };
+        let mut members = self.items.clone();
+        members.enter(b'[')?;
+        while members.has_element(writer.items == 0)? {
+            writer.item(&mut members)?;
         }
+        if !self.was_read_whole {
+            let mut frame = Frame::both_taken(&members);
+            while let Some(name) = members.name(false)? {
+                frame.take(name, &mut members)?;
+            }
+            members.end()?;
+        }
+        let Writer { mut out, aside, timed, .. } = writer;
         let mut damaged = Vec::new();
         for (raw, reason) in aside {
             let from = out.len();
             out.push(raw.as_bytes())?;
             damaged.push(Damaged { span: from..out.len(), reason: reason.to_owned() });
         }
-        Ok(Rows { text: out.into_text(), damaged })
+        Ok(Rows { text: out.into_text(), damaged, timed })
+    }
+}
+
+/// What was read of a frame.
+#[derive(Debug, Default)]
+struct Frame<'a> {
+    data_type: Option<Cow<'a, str>>,
+    items: Option<Members<'a>>,
+    /// Whether the items are next, and can be read with what is known.
+    is_at_items: bool,
+}
+
+impl<'a> Frame<'a> {
+    /// One that has both of what it may have once.
+    fn both_taken(members: &Members<'a>) -> Self {
+        Self { data_type: Some(Cow::Borrowed("")), items: Some(members.clone()), is_at_items: false }
+    }
+
+    /// Takes the member of this name, whose value is next. One that is there twice could mean either.
+    fn take(&mut self, name: &str, members: &mut Members<'a>) -> Result<(), JsonFault> {
+        match &*read(name)? {
+            "DataType" if self.data_type.is_some() => return Err(JsonFault::Malformed("DataType twice".to_owned())),
+            "DataItems" if self.items.is_some() => return Err(JsonFault::Malformed("DataItems twice".to_owned())),
+            "DataType" => {
+                let value = members.value()?;
+                self.data_type = if value == "null" { None } else { Some(read(value)?) };
+            }
+            "DataItems" => {
+                self.items = Some(members.clone());
+                self.is_at_items = self.data_type.is_some();
+                if !self.is_at_items {
+                    members.value()?;
+                }
+            }
+            _ => _ = members.value()?,
+        }
+        Ok(())
+    }
+}
+
+fn read(string: &str) -> Result<Cow<'_, str>, JsonFault> {
+    text(string).ok_or_else(|| JsonFault::Malformed("a name or the data type is no text".to_owned()))
+}
+
+impl From<Broken> for JsonFault {
+    fn from(broken: Broken) -> Self {
+        Self::Malformed(broken.to_string())
     }
 }
 
@@ -129,90 +194,132 @@ impl<'a> Envelope<'a> {
 struct Writer<'h, 's, 'a> {
     how: How<'h>,
     out: Grown<'s>,
+    text: &'a str,
     items: usize,
+    timed: bool,
     aside: Vec<(&'a str, &'static str)>,
-    /// What went wrong beside the JSON.
-    failed: Option<JsonFault>,
 }
 
 impl<'a> Writer<'_, '_, 'a> {
-    /// Writes one item, or puts it aside.
-    fn item(&mut self, item: &'a str) -> Result<(), JsonFault> {
+    /// Writes the next item, or puts it aside.
+    fn item(&mut self, members: &mut Members<'a>) -> Result<(), JsonFault> {
         self.items += 1;
         if self.items > MAX_EVENTS {
             return Err(JsonFault::TooMany);
         }
-        let made = self.out.len();
-        let reason = if !item.starts_with('{') {
-            "the record is JSON, but no object"
+        if !members.begins_with(b'{') {
+            self.aside.push((members.value()?, "the record is JSON, but no object"));
+            return Ok(());
+        }
+        let (from, made) = (members.pos(), self.out.len());
+        let told = Told::of(members, self.how.columns)?;
+        let item = &self.text[from..members.pos()];
+        if told.is_unreadable {
+            self.aside.push((item, "a name of the record cannot be read"));
+            return Ok(());
+        }
+        self.timed |= told.time.is_some();
+        // Most items go on as they came, but for their end.
+        if told.is_as_it_is && memchr2(b'\n', b'\r', item.as_bytes()).is_none() {
+            self.out.push(&item.as_bytes()[..item.len() - 1])?;
         } else {
-            match serde_json::Deserializer::from_str(item).deserialize_map(Members(self)) {
-                Ok(()) if self.out.len() - made <= MAX_RECORD_BYTES => return Ok(()),
-                Ok(()) => "the record is larger than 1 MiB",
-                Err(_) => match self.failed.take() {
-                    Some(failed) => return Err(failed),
-                    None => "a name of the record cannot be read",
-                },
-            }
-        };
-        self.out.cut(made);
-        self.aside.push((item, reason));
+            self.members(item)?;
+        }
+        self.end_item(&told)?;
+        if self.out.len() - made > MAX_RECORD_BYTES {
+            self.out.cut(made);
+            self.aside.push((item, "the record is larger than 1 MiB"));
+        }
         Ok(())
     }
 
-    fn member(&mut self, told: &mut Told, name: &str, value: &str) -> Result<(), NoRoom> {
-        told.see(name, value);
-        self.name(told, self.how.columns.iter().find(|(from, _)| *from == name).map_or(name, |(_, to)| to))?;
-        self.value(value)
+    /// Writes an item member by member, without its end.
+    fn members(&mut self, item: &str) -> Result<(), JsonFault> {
+        let mut members = Members::of(item);
+        members.enter(b'{')?;
+        self.out.push(b"{")?;
+        let mut is_first = true;
+        while let Some(Member { name, value }) = members.member(is_first)? {
+            let name = read(name)?;
+            let column = self.how.columns.iter().find(|(from, _)| *from == name).map_or(&*name, |(_, to)| to);
+            self.name(is_first, column)?;
+            self.value(value)?;
+            is_first = false;
+        }
+        Ok(())
     }
 
     /// A value as it is written, in one line: line breaks are allowed nowhere in it but in white space.
     fn value(&mut self, value: &str) -> Result<(), NoRoom> {
-        if memchr::memchr2(b'\n', b'\r', value.as_bytes()).is_none() {
+        if memchr2(b'\n', b'\r', value.as_bytes()).is_none() {
             return self.out.push(value.as_bytes());
         }
         value.split(['\n', '\r']).try_for_each(|part| self.out.push(part.as_bytes()))
     }
 
-    fn name(&mut self, told: &mut Told, name: &str) -> Result<(), NoRoom> {
-        self.out.push(if told.is_empty { b"{" } else { b"," })?;
-        told.is_empty = false;
+    fn name(&mut self, is_first: bool, name: &str) -> Result<(), NoRoom> {
+        if !is_first {
+            self.out.push(b",")?;
+        }
         self.out.push_quoted(name)?;
         self.out.push(b":")
     }
 
-    fn end_item(&mut self, mut told: Told) -> Result<(), NoRoom> {
-        if let Some((rank, time)) = told.time.filter(|(rank, _)| *rank > 0) {
-            debug_assert!(rank < TIMES.len(), "it is the place of a name");
-            self.name(&mut told, TIMES[0])?;
-            self.out.push_quoted(&time.to_string())?;
+    fn end_item(&mut self, told: &Told<'_>) -> Result<(), NoRoom> {
+        let time = told.time.filter(|(rank, _)| *rank > 0).map(|(_, time)| time.to_string());
+        let computer = told.computer.as_deref().or(self.how.computer).filter(|_| !told.has_computer);
+        let id = self.how.resource_id.filter(|_| !told.has_resource);
+        let mut is_first = told.is_empty;
+        for (name, text) in [(TIMES[0], time.as_deref()), (COMPUTERS[0], computer), (RESOURCE_ID, id)] {
+            let Some(text) = text else { continue };
+            self.name(is_first, name)?;
+            self.out.push_quoted(text)?;
+            is_first = false;
         }
-        let computer = told.computer.take();
-        if let Some(computer) = computer.as_deref().or(self.how.computer).filter(|_| !told.has_computer) {
-            self.name(&mut told, COMPUTERS[0])?;
-            self.out.push_quoted(computer)?;
-        }
-        if let Some(id) = self.how.resource_id.filter(|_| !told.has_resource) {
-            self.name(&mut told, "_ResourceId")?;
-            self.out.push_quoted(id)?;
-        }
-        self.out.push(if told.is_empty { b"{}\n" } else { b"}\n" })
+        self.out.push(b"}\n")
     }
 }
 
-/// What is known of the item that is being written.
+/// What is known of an item.
 #[derive(Debug)]
-struct Told {
+struct Told<'a> {
     is_empty: bool,
+    /// Whether every name stays, and is written without escapes.
+    is_as_it_is: bool,
+    is_unreadable: bool,
     /// Its time, and the place of the name that told it.
     time: Option<(usize, Timestamp)>,
     has_computer: bool,
-    computer: Option<String>,
+    computer: Option<Cow<'a, str>>,
     has_resource: bool,
 }
 
-impl Told {
-    fn see(&mut self, name: &str, value: &str) {
+impl<'a> Told<'a> {
+    /// Of the object that is next.
+    fn of(members: &mut Members<'a>, columns: &[(&str, &str)]) -> Result<Self, Broken> {
+        let mut told = Self {
+            is_empty: true,
+            is_as_it_is: true,
+            is_unreadable: false,
+            time: None,
+            has_computer: false,
+            computer: None,
+            has_resource: false,
+        };
+        members.enter(b'{')?;
+        while let Some(Member { name, value }) = members.member(told.is_empty)? {
+            told.is_empty = false;
+            let Some(plain) = text(name) else {
+                told.is_unreadable = true;
+                continue;
+            };
+            told.is_as_it_is &= matches!(plain, Cow::Borrowed(_)) && columns.iter().all(|(from, _)| *from != plain);
+            told.see(&plain, value);
+        }
+        Ok(told)
+    }
+
+    fn see(&mut self, name: &str, value: &'a str) {
         if let Some(rank) = TIMES.iter().position(|time| *time == name)
             && self.time.is_none_or(|(known, _)| rank < known)
             && let Some(time) = time_of(value)
@@ -224,7 +331,7 @@ impl Told {
         } else if name == COMPUTERS[1] {
             self.computer = text(value).filter(|name| (1..=COMPUTER_MAX).contains(&name.len()));
         }
-        self.has_resource |= name == "_ResourceId";
+        self.has_resource |= name == RESOURCE_ID;
     }
 }
 
@@ -233,70 +340,6 @@ fn time_of(value: &str) -> Option<Timestamp> {
         b'"' => text(value).and_then(|text| Timestamp::parse(&text)),
         b'0'..=b'9' => Timestamp::from_number(value),
         _ => None,
-    }
-}
-
-fn text(value: &str) -> Option<String> {
-    serde_json::from_str(value).ok()
-}
-
-/// The elements of `DataItems`.
-struct Items<'w, 'h, 's, 'a>(&'w mut Writer<'h, 's, 'a>);
-
-impl<'de> Visitor<'de> for Items<'_, '_, '_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of objects")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<(), A::Error> {
-        while let Some(item) = sequence.next_element::<&RawValue>()? {
-            if let Err(failed) = self.0.item(item.get()) {
-                let error = A::Error::custom(&failed);
-                self.0.failed = Some(failed);
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The members of one item.
-struct Members<'w, 'h, 's, 'a>(&'w mut Writer<'h, 's, 'a>);
-
-impl<'de> Visitor<'de> for Members<'_, '_, '_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let writer = self.0;
-        let mut told = Told { is_empty: true, time: None, has_computer: false, computer: None, has_resource: false };
-        let mut written = Ok(());
-        while let Some(name) = map.next_key_seed(Name)? {
-            let value = map.next_value::<&RawValue>()?;
-            written = written.and_then(|()| writer.member(&mut told, &name, value.get()));
-        }
-        written.and_then(|()| writer.end_item(told)).map_err(|no_room| {
-            writer.failed = Some(no_room.into());
-            A::Error::custom(no_room)
-        })
-    }
-}
-
-/// A name that is copied only when it is written with escapes.
-struct Name;
-
-impl<'de> DeserializeSeed<'de> for Name {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Cow<'de, str>, D::Error> {
-        #[derive(Deserialize)]
-        struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
-        Borrowed::deserialize(deserializer).map(|Borrowed(name)| name)
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::registry::{Agent, Change, FileRegistry, NotKept, Registry};
+use super::rounds::Rounds;
 use super::watch::{Call, Shown, Watch};
 use crate::clock::wall_s;
 use crate::fs::{Fs, RealFs};
@@ -24,6 +25,8 @@ pub struct Memory {
     registry: OnceLock<Arc<dyn Registry>>,
     opening: Mutex<()>,
     watch: Watch,
+    /// Which uploads without any time are repetitions.
+    pub(super) rounds: Rounds,
     /// Who signed wrongly.
     pub(super) failures: entra::memory::Memory,
 }
@@ -32,7 +35,8 @@ impl Memory {
     /// Nothing is read or made on the disk until a listener speaks to agents.
     pub fn new(fs: Arc<dyn Fs>, state_dir: PathBuf) -> Self {
         let (registry, opening) = (OnceLock::new(), Mutex::default());
-        Self { fs, state_dir, registry, opening, watch: Watch::default(), failures: entra::memory::Memory::default() }
+        let (watch, rounds, failures) = (Watch::default(), Rounds::default(), entra::memory::Memory::default());
+        Self { fs, state_dir, registry, opening, watch, rounds, failures }
     }
 
     /// Over a state directory of the machine: for tests.
@@ -73,13 +77,14 @@ impl Memory {
 
     /// Notes that an agent called. What of it must outlive a restart is written beside the answer.
     pub(super) fn called(&self, agent: &Agent, call: &Call<'_>) {
-        if !self.watch.note(agent, call) {
-            return;
-        }
+        let Some(wait) = self.watch.note(agent, call) else { return };
         if let Some(registry) = self.registry.get() {
             let change = registry.change(Change::Seen(Arc::clone(&agent.certificate), wall_s()));
             // Lost with a crash, it is noted again with the agent's next call.
-            tokio::spawn(change);
+            tokio::spawn(async move {
+                tokio::time::sleep(wait).await;
+                change.await
+            });
         }
     }
 
@@ -128,6 +133,7 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
+    use super::super::registry::Proof;
     use super::*;
 
     /// One that was seen already: that it calls is not noted again today.
@@ -143,7 +149,7 @@ mod tests {
         let memory = Arc::new(Memory::over(dir.path().to_owned()));
         let there = agent("there");
         for agent in [&there, &agent("gone")] {
-            memory.change(Change::Register(Box::new(agent.clone()))).await.expect("there is room");
+            memory.change(Change::Register(Box::new(agent.clone()), Proof::Shown)).await.expect("there is room");
         }
         // Use is counted in whole seconds.
         while memory.open().expect("it is open").use_s() < 2 {

@@ -7,7 +7,8 @@
 //! - An event is the event that Windows renders, whatever it was wrapped in ([`xml`]): rules and duplicate detection see one event
 //!   by whatever way it came.
 //! - An item is known by its record id and time; where it has none, by its content if it tells a time to a fraction of a second;
-//!   else by its upload and its place there, because equal items are then sent on purpose.
+//!   else by its upload and its place there, because equal items are then sent on purpose. Equal uploads are one for as long as
+//!   agents try again; longer, where they tell a time ([`rounds`]).
 //!
 //! Retired in Azure. `docs/protocols/ods.md` has what was documented and seen, and what is done here.
 
@@ -18,6 +19,7 @@ mod exchange;
 pub mod json;
 mod memory;
 pub mod registry;
+mod rounds;
 pub mod signature;
 #[cfg(test)]
 pub(super) mod specimen;
@@ -49,6 +51,7 @@ const CONTENT_HASH: &str = "x-ms-sha256_content";
 const RESOURCE_ID: &str = "x-ms-azureresourceid";
 const CLIENT_VERSION: &str = "x-ms-client-version";
 const CLIENT_PLATFORM: &str = "x-ms-client-platform";
+const RETRY_COUNT: &str = "x-ms-client-request-retry-count";
 
 impl Settings for Config {
     fn is_enabled(&self) -> bool {

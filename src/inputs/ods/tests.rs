@@ -103,6 +103,19 @@ fn an_agent_speaks_for_the_computer_that_it_registered_and_for_no_other() {
 }
 
 #[test]
+fn what_one_agent_uploads_is_never_the_repetition_of_what_its_clone_or_one_of_another_workspace_did() {
+    let own = |change: fn(&mut Agent)| {
+        let mut agent = agent("web01");
+        change(&mut agent);
+        exchange::Caller::Agent(Arc::new(agent)).own()
+    };
+    let first = own(|_| ());
+    assert_eq!(own(|agent| agent.computer = "WEB01".into()), first);
+    assert_ne!(own(|agent| agent.computer = "web02".into()), first, "cloned machines share their GUID");
+    assert_ne!(own(|agent| agent.workspace = "x".into()), first);
+}
+
+#[test]
 fn agents_are_on_their_own_until_their_workspace_is_in_a_group() {
     let scope = |workspaces: &Workspaces, computer: &str| {
         workspaces.at(0).client(&agent(computer), &peer([10, 0, 0, 1])).scope.to_string()

@@ -8,7 +8,7 @@ use http::Response;
 
 use super::answer::{self, Topology};
 use super::exchange::{Caller, Exchange};
-use super::registry::{Agent, Change};
+use super::registry::{Agent, Change, Proof};
 use super::signature::content_hash;
 use super::workspaces::{Signed, invalid};
 use super::xml::{Registration, registration, renewal};
@@ -67,7 +67,8 @@ impl Exchange {
         }
         let id = &workspace.config.id;
         let made = Agent::new(&certificate, id, &agent, &computer, system.as_deref(), wall_s());
-        self.keep(made).await
+        let proof = if head.peer.leaf.is_some() { Proof::Shown } else { Proof::Missing };
+        self.keep(made, proof).await
     }
 
     /// Takes another certificate of the agent that shows this one. Both are good until the new one is seen.
@@ -78,15 +79,16 @@ impl Exchange {
         };
         let certificate = renewal(&body)?;
         let Agent { workspace, agent: id, computer, system, .. } = &**agent;
-        self.keep(Agent::new(&certificate, workspace, id, computer, system.as_deref(), wall_s())).await?;
+        let made = Agent::new(&certificate, workspace, id, computer, system.as_deref(), wall_s());
+        self.keep(made, Proof::Missing).await?;
         self.heard(intake.head(), 0);
         Ok(Reading::Answer(answer::nothing()))
     }
 
     /// Makes a registration durable.
-    async fn keep(&self, agent: Option<Agent>) -> Result<Arc<Agent>, Failure> {
+    async fn keep(&self, agent: Option<Agent>, proof: Proof) -> Result<Arc<Agent>, Failure> {
         let agent = agent.ok_or_else(|| Failure::new(Reason::UNREADABLE, "the certificate cannot be read"))?;
-        self.ods.memory.change(Change::Register(Box::new(agent.clone()))).await?;
+        self.ods.memory.change(Change::Register(Box::new(agent.clone()), proof)).await?;
         Ok(Arc::new(agent))
     }
 }

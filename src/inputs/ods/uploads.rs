@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::catalogue::{DIAGNOSTICS, Way, is_data_type};
 use super::exchange::Exchange;
 use super::json::{self, Envelope};
-use super::{RESOURCE_ID, text, xml};
+use super::{RESOURCE_ID, RETRY_COUNT, text, xml};
 use crate::event::{Damaged, Syntax};
 use crate::inputs::http::body::Share;
 use crate::inputs::http::readable::Readable;
@@ -26,7 +26,8 @@ struct Made {
     way: Way,
     text: Vec<u8>,
     damaged: Vec<Damaged>,
-    mark: [u8; 32],
+    /// Whether an item tells a time.
+    timed: bool,
 }
 
 impl Exchange {
@@ -39,9 +40,9 @@ impl Exchange {
             let way = way(ods, name)?;
             let how =
                 json::How { columns: &[], computer: of.computer.as_deref(), resource_id: of.resource_id.as_deref() };
-            let json::Rows { text, damaged } =
+            let json::Rows { text, damaged, timed } =
                 envelope.rewrite(how.with(way.columns), limit, body.len() as u64, share)?;
-            Ok((way, text, damaged))
+            Ok(Made { way, text, damaged, timed })
         })
         .await
     }
@@ -51,8 +52,8 @@ impl Exchange {
         self.upload(intake, |ods, body, of, limit, share| {
             let way = way(ods, &xml::data_type(body)?)?;
             let how = xml::How { computer: of.computer.as_deref(), resource_id: of.resource_id.as_deref() };
-            let xml::Rows { text, damaged } = xml::rewrite(body, how, limit, share)?;
-            Ok((way, text, damaged))
+            let xml::Rows { text, damaged, timed } = xml::rewrite(body, how, limit, share)?;
+            Ok(Made { way, text, damaged, timed })
         })
         .await
     }
@@ -60,23 +61,25 @@ impl Exchange {
     async fn upload(
         &mut self,
         intake: &mut Intake<'_>,
-        rewrite: impl FnOnce(&super::Ods, &[u8], &Of, u64, &mut Share) -> Result<(Way, Vec<u8>, Vec<Damaged>), Failure>
-        + Send
-        + 'static,
+        rewrite: impl FnOnce(&super::Ods, &[u8], &Of, u64, &mut Share) -> Result<Made, Failure> + Send + 'static,
     ) -> Result<Reading, Failure> {
         let head = *intake.head();
         let of = Of { computer: self.caller.computer(), resource_id: resource_id(text(head.headers(), RESOURCE_ID))? };
         let body = self.body(intake).await?;
-        let (limit, ods, own) = (intake.body_max(), Arc::clone(&self.ods), self.caller.own().to_owned());
-        let work = move |share: &mut Share| -> Result<Made, Failure> {
-            let (way, text, damaged) = rewrite(&ods, &body, &of, limit, share)?;
+        let (limit, ods, own) = (intake.body_max(), Arc::clone(&self.ods), self.caller.own());
+        let work = move |share: &mut Share| -> Result<(Made, [u8; 32]), Failure> {
+            let made = rewrite(&ods, &body, &of, limit, share)?;
             let mark = mark(&[own.as_bytes(), of.resource_id.as_deref().unwrap_or_default().as_bytes(), &body]);
             drop(body);
-            share.shrink_to(text.capacity() as u64);
-            Ok(Made { way, text, damaged, mark })
+            share.shrink_to(made.text.capacity() as u64);
+            Ok((made, mark))
         };
-        let Made { way, text, damaged, mark } = intake.work(work).await??;
-        self.mark = Some(mark);
+        let (Made { way, text, damaged, timed }, of_body) = intake.work(work).await??;
+        let is_first_try = super::text(head.headers(), RETRY_COUNT) == Some("0");
+        self.mark = Some(match timed {
+            true => of_body,
+            false => mark(&[&of_body, &self.ods.memory.rounds.of(&of_body, is_first_try)]),
+        });
         let then = Some(self.heard_then(&head));
         let content = Content { stream: way.stream, syntax: Syntax::Enveloped, body: Bytes::from(text), damaged, then };
         Ok(Reading::Events(content))

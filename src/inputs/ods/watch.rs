@@ -14,8 +14,10 @@ use crate::clock::wall_s;
 
 /// That an agent was seen is noted on the disk once in so long.
 const NOTED_EVERY_S: u64 = 24 * 3600;
-/// If that is not durable yet it is not asked for again within this time.
+/// If that is not durable yet it is not asked for again within this time, which is longer than it waits to be written.
 const ASKED_EVERY: Duration = Duration::from_secs(60);
+/// So long waits to be written that a known agent is still there, for others to be written with it: the file is written whole.
+const WRITTEN_TOGETHER: Duration = Duration::from_secs(15 * 60);
 /// Over what time rates are told.
 const RATE_OVER_S: f64 = 600.0;
 /// After so long without a word an agent that has not called since the start is silent.
@@ -56,6 +58,7 @@ struct Live {
     certificate: Thumbprint,
     last: Instant,
     last_s: u64,
+    /// From when on it is asked for again that it be noted.
     asked: Option<Instant>,
     refreshed: bool,
     listener: Arc<str>,
@@ -134,8 +137,9 @@ impl Live {
 }
 
 impl Watch {
-    /// Notes a call. Whether it should be noted on the disk that the agent was seen.
-    pub(super) fn note(&self, agent: &Agent, call: &Call<'_>) -> bool {
+    /// Notes a call. When it should be noted on the disk that the agent was seen, if at all: what has to be known of a certificate that
+    /// is used for the first time, at once.
+    pub(super) fn note(&self, agent: &Agent, call: &Call<'_>) -> Option<Duration> {
         let (now, now_s) = (Instant::now(), wall_s());
         let mut live = self.live();
         let known = live.entry(name(agent)).or_insert_with(|| Live {
@@ -167,11 +171,18 @@ impl Watch {
         }
         renew(&mut known.platform, call.platform);
         let is_due = !agent.is_confirmed || now_s.saturating_sub(agent.seen_s) > NOTED_EVERY_S;
-        let is_asked = known.asked.is_some_and(|asked| now - asked < ASKED_EVERY);
-        if is_due && !is_asked {
-            known.asked = Some(now);
+        let wait = if agent.is_confirmed { self.until_written(now) } else { Duration::ZERO };
+        if !is_due || known.asked.is_some_and(|again_from| now < again_from) {
+            return None;
         }
-        is_due && !is_asked
+        known.asked = Some(now + wait + ASKED_EVERY);
+        Some(wait)
+    }
+
+    /// Until all that waits to be written is.
+    fn until_written(&self, now: Instant) -> Duration {
+        let of_this_round = (now - self.started).as_secs() % WRITTEN_TOGETHER.as_secs();
+        Duration::from_secs(WRITTEN_TOGETHER.as_secs() - of_this_round)
     }
 
     /// Whether an agent has called since the start.
@@ -261,7 +272,7 @@ fn renew(known: &mut Option<Arc<str>>, told: Option<&str>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::registry::{Change, State};
+    use super::super::registry::{Change, Proof, State};
     use super::*;
 
     fn agent(name: &str) -> Agent {
@@ -298,10 +309,10 @@ mod tests {
     async fn the_busiest_come_first_and_who_says_nothing_is_silent() {
         let (watch, mut state) = (Watch::default(), State::default());
         for name in ["a", "b", "c"] {
-            state.apply(Change::Register(Box::new(agent(name))), 1).expect("there is room");
+            state.apply(Change::Register(Box::new(agent(name)), Proof::Shown), 1).expect("there is room");
         }
-        assert!(watch.note(&agent("a"), &call(1)), "it was not seen before");
-        assert!(!watch.note(&agent("a"), &call(0)), "once is enough for now");
+        assert_eq!(watch.note(&agent("a"), &call(1)), Some(Duration::ZERO), "it was not seen before");
+        assert_eq!(watch.note(&agent("a"), &call(0)), None, "once is enough for now");
         watch.note(&agent("b"), &call(1000));
         let shown = watch.shown(&state, 2);
         assert_eq!((shown.known, shown.silent), (3, 0));
@@ -314,6 +325,20 @@ mod tests {
         assert_eq!(watch.shown(&state, 3).silent, 1, "a is silent; c may come, the gateway has just started");
         tokio::time::advance(Duration::from_secs(3000)).await;
         assert_eq!(watch.shown(&state, 3).silent, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn that_known_agents_are_still_there_is_written_together() {
+        let watch = Watch::default();
+        let known = |name: &str| Agent { is_confirmed: true, ..agent(name) };
+        tokio::time::advance(Duration::from_secs(100)).await;
+        let first = watch.note(&known("a"), &call(0)).expect("it was seen a day ago");
+        tokio::time::advance(Duration::from_secs(300)).await;
+        let second = watch.note(&known("b"), &call(0)).expect("so was this");
+        assert_eq!(first, second + Duration::from_secs(300), "at one time");
+        assert_eq!(watch.note(&known("a"), &call(0)), None, "it waits to be written");
+        tokio::time::advance(second + ASKED_EVERY).await;
+        assert!(watch.note(&known("a"), &call(0)).is_some(), "it should have been");
     }
 
     #[tokio::test(start_paused = true)]

@@ -69,8 +69,7 @@ impl Open {
     /// What an agent of it is to the rest of the gateway.
     pub(super) fn client(&self, agent: &Agent, peer: &Peer) -> Client {
         let Workspace { group, .. } = &self.config;
-        let own = format!("{}:{}:{}", agent.workspace, agent.agent, agent.computer.to_ascii_lowercase());
-        let known = auth::client(&own, group.as_deref(), "agent");
+        let known = auth::client(&agent.own_name(), group.as_deref(), "agent");
         Client {
             name: format!("agent:{}", agent.computer).into(),
             address: Some(peer.address.to_canonical()),

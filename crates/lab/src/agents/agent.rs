@@ -38,6 +38,8 @@ pub struct Setting {
     pub agent: String,
     /// Whether its events tell their record id and the time of their log, as some senders' do.
     pub with_record_ids: bool,
+    /// Whether its certificate is so old that the gateway asks for another one.
+    pub renews_soon: bool,
 }
 
 /// What a refresh told an agent.
@@ -71,7 +73,8 @@ impl Agent {
     ///
     /// When the certificate of the gateway cannot be used.
     pub fn new(setting: Setting, lost_answers: f64, seed: u64) -> anyhow::Result<Self> {
-        let certificate = OwnCertificate::new(setting.kind, &setting.workspace, &setting.agent)?;
+        let make = if setting.renews_soon { OwnCertificate::near_its_end } else { OwnCertificate::new };
+        let certificate = make(setting.kind, &setting.workspace, &setting.agent)?;
         let client = Client::showing(setting.ca.as_deref(), certificate.shown())?;
         let buffer = Buffer::new(Budget::of(setting.kind));
         let (rng, alive_s) = (fastrand::Rng::with_seed(seed), OffsetDateTime::now_utc().unix_timestamp());

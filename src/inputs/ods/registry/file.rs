@@ -146,7 +146,14 @@ fn write(fs: &dyn Fs, dir: &Path, state: &State) -> io::Result<()> {
 
 /// What is registered. Whatever is lost or damaged is told, and mended as far as there is something to mend it with.
 fn load(fs: &dyn Fs, dir: &Path) -> io::Result<State> {
-    let (file, copy) = (read(fs, &dir.join(FILE))?, read(fs, &dir.join(COPY))?);
+    let (file, copy) = match (read(fs, &dir.join(FILE)), read(fs, &dir.join(COPY))) {
+        // What the disk does not give any more is as good as damaged, as long as the other is whole.
+        (Err(error), Ok(Found::Whole(whole))) | (Ok(Found::Whole(whole)), Err(error)) => {
+            tracing::error!(%error, "one file of the registry of agents cannot be read");
+            (Found::Damaged, Found::Whole(whole))
+        }
+        (file, copy) => (file?, copy?),
+    };
     let (state, what) = match (file, copy) {
         (Found::Whole(state), Found::Whole(copy)) if copy == state => return Ok(state),
         // A crash came between the two, or the copy is damaged.
@@ -183,8 +190,8 @@ fn read(fs: &dyn Fs, path: &Path) -> io::Result<Found> {
 pub(super) mod tests {
     use std::collections::HashSet;
 
-    use super::super::Agent;
     use super::super::tests::agent;
+    use super::super::{Agent, Proof};
     use super::*;
     use crate::fs::trial::{self, Durable};
 
@@ -195,7 +202,7 @@ pub(super) mod tests {
         fn write(&self, fs: &Arc<dyn Fs>, version: u8) -> io::Result<()> {
             let mut state = State::default();
             for n in 0..version {
-                state.apply(Change::Register(Box::new(agent(n, n))), 1).expect("there is room");
+                state.apply(Change::Register(Box::new(agent(n, n)), Proof::Shown), 1).expect("there is room");
             }
             write(&**fs, trial::folder(), &state)
         }
@@ -222,7 +229,7 @@ pub(super) mod tests {
         let fs: Arc<dyn Fs> = Arc::new(crate::fs::RealFs);
         let open = || FileRegistry::open(Arc::clone(&fs), &dir.path().join("ods")).expect("it opens");
         let registry = open();
-        let changes = (0..50).map(|n| registry.change(Change::Register(Box::new(agent(n, n)))));
+        let changes = (0..50).map(|n| registry.change(Change::Register(Box::new(agent(n, n)), Proof::Shown)));
         assert!(futures_util::future::join_all(changes).await.iter().all(Result::is_ok));
         let kept = registry.state();
         assert_eq!(kept.agents().count(), 50);
@@ -234,6 +241,13 @@ pub(super) mod tests {
             std::fs::remove_file(&path).expect("it is there");
             assert_eq!(*open().state(), *kept, "{name} is gone");
             assert_eq!(std::fs::read(&path).expect("it is mended"), whole);
+        }
+        for name in [FILE, COPY] {
+            let path = dir.path().join("ods").join(name);
+            std::fs::remove_file(&path).expect("it is there");
+            std::fs::create_dir(&path).expect("something that cannot be read as a file");
+            assert_eq!(*open().state(), *kept, "{name} cannot be read");
+            std::fs::remove_dir(&path).ok();
         }
         for name in [FILE, COPY] {
             std::fs::write(dir.path().join("ods").join(name), b"{}").expect("it can be written");

@@ -91,6 +91,11 @@ impl Agent {
         })
     }
 
+    /// What tells it from every other agent. Cloned machines share their GUID, and workspaces know nothing of each other.
+    pub(super) fn own_name(&self) -> String {
+        format!("{}:{}:{}", self.workspace, self.agent, self.computer.to_ascii_lowercase())
+    }
+
     /// Whether another certificate is of the same agent on the same computer. Cloned machines share their GUID.
     fn is_same(&self, other: &Self) -> bool {
         self.workspace == other.workspace
@@ -99,11 +104,21 @@ impl Agent {
     }
 }
 
+/// Whether who registers a certificate has shown that he has its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// In the handshake of the same request.
+    Shown,
+    /// It stood in the body only, where anybody can write what he has seen of another.
+    Missing,
+}
+
 /// A change of the registry.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// This certificate is registered.
-    Register(Box<Agent>),
+    /// This certificate is registered. Whether its key was shown too, in the request that asks for it: without that it
+    /// may be anybody's, and stays whose it is.
+    Register(Box<Agent>, Proof),
     /// It was seen, at this time: those that it takes the place of go.
     Seen(Thumbprint, u64),
     /// The agents of this GUID are let in no more, and may not register, until they are restored.
@@ -125,6 +140,9 @@ pub enum NotKept {
         "{CERTIFICATES_MAX} certificates are registered, and no more are taken; forget old ones (gatepost agents expire)"
     )]
     Full,
+    /// Another agent has registered the certificate, and its key was not shown.
+    #[error("the certificate is registered for another agent, and its key was not shown")]
+    Others,
     /// The agent was revoked.
     #[error("the agent was revoked here")]
     Revoked,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Agent, CERTIFICATES_MAX, Change, NotKept, Thumbprint};
+use super::{Agent, CERTIFICATES_MAX, Change, NotKept, Proof, Thumbprint};
 
 /// Most certificates of one agent on one computer: the one in use, and those that nobody has seen yet.
 const OF_AGENT_MAX: usize = 4;
@@ -65,7 +65,7 @@ impl State {
     pub(in crate::inputs::ods) fn apply(&mut self, change: Change, use_s: u64) -> Result<usize, NotKept> {
         self.use_s = use_s;
         match change {
-            Change::Register(agent) => self.register(Agent { seen_at_use_s: use_s, ..*agent }),
+            Change::Register(agent, proof) => self.register(Agent { seen_at_use_s: use_s, ..*agent }, proof),
             Change::Seen(certificate, at) => Ok(self.seen(&certificate, at, use_s)),
             Change::Revoke(agent, at) => self.revoke(agent, at),
             Change::Restore(agent) => match self.revoked.remove(&agent) {
@@ -80,27 +80,33 @@ impl State {
         }
     }
 
-    fn register(&mut self, agent: Agent) -> Result<usize, NotKept> {
+    fn register(&mut self, mut agent: Agent, proof: Proof) -> Result<usize, NotKept> {
         if self.revoked.contains_key(&agent.agent) {
             return Err(NotKept::Revoked);
         }
         if let Some(known) = self.by_certificate.get(&agent.certificate) {
-            // The very same certificate again: its answer may have been lost.
-            let agent = Agent { is_confirmed: known.is_confirmed, ..agent };
-            self.by_certificate.insert(Arc::clone(&agent.certificate), Arc::new(agent));
-            return Ok(1);
-        }
-        self.make_room_for(&agent);
-        if self.by_certificate.len() >= CERTIFICATES_MAX {
-            return Err(NotKept::Full);
+            // The very same certificate again: its answer may have been lost, or its computer has another name now.
+            let is_same = known.is_same(&agent);
+            if !is_same && proof == Proof::Missing {
+                return Err(NotKept::Others);
+            }
+            agent.is_confirmed = is_same && known.is_confirmed;
+        } else {
+            self.make_room_for(&mut agent);
+            if self.by_certificate.len() >= CERTIFICATES_MAX && !self.forget_one_never_used() {
+                return Err(NotKept::Full);
+            }
         }
         self.by_certificate.insert(Arc::clone(&agent.certificate), Arc::new(agent));
         Ok(1)
     }
 
-    /// Of the certificates of an agent that nobody has seen the oldest goes when it has too many.
-    fn make_room_for(&mut self, agent: &Agent) {
+    /// Of the certificates of an agent that nobody has seen the oldest goes when it has too many. What is new is younger than they
+    /// are, also within one second and after a clock was put back: the order decides which of them a call ends.
+    fn make_room_for(&mut self, agent: &mut Agent) {
         let same: Vec<&Arc<Agent>> = self.by_certificate.values().filter(|other| other.is_same(agent)).collect();
+        let youngest = same.iter().map(|other| other.registered_s.saturating_add(1)).max();
+        agent.registered_s = agent.registered_s.max(youngest.unwrap_or_default());
         if same.len() < OF_AGENT_MAX {
             return;
         }
@@ -108,6 +114,14 @@ impl State {
         if let Some(oldest) = oldest.map(|oldest| Arc::clone(&oldest.certificate)) {
             self.by_certificate.remove(&oldest);
         }
+    }
+
+    /// At the limit the oldest goes of those that were registered and never used. Whoever has a key can make any number of them, and
+    /// would keep all others out with them.
+    fn forget_one_never_used(&mut self) -> bool {
+        let unused = self.by_certificate.values().filter(|agent| !agent.is_confirmed);
+        let oldest = unused.min_by_key(|agent| agent.registered_s).map(|agent| Arc::clone(&agent.certificate));
+        oldest.is_some_and(|oldest| self.by_certificate.remove(&oldest).is_some())
     }
 
     /// Notes that a certificate is in use. Those of the same agent that were registered before it go.

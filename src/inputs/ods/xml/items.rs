@@ -10,7 +10,7 @@ use memchr::memmem;
 use super::linked::{self, Linked};
 use super::reader::{Element, Reader};
 use super::{VALUE_MAX, XmlFault};
-use crate::event::{Damaged, MAX_EVENTS, MAX_RECORD_BYTES};
+use crate::event::{Damaged, MAX_EVENTS, MAX_RECORD_BYTES, Timestamp};
 use crate::inputs::grown::Grown;
 use crate::inputs::http::body::Share;
 
@@ -36,6 +36,8 @@ pub struct Rows {
     pub text: Vec<u8>,
     /// Where that stands, and why.
     pub damaged: Vec<Damaged>,
+    /// Whether an item tells a time.
+    pub timed: bool,
 }
 
 /// The data type of an upload. Reads no further.
@@ -59,12 +61,13 @@ pub fn rewrite(body: &[u8], how: How<'_>, limit: u64, share: &mut Share) -> Resu
     let root = root(&mut reader)?;
     let mut writer = Writer { out: Grown::new(limit, body.len() as u64, share), how };
     let mut aside = Vec::new();
-    let mut count = 0;
+    let (mut count, mut timed) = (0, false);
     while let Some(item) = reader.child(&root)? {
         count += 1;
         if count > MAX_EVENTS {
             return Err(XmlFault::TooMany);
         }
+        timed = timed || item.attribute("time").is_some_and(|time| Timestamp::parse(&time).is_some());
         let (start, made) = (reader.start(), writer.out.len());
         let written = writer.item(&mut reader, &item).and_then(|()| {
             let is_text = std::str::from_utf8(&body[start..reader.pos()]).is_ok();
@@ -90,7 +93,7 @@ pub fn rewrite(body: &[u8], how: How<'_>, limit: u64, share: &mut Share) -> Resu
         writer.out.push(&body[span])?;
         damaged.push(Damaged { span: from..writer.out.len(), reason: reason.to_owned() });
     }
-    Ok(Rows { text: writer.out.into_text(), damaged })
+    Ok(Rows { text: writer.out.into_text(), damaged, timed })
 }
 
 fn root<'a>(reader: &mut Reader<'a>) -> Result<Element<'a>, XmlFault> {

@@ -4,8 +4,9 @@
 //! sender has put one, and the time of the log, into the event's data, they are the event's.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
-use memchr::memmem;
+use memchr::memmem::Finder;
 
 use super::reader::{Element, Reader};
 use super::{VALUE_MAX, XmlFault};
@@ -18,7 +19,8 @@ const RECORD_ID: [&str; 3] = ["EventRecordId", "EventRecordID", "RecordId"];
 /// Names of data under which they tell the time of the log.
 const TIME_CREATED: &str = "TimeCreated";
 /// What a search for the data must find before anything is looked at.
-const RECORD_WORD: &[u8] = b"RecordI";
+static RECORD_WORD: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("RecordI"));
+static TIME_WORD: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(TIME_CREATED));
 
 const NAMESPACE: &str = "http://schemas.microsoft.com/win/2004/08/events/event";
 /// Levels of the old event log for audits, with the keywords that Windows has for them.
@@ -87,11 +89,15 @@ impl<'a> Linked<'a> {
 
     /// A record id in the data counts only with the time of the log beside it: an event may have data of such a name.
     fn look_into_data(&mut self) {
-        if self.record_id.is_some() || memmem::find(self.data.as_bytes(), RECORD_WORD).is_none() {
+        let data = self.data.as_bytes();
+        let found = |word: &Finder<'_>| word.find(data);
+        let (None, Some(id_at), Some(time_at)) = (self.record_id, found(&RECORD_WORD), found(&TIME_WORD)) else {
             return;
-        }
+        };
         let (mut id, mut time) = (None, None);
-        let mut tokens = Tokens::new(self.data.as_bytes(), 0);
+        // Nothing before the first of the two counts.
+        let from = memchr::memrchr(b'<', &data[..id_at.min(time_at)]).unwrap_or_default();
+        let mut tokens = Tokens::new(data, from);
         let mut name = None;
         while let Ok(Some(token)) = tokens.next_token() {
             match token {

@@ -116,6 +116,9 @@ impl<'a> Reader<'a> {
 
     /// The text of an element, without that of elements in it and without white space around it, of at most so many bytes.
     pub(super) fn value(&mut self, of: &Element<'a>, limit: usize) -> Result<Cow<'a, str>, XmlFault> {
+        if let Some(text) = self.plain(of, limit)? {
+            return Ok(text);
+        }
         let mut value = Cow::Borrowed("");
         self.walk(of, |depth, token| {
             let (text, is_literal) = match token {
@@ -135,10 +138,27 @@ impl<'a> Reader<'a> {
             }
             Ok(())
         })?;
-        Ok(match value {
-            Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
-            Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
-        })
+        Ok(trimmed(value))
+    }
+
+    /// The same where the element holds one text and nothing else, as nearly all do; `None`, and nothing is read, where it does not.
+    fn plain(&mut self, of: &Element<'a>, limit: usize) -> Result<Option<Cow<'a, str>>, XmlFault> {
+        if of.empty {
+            return Ok(Some(Cow::Borrowed("")));
+        }
+        let before = self.tokens.clone();
+        let (text, end) = match self.token()? {
+            Some(Token::Text(text)) => (text, self.token()?),
+            other => (&[][..], other),
+        };
+        let ends = matches!(end, Some(Token::Close { name }) if name == of.name);
+        match std::str::from_utf8(text) {
+            Ok(text) if ends && text.len() <= limit => Ok(Some(trimmed(unescape(text)))),
+            _ => {
+                self.tokens = before;
+                Ok(None)
+            }
+        }
     }
 
     /// The text that stands there.
@@ -157,28 +177,29 @@ impl<'a> Reader<'a> {
         if of.empty {
             return Ok(());
         }
-        let mut open = vec![of.name];
-        while let Some(innermost) = open.last() {
+        // Those that are open inside of it.
+        let mut open: Vec<&[u8]> = Vec::new();
+        loop {
             let Some(token) = self.token()? else {
                 return Err(XmlFault::Malformed("it breaks off", self.text.len()));
             };
-            see(open.len(), token).map_err(|reason| self.fault(reason))?;
+            see(open.len() + 1, token).map_err(|reason| self.fault(reason))?;
             if let Token::Open { name, attributes, .. } = token {
                 harmless(name, attributes).map_err(|reason| self.fault(reason))?;
             }
             match token {
                 Token::Open { empty: true, .. } | Token::Text(_) | Token::Literal(_) => {}
-                Token::Open { .. } if open.len() == DEPTH_MAX => {
+                Token::Open { .. } if open.len() + 1 == DEPTH_MAX => {
                     return Err(self.fault("its elements nest too deeply"));
                 }
                 Token::Open { name, .. } => open.push(name),
-                Token::Close { name } if name == *innermost => {
-                    open.pop();
-                }
-                Token::Close { .. } => return Err(self.fault("an end tag has no start tag")),
+                Token::Close { name } => match open.pop() {
+                    Some(innermost) if innermost == name => {}
+                    None if of.name == name => return Ok(()),
+                    _ => return Err(self.fault("an end tag has no start tag")),
+                },
             }
         }
-        Ok(())
     }
 
     fn token(&mut self) -> Result<Option<Token<'a>>, XmlFault> {
@@ -187,6 +208,13 @@ impl<'a> Reader<'a> {
 
     pub(super) fn fault(&self, reason: &'static str) -> XmlFault {
         XmlFault::Malformed(reason, self.tokens.start)
+    }
+}
+
+fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+        Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
     }
 }
 
