@@ -9,7 +9,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::Verdict;
-use super::wef::{Check, PATIENCE};
+use super::check::{Check, PATIENCE};
 use crate::cli::admin_plane::reachable;
 use crate::inputs;
 use crate::net::gss::keytab::{self, Entry};

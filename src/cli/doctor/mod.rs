@@ -25,6 +25,7 @@ use crate::tunnel::dial::Dialer;
 use crate::tunnel::request::{Authority, Host};
 use crate::values::Span;
 
+mod check;
 mod kerberos;
 mod tls;
 mod wef;

@@ -6,20 +6,19 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
 use comfy_table::Table;
 use rustls::client::verify_server_name;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ParsedCertificate;
-use serde::Serialize;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use x509_parser::prelude::{
     ASN1Time, CertificateRevocationList, DistributionPointName, FromDer, GeneralName, ParsedExtension, X509Certificate,
 };
 
+use super::check::{Check, PATIENCE};
 use super::tls::Judge;
 use super::{Verdict, kerberos};
 use crate::cli::admin_plane::reachable;
@@ -28,8 +27,6 @@ use crate::inputs;
 use crate::net::tls_server::certificate_names;
 use crate::net::upload_client::Client;
 
-/// For each step that goes over the network.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// A certificate that ends within this is told.
 const SOON_S: i64 = 30 * 24 * 3600;
 /// Clocks that differ by more are not the same: what Kerberos allows, too.
@@ -42,15 +39,6 @@ const TIME_SERVICES: [&str; 5] = [
     "/run/ntpd.pid",
     "/run/ntpsec/ntpd.pid",
 ];
-
-/// One thing that was looked at.
-#[derive(Debug, Serialize)]
-pub(super) struct Check {
-    pub(super) listener: String,
-    pub(super) check: &'static str,
-    pub(super) result: Verdict,
-    pub(super) detail: String,
-}
 
 /// A listener that takes forwarded events, with what it shows.
 struct Looked<'c> {

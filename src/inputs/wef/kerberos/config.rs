@@ -5,9 +5,6 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::names::Names;
-use crate::event::Client;
-use crate::event::names::first_label;
 use crate::faults::Fault;
 use crate::net::gss::{self, keytab};
 use crate::values::FileToRead;
@@ -62,25 +59,6 @@ impl Config {
     /// Whether hosts show tickets.
     pub fn is_enabled(&self) -> bool {
         self.keytab.is_some()
-    }
-
-    /// Who a host would be with the ticket of a principal, and why it would not be let in, for people who ask before it comes.
-    /// Default for the principal: the account that a computer of this name has.
-    pub fn client(&self, host: &str, principal: Option<&str>) -> (Client, Option<String>) {
-        let names = match Names::of(self) {
-            Ok(names) => names,
-            Err(reason) => return (Client { name: host.into(), ..Client::default() }, Some(reason)),
-        };
-        let realm = names.realms.first().map_or("", String::as_str);
-        let usual = || format!("{}$@{realm}", first_label(host).to_uppercase());
-        let principal = principal.map_or_else(usual, str::to_owned);
-        match names.client(&principal) {
-            Some(client) => (client, None),
-            None => {
-                let reason = format!("{principal:?} is not let in; see wef.kerberos.principals");
-                (Client { name: principal.into(), ..Client::default() }, Some(reason))
-            }
-        }
     }
 
     /// Whether `authority`, a name or an address with or without a port, is one of the gateway's, as far as its services tell.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::config::{Config, Principal};
-use crate::event::names::fits;
+use crate::event::names::{first_label, fits};
 use crate::event::{Binding, Client};
 use crate::inputs::http::auth::client;
 use crate::net::gss::keytab;
@@ -60,6 +60,27 @@ impl Names {
         let domains = if self.domains.is_empty() { &of_realm[..] } else { &self.domains };
         let whole = domains.iter().map(|domain| format!("{computer}.{domain}"));
         whole.chain([computer.to_owned()]).collect()
+    }
+}
+
+impl Config {
+    /// Who a host would be with the ticket of a principal, and why it would not be let in, for people who ask before it comes.
+    /// Default for the principal: the account that a computer of this name has.
+    pub fn client(&self, host: &str, principal: Option<&str>) -> (Client, Option<String>) {
+        let names = match Names::of(self) {
+            Ok(names) => names,
+            Err(reason) => return (Client { name: host.into(), ..Client::default() }, Some(reason)),
+        };
+        let realm = names.realms.first().map_or("", String::as_str);
+        let usual = || format!("{}$@{realm}", first_label(host).to_uppercase());
+        let principal = principal.map_or_else(usual, str::to_owned);
+        match names.client(&principal) {
+            Some(client) => (client, None),
+            None => {
+                let reason = format!("{principal:?} is not let in; see wef.kerberos.principals");
+                (Client { name: principal.into(), ..Client::default() }, Some(reason))
+            }
+        }
     }
 }
 
