@@ -10,24 +10,30 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints what it measured")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use bytes::Bytes;
 use clap::Parser;
 use gatepost::lab::collector::{Collector, Memory};
 use gatepost::lab::events::{Host, Shape};
 use gatepost::net::upload_client::Client;
+use gateway::Gateway;
 use libdeflater::{CompressionLvl, Compressor};
 use tokio::time::Instant;
 
 #[path = "end_to_end/backlog.rs"]
 mod backlog;
+#[path = "end_to_end/gateway.rs"]
+mod gateway;
+#[path = "end_to_end/restart.rs"]
+mod restart;
 #[path = "end_to_end/rows.rs"]
 mod rows;
+#[path = "end_to_end/small.rs"]
+mod small;
 #[path = "end_to_end/wef.rs"]
 mod wef;
 
@@ -55,9 +61,9 @@ impl RulesKind {
     }
 }
 
-#[derive(Parser)]
+#[derive(Clone, Parser)]
 struct Args {
-    /// Scenarios: throughput, rate, backlog, rows (or one of them: rows-json-security, rows-json-windows, rows-xml-security,
+    /// Scenarios: throughput, rate, small, restart, backlog, rows (or one of them: rows-json-security, rows-json-windows, rows-xml-security,
     /// rows-xml-http, rows-json-http, rows-pass), outputs (outputs-one, outputs-all, outputs-tenth), wef, wef-rate, wef-sldc;
     /// wef-idle, wef-kerberos, wef-kerberos-sldc. All but the last three when none is named.
     scenarios: Vec<String>,
@@ -91,6 +97,21 @@ struct Args {
     /// Hosts of the wef-idle scenario, which only say that they are there.
     #[arg(long, default_value_t = 10_000)]
     idle_hosts: usize,
+    /// How long each row of the small scenario runs.
+    #[arg(long, default_value_t = 5)]
+    small_seconds: u64,
+    /// Events in an upload of the small scenario; 1, 10 and 100 when not given.
+    #[arg(long)]
+    events: Option<usize>,
+    /// Clients of the small scenario; 1, 64 and 1000 when not given.
+    #[arg(long)]
+    senders: Option<usize>,
+    /// Millions of remembered events of the restart scenario.
+    #[arg(long, default_value = "20,100")]
+    keys: String,
+    /// Another binary than this build's: for pairs of before and after in one run.
+    #[arg(long)]
+    binary: Option<PathBuf>,
     /// Given by `cargo bench`; means nothing here.
     #[arg(long, hide = true)]
     bench: bool,
@@ -102,7 +123,7 @@ fn main() -> Result<()> {
     runtime.block_on(async {
         let wanted = |name: &str| args.scenarios.is_empty() || args.scenarios.iter().any(|s| s == name);
         if ["throughput", "rate", "backlog"].into_iter().any(wanted) {
-            let bodies = Arc::new(Bodies::make(&args));
+            let bodies = Arc::new(Bodies::make(&args, Shape::Row));
             eprintln!("{} bodies of {} events, {} bytes an event", bodies.gz.len(), args.batch, bodies.bytes_per_event);
             if wanted("throughput") {
                 throughput(&args, &bodies).await?;
@@ -114,7 +135,13 @@ fn main() -> Result<()> {
                 backlog::run(&args, &bodies).await?;
             }
         }
-        rows::run(&args, wanted).await?;
+        rows::run(&args, &wanted).await?;
+        if wanted("small") {
+            small::run(&args).await?;
+        }
+        if wanted("restart") {
+            restart::run(&args).await?;
+        }
         wef::run(&args, wanted).await
     })
 }
@@ -126,24 +153,28 @@ struct Bodies {
 }
 
 impl Bodies {
-    fn make(args: &Args) -> Self {
-        Self::of(args, Shape::Row)
+    fn make(args: &Args, shape: Shape) -> Self {
+        let count = 40 * args.clients.max(1);
+        Self::of(count, count, args.batch, shape)
     }
 
-    /// An array of JSON, or events in XML one after the other.
-    fn of(args: &Args, shape: Shape) -> Self {
+    /// So many bodies of these hosts in turn, each with so many events: an array of JSON, or events in XML one after the other.
+    fn of(hosts: usize, count: usize, batch: usize, shape: Shape) -> Self {
         let mut gzip = Compressor::new(CompressionLvl::default());
         let mut plain_bytes = 0;
-        let count = 40 * args.clients.max(1);
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        // Events of now: old ones get their time into a column of its own, which is not what an ordinary day costs.
+        let host = |at: usize| {
+            Host::new(format!("SRV-{at:04}.plant.example"), at as u64).starting_at(now).with_system_share(0.0)
+        };
+        let mut hosts: Vec<Host> = (0..hosts).map(host).collect();
         let gz = (0..count).map(|at| {
-            // Events of now: old ones get their time into a column of its own, which is not what an ordinary day costs.
-            let name = format!("SRV-{at:04}.plant.example");
-            let mut host = Host::new(name, at as u64).starting_at(now).with_system_share(0.0);
+            let of = at % hosts.len();
+            let host = &mut hosts[of];
             let (open, between, close) = if shape == Shape::Xml { ("", b'\n', "") } else { ("[", b',', "]") };
             let mut plain = open.as_bytes().to_vec();
-            for event in 0..args.batch {
+            for event in 0..batch {
                 if event > 0 {
                     plain.push(between);
                 }
@@ -157,91 +188,8 @@ impl Bodies {
             Bytes::from(out)
         });
         let gz: Vec<Bytes> = gz.collect();
-        Self { bytes_per_event: plain_bytes / (gz.len() * args.batch), gz }
+        Self { bytes_per_event: plain_bytes / (gz.len() * batch), gz }
     }
-}
-
-/// A gateway process with its own state directory.
-struct Gateway {
-    child: Child,
-    dir: tempfile::TempDir,
-    port: u16,
-    admin: u16,
-}
-
-impl Gateway {
-    async fn start(collectors: &[Collector], args: &Args) -> Result<Self> {
-        Self::with(|dir, port, admin| configuration(dir, port, admin, collectors, args)).await
-    }
-
-    /// With the configuration for this directory, and these ports for uploads and for the admin plane.
-    async fn with(configuration: impl FnOnce(&Path, u16, u16) -> String) -> Result<Self> {
-        let binary = binary()?;
-        let dir =
-            tempfile::Builder::new().prefix("gatepost-bench").tempdir_in(std::env::current_dir()?.join("target"))?;
-        let (port, admin) = (free_port()?, free_port()?);
-        let config = dir.path().join("gatepost.toml");
-        std::fs::write(&config, configuration(dir.path(), port, admin))?;
-        let log = std::fs::File::create(dir.path().join("log"))?;
-        let child = Command::new(binary)
-            .args(["run", "--config"])
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .context("the gateway cannot be started")?;
-        let gateway = Self { child, dir, port, admin };
-        gateway.until_ready().await?;
-        Ok(gateway)
-    }
-
-    async fn until_ready(&self) -> Result<()> {
-        let client = Client::new(None)?;
-        for _ in 0..600 {
-            let url = format!("http://127.0.0.1:{}/readyz", self.admin);
-            if client.get(&url, Duration::from_secs(1)).await.is_ok_and(|answer| answer.status == 200) {
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        bail!("the gateway does not get ready: {}", std::fs::read_to_string(self.dir.path().join("log"))?)
-    }
-
-    /// CPU seconds used so far, user and system.
-    fn cpu(&self) -> Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let fields: Vec<&str> = stat.rsplit(')').next().context("no fields")?.split_whitespace().collect();
-        let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-        Ok(ticks as f64 / 100.0)
-    }
-
-    /// Resident memory in MiB.
-    fn rss(&self) -> Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS")).context("no VmRSS")?;
-        Ok(line.split_whitespace().nth(1).context("no value")?.parse::<f64>()? / 1024.0)
-    }
-
-    fn ca(&self) -> Result<Vec<u8>> {
-        Ok(std::fs::read(self.dir.path().join("state/tls/cert.pem"))?)
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-fn binary() -> Result<PathBuf> {
-    let path = Path::new(env!("CARGO_BIN_EXE_gatepost"));
-    ensure!(path.exists(), "{} is missing: cargo build --release", path.display());
-    Ok(path.to_owned())
-}
-
-fn free_port() -> Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 fn configuration(dir: &Path, port: u16, admin: u16, collectors: &[Collector], args: &Args) -> String {
@@ -261,6 +209,7 @@ listen = "127.0.0.1:{admin}"
 name = "uploads"
 listen = "127.0.0.1:{port}"
 auth.tokens = [{tokens}]
+limits.max_connections_per_address = 2048
 [[outputs]]
 kind = "workspace"
 name = "workspace"
@@ -453,7 +402,7 @@ async fn rate(args: &Args, bodies: &Arc<Bodies>) -> Result<()> {
     let gateway = Gateway::start(&collectors, args).await?;
     let load = Load::new(bodies, args);
     let pace = Duration::from_secs_f64(args.batch as f64 / args.rate as f64);
-    let fsync = fsync_p99(gateway.dir.path())?;
+    let fsync = fsync(gateway.dir.path(), 64 << 10)?;
     let clients = load.clients(&gateway, args.clients)?;
     // Handshakes are not what is measured here.
     load.run(&clients, Stop { pace: Some(pace), ..Stop::after(3) }).await?;
@@ -476,11 +425,11 @@ async fn rate(args: &Args, bodies: &Arc<Bodies>) -> Result<()> {
     Ok(())
 }
 
-/// Median and 99th percentile of writing 64 KiB and flushing it, in seconds.
-fn fsync_p99(dir: &Path) -> Result<(f64, f64)> {
+/// Median and 99th percentile of writing so many bytes and flushing them, in seconds.
+fn fsync(dir: &Path, bytes: usize) -> Result<(f64, f64)> {
     use std::io::{Seek, Write};
     let mut file = std::fs::File::create(dir.join("fsync"))?;
-    let block = vec![7_u8; 64 << 10];
+    let block = vec![7_u8; bytes];
     file.write_all(&vec![0; 32 << 20])?;
     file.sync_all()?;
     file.rewind()?;

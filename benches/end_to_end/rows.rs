@@ -39,7 +39,7 @@ const SHARES: [Share; 3] = [
 
 pub(super) async fn run(args: &Args, wanted: impl Fn(&str) -> bool) -> Result<()> {
     for way in WAYS.iter().filter(|way| wanted("rows") || wanted(way.name)) {
-        let bodies = Arc::new(Bodies::of(args, way.shape));
+        let bodies = Arc::new(Bodies::make(args, way.shape));
         let outputs = vec![output("workspace", way.table)];
         measure(args, &bodies, way.name, &outputs, "", |sent| sent).await?;
     }
@@ -47,7 +47,7 @@ pub(super) async fn run(args: &Args, wanted: impl Fn(&str) -> bool) -> Result<()
     if shares.is_empty() {
         return Ok(());
     }
-    let bodies = Arc::new(Bodies::of(args, Shape::Row));
+    let bodies = Arc::new(Bodies::make(args, Shape::Row));
     for share in shares {
         let outputs: Vec<Output> =
             (0..share.outputs).map(|at| output(&format!("workspace-{at}"), Some("SecurityEvent"))).collect();

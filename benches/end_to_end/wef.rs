@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
+use anyhow::Context as _;
 use gatepost::lab::wef::{Authority, compressed, wide};
 
 #[cfg(feature = "kerberos")]
@@ -56,7 +57,7 @@ struct Site {
 impl Site {
     async fn start(args: &Args) -> Result<Self> {
         let (collectors, authority) = (collectors(args.collectors).await?, Authority::new("Bench hosts")?);
-        let gateway = Gateway::with(|dir, port, admin| {
+        let gateway = Gateway::with(args, |dir, port, admin| {
             let ca = dir.join("hosts-ca.pem");
             // The gateway tells it if that fails.
             std::fs::write(&ca, authority.pem()).ok();

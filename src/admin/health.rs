@@ -40,6 +40,8 @@ pub struct Standing {
     pub objections: Vec<Reason>,
     /// What goes on although it should not.
     pub warnings: Vec<Reason>,
+    /// How far it is with what it has to finish first.
+    pub progress: Option<String>,
 }
 
 impl Standing {
@@ -162,10 +164,13 @@ async fn live() -> Json<serde_json::Value> {
 }
 
 async fn ready(State(readiness): State<Readiness>) -> Response {
-    let Standing { objections, warnings } = readiness.standing();
+    let Standing { objections, warnings, progress } = readiness.standing();
     let status = if objections.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut said =
         json!({ "ready": objections.is_empty(), "reasons": texts(&objections), "codes": codes(&objections) });
+    if let Some(progress) = progress {
+        said["progress"] = json!(progress);
+    }
     if !warnings.is_empty() {
         said["warnings"] = json!(texts(&warnings));
         said["warning_codes"] = json!(codes(&warnings));
@@ -198,7 +203,7 @@ mod tests {
         let fact = Arc::clone(&full);
         readiness.ask(Box::new(move || {
             let objections = fact.load(Ordering::Relaxed).then_some(FULL).into_iter().collect();
-            Standing { objections, warnings: vec![LOOK, LOOK] }
+            Standing { objections, warnings: vec![LOOK, LOOK], progress: None }
         }));
         full
     }
@@ -210,7 +215,8 @@ mod tests {
         let first = readiness.hold(STARTING);
         let second = readiness.hold(STARTING);
         full.store(true, Ordering::Relaxed);
-        assert_eq!(readiness.standing(), Standing { objections: vec![FULL, STARTING], warnings: vec![LOOK] });
+        let standing = readiness.standing();
+        assert_eq!((standing.objections, standing.warnings), (vec![FULL, STARTING], vec![LOOK]));
         drop(first);
         full.store(false, Ordering::Relaxed);
         tokio::time::advance(SETTLES).await;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -59,7 +60,9 @@ pub(super) struct Parts {
     pub(super) fs: Arc<dyn Fs>,
     pub(super) clock: Clock,
     /// What keeps events could not be opened, and others stand in for it: no upload is taken and nothing is forwarded.
-    pub(super) is_standing_in: bool,
+    pub(super) is_standing_in: AtomicBool,
+    /// What was seen before this start is still being read: no upload is taken, and nothing is forwarded yet.
+    pub(super) is_loading: AtomicBool,
     pub(super) readiness: Readiness,
     pub(super) spool: Spool,
     pub(super) dedup: Arc<MemoryStore>,
@@ -97,7 +100,8 @@ pub(super) struct Parts {
     pub(super) taken_until: OnceLock<Instant>,
 }
 
-/// Opens the state directory and builds the parts; nothing runs yet but the spool's committer.
+/// Opens the state directory and builds the parts; nothing runs yet but the spool's committer, and what was seen before is not
+/// read yet (`loading.rs`).
 pub(super) async fn parts(
     config: Config,
     config_path: Option<PathBuf>,
@@ -187,7 +191,8 @@ fn open(
         _state: state,
         fs: machine.fs,
         clock,
-        is_standing_in,
+        is_standing_in: AtomicBool::new(is_standing_in),
+        is_loading: AtomicBool::new(true),
         readiness,
         spool,
         dedup,
@@ -350,7 +355,17 @@ impl Parts {
 
     /// The outputs that may run: none over a folder that stands in for the state.
     pub(super) fn outputs_of<'a>(&self, config: &'a Config) -> &'a [crate::config::Output] {
-        if self.is_standing_in { &[] } else { &config.outputs }
+        if self.is_standing_in() { &[] } else { &config.outputs }
+    }
+
+    /// Whether what keeps events cannot be used.
+    pub(super) fn is_standing_in(&self) -> bool {
+        self.is_standing_in.load(Ordering::Relaxed)
+    }
+
+    /// Whether what was seen before this start is still being read.
+    pub(super) fn is_loading(&self) -> bool {
+        self.is_loading.load(Ordering::Relaxed)
     }
 
     /// How long it has run.

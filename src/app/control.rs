@@ -158,7 +158,7 @@ async fn apply(parts: &Parts) -> anyhow::Result<String> {
         .config_path
         .clone()
         .context("the gateway runs without a configuration file; start it with --config FILE")?;
-    anyhow::ensure!(!parts.is_standing_in, "the state cannot be used: mend it as the log says, and restart");
+    anyhow::ensure!(!parts.is_standing_in(), "the state cannot be used: mend it as the log says, and restart");
     // Until the new configuration is in force, no change of rules may be judged by the old one.
     let _unchanged = parts.rule_store.hold().await;
     let kept = parts.rule_store.snapshot();

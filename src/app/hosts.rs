@@ -87,7 +87,7 @@ pub(super) async fn keep(parts: &Arc<Parts>) {
     let parts = Arc::clone(parts);
     let work = move || {
         // Of a state that was taken away nothing is written.
-        if parts.is_standing_in || !parts.spool.is_in_place() {
+        if parts.is_standing_in() || !parts.spool.is_in_place() {
             return;
         }
         parts.hosts.tidy();

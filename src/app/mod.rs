@@ -31,6 +31,7 @@ mod in_force;
 mod inside;
 mod leave;
 mod left_behind;
+mod loading;
 pub mod memory;
 mod needs;
 pub mod objections;
@@ -93,17 +94,8 @@ impl Gateway {
         let listeners = parts.uploads.prepare(&config.listeners)?;
         let tunnels = parts.tunnels.prepare(&config.tunnel, &parts.own_addresses(&listeners))?;
         parts.expiry.renew(&config, &config.state_dir);
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
-        if let Some(sharing) = &parts.sharing {
-            sharing.begin(&mut tasks, &stop).await;
-        }
-        let outputs = parts.outputs_of(&config);
-        parts.outputs.begin(outputs)?;
-        parts.outputs.end_others(outputs).await;
-        // Before the first upload: a repetition of what is lost would else be taken for a duplicate.
-        housekeeping::checkpoint(&parts).await;
-        parts.judge();
+        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        let loading = loading::begin(&parts);
         series::begin(&parts);
 
         let plane = admin::Parts {
@@ -119,15 +111,42 @@ impl Gateway {
         tasks.spawn(admin::serve(admin_listener, door, stop.clone()));
         tasks.spawn(scrape.upkeep(stop.clone()));
         traces::begin(&config.telemetry, &mut tasks, &stop)?;
+        parts.uploads.apply(listeners, config.drain_grace.get());
+        parts.tunnels.apply(tunnels);
+        if let Err(error) = Self::begin(&parts, &config, &mut tasks, &stop).await {
+            // What is served already ends with the start.
+            tokio::join!(parts.uploads.stop(), parts.tunnels.stop());
+            return Err(error);
+        }
+        drop(loading);
         tasks.spawn(housekeeping::run(Arc::clone(&parts), stop.clone()));
         tasks.spawn(hosts::run(Arc::clone(&parts), stop.clone()));
         if let Some(rules) = parts.shared_rules() {
             tasks.spawn(rules.follow(stop.clone()));
         }
-        parts.uploads.apply(listeners, config.drain_grace.get());
-        parts.tunnels.apply(tunnels);
         drop(starting);
         Ok(Self { parts, admin, stop, tasks })
+    }
+
+    /// Reads what was seen before, and begins to forward and to take uploads. Nothing is changed from outside meanwhile.
+    async fn begin(
+        parts: &Arc<Parts>,
+        config: &Config,
+        tasks: &mut JoinSet<()>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let _alone = tokio::join!(parts.reloading.lock(), parts.replaying.lock());
+        loading::load(parts).await;
+        if let Some(sharing) = &parts.sharing {
+            sharing.begin(tasks, stop).await;
+        }
+        let outputs = parts.outputs_of(config);
+        parts.outputs.begin(outputs)?;
+        parts.outputs.end_others(outputs).await;
+        // Before the first upload: a repetition of what is lost would else be taken for a duplicate.
+        housekeeping::checkpoint(parts).await;
+        series::begin_counters(parts);
+        Ok(())
     }
 
     /// Where the admin plane listens.

@@ -18,6 +18,7 @@ macro_rules! reasons {
 
 reasons! {
     STARTING "starting" "starting";
+    LOADING "loading" "what was seen before this start is being read";
     STOPPING "stopping" "stopping";
     DRAINING "draining" "draining";
     SPOOL_WATERMARK "spool_watermark" "the spool is at its watermark";
@@ -62,6 +63,7 @@ fn facts(parts: &Parts) -> Standing {
         standing.objections.extend(holds.then_some(reason));
     }
     standing.objections.extend(no_judge(parts));
+    standing.progress = super::loading::progress(parts);
     troubles(parts, &mut standing);
     outputs(parts, &mut standing);
     if let Some(sharing) = &parts.sharing {
@@ -75,7 +77,7 @@ fn facts(parts: &Parts) -> Standing {
 /// Why nobody can say where an event belongs, or keep it.
 pub(super) fn no_judge(parts: &Parts) -> Option<Reason> {
     let has_no_rules = || !parts.rule_store.faults().is_empty();
-    if parts.is_standing_in { Some(NO_STATE) } else { has_no_rules().then_some(NO_RULES) }
+    if parts.is_standing_in() { Some(NO_STATE) } else { has_no_rules().then_some(NO_RULES) }
 }
 
 /// What only uploads can find out; what is wrong with the spool is seen above. What one client alone meets sends nobody away.

@@ -69,6 +69,9 @@ pub enum Refusal {
     /// The gateway is draining.
     #[error("the gateway is stopping")]
     Stopping,
+    /// The gateway has just begun, and does not know yet which events were seen.
+    #[error("the gateway is starting: it reads which events were seen")]
+    Loading,
     /// Something that the gateway needs to judge or keep events is missing: a person has to mend it.
     #[error("the gateway takes no uploads: {0}")]
     Held(&'static str),

@@ -31,6 +31,8 @@ pub const TOO_SLOW: &str = "too_slow";
 pub const GONE: &str = "gone";
 /// Label value: too much work of the same client is waiting.
 pub const CROWDED: &str = "crowded";
+/// Label value: what was seen before this start is being read.
+pub const LOADING: &str = "loading";
 /// Label value: rules or state are missing.
 pub const HELD: &str = "held";
 
@@ -60,6 +62,7 @@ pub struct Admission {
     room: Arc<Room>,
     wait: Duration,
     stopping: AtomicBool,
+    loading: AtomicBool,
     held: Mutex<Option<&'static str>>,
 }
 
@@ -80,7 +83,13 @@ impl Admission {
     pub fn new(config: &Config, shares: &Shares) -> Self {
         let bytes = u32::try_from(config.in_flight_max(shares)).unwrap_or(u32::MAX).max(1);
         let wait = config.wait_max.get();
-        Self { room: Room::new(bytes), wait, stopping: AtomicBool::new(false), held: Mutex::default() }
+        Self {
+            room: Room::new(bytes),
+            wait,
+            stopping: AtomicBool::default(),
+            loading: AtomicBool::default(),
+            held: Mutex::default(),
+        }
     }
 
     /// Lets an upload of so many bytes of a client in, or says why not.
@@ -88,6 +97,10 @@ impl Admission {
         if self.stopping.load(Ordering::Relaxed) {
             metrics::UPLOADS_SHED.add(&[STOPPING], 1);
             return Err(Refusal::Stopping);
+        }
+        if self.loading.load(Ordering::Relaxed) {
+            metrics::UPLOADS_SHED.add(&[LOADING], 1);
+            return Err(Refusal::Loading);
         }
         if let Some(reason) = *self.held() {
             metrics::UPLOADS_SHED.add(&[HELD], 1);
@@ -120,6 +133,11 @@ impl Admission {
         let fits = admitted.taken.resize(u32::try_from(bytes).unwrap_or(u32::MAX));
         metrics::INGEST_IN_FLIGHT_BYTES.shift(&[], f64::from(admitted.taken.bytes()) - f64::from(before));
         fits
+    }
+
+    /// As long as it is not known which events were seen everybody is refused.
+    pub fn load(&self, is_loading: bool) {
+        self.loading.store(is_loading, Ordering::Relaxed);
     }
 
     /// As long as there is a reason everybody is refused.
@@ -198,6 +216,15 @@ mod tests {
         gate.hold(Some("a rule is missing"));
         assert_eq!(gate.admit(&who("a"), 1).await.unwrap_err(), Refusal::Held("a rule is missing"));
         gate.hold(None);
+        assert!(gate.admit(&who("a"), 1).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gateway_that_does_not_know_yet_what_was_seen_refuses_until_it_does() {
+        let gate = gate(100);
+        gate.load(true);
+        assert_eq!(gate.admit(&who("a"), 1).await.unwrap_err(), Refusal::Loading);
+        gate.load(false);
         assert!(gate.admit(&who("a"), 1).await.is_ok());
     }
 

@@ -3,23 +3,23 @@
 //! Every record carries the keys of its events and its share of the account, made durable by the same fsync. The
 //! bookkeeper reads them in the order of the log (never the events themselves), appends the keys to the dedup journal,
 //! folds the account into the ledger, and makes both durable. Only then may the spool recycle what it has passed. At
-//! the start it walks from its last position to the end of the log before the first upload is taken, so that dedup
-//! knows everything that was ever acknowledged inside the window.
+//! the start ([`Bookkeeper::load`]) it walks from its last position to the end of the log before the first upload is taken, so that
+//! dedup knows everything that was ever acknowledged inside the window.
 //!
 //! What the spool is known to have lost it tells when it has passed it: see [`lost`].
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::ledger::{Ledger, Note, Waiting};
 use super::lost;
 use super::reserve::Reserve;
 use crate::clock::Clock;
-use crate::dedup::journal::{self, Journal, JournalError};
-use crate::dedup::memory::MemoryStore;
+use crate::dedup::journal::{self, Journal, JournalError, Progress};
+use crate::dedup::memory::{MemoryStore, Step};
 use crate::dedup::store::Store;
 use crate::event::{EventKey, key};
 use crate::fs::{Fs, is_full};
@@ -61,12 +61,14 @@ pub struct Bookkeeper {
     reserve: Reserve,
     /// The number of the next record without events.
     next_number: AtomicU64,
+    progress: Arc<Progress>,
     books: Mutex<Books>,
 }
 
 struct Books {
     reader: Reader,
-    journal: Journal,
+    /// Away while it is read at the start, which takes too long for anybody to wait.
+    journal: Option<Journal>,
     window: Window,
     ledger: Ledger,
     /// The ledger as it stands on disk.
@@ -74,22 +76,75 @@ struct Books {
 }
 
 impl Bookkeeper {
-    /// Opens the books and brings them and `dedup` up to the end of the log.
+    /// Opens the books. Nothing is known of what was seen before [`Bookkeeper::load`], and no checkpoint is made.
     pub fn open(
         fs: Arc<dyn Fs>,
         state_dir: &Path,
         spool: Spool,
         waiting: Arc<Waiting>,
-        mut journal: Journal,
+        journal: Journal,
         dedup: Arc<MemoryStore>,
     ) -> Result<Self, BookError> {
         let window = Window { clock: spool.clock().clone(), span: journal.window() };
-        let loaded = journal.load(window.now_s(), |unix_s, entry| match entry {
-            journal::Entry::Seen(keys) => dedup.load(window.believed_s(unix_s), &keys),
-            journal::Entry::Forgotten(keys) => drop(dedup.forget(&keys)),
+        let path = Ledger::path(state_dir);
+        let ledger = load_or_begin(&*fs, &path, &spool)?;
+        // What was counted must never be numbered again, even if damage took it from the log.
+        spool.advance_to(ledger.position);
+        let (reader, progress) = (spool.reader(ledger.position)?, journal.progress());
+        let books = Books { reader, journal: Some(journal), window, saved: ledger.clone(), ledger };
+        let reserve = Reserve::new(Arc::clone(&fs), state_dir);
+        lost::begin();
+        let (next_number, books) = (AtomicU64::new(0), Mutex::new(books));
+        Ok(Self { fs, spool, dedup, waiting, path, reserve, next_number, progress, books })
+    }
+
+    /// Brings the books and `dedup` up to the end of the log: once, before the first upload is taken. Takes seconds where much
+    /// is remembered, and leaves the account to whoever asks meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When the journal or the log cannot be read.
+    pub fn load(&self) -> Result<(), BookError> {
+        let (journal, window, ledger) = {
+            let mut books = self.lock();
+            (books.journal.take(), books.window.clone(), books.ledger.clone())
+        };
+        let Some(mut journal) = journal else { return Ok(()) };
+        self.load_journal(&mut journal, &window)?;
+        // Read apart from keeping the books: those need to write, and a full disk must not keep the gateway from
+        // starting, since only a running one empties it.
+        let mut end = ledger.clone();
+        follow(&self.spool, &mut self.spool.reader(ledger.position)?, &mut end, |head| {
+            if is_given_back(&self.spool, head) {
+                return Ok(());
+            }
+            self.dedup.load(window.believed_s(second_of(head)), &keys_of(&self.spool, head));
+            Ok(())
+        })?;
+        self.dedup.is_loaded();
+        self.next_number.store(end.last_number + 1, Ordering::Relaxed);
+        self.lock().journal = Some(journal);
+        if let Err(error) = self.checkpoint() {
+            tracing::error!(%error, "the ledger cannot be updated yet; the spool keeps the events it has not covered");
+        }
+        Ok(())
+    }
+
+    fn load_journal(&self, journal: &mut Journal, window: &Window) -> Result<(), BookError> {
+        let (dedup, loading) = (&self.dedup, self.dedup.loading());
+        let prepare = |entries| loading.prepare(entries);
+        let began = Instant::now();
+        let loaded = journal.load(window.now_s(), loading.batch_keys, prepare, |steps| {
+            for step in steps {
+                match step {
+                    Step::Seen(unix_s, keys) => dedup.load_in_order(window.believed_s(unix_s), &keys),
+                    Step::Forgotten(keys) => drop(dedup.forget(&keys)),
+                }
+            }
         })?;
         let journal::Loaded { keys, corrupt, torn_bytes } = loaded;
-        tracing::info!(keys, corrupt, torn_bytes, "dedup journal read");
+        let seconds = began.elapsed().as_secs_f64();
+        tracing::info!(keys, corrupt, torn_bytes, seconds, "dedup journal read");
         metrics::STATE_DAMAGED.add(&["dedup"], loaded.corrupt);
         if loaded.corrupt > 0 {
             tracing::error!(
@@ -97,30 +152,12 @@ impl Bookkeeper {
                 "the dedup journal is damaged; events that repeat its lost keys are forwarded again"
             );
         }
-        let path = Ledger::path(state_dir);
-        let ledger = load_or_begin(&*fs, &path, &spool)?;
-        // What was counted must never be numbered again, even if damage took it from the log.
-        spool.advance_to(ledger.position);
-        // Read apart from keeping the books: those need to write, and a full disk must not keep the gateway from
-        // starting, since only a running one empties it.
-        let mut end = ledger.clone();
-        follow(&spool, &mut spool.reader(ledger.position)?, &mut end, |head| {
-            if is_given_back(&spool, head) {
-                return Ok(());
-            }
-            dedup.load(window.believed_s(second_of(head)), &keys_of(&spool, head));
-            Ok(())
-        })?;
-        let next_number = AtomicU64::new(end.last_number + 1);
-        let reader = spool.reader(ledger.position)?;
-        let books = Mutex::new(Books { reader, journal, window, saved: ledger.clone(), ledger });
-        let reserve = Reserve::new(Arc::clone(&fs), state_dir);
-        lost::begin();
-        let bookkeeper = Self { fs, spool, dedup, waiting, path, reserve, next_number, books };
-        if let Err(error) = bookkeeper.checkpoint() {
-            tracing::error!(%error, "the ledger cannot be updated yet; the spool keeps the events it has not covered");
-        }
-        Ok(bookkeeper)
+        Ok(())
+    }
+
+    /// How far [`Bookkeeper::load`] is with the dedup journal.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     /// Catches up with the log, makes the books durable and returns the position they stand for: everything below is
@@ -129,7 +166,7 @@ impl Bookkeeper {
     /// The spool gives segments back only behind the books, and the books take a little space: on a full disk it comes
     /// from the reserve.
     pub fn checkpoint(&self) -> Result<Ordinal, BookError> {
-        let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut books = self.lock();
         let mut result = self.keep(&mut books);
         if result.as_ref().is_err_and(BookError::is_full) && self.reserve.give_up() {
             tracing::warn!("the disk is full; the reserved space is used for the ledger");
@@ -141,8 +178,12 @@ impl Bookkeeper {
     }
 
     fn keep(&self, books: &mut Books) -> Result<(), BookError> {
+        if books.journal.is_none() {
+            return Ok(());
+        }
         books.catch_up(&*self.fs, &self.path, &self.spool)?;
-        lost::tell(&self.spool, &mut books.journal, &*self.dedup, books.saved.position)
+        let Books { journal, saved, .. } = books;
+        journal.as_mut().map_or(Ok(()), |journal| lost::tell(&self.spool, journal, &*self.dedup, saved.position))
     }
 
     /// Gives the shares of the account that wait a record of their own, so that an idle gateway's account is durable
@@ -158,7 +199,11 @@ impl Bookkeeper {
 
     /// The account as of the last checkpoint.
     pub fn ledger(&self) -> Ledger {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner).ledger.clone()
+        self.lock().ledger.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -173,9 +218,9 @@ impl Books {
     }
 
     fn write_up(&mut self, fs: &dyn Fs, path: &Path, spool: &Spool) -> Result<(), BookError> {
+        let Self { reader, journal: Some(journal), window, ledger, .. } = self else { return Ok(()) };
         // First what gives space back.
-        self.journal.expire(self.window.now_s())?;
-        let Self { reader, journal, ledger, .. } = self;
+        journal.expire(window.now_s())?;
         follow(spool, reader, ledger, |head| {
             if is_given_back(spool, head) {
                 return Ok(());
@@ -189,7 +234,7 @@ impl Books {
             Ok(journal.append(second_of(head), ordinals.end..ordinals.end, &keys)?)
         })?;
         if self.ledger != self.saved {
-            self.journal.sync()?;
+            journal.sync()?;
             self.ledger.save(fs, path)?;
             if self.ledger.uncounted > self.saved.uncounted {
                 let events = self.ledger.uncounted - self.saved.uncounted;
@@ -249,6 +294,7 @@ fn keys_of(spool: &Spool, head: &Head) -> Vec<EventKey> {
 }
 
 /// The dedup window, in the time of a clock that does not jump.
+#[derive(Clone)]
 struct Window {
     clock: Clock,
     span: Duration,

@@ -35,6 +35,7 @@ pub mod admission;
 pub mod bookkeeper;
 mod config;
 mod contested;
+mod count;
 mod identity;
 mod kept;
 pub mod ledger;
@@ -63,6 +64,7 @@ pub use to_its_end::{Panicked, to_its_end};
 pub use trouble::{Lasting, Trouble};
 
 use admission::Admission;
+use count::{add, count, count_unknowable};
 use kept::Kept;
 use ledger::{Tally, Waiting};
 use patience::Patience;
@@ -171,6 +173,11 @@ impl Ingest {
     /// Refuses every upload from now on.
     pub fn stop(&self) {
         self.inner.admission.stop();
+    }
+
+    /// Refuses every upload for as long as it is not known which events were seen.
+    pub fn load(&self, is_loading: bool) {
+        self.inner.admission.load(is_loading);
     }
 
     /// Refuses every upload for as long as there is a reason.
@@ -398,7 +405,7 @@ impl Inner {
     /// Counts what the rules did with an upload that is kept.
     fn count_rules(&self, sorted: &Sorted) {
         let input = &*sorted.input;
-        metrics::EVENTS_RECEIVED.add(&[input], sorted.filtered.received);
+        add(&metrics::EVENTS_RECEIVED, input, sorted.filtered.received);
         for (reason, events) in &sorted.dropped {
             metrics::EVENTS_FILTERED.add(&[input, reason], *events);
         }
@@ -433,23 +440,6 @@ fn beside(what: &str, note: impl FnOnce()) {
 /// Work that did not come to its end: a fault of ours, unless the gateway stops.
 fn ended_badly(what: &str, ended: &JoinError) -> Refusal {
     if ended.is_panic() { Refusal::Internal(format!("{what} ended: {ended}")) } else { Refusal::Stopping }
-}
-
-/// Counts a share of the account. Wherever one is noted for the ledger it is counted too, so that both agree even
-/// when the rest of its upload is refused.
-fn count(sorted: &Sorted, share: &Tally) {
-    let input = &*sorted.input;
-    metrics::EVENTS_RECEIVED.add(&[input], share.received);
-    metrics::EVENTS_DUPLICATE.add(&[input], share.duplicate);
-    metrics::EVENTS_SET_ASIDE.add(&[input], share.set_aside);
-    metrics::EVENTS_SPOOLED.add(&[input], share.spooled);
-}
-
-/// Counts what of an upload that was kept cannot be compared with what comes another way, or again.
-fn count_unknowable(sorted: &Sorted, spooled: u64) {
-    let input = &*sorted.input;
-    metrics::EVENTS_UNNUMBERED.add(&[input], sorted.unnumbered.min(spooled));
-    metrics::EVENTS_UNRECOGNISABLE.add(&[input], sorted.unrecognisable.min(spooled));
 }
 
 #[cfg(test)]

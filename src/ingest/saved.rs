@@ -24,17 +24,23 @@ pub(super) struct Saved {
 
 impl Saved {
     pub(super) fn duplicate(&self, input: &str, bytes: u64) {
-        self.duplicate.fetch_add(bytes, Ordering::Relaxed);
-        metrics::DROPPED_BYTES.add(&[input, "duplicate"], bytes);
+        add(&self.duplicate, input, "duplicate", bytes);
     }
 
     pub(super) fn filtered(&self, input: &str, bytes: u64) {
-        self.filtered.fetch_add(bytes, Ordering::Relaxed);
-        metrics::DROPPED_BYTES.add(&[input, "filtered"], bytes);
+        add(&self.filtered, input, "filtered", bytes);
     }
 
     pub(super) fn total(&self) -> Savings {
         let of = |bytes: &AtomicU64| bytes.load(Ordering::Relaxed);
         Savings { duplicate_bytes: of(&self.duplicate), filtered_bytes: of(&self.filtered) }
+    }
+}
+
+/// Mostly there is nothing; to find the series of a metric costs more than to add to it.
+fn add(total: &AtomicU64, input: &str, reason: &str, bytes: u64) {
+    if bytes > 0 {
+        total.fetch_add(bytes, Ordering::Relaxed);
+        metrics::DROPPED_BYTES.add(&[input, reason], bytes);
     }
 }

@@ -239,6 +239,7 @@ fn met(refusal: &Refusal) -> Option<(&'static Trouble, &str)> {
         | Refusal::Busy { .. }
         | Refusal::Unjudged { .. }
         | Refusal::Stopping
+        | Refusal::Loading
         | Refusal::Held(_) => None,
     }
 }

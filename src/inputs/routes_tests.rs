@@ -5,6 +5,7 @@ use tokio::sync::mpsc::{Sender, channel};
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::ingest::Refusal;
 
 /// Shows what it gets and never comes to an end.
 struct Endless(Sender<Upload>);

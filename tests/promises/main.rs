@@ -36,6 +36,7 @@ mod rules_over_rest;
 mod set_aside_not_blocked;
 mod several_workspaces;
 mod small_container;
+mod starts;
 mod state_taken_away;
 mod stops;
 mod truthful_refusals;

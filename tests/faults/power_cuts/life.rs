@@ -65,6 +65,7 @@ impl Life {
         let bookkeeper =
             Bookkeeper::open(Arc::clone(&fs), state, spool.clone(), Arc::clone(&waiting), journal, Arc::clone(&dedup))
                 .ok()?;
+        bookkeeper.load().ok()?;
         let parts = ingest::Parts {
             rules: Arc::new(ArcSwap::from_pointee(Rules::of_event_set(EventSet::Everything))),
             keys: Arc::new(KeyMaker::new(&SECRET)),

@@ -16,6 +16,7 @@
 //! block; call them off the async runtime.
 
 pub mod frame;
+mod load;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use self::load::{Loaded, Progress};
 
 use self::frame::{Frame, Kind, Scan};
 use crate::event::EventKey;
@@ -51,17 +54,6 @@ pub struct JournalError {
     pub source: io::Error,
 }
 
-/// What [`Journal::load`] found.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Loaded {
-    /// Keys within the window, repetitions included.
-    pub keys: u64,
-    /// Damaged stretches that were skipped, or frames whose keys could not be decoded.
-    pub corrupt: u64,
-    /// Bytes cut off torn ends.
-    pub torn_bytes: u64,
-}
-
 /// One entry of the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
@@ -80,6 +72,7 @@ pub struct Journal {
     open: Option<Open>,
     /// Between which ordinals the keys of each file are, by its start.
     spans: BTreeMap<i64, Range<u64>>,
+    progress: Arc<Progress>,
 }
 
 /// The file that is appended to.
@@ -98,7 +91,7 @@ impl Journal {
     pub fn open(fs: Arc<dyn Fs>, dir: &Path, window: Duration) -> Result<Self, JournalError> {
         fs.create_dir(dir).map_err(failed("create", dir))?;
         let window_s = i64::try_from(window.as_secs()).unwrap_or(i64::MAX).max(1);
-        Ok(Self { fs, dir: dir.to_owned(), window_s, open: None, spans: BTreeMap::new() })
+        Ok(Self { fs, dir: dir.to_owned(), window_s, open: None, spans: BTreeMap::new(), progress: Arc::default() })
     }
 
     /// How long keys are kept.
@@ -159,42 +152,6 @@ impl Journal {
             .and_then(|()| open.file.sync_data().map_err(failed("sync", &open.path)))
             .and_then(|()| open.is_named(&*self.fs).map_err(failed("find again", &open.path)))
             .inspect_err(|_| self.open = None)
-    }
-
-    /// Reads what is within the window before `now_unix_s`, from the oldest file on, and hands out each entry with its
-    /// time. Cuts torn ends. To be called before the first append.
-    pub fn load(&mut self, now_unix_s: i64, mut each: impl FnMut(i64, Entry)) -> Result<Loaded, JournalError> {
-        let limit = now_unix_s.saturating_sub(self.window_s);
-        let (fs, mut loaded) = (Arc::clone(&self.fs), Loaded::default());
-        for (start, path) in self.files()? {
-            if file_end(start) <= limit {
-                continue;
-            }
-            let scanned = read_file(&*fs, &path, |frame| match read(&frame) {
-                Ok(_) if frame.unix_s <= limit => {}
-                Ok((ordinals, keys)) => {
-                    self.widen(start, ordinals);
-                    loaded.keys += if frame.kind == Kind::Forgotten { 0 } else { keys.len() as u64 };
-                    each(
-                        frame.unix_s,
-                        if frame.kind == Kind::Forgotten { Entry::Forgotten(keys) } else { Entry::Seen(keys) },
-                    );
-                }
-                Err(_) => loaded.corrupt += 1,
-            });
-            let scan = scanned.unwrap_or_else(|error| {
-                tracing::error!(%error, "the keys in this dedup journal file were lost; repeated events are taken as new");
-                Scan { corrupt: 1, ..Scan::default() }
-            });
-            loaded.corrupt += scan.corrupt;
-            loaded.torn_bytes += scan.torn_bytes;
-            if scan.torn_bytes > 0
-                && let Err(error) = cut(&*fs, &path, scan.good_end)
-            {
-                tracing::warn!(%error, "an incomplete end of the file cannot be removed and is skipped");
-            }
-        }
-        Ok(loaded)
     }
 
     /// The keys of the events with these ordinals, as far as they are known: within the window, and on disk.
@@ -338,11 +295,6 @@ fn overlap(one: &Range<u64>, other: &Range<u64>) -> bool {
 fn read_file(fs: &dyn Fs, path: &Path, each: impl FnMut(Frame<'_>)) -> Result<Scan, JournalError> {
     let file = fs.open(path, Access::Read).map_err(failed("open", path))?;
     frame::scan(fs::Reading::of(file), each).map_err(failed("read", path))
-}
-
-fn cut(fs: &dyn Fs, path: &Path, len: u64) -> Result<(), JournalError> {
-    let file = fs.open(path, Access::ReadWrite).map_err(failed("open", path))?;
-    file.set_len(len).and_then(|()| file.sync_data()).map_err(failed("cut", path))
 }
 
 fn file_start(unix_s: i64) -> i64 {

@@ -33,9 +33,14 @@ fn append_at(journal: &mut Journal, unix_s: i64, first: u64, keys: &[EventKey]) 
     journal.append(unix_s, ordinals, &encode_keys(keys)).expect("the keys are appended");
 }
 
+/// What a batch holds.
+fn entries(batch: Vec<(i64, Entry)>) -> Vec<Entry> {
+    batch.into_iter().map(|(_, entry)| entry).collect()
+}
+
 fn load(journal: &mut Journal) -> (Loaded, Vec<(i64, Vec<EventKey>)>) {
     let mut all = Vec::new();
-    let loaded = journal.load(NOW, |unix_s, entry| all.push((unix_s, entry))).expect("the journal is read");
+    let loaded = journal.load(NOW, 1, |batch| batch, |batch| all.extend(batch)).expect("the journal is read");
     let all = all.into_iter().map(|(unix_s, entry)| match entry {
         Entry::Seen(keys) => (unix_s, keys),
         Entry::Forgotten(keys) => panic!("nobody forgot {keys:?}"),
@@ -65,6 +70,25 @@ fn what_was_synced_is_loaded_with_its_time_from_old_to_new() {
     let expected =
         vec![(NOW - 10_000, run(0, 300)), (NOW - 10_000, vec![EventKey::Content(9)]), (NOW - 5, run(300, 1))];
     assert_eq!(all, expected);
+}
+
+#[test]
+fn files_are_handed_out_in_their_order_however_many_are_read_at_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut writer = journal(&dir);
+    let times: Vec<i64> = (0..40).map(|at| NOW - 80_000 + at * 1_900).collect();
+    for (at, unix_s) in (0..).zip(&times) {
+        // The older a file, the longer it takes.
+        let keys = 20_000 / (at + 1);
+        append_at(&mut writer, *unix_s, at * 100_000, &run(at * 100_000, keys));
+    }
+    writer.sync().expect("synced");
+    let (mut again, mut all) = (journal(&dir), Vec::new());
+    let loaded = again.load(NOW, 100, |batch| batch, |batch| all.extend(batch)).expect("the journal is read");
+    assert_eq!(all.iter().map(|(unix_s, _)| *unix_s).collect::<Vec<_>>(), times);
+    assert_eq!((loaded.corrupt, again.progress().files()), (0, (40, 40)));
+    let lost = 3_900_000..3_900_002;
+    assert_eq!(again.keys_of(&[lost]).expect("read"), run(3_900_000, 2));
 }
 
 #[test]
@@ -161,7 +185,7 @@ fn what_was_forgotten_is_told_in_its_place() {
     append(&mut writer, NOW, &run(1, 1));
     writer.sync().expect("synced");
     let mut all = Vec::new();
-    let loaded = journal(&dir).load(NOW, |_, entry| all.push(entry)).expect("the journal is read");
+    let loaded = journal(&dir).load(NOW, 1, entries, |batch| all.extend(batch)).expect("the journal is read");
     assert_eq!(all, [Entry::Seen(run(0, 3)), Entry::Forgotten(run(1, 1)), Entry::Seen(run(1, 1))]);
     assert_eq!(loaded.keys, 4);
 }
@@ -245,7 +269,9 @@ impl Durable for LastKey {
 
     fn read(&self, fs: &Arc<dyn Fs>) -> Result<Option<u8>, String> {
         let mut last = None;
-        let loaded = Self::open(fs).load(NOW, |_, entry| last = Some(entry)).map_err(|error| error.to_string())?;
+        let loaded = Self::open(fs)
+            .load(NOW, 1, entries, |batch| last = batch.last().cloned())
+            .map_err(|error| error.to_string())?;
         match last {
             _ if loaded.corrupt > 0 => Err("damaged".to_owned()),
             Some(Entry::Seen(keys)) => {
@@ -287,7 +313,8 @@ fn what_a_failing_disk_took_half_is_appended_again_and_is_no_damage_to_the_next_
         assert_eq!(failures, u8::from(faults.failed().is_some()), "change {nth}: a failure is told");
         let left: Arc<dyn Fs> = Arc::new(disk.cut(&mut fastrand::Rng::with_seed(nth)));
         let mut found = Vec::new();
-        let loaded = LastKey::open(&left).load(NOW, |_, entry| found.push(entry)).expect("the journal is read");
+        let loaded =
+            LastKey::open(&left).load(NOW, 1, entries, |batch| found.extend(batch)).expect("the journal is read");
         assert_eq!((loaded.corrupt, loaded.torn_bytes), (0, 0), "change {nth}, {:?}", faults.failed());
         assert_eq!(found[0], Entry::Seen(run(0, 100)));
         assert!(found.iter().filter(|entry| **entry == Entry::Seen(run(100, 100))).count() >= 2, "change {nth}");

@@ -51,6 +51,47 @@ impl Chunk {
         }
     }
 
+    /// Of these ids, each once and in order.
+    pub(super) fn of(stamps: &[(u8, Stamp)]) -> Self {
+        let mut chunk = Self::new();
+        let seconds = || stamps.iter().map(|(_, stamp)| stamp.second);
+        let (lowest, highest) = (seconds().min().unwrap_or(0), seconds().max().unwrap_or(0));
+        let mut event_ids: Vec<u16> = stamps.iter().map(|(_, stamp)| stamp.event_id).collect();
+        event_ids.sort_unstable();
+        event_ids.dedup();
+        chunk.base = lowest;
+        chunk.second_width = bits::width_of(highest.wrapping_sub(lowest).cast_unsigned());
+        chunk.number_width = bits::width_of((event_ids.len() as u64).saturating_sub(1));
+        chunk.event_ids = event_ids.len() as u16;
+        chunk.present = stamps.len() as u16;
+        chunk.bitmap = chunk.present > LIST_MAX;
+        chunk.bytes.resize(chunk.cell(stamps.len()).div_ceil(8));
+        let (front, behind) = chunk.bytes.as_mut().split_at_mut(event_ids.len() * EVENT_ID);
+        front.as_chunks_mut().0.iter_mut().zip(&event_ids).for_each(|(to, id)| *to = id.to_le_bytes());
+        match chunk.present {
+            FULL => {}
+            present if present > LIST_MAX => {
+                stamps.iter().for_each(|(id, _)| behind[usize::from(id / 8)] |= 1 << (id % 8))
+            }
+            _ => behind.iter_mut().zip(stamps).for_each(|(to, (id, _))| *to = *id),
+        }
+        for (rank, (_, stamp)) in stamps.iter().enumerate() {
+            chunk.write_cell(rank, stamp.second, event_ids.binary_search(&stamp.event_id).unwrap_or_default());
+        }
+        chunk
+    }
+
+    /// All that is present, in order.
+    pub(super) fn stamps(&self) -> Vec<(u8, Stamp)> {
+        let is_there = |id: &u8| self.presence()[usize::from(id / 8)] >> (id % 8) & 1 == 1;
+        let ids: Vec<u8> = match self.present {
+            FULL => (0..=u8::MAX).collect(),
+            _ if self.bitmap => (0..=u8::MAX).filter(is_there).collect(),
+            _ => self.presence().to_vec(),
+        };
+        ids.into_iter().zip(0..).map(|(id, rank)| (id, self.stamp_at(rank))).collect()
+    }
+
     pub(super) fn len(&self) -> u16 {
         self.present
     }
@@ -290,9 +331,21 @@ mod tests {
                 }
                 prop_assert_eq!(usize::from(chunk.len()), model.len());
             }
+            let all: Vec<_> = model.iter().map(|(id, stamp)| (*id, *stamp)).collect();
+            prop_assert_eq!(chunk.stamps(), all.clone());
+            let mut whole = Chunk::of(&all);
+            prop_assert_eq!(usize::from(whole.len()), model.len());
             for id in 0..=255 {
                 prop_assert_eq!(chunk.stamp(id), model.get(&id).copied());
+                prop_assert_eq!(whole.stamp(id), model.get(&id).copied());
             }
+            for id in (0..=255).step_by(3) {
+                whole.remove(id);
+                whole.insert(id, Stamp { second: base, event_id: 1 });
+                model.insert(id, Stamp { second: base, event_id: 1 });
+            }
+            let all: Vec<_> = model.into_iter().collect();
+            prop_assert_eq!(whole.stamps(), all);
         }
     }
 

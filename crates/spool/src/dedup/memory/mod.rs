@@ -11,6 +11,7 @@ mod bits;
 mod buffer;
 mod chunk;
 mod claims;
+mod loading;
 mod probing;
 mod record;
 mod runs;
@@ -27,6 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::future::BoxFuture;
 
 use self::claims::{Claims, Ending, Held};
+pub use self::loading::{Loading, Step};
 use self::table::{Bounds, Found, Table};
 use super::Config;
 use super::store::{Claim, Remembered, Settled, Store, Unavailable, Verdict};
@@ -42,6 +44,7 @@ pub struct MemoryStore {
 
 struct Shared {
     enabled: bool,
+    loading: Loading,
     now_unix_s: Box<dyn Fn() -> i64 + Send + Sync>,
     state: Mutex<State>,
 }
@@ -49,6 +52,8 @@ struct Shared {
 struct State {
     table: Table,
     claims: Claims,
+    /// Whether all that was durable before this start is there: only then may time go on to now.
+    is_whole: bool,
     /// What was forgotten because its events were lost, where that is noted.
     forgotten: Option<HashSet<EventKey>>,
 }
@@ -73,10 +78,16 @@ impl MemoryStore {
         let bounds = Bounds { keys: config.max_keys, bytes: usize::try_from(bytes).unwrap_or(usize::MAX) };
         let window_s = i64::try_from(config.window.get().as_secs()).unwrap_or(i64::MAX).max(1);
         // Time starts far back, so that what is loaded at start is placed where it belongs.
-        let state = State { table: Table::new(window_s, bounds, 0), claims: Claims::default(), forgotten: None };
+        let state = State {
+            table: Table::new(window_s, bounds, 0),
+            claims: Claims::default(),
+            is_whole: false,
+            forgotten: None,
+        };
         Self {
             shared: Arc::new(Shared {
                 enabled: config.enabled,
+                loading: Loading::of(config.max_keys, bytes, config.window.get()),
                 now_unix_s: Box::new(now_unix_s),
                 state: Mutex::new(state),
             }),
@@ -95,6 +106,11 @@ impl MemoryStore {
         for key in keys {
             state.table.remember(key);
         }
+    }
+
+    /// All that was durable before this start was given.
+    pub fn is_loaded(&self) {
+        self.shared.lock().is_whole = true;
     }
 
     /// From now on notes what it is told to forget: whoever else remembers these keys must not be believed.
@@ -116,6 +132,7 @@ impl MemoryStore {
         let mut held = Held::default();
         let mut state = self.shared.lock();
         let state = &mut *state;
+        state.is_whole = true;
         state.table.advance((self.shared.now_unix_s)());
         for key in keys {
             verdicts.push(state.claim(key, &mut held));
@@ -196,7 +213,7 @@ impl Store for MemoryStore {
     fn remembered(&self) -> Remembered {
         let now_s = (self.shared.now_unix_s)();
         let mut state = self.shared.lock();
-        if self.shared.enabled {
+        if self.shared.enabled && state.is_whole {
             state.table.advance(now_s);
         }
         Remembered { keys: state.table.keys(), bytes: state.table.bytes() as u64, evicted: state.table.evicted() }

@@ -150,6 +150,14 @@ impl Runs {
         self.keys += 1;
     }
 
+    /// Puts a chunk in the place of one that holds no more than it.
+    pub(super) fn put(&mut self, at: usize, chunk: Chunk) {
+        let (more, bytes) = (chunk.len(), chunk.heap_bytes());
+        let before = std::mem::replace(&mut self.entries[at].chunk, chunk);
+        self.keys += u64::from(more - before.len());
+        self.heap_bytes = self.heap_bytes + bytes - before.heap_bytes();
+    }
+
     pub(super) fn remove(&mut self, at: usize, id: u8) {
         let chunk = &mut self.entries[at].chunk;
         let before = chunk.heap_bytes();

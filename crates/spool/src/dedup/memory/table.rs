@@ -10,6 +10,7 @@
 //! A pending key (inserted, not yet confirmed) is never forgotten, whatever the bounds say: the claims in flight are
 //! bounded by the admission of uploads.
 
+use super::chunk::{Chunk, Stamp};
 use super::record::{Kept, Record};
 use super::runs::Runs;
 use super::slices::{ALIVE_MAX, Slices};
@@ -31,6 +32,9 @@ pub(super) enum Found {
     /// There; perhaps pending in a claim in flight.
     PerhapsPending,
 }
+
+/// So many keys of a chunk are put there whole, where they come in order.
+const WHOLE_MIN: usize = 8;
 
 /// The bounds of a table.
 #[derive(Debug, Clone, Copy)]
@@ -99,6 +103,45 @@ impl Table {
     /// Adds the key as durable when it is not there.
     pub(super) fn remember(&mut self, key: &EventKey) {
         self.put(Kept::of(key), false);
+    }
+
+    /// The same for many keys; quick where those of a chunk stand together, in order.
+    pub(super) fn remember_all(&mut self, keys: &[EventKey]) {
+        let page = |key: &EventKey| match Kept::of(key) {
+            Kept::Record(record) => Some(record.page()),
+            Kept::Hash(_) => None,
+        };
+        for keys in keys.chunk_by(|one, other| page(one).is_some() && page(one) == page(other)) {
+            if keys.len() < WHOLE_MIN || self.remember_whole(keys).is_none() {
+                keys.iter().for_each(|key| self.remember(key));
+            }
+        }
+    }
+
+    /// Adds keys of one chunk, unless it is not as simple as that; then nothing has changed.
+    fn remember_whole(&mut self, keys: &[EventKey]) -> Option<()> {
+        let records = keys.iter().map(|key| match Kept::of(key) {
+            Kept::Record(record) => Some(record),
+            Kept::Hash(_) => None,
+        });
+        let records = records.collect::<Option<Vec<Record>>>()?;
+        if self.keys() + keys.len() as u64 > self.bounds.keys || self.is_at_bound() {
+            return None;
+        }
+        let stamps: Vec<_> = records.iter().map(|record| (record.id(), record.stamp)).collect();
+        let known = self.runs.find(records.first()?.page());
+        let before = match known.map(|at| self.runs.entry(at)) {
+            Some(entry) if entry.spilled || entry.pending > 0 => return None,
+            Some(entry) => entry.chunk.stamps(),
+            None => Vec::new(),
+        };
+        let merged = merge(&before, &stamps)?;
+        let newest = self.slices.newest();
+        let at = known.unwrap_or_else(|| self.runs.add(records[0].page(), newest));
+        self.inserted += (merged.len() - before.len()) as u64;
+        self.runs.put(at, Chunk::of(&merged));
+        self.touch(at, false);
+        Some(())
     }
 
     /// A key that [`Table::claim`] added is durable now.
@@ -285,4 +328,27 @@ impl Table {
         let by_memory = self.keys() as u128 * self.bounds.bytes as u128 / self.bytes().max(1) as u128;
         u128::from(self.inserted * SHARE) >= by_memory.min(u128::from(self.bounds.keys)) && self.inserted > 0
     }
+}
+
+/// Both together, in order; none where an id comes with two stamps, or `more` is not in order.
+fn merge(known: &[(u8, Stamp)], more: &[(u8, Stamp)]) -> Option<Vec<(u8, Stamp)>> {
+    let mut merged: Vec<(u8, Stamp)> = Vec::with_capacity(known.len() + more.len());
+    let mut known = known.iter().copied().peekable();
+    for next in more.iter().copied() {
+        while let Some(before) = known.next_if(|before| before.0 < next.0) {
+            merged.push(before);
+        }
+        known.next_if(|same| *same == next);
+        match merged.last() {
+            Some(last) if *last == next => continue,
+            Some(last) if last.0 >= next.0 => return None,
+            _ => {}
+        }
+        if known.peek().is_some_and(|same| same.0 == next.0) {
+            return None;
+        }
+        merged.push(next);
+    }
+    merged.extend(known);
+    Some(merged)
 }
