@@ -94,12 +94,12 @@ impl Drop for Gateway {
     }
 }
 
-fn binary() -> Result<PathBuf> {
+pub(super) fn binary() -> Result<PathBuf> {
     let path = Path::new(env!("CARGO_BIN_EXE_gatepost"));
     ensure!(path.exists(), "{} is missing: cargo build --release", path.display());
     Ok(path.to_owned())
 }
 
-fn free_port() -> Result<u16> {
+pub(super) fn free_port() -> Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

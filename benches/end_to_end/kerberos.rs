@@ -4,6 +4,7 @@
 use gatepost::lab::wef::kerberos::kdc::{Kdc, SERVICES, SHA1};
 use gatepost::lab::wef::kerberos::{self as lab, Scheme, Ticket, Wire};
 
+use super::gateway::{binary, free_port};
 use super::*;
 
 /// Most hosts: each has a process of MIT's library beside it.
@@ -26,7 +27,7 @@ pub(super) async fn run(args: &Args, name: &str, compress: bool) -> Result<()> {
     let kdc = Kdc::start(dir.path(), port, &SHA1, count, binary()?)?;
     let collectors = collectors(args.collectors).await?;
     let keytab = kdc.keytab();
-    let gateway = Gateway::with(|dir, port, admin| {
+    let gateway = Gateway::with(args, |dir, port, admin| {
         let more = format!(
             "tls.mode = \"off\"\nwef.enabled = true\nwef.kerberos.keytab = \"{}\"\nlimits.keep_alive_idle = \"10 min\"\n[[outputs]]\n",
             keytab.display()

@@ -98,7 +98,7 @@ async fn measure(
     delivered: impl Fn(u64) -> u64,
 ) -> Result<()> {
     let collectors = collectors(args.collectors).await?;
-    let gateway = Gateway::with(|dir, port, admin| {
+    let gateway = Gateway::with(args, |dir, port, admin| {
         let text = configuration(dir, port, admin, &collectors, args);
         let head = text.split("[[outputs]]").next().unwrap_or_default();
         let output = |output: &Output| {

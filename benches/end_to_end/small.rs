@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use anyhow::Result;
+use gatepost::lab::events::Shape;
 use tokio::time::Instant;
 
 use super::{Args, Bodies, Gateway, Load, Stop, collectors, fsync, percentile, until_held};
