@@ -183,7 +183,7 @@ mod tests {
     }
 
     fn asker(dir: &std::path::Path) -> (Arc<Decided>, Asker) {
-        let decided = Decided::open(Arc::new(RealFs), &dir.join("decided"), LogId::of(1), 0..0).unwrap().0;
+        let decided = Decided::open(Arc::new(RealFs), &dir.join("decided"), LogId::UNKNOWN, 0..0).unwrap().0;
         let (decided, config) = (Arc::new(decided), dedup::Config::default());
         let local = Arc::new(MemoryStore::new(&config));
         let (store, _) = SharedStore::new(&config, local, Gateway::of(1), Arc::new(Nobody));
