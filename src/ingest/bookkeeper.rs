@@ -8,10 +8,11 @@
 //!
 //! What the spool is known to have lost it tells when it has passed it: see [`lost`].
 
+use parking_lot::Mutex;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::ledger::{Ledger, Note, Waiting};
@@ -129,7 +130,7 @@ impl Bookkeeper {
     /// The spool gives segments back only behind the books, and the books take a little space: on a full disk it comes
     /// from the reserve.
     pub fn checkpoint(&self) -> Result<Ordinal, BookError> {
-        let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut books = self.books.lock();
         let mut result = self.keep(&mut books);
         if result.as_ref().is_err_and(BookError::is_full) && self.reserve.give_up() {
             tracing::warn!("the disk is full; the reserved space is used for the ledger");
@@ -158,7 +159,7 @@ impl Bookkeeper {
 
     /// The account as of the last checkpoint.
     pub fn ledger(&self) -> Ledger {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner).ledger.clone()
+        self.books.lock().ledger.clone()
     }
 }
 

@@ -13,9 +13,10 @@
 //! A record that was taken under an engine which has forgotten since is not dropped for what the new one says, since two
 //! gateways could drop it for each other: it is forwarded, and counts as a possible duplicate.
 
+use parking_lot::Mutex;
 use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -322,7 +323,7 @@ fn settle(decided: &Decided, counted: &Counted, record: &Range<Ordinal>, lost: &
             events,
             "another gateway forwards these events; they are not forwarded here"
         );
-    } else if events > 0 && counted.lock().unwrap_or_else(PoisonError::into_inner).insert(record.start) {
+    } else if events > 0 && counted.lock().insert(record.start) {
         // Told again after each change of the engine, it is still the same event.
         metrics::DEDUP_POSSIBLE_DUPLICATES.add(&[], events);
         tracing::warn!(

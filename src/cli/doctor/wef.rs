@@ -25,7 +25,7 @@ use super::tls::Judge;
 use crate::cli::admin_plane::reachable;
 use crate::config::Config;
 use crate::inputs;
-use crate::net::tls_server::certificate_names;
+use crate::net::certificate_names::certificate_names;
 use crate::net::upload_client::Client;
 
 /// For each step that goes over the network.

@@ -1,8 +1,9 @@
 //! What a connection knows of its host: nothing, until the host has shown a ticket; then who it is, and how to open what it
 //! sends. A context belongs to its connection, and ends with it.
 
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
@@ -128,7 +129,7 @@ impl Session {
     }
 
     fn context(&self) -> MutexGuard<'_, Option<Context>> {
-        self.context.lock().unwrap_or_else(PoisonError::into_inner)
+        self.context.lock()
     }
 }
 
