@@ -7,8 +7,9 @@
 //! What objects goes on to object for [`SETTLES`] after it was seen last. A balancer that took a gateway back at the first good
 //! moment of a disk that fails every other second would send it uploads to refuse.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -122,14 +123,14 @@ impl Readiness {
 
     /// What objects now, or did a moment ago.
     fn settled(&self, objections: &[Reason], now: Instant) -> Vec<Reason> {
-        let mut seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.0.seen.lock();
         seen.extend(objections.iter().map(|reason| (*reason, now)));
         seen.retain(|_, at| now.saturating_duration_since(*at) < SETTLES);
         seen.keys().copied().collect()
     }
 
     fn latches(&self) -> MutexGuard<'_, BTreeMap<Reason, usize>> {
-        self.0.latches.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.latches.lock()
     }
 }
 

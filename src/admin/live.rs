@@ -5,9 +5,10 @@
 //! comes then may ask `/status` now and then instead. A stream ends by itself before its connection grows too old, and at once when
 //! the gateway stops; browsers come back by themselves.
 
+use parking_lot::Mutex;
 use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -108,7 +109,7 @@ impl Follower {
 impl Live {
     /// The state, at most half a second old: those who follow at the same time share it.
     fn state(&self) -> Bytes {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         if let Some((at, text)) = &*last
             && at.elapsed() < EVERY / 2
         {

@@ -1,6 +1,6 @@
 //! What tokio says of itself, as far as that is stable: threads, tasks, and how busy they are.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -22,7 +22,7 @@ impl Runtime {
         metrics::RUNTIME_QUEUED_TASKS.set(&[], runtime.global_queue_depth() as f64);
         let busy: Duration = (0..runtime.num_workers()).map(|worker| runtime.worker_total_busy_duration(worker)).sum();
         let now = Instant::now();
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.0.lock();
         let since = seen.replace((now, busy));
         let share =
             since.map_or(0.0, |(at, before)| share(busy.saturating_sub(before), now - at, runtime.num_workers()));

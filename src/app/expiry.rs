@@ -3,8 +3,9 @@
 //! The files of listeners are read when they come into force, so what is shown is what is used. An output's certificate and token
 //! change while it runs, and are asked for each time.
 
+use parking_lot::Mutex;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use serde::Serialize;
@@ -115,7 +116,7 @@ impl Expiry {
 
     /// Shows all of it as metrics.
     pub(super) fn show(&self, parts: &Parts) {
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = self.shown.lock();
         let (certificates, lists): (Vec<_>, Vec<_>) =
             self.list(parts).into_iter().partition(|ending| ending.what == What::Certificate);
         let series = |ending: Ending| (vec![ending.used.to_owned(), ending.name], ending.ends_s as f64);

@@ -1,8 +1,8 @@
 //! What flowed during the last minute and the last hour, for those who look: rings of fixed size, in memory only. What is kept
 //! for longer is Prometheus' to keep.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use tokio::time::Instant;
@@ -91,7 +91,7 @@ impl History {
     }
 
     fn rings(&self) -> MutexGuard<'_, Rings> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Outputs that are configured and could not be started: why, and since when. Their events are kept, and they are tried again.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
@@ -54,7 +54,7 @@ impl LeftBehind {
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<String, Why>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

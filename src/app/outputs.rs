@@ -1,9 +1,10 @@
 //! The outputs that run, and their coming and going with the configuration.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -326,11 +327,11 @@ impl Outputs {
     }
 
     fn needs(&self) -> MutexGuard<'_, BTreeMap<String, Ordinal>> {
-        self.needs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.needs.lock()
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        self.running.lock()
     }
 }
 

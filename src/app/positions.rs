@@ -5,8 +5,9 @@
 //! lost. The registry tells the two apart. It stands outside of the folder of the positions, so that the loss of the
 //! folder does not look like many new outputs. Where the registry itself is lost, no output is new.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crate::config;
 use crate::fs::{Access, Fs};
@@ -162,7 +163,7 @@ impl Positions {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 }
 

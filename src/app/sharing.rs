@@ -1,8 +1,9 @@
 //! What this gateway shares with others, where it does: which events were seen.
 
+use parking_lot::Mutex;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -90,7 +91,7 @@ impl Sharing {
 
     /// Runs, and waits a little for the engine.
     pub(super) async fn begin(&self, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let idle = self.idle.lock().take();
         let Some((work, recheck, queue)) = idle else { return };
         let until = stop.clone();
         tasks.spawn(async move {

@@ -8,10 +8,11 @@
 //! are. Whoever wants rows makes them as well, and waits only for parts that somebody has begun. So nothing here can wait for a
 //! thread to come free, and without any other thread it takes longer, and that is all.
 
+use parking_lot::{Condvar, Mutex};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::thread;
 
 use crate::outputs::output::{OutgoingEvent, Output, Row};
@@ -54,11 +55,11 @@ fn each_with<T: Send + 'static>(crew: &Crew, items: Vec<T>, work: impl Fn(&mut T
     });
     crew.call(&round, round.parts.len().saturating_sub(1));
     round.help();
-    let left = round.left.lock().unwrap_or_else(PoisonError::into_inner);
+    let left = round.left.lock();
     drop(round.ended.wait_while(left, |left| *left > 0).unwrap_or_else(PoisonError::into_inner));
     let mut done = Vec::with_capacity(count);
     for part in &round.parts {
-        done.append(&mut part.lock().unwrap_or_else(PoisonError::into_inner));
+        done.append(&mut part.lock());
     }
     done
 }
@@ -84,7 +85,7 @@ impl<T: Send, W: Fn(&mut T) + Send + Sync> Help for Round<T, W> {
     fn help(&self) {
         while let Some(part) = self.parts.get(self.next.fetch_add(1, Ordering::Relaxed)) {
             let _ended = Ended(self);
-            part.lock().unwrap_or_else(PoisonError::into_inner).iter_mut().for_each(&self.work);
+            part.lock().iter_mut().for_each(&self.work);
         }
     }
 }
@@ -94,7 +95,7 @@ struct Ended<'r, T, W>(&'r Round<T, W>);
 
 impl<T, W> Drop for Ended<'_, T, W> {
     fn drop(&mut self) {
-        *self.0.left.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        *self.0.left.lock() -= 1;
         self.0.ended.notify_all();
     }
 }
@@ -137,7 +138,7 @@ impl Crew {
 /// Helps whoever calls, until nobody can call any more.
 fn serve(heard: &Mutex<Receiver<Arc<dyn Help>>>) {
     loop {
-        let call = heard.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let call = heard.lock().recv();
         let Ok(call) = call else { return };
         // A panic has been told by its hook; the thread has others to help.
         drop(catch_unwind(AssertUnwindSafe(|| call.help())));

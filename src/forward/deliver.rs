@@ -5,7 +5,7 @@
 //! becomes a dead letter, everything else arrives. Whose word counts for that is in [`super::refusals`]; what may be
 //! there twice, in [`super::piece`].
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, timeout_at};
@@ -90,7 +90,7 @@ impl Forwarder {
                 }
             }
         }
-        self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&whole.start);
+        self.on_the_way.lock().remove(&whole.start);
     }
 
     fn accepted(&self, batch: &Batch) {
@@ -253,7 +253,7 @@ impl Forwarder {
     }
 
     fn wait_before(&self, tries: u32) -> Duration {
-        self.backoff.delay(tries.saturating_sub(1), &mut self.rng.lock().unwrap_or_else(PoisonError::into_inner))
+        self.backoff.delay(tries.saturating_sub(1), &mut self.rng.lock())
     }
 
     fn count(&self, endpoint: usize, request: &Request, outcome: &Outcome, took: Duration) {

@@ -37,9 +37,9 @@ enum Does {
 /// Endpoints that do as they are told: first what stands in their script, then always the same.
 struct Stub {
     specs: Vec<EndpointSpec>,
-    always: std::sync::Mutex<Vec<Does>>,
-    script: std::sync::Mutex<VecDeque<Does>>,
-    asked: std::sync::Mutex<Vec<usize>>,
+    always: parking_lot::Mutex<Vec<Does>>,
+    script: parking_lot::Mutex<VecDeque<Does>>,
+    asked: parking_lot::Mutex<Vec<usize>>,
 }
 
 impl Stub {
@@ -55,7 +55,7 @@ impl Stub {
         Self {
             specs: (0..always.len()).map(spec).collect(),
             always: always.to_vec().into(),
-            script: std::sync::Mutex::default(),
+            script: parking_lot::Mutex::default(),
             asked: vec![0; always.len()].into(),
         }
     }
@@ -84,8 +84,8 @@ impl Output for Stub {
     }
 
     fn send<'a>(&'a self, endpoint: usize, request: &'a Request) -> BoxFuture<'a, Outcome> {
-        self.asked.lock().unwrap()[endpoint] += 1;
-        let does = self.script.lock().unwrap().pop_front().unwrap_or(self.always.lock().unwrap()[endpoint]);
+        self.asked.lock()[endpoint] += 1;
+        let does = self.script.lock().pop_front().unwrap_or(self.always.lock()[endpoint]);
         let retry = |reason, may_be_taken| Outcome::Retry { after: None, reason, may_be_taken, detail: "no".into() };
         let holds = |word: &str| memchr::memmem::find(&request.body, word.as_bytes()).is_some();
         let outcome = match does {
@@ -180,11 +180,11 @@ impl Scene {
     }
 
     fn always(&self, endpoint: usize, does: Does) {
-        self.stub.always.lock().unwrap()[endpoint] = does;
+        self.stub.always.lock()[endpoint] = does;
     }
 
     fn script(&self, script: impl IntoIterator<Item = Does>) {
-        self.stub.script.lock().unwrap().extend(script);
+        self.stub.script.lock().extend(script);
     }
 
     fn counted(&self, series: &str) -> u64 {
@@ -268,7 +268,7 @@ async fn one_of_three_that_refuses_everything_buries_nothing_and_is_left_out() {
         assert_eq!(scene.settled(), (600, 0));
         let state = &scene.forwarder.balancer().snapshot()[1];
         assert_eq!((state.state, state.ejected_for), (EndpointStatus::Open, Some(balancer::Ejection::Contradicted)));
-        assert_eq!(scene.stub.asked.lock().unwrap()[1], 5, "five are enough to see it");
+        assert_eq!(scene.stub.asked.lock()[1], 5, "five are enough to see it");
         assert_eq!(scene.counted("gatepost_forward_contradicted_total{output=\"out\"}"), 5);
         let error = scene.forwarder.last_error().expect("it is told");
         assert!(error.endpoint == "e1" && error.advice.is_some(), "{error:?}");
@@ -283,7 +283,7 @@ async fn an_event_is_dead_when_all_say_so_and_each_is_asked_once() {
     scene.deliver(batch).await;
     assert_eq!(scene.settled(), (63, 1));
     // Two are asked at each of six halvings, three about the event, and one about each half that is fine.
-    let asked: usize = scene.stub.asked.lock().unwrap().iter().sum();
+    let asked: usize = scene.stub.asked.lock().iter().sum();
     assert_eq!(asked, 6 * 2 + 3 + 6);
     assert_eq!(scene.counted("gatepost_forward_contradicted_total"), 0);
 }
@@ -334,7 +334,7 @@ async fn one_that_others_contradicted_is_not_believed_as_soon_as_they_are_away()
     let batch = scene.batch(10, None);
     let delivery = tokio::spawn(Arc::clone(&scene.forwarder).deliver(batch, CancellationToken::new()));
     tokio::time::sleep(10 * MINUTE).await;
-    assert!(scene.stub.asked.lock().unwrap()[0] > 5, "it was asked again");
+    assert!(scene.stub.asked.lock()[0] > 5, "it was asked again");
     assert_eq!(scene.settled().1, 0);
     scene.always(1, Does::Accept);
     delivery.await.unwrap();

@@ -11,9 +11,10 @@
 //!
 //! It knows no protocol and no input.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -195,7 +196,7 @@ impl Forwarder {
 
     /// Returns when it is stopped, or when the spool cannot be read from where it stands.
     async fn run_once(self: Arc<Self>, stop: CancellationToken) {
-        self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.on_the_way.lock().clear();
         let mut deliveries = JoinSet::new();
         let mut end = self.spool.durable_end();
         let mut decisions = self.decided.as_ref().map(|decided| decided.changes());
@@ -291,7 +292,7 @@ impl Forwarder {
     /// Takes a batch to be delivered.
     fn take(&self, batch: Batch) -> Batch {
         let range = batch.range();
-        self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner).insert(range.start, batch.spooled_at_ms);
+        self.on_the_way.lock().insert(range.start, batch.spooled_at_ms);
         let resent = batch.resent || self.cursor().doubtful(&[range]) > 0;
         Batch { resent, ..batch }
     }
@@ -309,7 +310,7 @@ impl Forwarder {
     }
 
     fn cursor(&self) -> MutexGuard<'_, Cursor> {
-        self.cursor.lock().unwrap_or_else(PoisonError::into_inner)
+        self.cursor.lock()
     }
 }
 

@@ -16,7 +16,7 @@
 //! hundred wrong events. What they reject then is held and tried again whole, so that a mistake in a rule does not turn
 //! the whole spool into dead letters; after [`SUSPICION_MAX`] they are taken at their word.
 
-use std::sync::{MutexGuard, PoisonError};
+use parking_lot::MutexGuard;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -161,19 +161,19 @@ impl Forwarder {
             }
             let said =
                 LastError { at_ms: clock::wall_ms(), endpoint: name, outcome, detail, advice: Some(ADVICE.to_owned()) };
-            self.contradicted.lock().unwrap_or_else(PoisonError::into_inner).insert(endpoint, said);
+            self.contradicted.lock().insert(endpoint, said);
         }
     }
 
     /// What an endpoint refuses that is out of use because others take it.
     pub(super) fn last_contradicted(&self) -> Option<LastError> {
-        let contradicted = self.contradicted.lock().unwrap_or_else(PoisonError::into_inner);
+        let contradicted = self.contradicted.lock();
         let out = contradicted.iter().filter(|(endpoint, _)| self.balancer.is_contradicted(**endpoint));
         out.map(|(_, said)| said).max_by_key(|said| said.at_ms).cloned()
     }
 
     pub(super) fn suspicion(&self) -> MutexGuard<'_, Suspicion> {
-        self.suspicion.lock().unwrap_or_else(PoisonError::into_inner)
+        self.suspicion.lock()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Records whose shape an output did not know: what it took of them, for the status page.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 
 use super::batch::Batch;
 use crate::clock;
@@ -31,7 +31,7 @@ impl Seen {
         let Some(last) = shapeless.next_back() else { return };
         let more = shapeless.count() as u64 + 1;
         metrics::EVENTS_SHAPELESS.add(&[name], more);
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.0.lock();
         let events = seen.as_ref().map_or(0, |earlier| earlier.events) + more;
         let (stream, advice) = (last.event.stream.to_string(), output.advise_shapeless());
         *seen = Some(Shapeless { events, last_at_ms: clock::wall_ms(), stream, advice });
@@ -39,6 +39,6 @@ impl Seen {
 
     /// What there was.
     pub(super) fn get(&self) -> Option<Shapeless> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 }

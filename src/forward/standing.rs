@@ -1,7 +1,6 @@
 //! How an output stands, for whoever looks at it: what waits, for how long, and what went wrong last.
 
 use std::ops::Range;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -41,7 +40,7 @@ impl Forwarder {
 
     /// How long the oldest of them has waited; zero when there is none on its way.
     pub fn oldest_pending(&self) -> Duration {
-        let on_the_way = self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let on_the_way = self.on_the_way.lock();
         let oldest = on_the_way.values().next();
         oldest.map_or(Duration::ZERO, |at| Duration::from_millis(self.spool.clock().now_ms().saturating_sub(*at)))
     }
@@ -54,7 +53,7 @@ impl Forwarder {
             let cursor = self.cursor();
             (cursor.totals().sum(), cursor.pending(end))
         };
-        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut progress = self.progress.lock();
         if pending == 0 || settled != progress.0 {
             *progress = (settled, Instant::now());
             return Duration::ZERO;
@@ -65,7 +64,7 @@ impl Forwarder {
     /// What went wrong last, unless a batch was accepted since; else what an endpoint says that is out of use for refusing
     /// what others take.
     pub fn last_error(&self) -> Option<LastError> {
-        let last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let last = self.last_error.lock().clone();
         last.or_else(|| self.last_contradicted())
     }
 

@@ -1,7 +1,6 @@
 //! What is told of a request to an endpoint: in the log, on the status page, and as a span where somebody collects traces.
 
 use std::ops::Range;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::deliver::label;
@@ -41,7 +40,7 @@ impl Forwarder {
             ];
             traces.sent(Sent { took, batch, positions: range.clone(), failure: detail, attributes });
         }
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = detail.map(|detail| LastError {
+        *self.last_error.lock() = detail.map(|detail| LastError {
             at_ms: clock::wall_ms(),
             endpoint: name.to_owned(),
             outcome: said,

@@ -4,8 +4,9 @@
 //! takes more than there is for one still enters when no other large one is inside, so that no sender is refused for ever. What
 //! its records take is known only when they are decoded; the upload then gives room back, or takes more.
 
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::accept::Refusal;
@@ -146,7 +147,7 @@ impl Admission {
     }
 
     fn held(&self) -> MutexGuard<'_, Option<&'static str>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock()
     }
 
     /// From now on everybody is refused.

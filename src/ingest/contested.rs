@@ -4,9 +4,10 @@
 //! it under an engine that has forgotten since. Everything else is this gateway's, and what another one has as well counts as a
 //! possible duplicate.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashSet;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crate::dedup::redis::{SharedStore, WhenUnavailable};
 use crate::event::{EventKey, key};
@@ -75,7 +76,7 @@ impl Asker {
     }
 
     fn counted(&self) -> MutexGuard<'_, HashSet<Ordinal>> {
-        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counted.lock()
     }
 
     /// A record without what is known to be another gateway's of it; none where nothing is left.

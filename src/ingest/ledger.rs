@@ -5,11 +5,11 @@
 //! share waits here and rides on the next one. Totals are folded from the notes in the order of the log and saved
 //! with the position they stand for, so that a note is counted exactly once whatever happens in between.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -117,12 +117,12 @@ impl Waiting {
         if tally.received == 0 {
             return;
         }
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).add(input, tally);
+        self.0.lock().add(input, tally);
     }
 
     /// The note for a record: what waited, and the record's own share.
     pub fn take_with(&self, input: &str, tally: &Tally) -> Boarded<'_> {
-        let waited = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let waited = std::mem::take(&mut *self.0.lock());
         let mut note = waited.clone();
         note.add(input, tally);
         Boarded { home: self, waited: Some(waited), note }
@@ -130,7 +130,7 @@ impl Waiting {
 
     /// The note for a record without events, if anything waits.
     pub fn take_alone(&self, number: u64) -> Option<Boarded<'_>> {
-        let waited = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let waited = std::mem::take(&mut *self.0.lock());
         if waited.tallies.is_empty() {
             return None;
         }
@@ -162,7 +162,7 @@ impl Boarded<'_> {
 impl Drop for Boarded<'_> {
     fn drop(&mut self) {
         if let Some(waited) = self.waited.take() {
-            self.home.0.lock().unwrap_or_else(PoisonError::into_inner).merge(&waited);
+            self.home.0.lock().merge(&waited);
         }
     }
 }

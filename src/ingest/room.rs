@@ -4,7 +4,8 @@
 //! somebody else. Large uploads together never have more than three quarters, and stand in a queue of their own: the small never wait
 //! for one of them. And while a large one waits, the small leave it that part, or it would wait for ever.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
@@ -129,7 +130,7 @@ impl Room {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -4,8 +4,9 @@
 //! finds it, and a workspace shows it at the time of its arrival. Somebody has to hear of that, so each input remembers the last
 //! who sent one.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::sort::Sorted;
 use crate::clock;
@@ -42,7 +43,7 @@ impl Seen {
             return;
         }
         metrics::EVENTS_TIMELESS.add(&[&sorted.input], sorted.timeless);
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.0.lock();
         let events = seen.get(&sorted.input).map_or(0, |earlier| earlier.events) + sorted.timeless;
         let (input, client) = (Arc::clone(&sorted.input), Arc::clone(&sorted.client));
         let last_at_ms = clock::wall_ms();
@@ -51,6 +52,6 @@ impl Seen {
 
     /// What there was, by input.
     pub(super) fn list(&self) -> Vec<Timeless> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.0.lock().values().cloned().collect()
     }
 }

@@ -7,9 +7,9 @@
 //!
 //! A fault of ours that one client alone meets lies in what that client sends: it is told, and nobody else is sent away for it.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -200,7 +200,7 @@ impl Troubles {
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<&'static str, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! It is written against raw sockets and shares no code with the client, so that it can disagree with it.
 
+use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -94,12 +95,12 @@ impl Collector {
 
     /// Appends to the script.
     pub(super) fn will(&self, behaviours: impl IntoIterator<Item = Behaviour>) {
-        self.script.lock().unwrap().extend(behaviours);
+        self.script.lock().extend(behaviours);
     }
 
     /// Takes what was received so far.
     pub(super) fn take(&self) -> Vec<Received> {
-        std::mem::take(&mut self.received.lock().unwrap())
+        std::mem::take(&mut self.received.lock())
     }
 }
 
@@ -117,7 +118,7 @@ impl Visit {
     async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, mut stream: S, reset: impl Fn(&S)) -> io::Result<()> {
         loop {
             let (head, early) = read_head(&mut stream).await?;
-            let behaviour = self.script.lock().unwrap().pop_front().unwrap_or(Behaviour::Answer(204, ""));
+            let behaviour = self.script.lock().pop_front().unwrap_or(Behaviour::Answer(204, ""));
             match behaviour {
                 Behaviour::ResetBeforeBody => {
                     reset(&stream);
@@ -130,7 +131,7 @@ impl Visit {
                 _ => {}
             }
             let received = read_body(&mut stream, head, early).await?;
-            self.received.lock().unwrap().push(received);
+            self.received.lock().push(received);
             match behaviour {
                 Behaviour::Hang => std::future::pending().await,
                 Behaviour::ResetAfterBody => {

@@ -3,8 +3,9 @@
 //! Two outputs that feed two tables through one rule share its limits at Azure, and so must share them here. Kept weakly:
 //! what no output uses any more is gone, what a reload leaves in use keeps its token.
 
+use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use super::identity::{Identity, Tokens};
 use super::workspace::Quota;
@@ -68,7 +69,7 @@ impl<K, V> Default for Kept<K, V> {
 
 impl<K: PartialEq, V> Kept<K, V> {
     fn get_or_make<E>(&self, key: K, make: impl FnOnce() -> Result<V, E>) -> Result<Arc<V>, E> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.0.lock();
         kept.retain(|(_, value)| value.strong_count() > 0);
         if let Some(value) = kept.iter().find(|(known, _)| *known == key).and_then(|(_, value)| value.upgrade()) {
             return Ok(value);

@@ -18,13 +18,13 @@ const DESKTOP: (u32, u32) = (1280, 1600);
 const PHONE: (u32, u32) = (390, 844);
 
 /// One browser at a time: several on a small machine measure each other.
-static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
 
 /// Steers a browser that shows the page, off the runtime.
 async fn in_browser<T: Send + 'static>(site: &Site, steer: impl FnOnce(&mut Browser, &str) -> T + Send + 'static) -> T {
     let (folder, url) = (site.dir.join("browser"), format!("http://127.0.0.1:{}/", site.admin));
     let work = move || {
-        let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _alone = ALONE.lock();
         steer(&mut Browser::start(&folder), &url)
     };
     tokio::task::spawn_blocking(work).await.expect("the browser is steered to the end")

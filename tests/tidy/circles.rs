@@ -58,7 +58,6 @@ const MEANT: &[(&str, &str, &str)] = &[
     ("crates/spool/src", "spool/committer", "the thread that writes, and what those who wait share with it"),
     ("crates/spool/src", "spool/cursor/state", "the journal is the state in time, the state is the journal folded"),
     ("crates/spool/src", "spool/dead_letter/letter", "a letter, and its line on the disk"),
-    ("crates/net/src", "net/tls_server", "what every part of a TLS listener is, and how each of them fails"),
     (
         "crates/net/src",
         "tunnel/serve/visit",

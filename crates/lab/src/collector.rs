@@ -4,11 +4,12 @@
 //! It takes JSON arrays, NDJSON and event XML on any path, gzip or plain, over HTTP/1.1 with keep-alive. It answers
 //! 204 below `/dataCollectionRules/` and 200 with a receipt elsewhere, and only then counts the events as held.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -261,7 +262,7 @@ impl State {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Tells the listener whether to be there.
@@ -332,7 +333,7 @@ fn accept(head: &http::request::Parts, body: &Bytes, shared: &Shared) -> Respons
         },
         Some(other) => return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedEncoding", other),
     };
-    let mut known = shared.known.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = shared.known.lock();
     let mut state = shared.state();
     let state = &mut *state;
     if state.behaviour.refuse_above.is_some_and(|limit| plain.len() > limit) {

@@ -1,8 +1,9 @@
 //! A DNS server on loopback that answers what a test tells it to, and remembers what it was asked.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
@@ -57,7 +58,7 @@ impl DnsServer {
 
     /// From now on it gives these answers for the name, one after the other for each record type; the last one for ever.
     pub fn script(&self, name: &str, answers: impl Into<Vec<Answer>>) {
-        let mut state = self.state.lock().expect("nobody panics with it");
+        let mut state = self.state.lock();
         state.asked.retain(|(asked, _)| asked != name);
         state.answers.insert(name.to_owned(), answers.into());
     }
@@ -70,13 +71,13 @@ impl DnsServer {
 
     /// How often it was asked for the name with this record type, since the last script.
     pub fn asked(&self, name: &str, kind: u16) -> usize {
-        let state = self.state.lock().expect("nobody panics with it");
+        let state = self.state.lock();
         state.asked.iter().filter(|(asked, of)| asked == name && *of == kind).count()
     }
 
     /// How many queries came in all.
     pub fn queries(&self) -> usize {
-        self.state.lock().expect("nobody panics with it").asked.len()
+        self.state.lock().asked.len()
     }
 }
 
@@ -92,7 +93,7 @@ async fn serve(socket: Arc<UdpSocket>, state: Arc<Mutex<State>>) {
         let query = &buffer[..length];
         let Some((name, kind, end)) = question(query) else { continue };
         let answer = {
-            let mut state = state.lock().expect("nobody panics with it");
+            let mut state = state.lock();
             let before = state.asked.iter().filter(|(asked, of)| *asked == name && *of == kind).count();
             state.asked.push((name.clone(), kind));
             let script = state.answers.get(&name).map_or(&[] as &[Answer], Vec::as_slice);

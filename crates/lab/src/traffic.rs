@@ -1,7 +1,8 @@
 //! What passes through a collector at a time: the bodies that it has and has not answered, and its busiest second.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ pub(super) struct Pending(Mutex<BTreeMap<u64, Bytes>>);
 
 impl Pending {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Bytes>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Keeps a body until the place is dropped: answered, or given up by its client.

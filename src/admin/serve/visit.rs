@@ -3,8 +3,9 @@
 //! A request whose body does not come costs its client no more than a connection without a request, so while it is waited for
 //! nobody works.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -46,7 +47,7 @@ impl Visit {
     }
 
     fn waiting(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.waits_for_body.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waits_for_body.lock()
     }
 }
 

@@ -8,9 +8,10 @@ mod disk;
 mod shared;
 mod snapshot;
 
+use parking_lot::{Mutex as StdMutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
@@ -170,7 +171,7 @@ impl RuleStore {
     }
 
     fn damaged(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
-        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
+        self.damaged.lock()
     }
 
     /// Of several writes the first were made before one failed: what is in force must be what is on the disk.

@@ -9,7 +9,7 @@
 //! gateway ran is a change like any other.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, ensure};
@@ -83,12 +83,12 @@ impl SharedRules {
 
     fn note(&self, revision: &str) -> anyhow::Result<()> {
         self.store.disk.note_revision(revision).context("the revision of the rules cannot be written")?;
-        revision.clone_into(&mut self.store.revision.lock().unwrap_or_else(PoisonError::into_inner));
+        revision.clone_into(&mut self.store.revision.lock());
         Ok(())
     }
 
     fn revision(&self) -> String {
-        self.store.revision.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.store.revision.lock().clone()
     }
 
     /// Takes over what is later at the others, or gives them what is later here; the revision that all have then. Nothing else

@@ -1,7 +1,8 @@
 //! The demo's hosts: each writes its events once; an agent, or two, upload them until they are acknowledged.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -41,7 +42,7 @@ pub(super) struct Progress {
 
 impl Progress {
     fn guard(&self) -> MutexGuard<'_, Tally> {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tally.lock()
     }
 
     pub(super) fn tally(&self) -> Tally {

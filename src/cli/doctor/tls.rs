@@ -3,7 +3,8 @@
 //! Nothing is sent over such a connection. The verdict is the verifier's of the TLS library with the system's
 //! authorities; that the server owns its certificate is checked as always.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -130,7 +131,7 @@ impl Judge {
         let connector = TlsConnector::from(Arc::new(config));
         let stream = connector.connect(name, stream).await.map_err(|error| error.to_string())?;
         let version = stream.get_ref().1.protocol_version().and_then(|version| version.as_str());
-        let seen = witness.seen.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let seen = witness.seen.lock().take();
         let shown = seen.ok_or("the far end showed no certificate")?;
         Ok(Shown { version: version.map(|version| version.replace("TLSv1_", "TLS 1.")), ..shown })
     }
@@ -162,7 +163,7 @@ impl ServerCertVerifier for Witness {
         };
         let issuers = std::iter::once(end_entity).chain(intermediates).filter_map(|certificate| issuer(certificate));
         let shown = Shown { issuers: issuers.collect(), doubt, version: None, leaf: end_entity.to_vec() };
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown);
+        *self.seen.lock() = Some(shown);
         Ok(ServerCertVerified::assertion())
     }
 

@@ -24,7 +24,7 @@ use super::{Verdict, kerberos};
 use crate::cli::admin_plane::reachable;
 use crate::config::Config;
 use crate::inputs;
-use crate::net::tls_server::certificate_names;
+use crate::net::certificate_names::certificate_names;
 use crate::net::upload_client::Client;
 
 /// A certificate that ends within this is told.

@@ -1,7 +1,7 @@
 //! How far `gatepost send` has come: a bar for a person, now and then a line for a log.
 
+use parking_lot::Mutex;
 use std::io::Write as _;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -58,7 +58,7 @@ impl Progress {
 
     /// Whether a line may be written.
     fn is_due(&self, is_trouble: bool, now: Instant) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.told.lock();
         let is_due = is_trouble && !told.has_trouble || now.duration_since(told.at) >= EVERY;
         if is_due {
             *told = Told { at: now, has_trouble: told.has_trouble || is_trouble };

@@ -1,8 +1,9 @@
 //! Uploads batches and does what a good agent does: keeps its copy until it is acknowledged, tries again after
 //! trouble that passes, splits what is too large, and stops at what will never be taken.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -295,13 +296,13 @@ impl Uploader {
             Some(_) => self.patience.first_wait,
             None => doubled.min(self.patience.longest_wait),
         };
-        let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rng = self.rng.lock();
         asked.unwrap_or_default() + bound.mul_f64(rng.f64())
     }
 
     /// A random UUID, the same for every try of one body, so that a server can tell repeats.
     fn request_id(&self) -> String {
-        let n = self.rng.lock().unwrap_or_else(PoisonError::into_inner).u128(..);
+        let n = self.rng.lock().u128(..);
         let hex = format!("{n:032x}");
         format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..])
     }

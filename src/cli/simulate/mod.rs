@@ -2,13 +2,13 @@
 //!
 //! It prints what to paste into a configuration, then a line for each request, until Ctrl-C. Rows go to a file.
 
+use parking_lot::Mutex;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -138,7 +138,7 @@ async fn workspace(args: &WorkspaceArgs, json_lines: bool) -> anyhow::Result<()>
     let dir = Folder::new(&args.dir)?;
     let rows = Mutex::new(dir.rows()?);
     let watcher = Box::new(move |upload: &Upload, stored: &[Row]| {
-        let mut file = rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = rows.lock();
         let told = keep(&mut file, upload, stored).and_then(|()| print(&line(upload, json_lines)));
         if let Err(error) = told {
             // The client has its answer already: all that is left is to say so.

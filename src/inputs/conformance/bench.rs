@@ -1,7 +1,8 @@
 //! One listener that speaks one protocol, over a real ingest whose disk fails on command.
 
+use parking_lot::Mutex;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -41,7 +42,7 @@ impl Accept for Noted {
         let (accepting, receipts) = (self.ingest.accept(upload), Arc::clone(&self.receipts));
         Box::pin(async move {
             let receipt = accepting.await?;
-            receipts.lock().unwrap_or_else(PoisonError::into_inner).push(receipt);
+            receipts.lock().push(receipt);
             Ok(receipt)
         })
     }
@@ -111,7 +112,7 @@ impl<'s> Bench<'s> {
     }
 
     pub(super) fn fresh_with(&self, events: usize, unreadable: usize) -> Sent {
-        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hosts = self.hosts.lock();
         self.specimen.upload(&hosts.by_ref().take(events).collect::<Vec<_>>(), unreadable)
     }
 
@@ -137,7 +138,7 @@ impl<'s> Bench<'s> {
 
     /// Those of the uploads so far, without where in the spool they are.
     pub(super) fn receipts(&self) -> Vec<Receipt> {
-        let receipts = std::mem::take(&mut *self.receipts.lock().unwrap_or_else(PoisonError::into_inner));
+        let receipts = std::mem::take(&mut *self.receipts.lock());
         receipts.into_iter().map(|receipt| Receipt { first: 0, end: 0, ..receipt }).collect()
     }
 

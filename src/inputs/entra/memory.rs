@@ -2,11 +2,11 @@
 //!
 //! All of it is bounded, and all of it outlives a reload of the configuration: nobody gets a second chance by one.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hash};
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -243,7 +243,7 @@ fn forget_oldest<K: Clone + Eq + Hash, V>(map: &mut HashMap<K, V>, at: impl Fn(&
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 #[cfg(test)]

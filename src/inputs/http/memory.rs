@@ -7,8 +7,9 @@
 //! each that comes finds something. Who holds too much is shed while others pass. One upload at a time is the large one: it may
 //! have all but that eighth, and waits a while for it, so nobody is refused for ever because others hold a little.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -85,7 +86,7 @@ impl Memory {
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        self.taken.lock()
     }
 }
 

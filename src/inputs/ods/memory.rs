@@ -1,8 +1,9 @@
 //! What is remembered over reloads and shared by the listeners: who is registered, who was seen, who failed to sign.
 
+use parking_lot::Mutex;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -53,7 +54,7 @@ impl Memory {
         if let Some(opened) = self.registry.get() {
             return Ok(Arc::clone(opened));
         }
-        let _alone = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.opening.lock();
         if let Some(opened) = self.registry.get() {
             return Ok(Arc::clone(opened));
         }

@@ -5,8 +5,8 @@
 //! new: each has a *round*, which is part of what it is known by. A round that nobody remembers is that of the hour, so that a retry
 //! is recognised over a restart, too; where it is not, a record comes twice, which is better than not at all.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -35,7 +35,7 @@ impl Rounds {
     pub(super) fn of(&self, body: &[u8; 32], is_first_try: bool) -> [u8; 12] {
         let now = Instant::now();
         let is_open = |round: &Round| now - round.since < RETRIED_FOR;
-        let mut rounds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rounds = self.0.lock();
         let round = match rounds.get(body).copied().filter(is_open) {
             Some(open) if is_first_try => Round { since: now, begun: open.begun.wrapping_add(1), ..open },
             Some(open) => open,
@@ -80,11 +80,11 @@ mod tests {
             body[..8].copy_from_slice(&n.to_le_bytes());
             rounds.of(&body, false);
         }
-        assert_eq!(rounds.0.lock().expect("whole").len(), REMEMBERED_MAX);
+        assert_eq!(rounds.0.lock().len(), REMEMBERED_MAX);
         let stranger = [0xff; 32];
         assert_eq!(rounds.of(&stranger, true), rounds.of(&stranger, true), "of one clock");
         tokio::time::advance(RETRIED_FOR).await;
         rounds.of(&stranger, false);
-        assert_eq!(rounds.0.lock().expect("whole").len(), 1, "those that are over made room");
+        assert_eq!(rounds.0.lock().len(), 1, "those that are over made room");
     }
 }

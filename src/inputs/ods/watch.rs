@@ -1,9 +1,10 @@
 //! Who of the registered agents is there: when each last called, with what, and how much it sends. In memory, for people.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -259,7 +260,7 @@ impl Watch {
     }
 
     fn live(&self) -> MutexGuard<'_, HashMap<Name, Live>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+        self.live.lock()
     }
 }
 

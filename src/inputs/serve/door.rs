@@ -30,6 +30,7 @@ use crate::inputs::http::limits;
 use crate::inputs::http::reply::{self, Ids};
 use crate::inputs::reason::Failure;
 use crate::metrics;
+use crate::net::certificate_names::certificate_names;
 use crate::net::client_trust;
 use crate::net::gss;
 use crate::net::handed::{self, Handed};
@@ -39,7 +40,7 @@ use crate::net::listen::{AddressPlace, Admission, one_subscriber};
 use crate::net::places;
 use crate::net::proxy_protocol::{self, HeaderError};
 use crate::net::tls_choice::HandshakeFault;
-use crate::net::tls_server::{Asked, ServerTls, certificate_names, good_until};
+use crate::net::tls_server::{Asked, ServerTls, good_until};
 use crate::telemetry::Repeats;
 use crate::values::Network;
 

@@ -4,9 +4,9 @@
 //! must find that its certificate was revoked, or is past its time. The table is bounded; what a certificate says that nobody
 //! has verified is only repeated, never believed.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -114,7 +114,7 @@ impl TurnedAway {
     }
 
     fn clients(&self) -> MutexGuard<'_, HashMap<Key, Client>> {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+        self.clients.lock()
     }
 }
 

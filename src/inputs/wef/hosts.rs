@@ -1,9 +1,9 @@
 //! The hosts that were seen, for people: who delivers, how far it has come, what it lost, and what is refused to whom.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -157,7 +157,7 @@ impl Hosts {
     }
 
     fn seen(&self) -> MutexGuard<'_, HashMap<Who, Host>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock()
     }
 }
 

@@ -1,8 +1,9 @@
 //! What is remembered over reloads and shared by the listeners: bookmarks, the hosts that were seen, the rules in force.
 
+use parking_lot::Mutex;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 
@@ -65,7 +66,7 @@ impl Memory {
     }
 
     fn open(&self) -> io::Result<Arc<Journal>> {
-        let _alone = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.opening.lock();
         if let Some(opened) = self.journal.get() {
             return Ok(Arc::clone(opened));
         }

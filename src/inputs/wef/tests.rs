@@ -1,6 +1,6 @@
 //! The order of what becomes durable, against a spool and a disk that fail on command.
 
-use std::sync::Mutex;
+use parking_lot::Mutex;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -35,9 +35,9 @@ struct Ingest {
 
 impl Accept for Ingest {
     fn accept(&self, upload: Upload) -> BoxFuture<'static, Result<Receipt, Refusal>> {
-        let refusal = self.refusal.lock().unwrap().clone();
+        let refusal = self.refusal.lock().clone();
         if refusal.is_none() {
-            self.taken.lock().unwrap().push(upload.body.to_vec());
+            self.taken.lock().push(upload.body.to_vec());
         }
         ready(refusal.map_or(Ok(Receipt::default()), Err)).boxed()
     }
@@ -121,17 +121,17 @@ const EVENT: &str = "<w:Event><![CDATA[<Event><System><EventID>1</EventID></Syst
 #[tokio::test]
 async fn a_bookmark_is_kept_only_behind_durable_events_and_before_the_answer() {
     let scene = scene("");
-    *scene.ingest.refusal.lock().unwrap() = Some(Refusal::SpoolFull);
+    *scene.ingest.refusal.lock() = Some(Refusal::SpoolFull);
     assert_eq!(scene.deliver(EVENT).await, 503);
     assert_eq!(scene.bookmark().await, Place::Never, "nothing was kept");
-    *scene.ingest.refusal.lock().unwrap() = None;
+    *scene.ingest.refusal.lock() = None;
     scene.faults.fail_all_syncs();
     assert_eq!(scene.deliver(EVENT).await, 503, "the events are durable, the bookmark is not");
     assert_eq!(scene.bookmark().await, Place::Never);
     scene.faults.mend_syncs();
     assert_eq!(scene.deliver(EVENT).await, 200);
     assert!(matches!(scene.bookmark().await, Place::At(text, _) if &*text == BOOKMARK));
-    assert_eq!(scene.ingest.taken.lock().unwrap().len(), 2);
+    assert_eq!(scene.ingest.taken.lock().len(), 2);
 }
 
 #[tokio::test]
@@ -188,9 +188,9 @@ async fn the_forwarders_own_event_stores_its_bookmark_and_is_nobodys() {
                <Computer>pc1</Computer></System></Event>]]></w:Event>";
     assert_eq!(scene.deliver(own).await, 200);
     assert!(matches!(scene.bookmark().await, Place::At(..)));
-    assert!(scene.ingest.taken.lock().unwrap().is_empty());
+    assert!(scene.ingest.taken.lock().is_empty());
     assert_eq!(scene.deliver(&format!("{own}{EVENT}")).await, 200);
-    let taken = scene.ingest.taken.lock().unwrap();
+    let taken = scene.ingest.taken.lock();
     assert_eq!(String::from_utf8_lossy(&taken[0]), "<Event><System><EventID>1</EventID></System></Event>\n");
 }
 

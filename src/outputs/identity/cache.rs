@@ -5,7 +5,8 @@
 //! from the others. Lives are measured on the monotonic clock from the moment of asking: a machine whose clock is
 //! wrong, or set, keeps its tokens for the right time.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -159,7 +160,7 @@ impl Cache {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn take_off(self: &Arc<Self>, state: &mut State) -> Flight {

@@ -4,8 +4,9 @@
 //! what they should, what was read before is used. An assertion holds for minutes, and this machine's clock may be off by
 //! more: when Entra says so, its own clock is taken from the answer, and the assertion is made again.
 
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -75,7 +76,7 @@ impl ClientCertificate {
 
     /// What the files hold now, or held last, and why it is the latter.
     async fn credential(&self) -> (Arc<Credential>, Option<String>) {
-        let known = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.loaded.lock().clone();
         let files = Arc::clone(&self.files);
         let seen = known.stamp.clone();
         let read = tokio::task::spawn_blocking(move || {
@@ -86,8 +87,7 @@ impl ClientCertificate {
             Ok(None) => (known.credential, None),
             Ok(Some((stamp, Ok(credential)))) => {
                 let credential = Arc::new(credential);
-                *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) =
-                    Loaded { stamp, credential: Arc::clone(&credential) };
+                *self.loaded.lock() = Loaded { stamp, credential: Arc::clone(&credential) };
                 (credential, None)
             }
             Ok(Some((_, Err(error)))) => (known.credential, Some(format!("{error}. The one read before is used."))),
@@ -138,7 +138,7 @@ impl Source for ClientCertificate {
     }
 
     fn certificate_ends(&self) -> Option<i64> {
-        Some(self.loaded.lock().unwrap_or_else(PoisonError::into_inner).credential.ends)
+        Some(self.loaded.lock().credential.ends)
     }
 }
 

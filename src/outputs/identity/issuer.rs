@@ -2,8 +2,9 @@
 //!
 //! It is written against raw sockets and shares no code with the client, so that it can disagree with it.
 
+use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -58,12 +59,12 @@ impl Issuer {
 
     /// Appends to the script.
     pub(super) fn will(&self, answers: impl IntoIterator<Item = Vec<u8>>) {
-        self.script.lock().unwrap().extend(answers);
+        self.script.lock().extend(answers);
     }
 
     /// Takes what was asked so far.
     pub(super) fn take(&self) -> Vec<Asked> {
-        std::mem::take(&mut self.asked.lock().unwrap())
+        std::mem::take(&mut self.asked.lock())
     }
 }
 
@@ -87,8 +88,8 @@ pub(super) fn refuses(code: u32, headers: &str) -> Vec<u8> {
 
 async fn serve(mut socket: TcpStream, script: Arc<Mutex<VecDeque<Vec<u8>>>>, asked: Arc<Mutex<Vec<Asked>>>) {
     while let Some(request) = read(&mut socket).await {
-        asked.lock().unwrap().push(request);
-        let answer = script.lock().unwrap().pop_front().unwrap_or_else(|| gives("spare"));
+        asked.lock().push(request);
+        let answer = script.lock().pop_front().unwrap_or_else(|| gives("spare"));
         // A little at a time, so that callers meet each other while it lasts.
         tokio::time::sleep(Duration::from_millis(20)).await;
         if socket.write_all(&answer).await.is_err() {

@@ -4,7 +4,7 @@
 //! rule. A request takes its place at once and then waits for it, so that nobody is passed over; a request larger than what
 //! is left passes and is paid back, so that the average holds for any size.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -86,7 +86,7 @@ impl Quota {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

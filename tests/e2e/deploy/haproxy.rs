@@ -2,11 +2,12 @@
 //! to the other, and no event that was acknowledged is lost on the way. Uploads and tunnels keep their clients' addresses, and
 //! tunnels that stand live through the drain.
 
+use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gatepost::lab::collector::{Behaviour, Collector, Memory};
@@ -54,7 +55,7 @@ async fn agent(number: u64, client: Client, url: String, oracle: Arc<Oracle>) {
             // An agent's pause before it tries again.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        oracle.owed.lock().expect("not poisoned").extend(batch.iter().map(SimulatedEvent::identity));
+        oracle.owed.lock().extend(batch.iter().map(SimulatedEvent::identity));
         oracle.acknowledged.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -138,7 +139,7 @@ async fn traffic_moves_when_a_gateway_drains_or_dies_and_nothing_is_lost() {
         assert!(running.is_some_and(|running| running.stop().success()), "{}", site.log());
         site.assert_audit_balances();
     }
-    let (owed, held) = (oracle.owed.lock().unwrap(), collector.held());
+    let (owed, held) = (oracle.owed.lock(), collector.held());
     let lost = owed.iter().filter(|identity| !held.events.contains_key(*identity)).count();
     assert_eq!(lost, 0, "of {} acknowledged events", owed.len());
     // An upload that was cut off by the death may be with both: their dedup windows are not one yet. No other may.

@@ -7,9 +7,10 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and say what it saw")]
 
+use parking_lot::Mutex;
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::support::{PATH, PATIENCE, Running, Site, workspace};
@@ -84,7 +85,7 @@ async fn agent(number: u64, client: Client, spoken: &'static Spoken, url: String
     let mut rng = fastrand::Rng::with_seed(number);
     while !oracle.stop.load(Ordering::Relaxed) {
         let batch: Vec<SimulatedEvent> = (0..rng.usize(1..60)).map(|_| host.next_event()).collect();
-        oracle.issued.lock().unwrap().extend(batch.iter().map(SimulatedEvent::identity));
+        oracle.issued.lock().extend(batch.iter().map(SimulatedEvent::identity));
         let rows: Vec<Vec<u8>> = batch.iter().map(|event| event.render(Shape::Row)).collect();
         let body = [b"[".as_slice(), &rows.join(&b','), b"]"].concat();
         while !oracle.stop.load(Ordering::Relaxed) {
@@ -93,7 +94,7 @@ async fn agent(number: u64, client: Client, spoken: &'static Spoken, url: String
             headers.extend(own.iter().map(|(name, value)| (*name, &**value)));
             let answer = client.post(&url, &headers, body.clone().into(), Duration::from_secs(5)).await;
             if answer.is_ok_and(|answer| answer.status == spoken.taken) {
-                oracle.owed.lock().unwrap().extend(batch.iter().map(SimulatedEvent::identity));
+                oracle.owed.lock().extend(batch.iter().map(SimulatedEvent::identity));
                 oracle.uploads.fetch_add(1, Ordering::Relaxed);
                 acknowledged += 1;
                 break;
@@ -153,8 +154,8 @@ async fn nothing_acknowledged_is_lost_and_nothing_arrives_twice_over_a_hundred_k
     assert!(running.take().unwrap().stop().success(), "{}", site.log());
     site.assert_audit_balances();
 
-    let owed = oracle.owed.lock().unwrap();
-    let issued = oracle.issued.lock().unwrap();
+    let owed = oracle.owed.lock();
+    let issued = oracle.issued.lock();
     let held = collector.held();
     let lost: Vec<_> = owed.iter().filter(|identity| !held.events.contains_key(*identity)).take(5).collect();
     assert!(lost.is_empty(), "acknowledged and lost, among others: {lost:?}\n{}", site.log());
@@ -318,7 +319,7 @@ async fn what_kills_make_of_copies_is_counted_in_each_round_and_hardly_more() {
     site.assert_audit_balances();
 
     let held = counting.held();
-    let owed = oracle.owed.lock().unwrap();
+    let owed = oracle.owed.lock();
     let lost = owed.iter().filter(|identity| !held.events.contains_key(*identity)).count();
     assert_eq!(lost, 0, "acknowledged and lost, of {}\n{}", owed.len(), site.log());
     println!("{} events owed, {} copies", owed.len(), held.copies());

@@ -1,7 +1,8 @@
 //! What stands outside of the gateway: a sink that counts how often each event arrived.
 
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -36,7 +37,7 @@ impl World {
     }
 
     pub(crate) fn misbehave(&self, on: bool) {
-        self.held.lock().unwrap().misbehaves = on;
+        self.held.lock().misbehaves = on;
     }
 
     pub(crate) fn behave(&self) {
@@ -45,15 +46,15 @@ impl World {
 
     /// How often each event arrived.
     pub(crate) fn held(&self) -> BTreeMap<u64, u64> {
-        self.held.lock().unwrap().copies.clone()
+        self.held.lock().copies.clone()
     }
 
     fn latency(&self) -> Duration {
-        Duration::from_micros(self.held.lock().unwrap().rng.u64(..1_500))
+        Duration::from_micros(self.held.lock().rng.u64(..1_500))
     }
 
     fn take(&self, request: &Request) -> Outcome {
-        let mut held = self.held.lock().unwrap();
+        let mut held = self.held.lock();
         match held.turn() {
             Turn::Refuse => Outcome::Retry {
                 after: None,

@@ -3,9 +3,9 @@
 //! Errors and warnings have room of their own, so that no number of other lines pushes them out. What a line may take is bounded,
 //! and there are as many as there are places.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::{Debug, Write as _};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -58,7 +58,7 @@ pub(super) fn keep(event: &tracing::Event<'_>) {
 }
 
 fn recent() -> MutexGuard<'static, Recent> {
-    RECENT.lock().unwrap_or_else(PoisonError::into_inner)
+    RECENT.lock()
 }
 
 struct Recent {

@@ -3,10 +3,10 @@
 //! Standard error is written directly, without a thread or a queue between: a log line that was not written before a
 //! crash is the one that was needed.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::io::IsTerminal;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -183,7 +183,7 @@ impl<K: Eq + Hash + Clone> Repeats<K> {
 
     fn pass_at(&self, kind: K, now: Instant) -> Option<u64> {
         let is_over = |told: &Told| now.saturating_duration_since(told.at) >= self.every;
-        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kinds = self.kinds.lock();
         if let Some(told) = kinds.get_mut(&kind) {
             if !is_over(told) {
                 told.left_out += 1;
@@ -206,7 +206,7 @@ impl<K: Eq + Hash + Clone> Repeats<K> {
     fn forget_oldest(&self, kinds: &mut HashMap<K, Told>, now: Instant) {
         let oldest = kinds.iter().min_by_key(|(_, told)| told.at).map(|(kind, _)| kind.clone());
         let left_out = oldest.and_then(|kind| kinds.remove(&kind)).map_or(0, |told| told.left_out);
-        let mut forgotten = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut forgotten = self.forgotten.lock();
         forgotten.kinds += 1;
         forgotten.left_out += left_out;
         if forgotten.told_at.is_none_or(|at| now.saturating_duration_since(at) >= self.every) {
@@ -238,9 +238,9 @@ mod tests {
         let at = |kind: u32, second: u64| repeats.pass_at(kind, start + Duration::from_secs(second));
         assert_eq!([at(0, 0), at(0, 1)], [Some(0), None]);
         (10..3_000).for_each(|kind| assert_eq!(at(kind, 2), Some(0)));
-        assert_eq!(repeats.kinds.lock().expect("not poisoned").len(), KINDS_MAX, "memory is bounded");
+        assert_eq!(repeats.kinds.lock().len(), KINDS_MAX, "memory is bounded");
         assert_eq!([at(1, 3), at(1, 4)], [Some(0), None], "one that comes is told, and told once");
-        let forgotten = repeats.forgotten.lock().expect("not poisoned");
+        let forgotten = repeats.forgotten.lock();
         assert!(forgotten.told_at.is_some() && forgotten.kinds > 1_000, "what was forgotten is counted: {forgotten:?}");
     }
 

@@ -10,11 +10,12 @@
 //! Nothing waits for a trace. Spans that nobody takes away in time are dropped and counted, and with them goes nothing else. Without a
 //! collector nothing is kept at all.
 
+use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -119,7 +120,7 @@ impl Traces {
         let trace = told.or_else(|| clients.and_then(trace_of)).or_else(|| trace_of(ours)).unwrap_or_default();
         let context = Context { trace, span: self.span_id() };
         if !positions.is_empty() {
-            let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut recent = self.recent.lock();
             if recent.len() == RECENT_MAX {
                 recent.pop_front();
             }
@@ -149,12 +150,12 @@ impl Traces {
 
     /// What was kept since the last time, and how many spans there was no room for.
     pub fn take(&self) -> (Vec<Span>, u64) {
-        let spans = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let spans = std::mem::take(&mut *self.waiting.lock());
         (spans, self.dropped.swap(0, Ordering::Relaxed))
     }
 
     fn keep(&self, span: Span) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock();
         if waiting.len() < WAITING_MAX {
             waiting.push(span);
         } else {
@@ -164,7 +165,7 @@ impl Traces {
 
     /// The uploads that brought events at these positions, the latest first, as far as they are remembered.
     fn uploads_of(&self, positions: &Range<u64>) -> Vec<Context> {
-        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = self.recent.lock();
         let overlaps = |of: &Range<u64>| of.start < positions.end && positions.start < of.end;
         let uploads = recent.iter().rev().filter(|(of, _)| overlaps(of));
         uploads.map(|(_, context)| context.clone()).take(LINKS_MAX).collect()
@@ -332,7 +333,7 @@ mod tests {
         (0..WAITING_MAX + 5).for_each(|_| traces.answered(request(1..2)));
         let (kept, dropped) = traces.take();
         assert_eq!((kept.len(), dropped), (WAITING_MAX, 5));
-        assert_eq!(traces.recent.lock().expect("not poisoned").len(), RECENT_MAX);
+        assert_eq!(traces.recent.lock().len(), RECENT_MAX);
         traces.sent(sent(1..2));
         assert_eq!(spans(&traces)[0]["links"].as_array().map(Vec::len), Some(LINKS_MAX));
     }

@@ -1,6 +1,7 @@
 //! A number of equal permits, given out in the order of a [`Queue`].
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
@@ -67,7 +68,7 @@ impl Fair {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

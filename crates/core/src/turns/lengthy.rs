@@ -4,9 +4,9 @@
 //! client's takes milliseconds, each of its connections would put that before everybody else's. So such a client is noted, and
 //! for a while its work goes where clients take turns.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -74,7 +74,7 @@ impl Lengthy {
     }
 
     fn until(&self) -> MutexGuard<'_, HashMap<Who, Instant>> {
-        self.until.lock().unwrap_or_else(PoisonError::into_inner)
+        self.until.lock()
     }
 }
 

@@ -3,9 +3,10 @@
 //! Several endpoints share one [`Workspace`]. Requests are judged in the order of the service: size, token, rule, role,
 //! stream, quota, and only then the body.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use flate2::read::MultiGzDecoder;
 use http_body_util::Full;
@@ -80,7 +81,7 @@ impl Workspace {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Adds a rule, in the place of one with its id.

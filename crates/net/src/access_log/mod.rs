@@ -8,12 +8,12 @@ mod escape;
 pub mod text;
 mod writer;
 
+use parking_lot::Mutex;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -144,7 +144,7 @@ impl AccessLog {
 
     /// From now on lines go there, also those that wait.
     pub fn change_to(&self, prepared: Prepared) {
-        *self.0.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(prepared.target);
+        *self.0.next.lock() = Some(prepared.target);
         self.0.enabled.store(prepared.enabled, Ordering::Relaxed);
         // With a full queue the thread is awake and looks by itself.
         self.0.queue.try_send(Message::Reopen).ok();
@@ -165,7 +165,7 @@ fn drop_lines(dropped: &AtomicU64, lines: u64) {
 impl Shared {
     fn close(&self) {
         const STEP: Duration = Duration::from_millis(10);
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = self.ended.lock();
         let mut asked = false;
         let mut waited = Duration::ZERO;
         while waited < CLOSE_TIMEOUT {

@@ -3,11 +3,12 @@
 //! Lines are gathered while there are some in the queue and written when it is empty. Then the thread rests for a
 //! moment, so that under load it is woken a hundred times a second and not for every line.
 
+use parking_lot::Mutex;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -92,7 +93,7 @@ impl Writer {
     }
 
     fn change_target(&mut self) {
-        if let Some(next) = self.next.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(next) = self.next.lock().take() {
             self.target = next;
         }
     }

@@ -3,7 +3,7 @@
 //! [`Backoff`] spreads the retries of one batch; [`RetryBudget`] bounds the retries of a whole output, because even
 //! well spread retries multiply the load of an endpoint that fails under load.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -79,7 +79,7 @@ impl RetryBudget {
 
     fn with<T>(&self, change: impl FnOnce(&mut f64) -> T) -> T {
         let now = Instant::now();
-        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut saved = self.saved.lock();
         saved.retries += self.per_second * now.saturating_duration_since(saved.at).as_secs_f64();
         saved.at = now;
         let result = change(&mut saved.retries);

@@ -9,8 +9,9 @@
 //! Endpoints with one address are one collector: of whichever output, they have one cap between them, the lowest that
 //! anyone names. A new one begins as if a whole second's worth had just been sent: a process before it may have done so.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -43,7 +44,7 @@ pub struct EventRates(Mutex<Vec<(String, Weak<Mutex<Rate>>)>>);
 impl EventRates {
     /// What endpoints of this address share; of an empty one, nothing is shared.
     pub fn of(&self, address: &str) -> SharedRate {
-        let mut rates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rates = self.0.lock();
         rates.retain(|(_, rate)| rate.strong_count() > 0);
         let known = rates.iter().find(|(known, _)| known == address && !address.is_empty());
         if let Some(rate) = known.and_then(|(_, rate)| rate.upgrade()) {
@@ -61,7 +62,7 @@ pub struct SharedRate(Arc<Mutex<Rate>>);
 
 impl SharedRate {
     fn lock(&self) -> MutexGuard<'_, Rate> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -16,7 +16,8 @@
 //! It knows nothing of batches, outputs or protocols: an endpoint is an index into the list it was given. It sends
 //! nothing itself, probes neither: [`Balancer::probe_due`] says whom to ask.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -118,7 +119,7 @@ struct Shared {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // The state is only numbers; a panic elsewhere cannot leave it worse than one request off.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -22,9 +22,11 @@ use rustls::{
     SignatureScheme,
 };
 
+use super::certificate_names::certificate_names;
 use super::revocation::{self, List};
+use super::tls_config::{ClientCertificates, Config};
+use super::tls_error::TlsError;
 use super::tls_files::certificates;
-use super::tls_server::{ClientCertificates, Config, TlsError, certificate_names};
 
 /// Whom a listener believes.
 pub(super) struct Trust {

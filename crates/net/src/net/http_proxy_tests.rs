@@ -1,4 +1,5 @@
-use std::sync::{Arc, Mutex};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,7 +35,7 @@ async fn proxy(manner: Manner, endpoint: String) -> (String, Arc<Mutex<Vec<Strin
             let (seen, endpoint) = (Arc::clone(&seen), endpoint.clone());
             tokio::spawn(async move {
                 let head = head(&mut socket).await;
-                seen.lock().unwrap().push(head);
+                seen.lock().push(head);
                 match manner {
                     Manner::Relays(answer) => {
                         socket.write_all(answer.as_bytes()).await.unwrap();
@@ -100,7 +101,7 @@ async fn plain_http_goes_through_a_tunnel_too() {
     let (url, heads) = proxy(Manner::Relays("HTTP/1.1 200 Connection established\r\n\r\n"), endpoint(None).await).await;
     let answer = get(&at(url), &Trust::Nobody, "http://endpoint.example/a?b").await.unwrap();
     assert_eq!(answer.body, "GET /a?b HTTP/1.1");
-    let heads = heads.lock().unwrap();
+    let heads = heads.lock();
     assert!(heads[0].starts_with("CONNECT endpoint.example:80 HTTP/1.1\r\n"), "{heads:?}");
     assert!(heads[0].to_ascii_lowercase().contains("host: endpoint.example:80\r\n"), "{heads:?}");
     assert!(!heads[0].to_ascii_lowercase().contains("authorization"), "{heads:?}");
@@ -127,7 +128,7 @@ async fn tls_is_with_the_endpoint_and_basic_with_the_proxy() {
     let answer = get(&proxy, &Trust::File(ca.clone()), "https://endpoint.example/x").await.unwrap();
     assert_eq!(answer.body, "GET /x HTTP/1.1");
     {
-        let heads = heads.lock().unwrap();
+        let heads = heads.lock();
         assert!(heads[0].starts_with("CONNECT endpoint.example:443 HTTP/1.1\r\n"), "{heads:?}");
         // base64 of "me:canary".
         assert!(heads[0].to_ascii_lowercase().contains("proxy-authorization: basic bwu6y2fuyxj5\r\n"), "{heads:?}");

@@ -2,6 +2,7 @@
 //! addresses.
 
 mod any_certificate;
+pub mod certificate_names;
 pub mod client_trust;
 pub mod dns;
 pub mod expiry;
@@ -19,6 +20,8 @@ mod revocation;
 pub mod stream;
 pub mod tls_choice;
 pub mod tls_client;
+mod tls_config;
+mod tls_error;
 pub(crate) mod tls_files;
 pub mod tls_named;
 pub mod tls_own;

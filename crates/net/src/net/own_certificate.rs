@@ -12,7 +12,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::tls_server::TlsError;
+use super::tls_error::TlsError;
 use crate::fs::{self, Access, Fs, Readers, RealFs};
 use crate::metrics;
 

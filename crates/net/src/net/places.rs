@@ -3,10 +3,11 @@
 //! A connection costs its client nothing, so a limit alone lets a few idle clients take all places. Here whoever comes gets
 //! one, and of those whom nobody works for, the one goes that has been quiet for longest, of the address that has most.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
@@ -101,7 +102,7 @@ impl Places {
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

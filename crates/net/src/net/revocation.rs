@@ -11,8 +11,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use x509_parser::prelude::{ASN1Time, CertificateRevocationList, FromDer, ParsedExtension, X509Certificate};
 
+use super::tls_error::TlsError;
 use super::tls_files::{date, read};
-use super::tls_server::TlsError;
 
 /// The number of the extension that makes a list one of changes only.
 const DELTA: &str = "2.5.29.27";

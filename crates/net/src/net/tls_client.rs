@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use rustls::{ClientConfig, RootCertStore};
 
+use super::tls_error::TlsError;
 use super::tls_files::certificates;
 use super::tls_named::Named;
-use super::tls_server::TlsError;
 
 /// Where the trusted certificate authorities come from.
 #[derive(Debug, Clone, PartialEq, Eq)]

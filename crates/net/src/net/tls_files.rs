@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{ASN1Time, FromDer as _, X509Certificate};
 
-use super::tls_server::TlsError;
+use super::tls_error::TlsError;
 
 /// A certificate with its chain and its key.
 ///

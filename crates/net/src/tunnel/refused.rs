@@ -4,9 +4,9 @@
 //! it is full, only one newcomer in eight takes the place of the entry that was seen longest ago: a client that makes up
 //! names pays for few of them with our time, and what real hosts ask for again and again stays.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -68,13 +68,13 @@ impl Refused {
             return;
         }
         let now = clock::wall_s();
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.0.lock();
         table.note((Box::from(host), port), reason, client, now);
     }
 
     /// The hosts, those asked for most often first.
     pub fn list(&self) -> Vec<RefusedHost> {
-        let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = self.0.lock();
         let hosts = table.entries.iter().map(|((host, port), entry)| RefusedHost {
             host: host.to_string(),
             port: *port,

@@ -3,9 +3,10 @@
 //! Within a boot an old mark is as good as a new one, because the clock since boot tells what has passed. So it is written
 //! only when it would lead elsewhere, and every ten seconds for the sake of the next boot.
 
+use parking_lot::Mutex;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::source::BootId;
 use crate::fs::{self, Fs, Readers};
@@ -66,7 +67,7 @@ impl Kept {
 
     /// Writes the mark, unless the last one leads to it.
     pub(super) fn save(&self, mark: &Mark) -> io::Result<()> {
-        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut saved = self.saved.lock();
         if saved.is_some_and(|saved| saved.leads_to(mark)) {
             return Ok(());
         }

@@ -18,10 +18,11 @@
 //! What other people's clocks must agree with stays with the wall clock ([`wall_s`], [`wall_ms`]): tokens and certificates,
 //! answers, the log.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 mod kept;
@@ -150,7 +151,7 @@ impl Clock {
 
     /// Looks at the source first, so that no jump is missed that lasts until somebody asks.
     fn look(&self) -> MutexGuard<'_, Steady> {
-        let mut steady = self.inner.steady.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut steady = self.inner.steady.lock();
         // Under the lock: an older reading must not come after a newer one.
         steady.look(self.inner.source.read());
         steady

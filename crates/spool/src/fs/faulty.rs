@@ -1,9 +1,10 @@
 //! A file system that fails on command, around any other: for tests and for drills on a running gateway.
 
+use parking_lot::{Condvar, Mutex};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{Access, DirEntry, File, FileId, Fs, Readers};
@@ -132,8 +133,8 @@ impl Faults {
         self.syncs.load(Ordering::SeqCst)
     }
 
-    fn gate(&self) -> std::sync::MutexGuard<'_, Gate> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    fn gate(&self) -> parking_lot::MutexGuard<'_, Gate> {
+        self.gate.lock()
     }
 
     fn check_room(&self) -> io::Result<()> {
@@ -162,8 +163,8 @@ impl Faults {
         Err(broken())
     }
 
-    fn first_failed(&self) -> std::sync::MutexGuard<'_, Option<&'static str>> {
-        self.first_failed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn first_failed(&self) -> parking_lot::MutexGuard<'_, Option<&'static str>> {
+        self.first_failed.lock()
     }
 }
 

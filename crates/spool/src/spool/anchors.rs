@@ -6,9 +6,10 @@
 //! ask the system's cache, beside a sync. Once something has gone it stays gone: whatever stands at the path later is
 //! another state, and only a restart may begin with it.
 
+use parking_lot::Mutex;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use super::lock;
 use crate::fs::{File, FileId, Fs};

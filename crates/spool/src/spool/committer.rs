@@ -6,11 +6,12 @@
 //! pages were dirty, and a second sync would lie. The next append goes to a new segment, whose header, durable before
 //! any acknowledgement, says where the old one ends. So the bytes behind that offset never come back.
 
+use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;

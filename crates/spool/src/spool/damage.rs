@@ -11,12 +11,13 @@
 //! the spool is settled as skipped. So it stays short, and its total outlives the segments. Without the file (it could
 //! not be made, or is gone itself) what the outputs have still to pass is told once more.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::cursor::{Boot, Cursor, CursorError, Settlement, Surroundings};
 use super::{LogId, Ordinal, lock};

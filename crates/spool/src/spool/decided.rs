@@ -8,10 +8,11 @@
 //! asked again with the same answer. Without the journal everything that is kept counts as taken alone: it is forwarded, for this
 //! gateway could not tell its own confirmations from those of others any more.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
@@ -297,7 +298,7 @@ impl Decided {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 

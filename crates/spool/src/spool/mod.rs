@@ -23,9 +23,10 @@
 //!
 //! Nothing here counts metrics: operations return what they did.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::{oneshot, watch};
@@ -394,5 +395,5 @@ impl Drop for Inner {
 
 /// Locks; a panic of another holder leaves nothing half-done behind these locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }

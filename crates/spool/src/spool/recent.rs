@@ -4,8 +4,8 @@
 //! unpack each record ten times, what one has read is kept for the others, within a bound. A single reader keeps nothing.
 //! A record is known by its whole header, in which the life of its segment and the checksums of what follows stand.
 
+use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::frame::RecordHeader;

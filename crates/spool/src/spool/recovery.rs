@@ -6,10 +6,11 @@
 //! acknowledged. A segment whose header is damaged is kept, and known by its records. Where a segment is missing, the one
 //! before it is walked through, so that what is lost is known now and not when somebody comes there.
 
+use parking_lot::Mutex;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex};
 
 use super::frame::{HeaderError, RecordHeader, SEGMENT_HEADER_LEN, SegmentHeader, epoch_is_of};
 use super::segment::{Extent, NARROW, Segment, Step, WIDE, Walk, find_header, no_handle};

@@ -1,9 +1,10 @@
 //! One segment file: what is known of it without reading it, and the walk over its records.
 
+use parking_lot::Mutex;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
 use super::frame::{ALIGN, RECORD_HEADER_LEN, RECORD_MAGIC, RecordHeader, SEGMENT_HEADER_LEN};
 use super::{Ordinal, lock};

@@ -2,8 +2,9 @@ mod conversation;
 mod durable;
 mod requests;
 
+use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -28,22 +29,22 @@ struct InForce {
 
 impl InForce {
     fn last(&self) -> Snapshot {
-        self.snapshots.lock().unwrap().last().cloned().unwrap_or_default()
+        self.snapshots.lock().last().cloned().unwrap_or_default()
     }
 
     fn changes(&self) -> usize {
-        self.snapshots.lock().unwrap().len()
+        self.snapshots.lock().len()
     }
 }
 
 impl Activate for InForce {
     fn prepare(&self, snapshot: &Snapshot) -> Result<Commit, Vec<Finding>> {
-        if let Some(why) = *self.refuses.lock().unwrap() {
+        if let Some(why) = *self.refuses.lock() {
             let (target, message) = ("properties.destinations".to_owned(), why.to_owned());
             return Err(vec![Finding { severity: Severity::Error, code: "InvalidDestination", target, message }]);
         }
         let (snapshots, snapshot) = (Arc::clone(&self.snapshots), snapshot.clone());
-        Ok(Box::new(move || snapshots.lock().unwrap().push(snapshot)))
+        Ok(Box::new(move || snapshots.lock().push(snapshot)))
     }
 }
 

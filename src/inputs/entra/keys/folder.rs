@@ -1,11 +1,12 @@
 //! The folder of the keys on the disk: whoever else could read it could make tokens, and whoever could write it, too.
 
+use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use aws_lc_rs::rsa::KeyPair;
 
@@ -131,7 +132,7 @@ impl Folder {
     }
 
     fn leave_alone(&self, path: &Path, reason: &io::Error) {
-        let mut told = self.left_alone.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.left_alone.lock();
         let name = path.file_name().unwrap_or_default().to_owned();
         if told.len() < KEYS_MAX && told.insert(name) {
             metrics::STATE_DAMAGED.add(&["token_keys"], 1);

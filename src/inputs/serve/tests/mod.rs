@@ -1,6 +1,6 @@
 //! The front door over real connections, with a scripted [`Accept`] behind it.
 
-use std::sync::Mutex;
+use parking_lot::Mutex;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -29,12 +29,12 @@ struct Scripted {
 
 impl Accept for Scripted {
     fn accept(&self, upload: Upload) -> BoxFuture<'static, Result<Receipt, Refusal>> {
-        let result = match self.refusal.lock().expect("not poisoned").clone() {
+        let result = match self.refusal.lock().clone() {
             Some(refusal) => Err(refusal),
             None => Ok(Receipt { received: 2, duplicate: 1, spooled: 1, ..Receipt::default() }),
         };
         if result.is_ok() {
-            self.taken.lock().expect("not poisoned").push(upload);
+            self.taken.lock().push(upload);
         }
         std::future::ready(result).boxed()
     }
@@ -95,7 +95,7 @@ impl Running {
     }
 
     fn taken(&self) -> Vec<Upload> {
-        std::mem::take(&mut *self.accept.taken.lock().expect("not poisoned"))
+        std::mem::take(&mut *self.accept.taken.lock())
     }
 }
 
@@ -247,7 +247,7 @@ async fn a_refusal_makes_the_agent_keep_its_copy() {
         (Refusal::SpoolFull, "503", "retry-after: "),
         (Refusal::SpoolFailed("EIO on /secret/path".to_owned()), "503", "retry-after: "),
     ] {
-        *gate.accept.refusal.lock().expect("not poisoned") = Some(refusal);
+        *gate.accept.refusal.lock() = Some(refusal);
         let answer = gate.post(PATH, "", b"[]").await;
         assert!(status(&answer) == expected && answer.contains(text), "{answer}");
         assert!(!answer.contains("secret"), "{answer}");

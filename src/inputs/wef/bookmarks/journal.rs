@@ -4,9 +4,10 @@
 //! thousand syncs. The folder's journal has a name that stands in a file outside of it: a folder that is gone, or replaced by
 //! an older one, is noticed at the next start.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
@@ -260,5 +261,5 @@ impl Writer {
 }
 
 fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
-    kept.lock().unwrap_or_else(PoisonError::into_inner)
+    kept.lock()
 }

@@ -1,9 +1,9 @@
 //! Hosts whose tickets were refused, for people. They have no name yet, and nobody else tells of them: on the host it looks as if
 //! the gateway were not there.
 
+use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +38,7 @@ impl TurnedAway {
     /// Notes one.
     pub(in crate::inputs::wef) fn note(&self, address: IpAddr, reason: &str) {
         let reason: String = reason.chars().take(TEXT_MAX).collect();
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         let before = known.iter().position(|one| one.address == address && one.reason == reason);
         let times = before.and_then(|at| known.remove(at)).map_or(0, |one| one.times) + 1;
         let sender = one_subscriber(address);
@@ -54,7 +54,7 @@ impl TurnedAway {
 
     /// The last one first.
     pub(in crate::inputs::wef) fn shown(&self) -> Vec<TurnedAwayHost> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.0.lock().iter().cloned().collect()
     }
 }
 

@@ -1,8 +1,9 @@
 //! What a connection knows of its host: nothing, until the host has shown a ticket; then who it is, and how to open what it
 //! sends. A context belongs to its connection, and ends with it.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
@@ -146,7 +147,7 @@ impl Session {
     }
 
     fn context(&self) -> MutexGuard<'_, Option<Context>> {
-        self.context.lock().unwrap_or_else(PoisonError::into_inner)
+        self.context.lock()
     }
 }
 

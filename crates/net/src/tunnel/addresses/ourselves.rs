@@ -3,8 +3,9 @@
 //! A tunnel to the admin plane would make every client an administrator, and one to a tunnel listener a loop. No rule can
 //! lift that. Other ports of this machine are a rule's business, but only by naming the address.
 
+use parking_lot::Mutex;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -84,7 +85,7 @@ impl Default for Interfaces {
 impl Interfaces {
     /// What was known last, when the system does not say; nothing if it never did.
     fn current(&self, now: Instant) -> Option<Arc<[IpAddr]>> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         let fresh = known.as_ref().is_some_and(|(when, _)| now.saturating_duration_since(*when) < REMEMBERED);
         if !fresh && let Some(addresses) = (self.ask)() {
             *known = Some((now, addresses.into()));

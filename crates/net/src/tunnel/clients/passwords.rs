@@ -5,12 +5,13 @@
 //! this process. The stored hash is part of it, so that a changed password counts from the next request on, also when
 //! the same `Passwords` outlive a reload.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use argon2::Argon2;
@@ -245,11 +246,11 @@ impl Shared {
     }
 
     fn verdicts(&self) -> MutexGuard<'_, HashMap<Mac, Entry>> {
-        self.verdicts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.verdicts.lock()
     }
 
     fn throttle(&self) -> MutexGuard<'_, Throttle> {
-        self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+        self.throttle.lock()
     }
 }
 

@@ -5,9 +5,10 @@
 //! and no fault of the proxy. Silence is no fault either: the destination may be what is silent. A proxy that answers
 //! nobody is taken out of use by the balancer, which compares.
 
+use parking_lot::Mutex;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -131,7 +132,7 @@ impl Upstream {
             };
             lease.finish(setback.verdict);
             if setback.verdict == Verdict::Failure {
-                *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(setback.failure.clone());
+                *self.trouble.lock() = Some(setback.failure.clone());
             }
             match self.another(&untried).filter(|_| setback.elsewhere && Instant::now() < errand.deadline) {
                 Some(next) => lease = next,
@@ -152,7 +153,7 @@ impl Upstream {
 
     /// Every proxy is out of use: for the reason that took the last one out of it.
     fn nobody(&self) -> Failure {
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let trouble = self.trouble.lock().clone();
         let mut failure = trouble.unwrap_or_else(|| Failure::new(Reason::UPSTREAM_UNREACHABLE, "none may be used now"));
         failure.detail = format!("every proxy is left alone for a while; the last trouble was: {}", failure.detail);
         failure

@@ -1,6 +1,7 @@
+use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::PrivateKeyDer;
@@ -68,7 +69,7 @@ impl FakeProxy {
     }
 
     fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap().clone()
+        self.requests.lock().clone()
     }
 
     fn configured(&self) -> Proxy {
@@ -90,7 +91,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, manner: Manner, 
             Err(_) => return,
         }
     }
-    requests.lock().unwrap().push(String::from_utf8(request).unwrap());
+    requests.lock().push(String::from_utf8(request).unwrap());
     match manner {
         Manner::Says(bytes) => {
             stream.write_all(&bytes).await.ok();

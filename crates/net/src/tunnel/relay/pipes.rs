@@ -4,10 +4,10 @@
 //! A pipe for each tunnel would therefore cost an idle tunnel more than everything else together; a few pipes are
 //! enough for all, because what is in a pipe is on its way out. When none is left the tunnel copies instead.
 
+use parking_lot::Mutex;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
@@ -45,7 +45,7 @@ pub(super) struct Pipe {
 impl Pipes {
     /// An empty pipe; none when there are as many as there may be or the system has none.
     pub(super) fn lend(&self) -> Option<Pipe> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self.idle.lock().pop();
         let ends = idle.or_else(|| self.make())?;
         Some(Pipe { ends: Some(ends), held: 0 })
     }
@@ -98,7 +98,7 @@ impl Drop for Pipe {
     fn drop(&mut self) {
         let Some(ends) = self.ends.take() else { return };
         if self.held == 0 {
-            PIPES.idle.lock().unwrap_or_else(PoisonError::into_inner).push(ends);
+            PIPES.idle.lock().push(ends);
         } else {
             PIPES.made.fetch_sub(1, Ordering::Relaxed);
         }

@@ -3,7 +3,8 @@
 //! Bytes are taken after they have moved, so a bucket can go into debt, and while it is, nobody moves more. So a debt is
 //! at most one turn of each worker thread, the rate holds on average, and no bytes are held back in memory for it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -40,7 +41,7 @@ impl Throttle {
     /// Takes bytes that have moved. How long to wait before moving more.
     fn charge(&self, bytes: u64) -> Duration {
         let now = Instant::now();
-        let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut level = self.level.lock();
         let gained = now.saturating_duration_since(level.at).as_secs_f64() * self.bytes_per_second;
         level.bytes = (level.bytes + gained).min(self.bytes_per_second * BURST.as_secs_f64()) - bytes as f64;
         level.at = now;

@@ -11,10 +11,10 @@ use tokio_rustls::TlsAcceptor;
 
 use super::ledger::Refusal;
 use super::policy::Policy;
+use crate::net::certificate_names::certificate_names;
 use crate::net::proxy_protocol::{self, HeaderError};
 use crate::net::stream::Stream;
 use crate::net::tls_choice::HandshakeFault;
-use crate::net::tls_server::certificate_names;
 use crate::tunnel::Reason;
 use crate::tunnel::request::{self, EndOfHead, Request};
 

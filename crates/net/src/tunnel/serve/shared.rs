@@ -1,8 +1,9 @@
 //! What all listeners of the tunnel plane share, and what outlives a reload.
 
+use parking_lot::Mutex;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
 use tokio_util::sync::CancellationToken;
@@ -90,7 +91,7 @@ impl Shared {
 
     /// The bandwidth limit of all tunnels together: the same as before as long as its rate is.
     pub(in crate::tunnel) fn throttle(&self, bytes_per_second: Option<u64>) -> Option<Arc<Throttle>> {
-        let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut throttle = self.throttle.lock();
         if throttle.as_ref().map(|throttle| throttle.bytes_per_second()) != bytes_per_second {
             *throttle = bytes_per_second.map(|rate| Arc::new(Throttle::new(rate)));
         }

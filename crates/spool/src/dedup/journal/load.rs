@@ -4,11 +4,12 @@
 //! threads take one each and prepare its batches, while one thread takes them, from the oldest file on. A thread that is ahead
 //! waits with its next batch: memory stays within a few of them.
 
+use parking_lot::Mutex;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::frame::{Kind, Scan};
@@ -88,7 +89,7 @@ impl Journal {
         let reader = Reading { fs: Arc::clone(&self.fs), limit, batch_keys, prepare };
         let (tellers, told): (Vec<_>, Vec<_>) = files.iter().map(|_| mpsc::sync_channel(1)).unzip();
         let todo = Mutex::new(files.iter().zip(tellers));
-        let next = || todo.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let next = || todo.lock().next();
         let mut loaded = Loaded::default();
         thread::scope(|scope| {
             let work = || {

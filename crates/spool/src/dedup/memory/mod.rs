@@ -21,9 +21,10 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashSet;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
@@ -151,7 +152,7 @@ impl std::fmt::Debug for MemoryStore {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic inside would be our own bug; the claims that others hold must still end.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Ends a claim: each of its keys is confirmed or released, then the waiters are told.

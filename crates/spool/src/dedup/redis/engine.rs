@@ -4,8 +4,9 @@
 //! the engine a share of a call, and never more than one round trip for its claim and one for its confirmation. While the
 //! engine is away, whoever asks is told so at once, after a short patience: a server that restarts is back within it.
 
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -361,5 +362,5 @@ impl Worker {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }

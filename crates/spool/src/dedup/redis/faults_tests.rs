@@ -1,8 +1,9 @@
 //! What an engine may answer, and what must not come of it: an event that is taken for a duplicate or for won without cause.
 
+use parking_lot::Mutex;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -86,7 +87,7 @@ async fn faulty_once(operation: &'static [u8], answer: Answer) -> Engine {
     let left = Mutex::new(Some(answer));
     Engine::start(move |words| {
         let is_it = words[0] == b"EVALSHA" && words.iter().any(|word| word == operation);
-        let answer = is_it.then(|| left.lock().unwrap().take()).flatten();
+        let answer = is_it.then(|| left.lock().take()).flatten();
         answer.unwrap_or(Answer::Sound)
     })
     .await

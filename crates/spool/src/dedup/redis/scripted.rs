@@ -1,8 +1,9 @@
 //! An engine that answers as it is told: for the tests of what a real one does once in a year.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -56,20 +57,20 @@ impl Engine {
 
     /// The calls of the script so far.
     pub(super) fn calls(&self) -> Vec<Vec<Vec<u8>>> {
-        let asked = self.asked.lock().unwrap();
+        let asked = self.asked.lock();
         asked.iter().filter(|words| words[0] == b"EVALSHA").cloned().collect()
     }
 
     /// How often this command came.
     pub(super) fn count(&self, command: &str) -> usize {
-        self.asked.lock().unwrap().iter().filter(|words| words[0] == command.as_bytes()).count()
+        self.asked.lock().iter().filter(|words| words[0] == command.as_bytes()).count()
     }
 }
 
 async fn serve(stream: TcpStream, served: Served) {
     let mut stream = BufReader::new(stream);
     while let Some(words) = command(&mut stream).await {
-        served.asked.lock().unwrap().push(words.clone());
+        served.asked.lock().push(words.clone());
         let answer = match (served.script)(&words) {
             Answer::Sound => sound(&words, &served),
             Answer::Bytes(bytes) => bytes.as_bytes().to_vec(),
@@ -105,7 +106,7 @@ fn bulk(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn sound(words: &[Vec<u8>], served: &Served) -> Vec<u8> {
-    let mut strings = served.strings.lock().unwrap();
+    let mut strings = served.strings.lock();
     match &*words[0] {
         b"INFO" => bulk(b"role:master\r\nmaster_replid:one\r\nmaxmemory_policy:noeviction\r\n"),
         b"SCRIPT" => bulk(b"hash"),

@@ -3,8 +3,9 @@
 //! Threads for work that blocks are few, and uploads need them too. So whoever waits for the letters waits for a turn and holds
 //! no thread; turns come in the order in which they were asked for. What takes long takes many short turns.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use tokio::task::{JoinError, spawn_blocking};
 
@@ -28,7 +29,7 @@ impl From<DeadLetters> for SharedLetters {
 impl SharedLetters {
     /// For a look at what is in memory, and no work of the disk. Blocks for as long as a turn of somebody else lasts.
     pub fn look(&self) -> MutexGuard<'_, DeadLetters> {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+        self.letters.lock()
     }
 
     /// Does work of the disk, in its turn and to its end.

@@ -3,8 +3,9 @@
 //! Hosts are named by clients, so their number is bounded: at the limit the one that was made first goes. Making one costs a
 //! signature, and whoever makes the gateway do that was let in and is in the group.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use rustls::server::ResolvesServerCert;
 use time::OffsetDateTime;
@@ -94,7 +95,7 @@ impl Leaves {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock()
     }
 }
 
