@@ -119,16 +119,12 @@ impl State {
         };
         entries.extend(of(Decision::Alone, &self.alone));
         entries.extend(of(Decision::Dropped, &self.dropped));
-        entries.extend(of(Decision::Won, &self.decided).into_iter().flat_map(|entry| self.won_of(entry)));
-        entries
-    }
-
-    /// What of a decided range is neither alone nor dropped.
-    fn won_of(&self, entry: Entry) -> Vec<Entry> {
-        let Entry::Decided(_, first, until) = entry else { return Vec::new() };
+        // What is decided and neither alone nor dropped.
         let mut others = self.alone.clone();
         self.dropped.iter().for_each(|range| others.join(range));
-        others.gaps(first..until).map(|gap| Entry::Decided(Decision::Won, gap.start, gap.end)).collect()
+        let won = self.decided.iter().flat_map(|range| others.gaps(range));
+        entries.extend(won.map(|gap| Entry::Decided(Decision::Won, gap.start, gap.end)));
+        entries
     }
 }
 
