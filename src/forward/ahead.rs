@@ -55,8 +55,9 @@ fn each_with<T: Send + 'static>(crew: &Crew, items: Vec<T>, work: impl Fn(&mut T
     });
     crew.call(&round, round.parts.len().saturating_sub(1));
     round.help();
-    let left = round.left.lock();
-    drop(round.ended.wait_while(left, |left| *left > 0).unwrap_or_else(PoisonError::into_inner));
+    let mut left = round.left.lock();
+    round.ended.wait_while(&mut left, |left| *left > 0);
+    drop(left);
     let mut done = Vec::with_capacity(count);
     for part in &round.parts {
         done.append(&mut part.lock());

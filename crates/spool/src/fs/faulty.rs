@@ -124,7 +124,7 @@ impl Faults {
     pub fn wait_for_held_sync(&self) {
         let mut gate = self.gate();
         while gate.waiting == 0 {
-            gate = self.gate_moved.wait(gate).unwrap_or_else(PoisonError::into_inner);
+            self.gate_moved.wait(&mut gate);
         }
     }
 
@@ -147,7 +147,7 @@ impl Faults {
         gate.waiting += 1;
         self.gate_moved.notify_all();
         while gate.closed {
-            gate = self.gate_moved.wait(gate).unwrap_or_else(PoisonError::into_inner);
+            self.gate_moved.wait(&mut gate);
         }
         gate.waiting -= 1;
         drop(gate);

@@ -96,11 +96,10 @@ impl Shared {
                 return None;
             }
             if self.is_well() || self.anchors.gone().is_some() {
-                queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                self.wake.wait(&mut queue);
             } else {
-                let waited = self.wake.wait_timeout(queue, HEAL_PAUSE).unwrap_or_else(PoisonError::into_inner);
-                queue = waited.0;
-                queue.idle_due |= waited.1.timed_out();
+                let waited = self.wake.wait_for(&mut queue, HEAL_PAUSE);
+                queue.idle_due |= waited.timed_out();
             }
         }
         let mut bytes = 0;
