@@ -58,22 +58,22 @@ fn bare_step() -> impl Strategy<Value = Step> {
     let step = |axis, test| Step { axis, test, predicates: Vec::new() };
     prop_oneof![
         4 => name().prop_filter("`text` is no name", |name| &**name != "text")
-            .prop_map(move |name| step(Axis::Child, Test::Name(name))),
-        2 => name().prop_map(move |name| step(Axis::Attribute, Test::Name(name))),
-        1 => Just(step(Axis::Child, Test::Any)),
-        1 => Just(step(Axis::Attribute, Test::Any)),
-        1 => Just(step(Axis::Child, Test::Text)),
+            .prop_map(move |name| step(Axis::Child, NodeTest::Name(name))),
+        2 => name().prop_map(move |name| step(Axis::Attribute, NodeTest::Name(name))),
+        1 => Just(step(Axis::Child, NodeTest::Any)),
+        1 => Just(step(Axis::Attribute, NodeTest::Any)),
+        1 => Just(step(Axis::Child, NodeTest::Text)),
     ]
 }
 
-fn path(predicate: BoxedStrategy<Expr>) -> impl Strategy<Value = Path> {
+fn path(predicate: BoxedStrategy<Expr>) -> impl Strategy<Value = LocationPath> {
     let step = (bare_step(), proptest::collection::vec(predicate, 0..3))
         .prop_map(|(step, predicates)| Step { predicates, ..step });
-    proptest::collection::vec(step, 1..4).prop_map(|steps| Path { steps })
+    proptest::collection::vec(step, 1..4).prop_map(|steps| LocationPath { steps })
 }
 
 /// A condition on what `path` makes.
-fn term(path: BoxedStrategy<Path>) -> BoxedStrategy<Expr> {
+fn term(path: BoxedStrategy<LocationPath>) -> BoxedStrategy<Expr> {
     let time = proptest::option::of("[^']{0,10}".prop_map(|text| Literal::quoted(&text)));
     let difference = (path.clone(), time).prop_map(|(path, time)| Operand::TimeDiff(path, time));
     let band = (path.clone(), any::<u64>()).prop_map(|(path, mask)| Operand::Band(path, mask));
@@ -84,7 +84,7 @@ fn term(path: BoxedStrategy<Path>) -> BoxedStrategy<Expr> {
 }
 
 fn predicate() -> BoxedStrategy<Expr> {
-    let bare = bare_step().prop_map(|step| Path { steps: vec![step] }).boxed();
+    let bare = bare_step().prop_map(|step| LocationPath { steps: vec![step] }).boxed();
     term(bare)
         .prop_recursive(4, 40, 3, |inner| {
             let several = || proptest::collection::vec(inner.clone(), 2..4);
@@ -97,7 +97,7 @@ fn predicate() -> BoxedStrategy<Expr> {
 fn query() -> impl Strategy<Value = Expr> {
     let events = (any::<bool>(), path(predicate()))
         .prop_map(|(star, mut path)| {
-            let test = if star { Test::Any } else { Test::Name("Event".into()) };
+            let test = if star { NodeTest::Any } else { NodeTest::Name("Event".into()) };
             path.steps[0] = Step { axis: Axis::Child, test, ..path.steps[0].clone() };
             path
         })
