@@ -184,7 +184,7 @@ fn span(context: Context, kind: Kind, name: &'static str, took: Duration) -> Spa
 }
 
 fn of_positions(positions: &Range<u64>) -> impl Iterator<Item = (&'static str, Value)> + use<> {
-    let told = [("gatepost.first", positions.start.into()), ("gatepost.end", positions.end.into())];
+    let told = [("gatepost.first", Value::from(positions.start)), ("gatepost.end", Value::from(positions.end))];
     let is_empty = positions.is_empty();
     told.into_iter().filter(move |_| !is_empty)
 }
