@@ -432,7 +432,7 @@ mod tests {
         let outputs = Arc::new(outputs(dir.path()));
         outputs.begin(&sections).expect("begun");
         let others = Arc::clone(&outputs);
-        let read = move |_: &config::Output| u64::from(others.running.try_lock().is_ok());
+        let read = move |_: &config::Output| u64::from(others.running.try_lock().is_some());
         let before = config::files::content(&sections[0]);
         assert_ne!(before, 1);
         assert_eq!(outputs.changed(&sections, move |_| before).await.expect("read"), [""; 0]);

@@ -25,7 +25,7 @@ impl Scripted {
 impl Source for Scripted {
     fn fetch(&self) -> BoxFuture<'_, Result<Fetched, Failure>> {
         self.0.1.fetch_add(1, Ordering::SeqCst);
-        let step = self.0.0.lock().unwrap().pop_front().unwrap_or(Step::Gives("spare", 3600));
+        let step = self.0.0.lock().pop_front().unwrap_or(Step::Gives("spare", 3600));
         async move {
             sleep(Duration::from_millis(100)).await;
             match step {
@@ -46,7 +46,7 @@ impl Source for Scripted {
 
 fn cache(steps: impl IntoIterator<Item = Step>) -> (Arc<Cache>, Scripted) {
     let source = Scripted::default();
-    source.0.0.lock().unwrap().extend(steps);
+    source.0.0.lock().extend(steps);
     (Cache::new("scripted", Box::new(source.clone())), source)
 }
 
@@ -143,7 +143,7 @@ async fn five_minutes_without_a_service_cost_few_tries_and_end_within_a_pause() 
         sleep(Duration::from_millis(100)).await;
     }
     assert!((8..=15).contains(&source.fetches()), "{} tries", source.fetches());
-    source.0.0.lock().unwrap().clear();
+    source.0.0.lock().clear();
     let mended = Instant::now();
     while cache.token().await.is_err() {
         sleep(Duration::from_millis(100)).await;

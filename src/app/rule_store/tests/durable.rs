@@ -78,7 +78,7 @@ async fn what_was_answered_is_there_after_a_restart() {
 async fn a_change_that_is_refused_whole_changes_nothing() {
     let dir = Place::new();
     let plane = Plane::open(dir.path());
-    *plane.in_force.refuses.lock().unwrap() = Some("no output serves this workspace");
+    *plane.in_force.refuses.lock() = Some("no output serves this workspace");
     let answered = plane.put_rule("a").await;
     assert_eq!(answered.status, 400);
     assert_eq!(answered.body["error"]["details"][0]["message"], "no output serves this workspace");
