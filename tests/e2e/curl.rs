@@ -125,7 +125,7 @@ impl Gateway {
 /// Runs every step of a text and says what each printed otherwise than expected.
 async fn play(text: &str) -> usize {
     let lock = std::fs::File::create(std::env::temp_dir().join("gatepost-default-ports.lock")).expect("a lock file");
-    lock.lock();
+    lock.lock().expect("the lock is free some time");
     let folder = tempfile::tempdir().expect("a temporary directory");
     for (name, content) in files(text) {
         std::fs::write(folder.path().join(name), content).expect("a temporary folder");
