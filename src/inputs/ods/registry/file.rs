@@ -148,10 +148,8 @@ fn write(fs: &dyn Fs, dir: &Path, state: &State) -> io::Result<()> {
 fn load(fs: &dyn Fs, dir: &Path) -> io::Result<State> {
     let (file, copy) = match (read(fs, &dir.join(FILE)), read(fs, &dir.join(COPY))) {
         // What the disk does not give any more is as good as damaged, as long as the other is whole.
-        (Err(error), Ok(Found::Whole(whole))) | (Ok(Found::Whole(whole)), Err(error)) => {
-            tracing::error!(%error, "one file of the registry of agents cannot be read");
-            (Found::Damaged, Found::Whole(whole))
-        }
+        (Err(error), Ok(whole @ Found::Whole(_))) => (unreadable(&error), whole),
+        (Ok(whole @ Found::Whole(_)), Err(error)) => (whole, unreadable(&error)),
         (file, copy) => (file?, copy?),
     };
     let (state, what) = match (file, copy) {
@@ -173,6 +171,11 @@ fn load(fs: &dyn Fs, dir: &Path) -> io::Result<State> {
         tracing::error!(%error, "the registry of agents cannot be mended yet; the next change will");
     }
     Ok(state)
+}
+
+fn unreadable(error: &io::Error) -> Found {
+    tracing::error!(%error, "one file of the registry of agents cannot be read");
+    Found::Damaged
 }
 
 fn read(fs: &dyn Fs, path: &Path) -> io::Result<Found> {
@@ -247,7 +250,9 @@ pub(super) mod tests {
             std::fs::remove_file(&path).expect("it is there");
             std::fs::create_dir(&path).expect("something that cannot be read as a file");
             assert_eq!(*open().state(), *kept, "{name} cannot be read");
-            std::fs::remove_dir(&path).ok();
+            // A folder cannot be mended; what is gone is.
+            std::fs::remove_dir(&path).expect("it was left alone");
+            assert_eq!(*open().state(), *kept, "{name} is gone");
         }
         for name in [FILE, COPY] {
             std::fs::write(dir.path().join("ods").join(name), b"{}").expect("it can be written");
