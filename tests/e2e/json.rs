@@ -244,10 +244,10 @@ fn beside_a_gateway(desk: &mut Desk<'_>) {
     desk.tells("azure check", &[]);
     desk.tells("clock show", &[]);
     desk.tells("clock accept", &[]);
-    desk.tells("agents list", &[]);
-    desk.tells("agents expire", &["--unseen", "90 d"]);
-    // Nobody here forwards, and no agent has registered.
+    // Nobody here forwards, and no agent may register.
     desk.says("wef hosts", &[]);
+    desk.says("agents list", &[]);
+    desk.says("agents expire", &["--unseen", "90 d"]);
     for command in ["agents revoke", "agents restore"] {
         desk.says(command, &["00000000-0000-0000-0000-000000000001"]);
     }

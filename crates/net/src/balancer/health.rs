@@ -217,10 +217,14 @@ mod tests {
         let mut probes = Probes::new(&Config::default(), now);
         assert!(!probes.take(false, now, &mut rng));
         assert!(probes.take(true, now, &mut rng));
-        assert!(!probes.take(true, now + Duration::from_secs(4), &mut rng));
-        assert!(probes.take(true, now + Duration::from_secs(6), &mut rng));
+        assert!(!probes.take(true, now + Duration::from_secs(4), &mut rng), "one is on its way");
+        probes.answered(true);
+        assert!(!probes.take(true, now + Duration::from_secs(1), &mut rng));
+        assert!(probes.take(true, now + Duration::from_secs(3), &mut rng));
+        probes.answered(true);
         assert!(probes.take(false, now + Duration::from_secs(30), &mut rng));
-        probes.used(now + Duration::from_secs(31));
+        probes.answered(true);
+        probes.used(now + Duration::from_secs(39));
         assert!(!probes.take(false, now + Duration::from_secs(40), &mut rng));
     }
 }

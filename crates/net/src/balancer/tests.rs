@@ -283,7 +283,7 @@ async fn idle_and_ejected_endpoints_are_probed_and_bad_probes_eject() {
         probes += due.len();
         due.into_iter().for_each(|endpoint| balancer.probed(endpoint, false));
     }
-    assert!(probes <= 31, "{probes}");
+    assert!(probes <= 60, "each of both at most every two seconds: {probes}");
     let idle = self::balancer(vec![spec("idle")]);
     let began = Instant::now();
     while status(&idle, 0) == EndpointStatus::Closed {
@@ -348,9 +348,7 @@ async fn an_idle_endpoint_that_answers_no_probe_is_out_when_another_is_left() {
 #[tokio::test(start_paused = true)]
 async fn probes_that_fail_where_requests_go_well_are_not_believed() {
     let balancer = balancer(vec![spec("walled")]);
-    for _ in 0..2 {
-        look(&balancer, |_| Some(false)).await;
-    }
+    while look(&balancer, |_| Some(false)).await.is_empty() {}
     for _ in 0..200 {
         lease(&balancer).finish(Verdict::Success);
         for _ in 0..20 {
