@@ -4,9 +4,8 @@ pub mod dedup;
 pub mod spool;
 
 pub mod clock;
+pub mod shared;
 
 pub mod fs;
-
-pub mod shared;
 
 pub(crate) use gatepost_core::{event, faults, memory, metrics, values};

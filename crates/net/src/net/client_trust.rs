@@ -8,7 +8,7 @@
 //! within [`noting`] learns it.
 
 use std::cell::RefCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -21,12 +21,24 @@ use rustls::{
     CertRevocationListError, CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
     SignatureScheme,
 };
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::certificate_names::certificate_names;
 use super::revocation::{self, List};
-use super::tls_config::{ClientCertificates, Config};
 use super::tls_error::TlsError;
 use super::tls_files::certificates;
+
+/// Whether clients must show a certificate to connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificates {
+    /// They may.
+    #[default]
+    Optional,
+    /// They must.
+    Required,
+}
 
 /// Whom a listener believes.
 pub(super) struct Trust {
@@ -37,10 +49,15 @@ pub(super) struct Trust {
 
 impl Trust {
     /// That of the authorities in this file.
-    pub(super) fn load(path: &Path, config: &Config, provider: &Arc<CryptoProvider>) -> Result<Self, TlsError> {
+    pub(super) fn load(
+        path: &Path,
+        lists: &[PathBuf],
+        asked: ClientCertificates,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Self, TlsError> {
         let content = |reason: String| TlsError::Content { path: path.to_owned(), reason };
         let mut fingerprint = digest::Context::new(&digest::SHA256);
-        fingerprint.update(format!("{:?}", config.client_certificates).as_bytes());
+        fingerprint.update(format!("{asked:?}").as_bytes());
         let mut roots = RootCertStore::empty();
         for certificate in certificates(path)? {
             fingerprint.update(&certificate);
@@ -48,9 +65,9 @@ impl Trust {
         }
         let roots = Arc::new(roots);
         let mut verifiers = Vec::new();
-        for lists in revocation::choices(&config.client_crl)? {
+        for lists in revocation::choices(lists)? {
             lists.iter().for_each(|list| fingerprint.update(list));
-            verifiers.push(verifier(&roots, lists, config, provider).map_err(content)?);
+            verifiers.push(verifier(&roots, lists, asked, provider).map_err(content)?);
         }
         let verifier: Arc<dyn ClientCertVerifier> = Arc::new(AnyOf(verifiers));
         Ok(Self { verifier, fingerprint: fingerprint.finish().as_ref().to_vec() })
@@ -60,13 +77,13 @@ impl Trust {
 fn verifier(
     roots: &Arc<RootCertStore>,
     lists: Vec<List>,
-    config: &Config,
+    asked: ClientCertificates,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, String> {
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), Arc::clone(provider))
         .with_crls(lists)
         .enforce_revocation_expiration();
-    let builder = match config.client_certificates {
+    let builder = match asked {
         ClientCertificates::Optional => builder.allow_unauthenticated(),
         ClientCertificates::Required => builder,
     };

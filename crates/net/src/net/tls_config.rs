@@ -6,7 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::client_trust::Trust;
+use super::client_trust::{ClientCertificates, Trust};
 use super::own_certificate;
 use super::revocation;
 use super::tls_choice::{FOR_OLD_WINDOWS, is_rsa};
@@ -110,7 +110,9 @@ impl Config {
         }
         let Some(authorities) = &self.client_ca else { return found };
         let error = match certificates(authorities) {
-            Ok(_) if found.is_empty() => Trust::load(authorities, self, &provider).err(),
+            Ok(_) if found.is_empty() => {
+                Trust::load(authorities, &self.client_crl, self.client_certificates, &provider).err()
+            }
             judged => judged.err(),
         };
         found.extend(error.map(|error| Fault::stops("client_ca", error.to_string())));
@@ -169,15 +171,4 @@ pub enum Mode {
     On,
     /// Plain HTTP.
     Off,
-}
-
-/// Whether clients must show a certificate to connect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ClientCertificates {
-    /// They may.
-    #[default]
-    Optional,
-    /// They must.
-    Required,
 }

@@ -21,7 +21,8 @@ use super::own_certificate;
 use super::tls_choice::Choice;
 use super::tls_files::certified_key;
 
-pub use super::tls_config::{ClientCertificates, Config, Mode};
+pub use super::client_trust::ClientCertificates;
+pub use super::tls_config::{Config, Mode};
 pub use super::tls_error::TlsError;
 
 /// Which certificates clients are asked for.
@@ -121,7 +122,9 @@ fn build(asked: Asked, config: &Config, state_dir: &Path) -> Result<(ServerConfi
     let choice = Arc::new(Choice::new(keys));
     let Trust { verifier, fingerprint } = match (asked, &config.client_ca) {
         (Asked::Any, _) => Trust { verifier: Arc::new(AnyCertificate::new(&provider)), fingerprint: Vec::new() },
-        (Asked::ByAuthority, Some(path)) => Trust::load(path, config, &provider)?,
+        (Asked::ByAuthority, Some(path)) => {
+            Trust::load(path, &config.client_crl, config.client_certificates, &provider)?
+        }
         (Asked::ByAuthority, None) => {
             return Ok((builder.with_no_client_auth().with_cert_resolver(choice), Vec::new()));
         }

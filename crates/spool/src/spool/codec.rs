@@ -8,10 +8,18 @@ use std::io;
 
 use zstd::bulk::{Compressor, Decompressor};
 
-use super::frame::Codec;
-
 /// A payload up to this size is not compressed: one event, or two.
 const TINY: usize = 1024;
+
+/// How a payload is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Codec {
+    /// As it was given.
+    Raw = 0,
+    /// Zstandard.
+    Zstd = 1,
+}
 
 thread_local! {
     /// With the level that it was made for.

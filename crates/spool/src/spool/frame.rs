@@ -5,7 +5,8 @@
 //! as nothing. A record header also carries its own offset, so that a copy of it elsewhere counts as nothing too.
 //! Note and index have a checksum of their own: whoever wants only them need not read the payload.
 
-use super::{LogId, Ordinal, codec};
+use super::codec::{self, Codec};
+use super::{LogId, Ordinal};
 
 /// The format this build reads and writes.
 pub const FORMAT_VERSION: u32 = 1;
@@ -104,16 +105,6 @@ pub(super) fn new_epoch(number: u64, rng: &mut fastrand::Rng) -> u64 {
 /// Whether an epoch was made for the segment of this number.
 pub(super) fn epoch_is_of(epoch: u64, number: u64) -> bool {
     epoch >> 32 == number & 0xffff_ffff
-}
-
-/// How a payload is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Codec {
-    /// As it was given.
-    Raw = 0,
-    /// Zstandard.
-    Zstd = 1,
 }
 
 /// What stands before a record's note, index and payload.

@@ -71,7 +71,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::spool::frame::Codec;
+    use crate::spool::codec::Codec;
 
     fn record(first: u64, bytes: usize) -> (RecordHeader, Record) {
         let header = RecordHeader {

@@ -9,9 +9,10 @@ use std::time::Duration;
 use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 use tokio::sync::oneshot;
 
+use super::connect::Trouble;
 use super::engine::{Away, Shared};
 use super::grouped::Part;
-use super::session::{Session, Trouble};
+use super::session::Session;
 
 /// What one call holds at most, in parts and pages: the engine does nothing else meanwhile.
 pub(super) const WEIGHT_MAX: usize = 512;

@@ -11,7 +11,8 @@ use redis::{FromRedisValue, RedisResult};
 use tokio::sync::watch;
 
 use super::SharedStore;
-use super::session::{Session, Trouble};
+use super::connect::Trouble;
+use super::session::Session;
 use crate::shared::{Away, Document, Revisions, Store};
 
 /// Both hashes, the name, the expected revision, the new one, the content.

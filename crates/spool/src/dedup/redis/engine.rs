@@ -15,10 +15,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::call::{self, Answer, Called, Job};
 use super::config::Config;
+use super::connect::Trouble;
 use super::documents;
 use super::neighbours::{Neighbour, Presence};
 use super::segment::Gateway;
-use super::session::{About, Names, Session, Trouble};
+use super::session::{About, Names, Session};
 use crate::shared::Revisions;
 
 /// For how long whoever asks waits for an engine that has just gone.

@@ -19,6 +19,7 @@
 
 mod call;
 mod config;
+mod connect;
 mod documents;
 mod engine;
 #[cfg(test)]

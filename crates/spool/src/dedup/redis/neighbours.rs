@@ -4,8 +4,9 @@ use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
+use super::connect::Trouble;
 use super::engine::Shared;
-use super::session::{Session, Trouble};
+use super::session::Session;
 
 /// Who has not been seen for so long is no gateway of this installation any more.
 const GONE_S: u64 = 24 * 3600;

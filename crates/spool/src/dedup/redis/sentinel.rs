@@ -4,7 +4,7 @@
 //! well, since a Sentinel that was cut off names a primary of yesterday.
 
 use super::config::Config;
-use super::session::{Trouble, connect_as, login};
+use super::connect::{Trouble, connect_as, login};
 
 /// The address of the primary, as the first Sentinel that knows it says; `None` where no Sentinel is configured.
 pub(super) async fn primary(config: &Config) -> Result<Option<String>, Trouble> {
