@@ -158,7 +158,7 @@ async fn damage_is_told_and_can_be_repaired() {
         assert!(!at_the_end || at_once == lost as f64, "{what}: {at_once} of {lost} at once");
         told(&site, lost).await;
         // A file of which nothing is left is named when it is put aside.
-        let named = site.log().contains("cannot be used and is put aside");
+        let named = site.log().contains("is unusable and was set aside");
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let log = site.log();
         let line = log.lines().find(|line| line.contains("the spool is damaged; these events are lost"));
@@ -294,7 +294,7 @@ async fn a_lost_ledger_is_no_damage_and_the_account_says_where_it_begins() {
         let status = site.status().await;
         let first = &status["spool"]["first"];
         assert_eq!((&status["account"]["damaged"], &status["account"]["began"]), (&0.into(), first), "{status:#}");
-        assert!(site.log().contains("the account begins anew"), "{}", site.log());
+        assert!(site.log().contains("the account starts afresh"), "{}", site.log());
         assert_eq!(agent.send(&site).await, 0, "what was seen stays seen");
         until(&site, "the account goes on", async || site.status().await["account"]["total"]["duplicate"] == 600).await;
         assert_eq!(site.metric(COUNTER).await, 0.0);

@@ -91,7 +91,7 @@ async fn good_events_pass_whatever_the_others_send() {
         site.metric("gatepost_dead_letters_displaced_total{source=\"uploads\"").await > 20_000.0
     })
     .await;
-    let said = site.log().matches("fill the share of their sender").count();
+    let said = site.log().matches("the dead-letter share of a sender is full").count();
     assert_eq!(said, 1, "it is said once:\n{}", site.log());
 
     // The good client's letters are all there: nobody else's went for the hostile one's.
@@ -137,7 +137,7 @@ async fn until_strict_waits(site: &Site) -> Value {
     let strict = status["outputs"].as_array().unwrap().iter().find(|output| output["name"] == "strict").unwrap();
     let why = strict["unburied"]["why"].as_str().unwrap();
     assert!(why.contains("output strict") && why.contains("raise dead_letters.max_size"), "{why}");
-    assert_eq!(site.log().matches("events cannot be kept as dead letters").count(), 1, "{}", site.log());
+    assert_eq!(site.log().matches("events cannot be stored as dead letters").count(), 1, "{}", site.log());
     said
 }
 

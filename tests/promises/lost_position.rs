@@ -56,7 +56,7 @@ async fn lose(stops: bool, loss: impl Fn(&Path), cause: &str) {
     // What is on its way already has been counted, and is in doubt no more.
     let in_doubt = output(&status)["in_doubt"].as_u64().unwrap();
     assert!(may_go_twice >= 500 && in_doubt <= may_go_twice, "{status:#}");
-    assert!(site.log().contains("the position of an output was lost"), "{}", site.log());
+    assert!(site.log().contains("the read position of an output was lost"), "{}", site.log());
     let lost = format!("gatepost_output_positions_lost_total{{output=\"workspace\",cause=\"{cause}\"}}");
     assert!(site.metric(&lost).await == 1.0);
     collector.set(Behaviour::default());

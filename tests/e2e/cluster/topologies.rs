@@ -74,8 +74,8 @@ async fn the_engine_is_reached_over_tls_with_an_authority_and_a_user_of_its_own(
     // Its certificate does not say this name.
     let other = site_at("other", &collector, SECRET, &redis("127.0.0.1"));
     let _running = other.launch();
-    until(&other, "it is refused", async || other.log().contains("engine that gateways share is away")).await;
-    assert!(!other.log().contains("is back"));
+    until(&other, "it is refused", async || other.log().contains("shared deduplication engine is unreachable")).await;
+    assert!(!other.log().contains("is reachable again"));
 }
 
 /// A Sentinel that watches over this primary.

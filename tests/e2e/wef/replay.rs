@@ -87,7 +87,7 @@ async fn lost_bookmarks_lose_no_event_and_bring_none_twice() {
     again.enumerate().await.unwrap();
     deliver_all(&mut again, 10).await;
     scene.assert_arrived_once(&identities(&all)).await;
-    assert!(scene.site.log().contains("bookmarks of forwarding hosts are lost"));
+    assert!(scene.site.log().contains("bookmarks of forwarding hosts were lost"));
     assert!(running.stop().success());
     scene.site.assert_audit_balances();
 }

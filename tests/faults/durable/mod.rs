@@ -96,7 +96,11 @@ async fn a_removed_output_holds_nothing_back_and_the_account_still_balances() {
 
     site.configure(&site.config().replace(&first, ""));
     let running = site.start().await;
-    assert!(site.log().contains("is no longer configured"), "it is said how much is given up:\n{}", site.log());
+    assert!(
+        site.log().contains("was removed from the configuration"),
+        "it is said how much is given up:\n{}",
+        site.log()
+    );
     owed.extend(upload(&site, &site.client(), &mut host, 5).await);
     site.until_drained().await;
     let until = Instant::now() + PATIENCE;
@@ -212,7 +216,7 @@ async fn an_endpoint_that_rejects_everything_does_not_turn_the_spool_into_dead_l
     let running = site.start().await;
     let owed = upload(&site, &site.client(), &mut Host::new("RULE", 7).with_system_share(0.0), 20).await;
     let until = Instant::now() + PATIENCE;
-    while !site.log().contains("everything is rejected") {
+    while !site.log().contains("every event is rejected") {
         assert!(Instant::now() < until, "{}", site.log());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
