@@ -13,12 +13,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::ledger::{Ledger, Note, Waiting};
 use super::lost;
 use super::reserve::Reserve;
-use crate::clock::Clock;
+use super::window::{Window, signed};
 use crate::dedup::journal::{self, Journal, JournalError, Progress};
 use crate::dedup::memory::{MemoryStore, Step};
 use crate::dedup::store::Store;
@@ -292,35 +292,6 @@ fn keys_of(spool: &Spool, head: &Head) -> Vec<EventKey> {
     let lost = spool.damage().lost_in(head.ordinals());
     let is_lost = |ordinal| lost.iter().any(|range| range.contains(&ordinal));
     (head.first..).zip(keys).filter(|(ordinal, _)| !is_lost(*ordinal)).map(|(_, key)| key).collect()
-}
-
-/// The dedup window, in the time of a clock that does not jump.
-#[derive(Clone)]
-struct Window {
-    clock: Clock,
-    span: Duration,
-}
-
-impl Window {
-    /// The second from which the window reaches back. It reaches back to all there is while the clock is younger than the
-    /// window: stamps from before it were made by another one, and nothing is known to have left the window.
-    fn now_s(&self) -> i64 {
-        match self.clock.horizon_ms(self.span) {
-            0 => i64::MIN,
-            _ => signed(self.clock.now_s()),
-        }
-    }
-
-    /// When keys became durable, as far as their stamp can be believed.
-    fn believed_s(&self, unix_s: i64) -> i64 {
-        let stamp_ms = u64::try_from(unix_s).unwrap_or(0).saturating_mul(1000);
-        signed(self.clock.believed_ms(stamp_ms) / 1000)
-    }
-}
-
-/// Seconds as the dedup journal and the store count them.
-pub(super) fn signed(seconds: u64) -> i64 {
-    i64::try_from(seconds).unwrap_or(i64::MAX)
 }
 
 /// When a record became durable.

@@ -9,7 +9,8 @@
 
 use std::ops::Range;
 
-use super::bookkeeper::{BookError, signed};
+use super::bookkeeper::BookError;
+use super::window::signed;
 use crate::dedup::journal::{Journal, JournalError};
 use crate::dedup::store::Store;
 use crate::event::{EventKey, key};

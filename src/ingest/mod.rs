@@ -52,6 +52,7 @@ mod sort;
 mod timeless;
 mod to_its_end;
 mod trouble;
+mod window;
 
 pub use accept::{Accept, Receipt, Refusal};
 pub use config::Config;

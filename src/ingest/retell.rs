@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::bookkeeper::signed;
+use super::window::signed;
 use crate::dedup::journal::numbered;
 use crate::event::EventKey;
 use crate::fs::Fs;
