@@ -126,7 +126,9 @@ impl Accept for Ingest {
         };
         let work = to_its_end(work);
         Box::pin(async move {
-            let panicked = |_| inner.told(&who, Err(Refusal::Internal("the work on the upload panicked".to_owned())));
+            let panicked = |Panicked(words)| {
+                inner.told(&who, Err(Refusal::Internal(format!("the work on the upload panicked: {words}"))))
+            };
             work.await.unwrap_or_else(panicked)
         })
     }

@@ -4,6 +4,7 @@
 //! forward them twice. A task for each upload would see to that; but nearly every client waits, and a task costs a wake-up and
 //! often a change of threads. So the work goes on where it is waited for, and becomes a task only when nobody waits any more.
 
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,9 +13,9 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
-/// It panicked: a fault of ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Panicked;
+/// It panicked, and with what words: a fault of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Panicked(pub String);
 
 /// Resolves with what comes of the work.
 #[must_use = "it goes on by itself only once it is dropped"]
@@ -26,8 +27,13 @@ pub struct ToItsEnd<T: Send + 'static> {
 
 /// Does the work to its end: where this is waited for, and in a task of its own as soon as it is dropped. Call it inside a runtime.
 pub fn to_its_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> ToItsEnd<T> {
-    let work = AssertUnwindSafe(work).catch_unwind().map(|ended| ended.map_err(|_| Panicked));
+    let work = AssertUnwindSafe(work).catch_unwind().map(|ended| ended.map_err(|panic| Panicked(words_of(&*panic))));
     ToItsEnd { work: Some(Box::pin(work)), runtime: Handle::current() }
+}
+
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let words = panic.downcast_ref::<String>().cloned();
+    words.or_else(|| panic.downcast_ref::<&str>().map(|words| (*words).to_owned())).unwrap_or_default()
 }
 
 impl<T: Send + 'static> Future for ToItsEnd<T> {
@@ -82,6 +88,6 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_reaches_who_waits_as_a_word_and_not_as_a_panic() {
-        assert_eq!(to_its_end(async { panic!("as told") }).await, Err::<(), _>(Panicked));
+        assert_eq!(to_its_end(async { panic!("as told") }).await, Err::<(), _>(Panicked("as told".to_owned())));
     }
 }

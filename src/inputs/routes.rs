@@ -247,7 +247,7 @@ impl Door {
             drop(share);
             kept
         });
-        kept.await.unwrap_or_else(|Panicked| Err(Failure::new(Reason::INTERNAL, Reason::INTERNAL.text)))
+        kept.await.unwrap_or_else(|Panicked(_)| Err(Failure::new(Reason::INTERNAL, Reason::INTERNAL.text)))
     }
 
     /// The way to a token: nothing has to be shown for it beside what the form holds, but the address must be right.

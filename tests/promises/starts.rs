@@ -1,6 +1,5 @@
 //! A start that reads what it remembers for a while serves at once what does not need it, and fails no upload by it.
 
-use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gatepost::lab::collector::{Collector, Memory};
@@ -12,6 +11,9 @@ use crate::load::LOOK;
 use crate::support::{PATH, PATIENCE, Site, free_port, workspace};
 
 const BODY: &str = "[{\"TimeGenerated\":\"2026-01-02T03:04:05Z\",\"EventID\":4624}]";
+
+/// Bytes of a file that nobody reads to its end.
+const HOLES: u64 = 1 << 40;
 
 /// What `GET` says there, if anybody answers.
 async fn asked(url: &str) -> Option<(u16, String)> {
@@ -39,10 +41,10 @@ async fn a_start_that_reads_for_long_is_alive_serves_tunnels_and_tells_uploads_t
     );
     let site = Site::new(&format!("tls.mode = \"off\"\n{}", workspace("siem", &[&collector])), &rest);
     assert!(site.start().await.stop().success());
-    // A file of remembered events that nobody writes: whoever opens it waits.
+    // A file of remembered events that takes minutes to read: holes without end, which take no room.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let slow = site.state().join(format!("dedup/{}.keys", (now - 7_200) / 1_800 * 1_800));
-    assert!(Command::new("mkfifo").arg(&slow).status().unwrap().success());
+    std::fs::File::create(&slow).unwrap().set_len(HOLES).unwrap();
 
     let running = site.launch();
     let (ready, client) = (format!("http://127.0.0.1:{}/readyz", site.admin), Client::new(None).unwrap());
@@ -61,8 +63,8 @@ async fn a_start_that_reads_for_long_is_alive_serves_tunnels_and_tells_uploads_t
     tunnel.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 403", "b.test is not on the list");
 
-    // The end of it, as far as a pipe has one.
-    drop(std::fs::OpenOptions::new().write(true).open(&slow).unwrap());
+    // The end of it.
+    std::fs::OpenOptions::new().write(true).open(&slow).unwrap().set_len(0).unwrap();
     site.until_ready().await;
     let taken = client.post(&url, &headers, BODY.into(), PATIENCE).await.unwrap();
     assert_eq!(taken.status, 204, "{:?}", taken.body);
