@@ -159,7 +159,7 @@ async fn an_engine_that_takes_connections_and_nothing_else_is_not_asked_without_
         let connections = engine.connections.load(Ordering::SeqCst);
         assert!((2..20).contains(&connections), "{connections} connections");
         let is_told =
-            |standing: &Standing| matches!(standing, Standing::Away { reason, .. } if reason.contains("NOPERM"));
+            |standing: &Standing| matches!(standing, Standing::Away { reason, .. } if reason.contains("NoPerm"));
         let mut standing = store.standing();
         let told = tokio::time::timeout(Duration::from_secs(5), standing.wait_for(is_told)).await;
         assert!(told.is_ok(), "{:?}", store.standing().borrow());
