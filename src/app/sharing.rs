@@ -95,7 +95,7 @@ impl Sharing {
         let Some((work, recheck, queue)) = idle else { return };
         let until = stop.clone();
         tasks.spawn(async move {
-            until.run_until_cancelled(work.run(queue)).await;
+            until.run_until_cancelled(Box::pin(work.run(queue))).await;
         });
         tasks.spawn(recheck.run(stop.clone()));
         let mut standing = self.store.standing();

@@ -151,8 +151,11 @@ impl Asker {
     }
 }
 
+/// A record, and its keys.
+pub(super) type Keys = (Range<Ordinal>, Vec<EventKey>);
+
 /// The records of a range, with their keys.
-pub(super) fn heads(spool: &Spool, range: Range<Ordinal>) -> Result<Vec<(Range<Ordinal>, Vec<EventKey>)>, ReadError> {
+pub(super) fn heads(spool: &Spool, range: Range<Ordinal>) -> Result<Vec<Keys>, ReadError> {
     let mut records = Vec::new();
     let mut reader = spool.reader(range.start)?;
     while let Some(item) = reader.next_head()? {
@@ -169,6 +172,7 @@ pub(super) fn heads(spool: &Spool, range: Range<Ordinal>) -> Result<Vec<(Range<O
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "a list of ranges that happens to hold one")]
 mod tests {
     use super::*;
     use crate::dedup;

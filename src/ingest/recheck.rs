@@ -223,7 +223,8 @@ impl Recheck {
         }
         alone.iter_mut().for_each(|range| range.end = range.end.min(first));
         alone.retain(|range| range.start < range.end);
-        let (why, wanted) = if self.owes { (Why::Retell, vec![0..end]) } else { (Why::Tell, alone.clone()) };
+        let (why, wanted) =
+            if self.owes { (Why::Retell, std::iter::once(0..end).collect()) } else { (Why::Tell, alone.clone()) };
         let keys = (!wanted.is_empty()).then(|| self.kept.read(&self.spool, wanted));
         self.gone = keys.map(|keys| Gone { keys, why, alone });
     }

@@ -52,7 +52,7 @@ async fn agents_in_containers_upload_with_a_token_in_the_place_of_a_certificate_
     let scene = Scene::with("", TOKEN).await;
     let running = scene.site.start().await;
     let client = scene.site.client();
-    let items = r#"[{"Origin":"container.azm.ms/telegraf","Namespace":"prometheus","Name":"up","Value":1,"CollectionTime":"2026-11-30T06:00:00Z","Computer":"aks-node-1"}]"#;
+    let items = r#"[{"Origin":"container.azm.ms/telegraf","Namespace":"prometheus","Name":"up","Value":1,"CollectionTime":"2026-11-30T06:00:00Z","Computer":"kube-node-1"}]"#;
     let body = json("INSIGHTS_METRICS_BLOB", items);
     let send = async |path: &str, token: &str| {
         let shown = [("Authorization", format!("Bearer {token}")), ("Content-Type", "application/json".to_owned())];

@@ -19,11 +19,14 @@ use crate::values::Span;
 
 const ME: Gateway = Gateway([7; 6]);
 
-struct Told(mpsc::UnboundedSender<Outcome>);
+/// More outcomes than any of these tests waits for.
+const OUTCOMES: usize = 1 << 16;
+
+struct Told(mpsc::Sender<Outcome>);
 
 impl Decisions for Told {
     fn decide(&self, _: Range<u64>, outcome: Outcome) {
-        self.0.send(outcome).unwrap_or_default();
+        self.0.try_send(outcome).unwrap_or_default();
     }
 }
 
@@ -34,7 +37,7 @@ impl Watcher for Nobody {
 }
 
 /// A store that asks the engine at this port, and what becomes of its records.
-fn store(port: u16, when_unavailable: WhenUnavailable) -> (SharedStore, mpsc::UnboundedReceiver<Outcome>) {
+fn store(port: u16, when_unavailable: WhenUnavailable) -> (SharedStore, mpsc::Receiver<Outcome>) {
     let redis = Config {
         addresses: vec![format!("127.0.0.1:{port}")],
         timeout: Span::millis(200),
@@ -42,7 +45,7 @@ fn store(port: u16, when_unavailable: WhenUnavailable) -> (SharedStore, mpsc::Un
         ..Config::default()
     };
     let config = dedup::Config { redis, ..dedup::Config::default() };
-    let (told, outcomes) = mpsc::unbounded_channel();
+    let (told, outcomes) = mpsc::channel(OUTCOMES);
     let (store, work) = SharedStore::new(&config, Arc::new(MemoryStore::new(&config)), ME, Arc::new(Told(told)));
     tokio::spawn(work.run(Arc::new(Nobody)));
     (store, outcomes)

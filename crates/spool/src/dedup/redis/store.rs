@@ -227,7 +227,7 @@ impl Inner {
         if !useless.is_empty() {
             self.engine.tell(self.ask(What::Release, useless));
         }
-        Ok((!held.is_empty()).then(|| Remote { parts: held, identity }))
+        Ok((!held.is_empty()).then_some(Remote { parts: held, identity }))
     }
 
     /// Confirms a claim, and lets the outcome be known.

@@ -228,5 +228,4 @@ pub(in crate::inputs) fn client(name: &str, group: Option<&str>, kind: &str) -> 
 }
 
 #[cfg(test)]
-#[path = "auth_tests.rs"]
 mod tests;
