@@ -1,6 +1,6 @@
 //! What old agents cost beside the Logs Ingestion API, in one run: a real `gatepost run`, real HTTPS, real disk, the same events
 //! by each way. Prints events a second of the gateway's processor time, and the ratio to the Logs Ingestion API; then what agents cost
-//! that are only registered.
+//! that are only registered. Nobody is there to forward to, so that no way pays for what came by another.
 //!
 //! ```sh
 //! cargo bench --bench old_agents -- --events 500 --uploads 400
@@ -22,7 +22,6 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use clap::Parser;
 use gatepost::lab::agents::{Kind, OwnCertificate, uploads};
-use gatepost::lab::collector::{Collector, Memory};
 use gatepost::lab::events::{Host, Shape, SimulatedEvent};
 use gatepost::net::upload_client::Client;
 use time::OffsetDateTime;
@@ -172,22 +171,20 @@ struct Gateway {
     dir: tempfile::TempDir,
     port: u16,
     admin: u16,
-    _collector: Collector,
 }
 
 impl Gateway {
     async fn start() -> Result<Self> {
-        let collector = Collector::start(Memory::Count).await?;
         let target = std::env::current_dir()?.join("target");
         let dir = tempfile::Builder::new().prefix("gatepost-bench").tempdir_in(target)?;
         let (port, admin) = (free_port()?, free_port()?);
         let config = dir.path().join("gatepost.toml");
-        std::fs::write(&config, configuration(dir.path(), port, admin, &collector))?;
+        std::fs::write(&config, configuration(dir.path(), port, admin, free_port()?))?;
         let log = std::fs::File::create(dir.path().join("log"))?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_gatepost"));
         command.args(["run", "--config"]).arg(&config).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().context("the gateway cannot be started")?;
-        let gateway = Self { child, dir, port, admin, _collector: collector };
+        let gateway = Self { child, dir, port, admin };
         let client = Client::new(None)?;
         for _ in 0..600 {
             let url = format!("http://127.0.0.1:{}/readyz", gateway.admin);
@@ -248,7 +245,7 @@ fn free_port() -> Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-fn configuration(dir: &Path, port: u16, admin: u16, collector: &Collector) -> String {
+fn configuration(dir: &Path, port: u16, admin: u16, nobody: u16) -> String {
     let (state, key) = (dir.join("state"), BASE64_STANDARD.encode(key()));
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"bench");
     let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -267,9 +264,8 @@ kind = "workspace"
 name = "workspace"
 dcr = "dcr-00000000000000000000000000000000"
 stream = "Custom-SecurityEvent"
-endpoints = [{{ name = "c", url = "{}" }}]
+endpoints = [{{ name = "nobody", url = "http://127.0.0.1:{nobody}" }}]
 "#,
         state.display(),
-        collector.url(),
     )
 }
