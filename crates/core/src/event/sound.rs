@@ -38,7 +38,7 @@ pub(super) enum Value<'e> {
 impl<'e> Quoted<'e> {
     /// What it means.
     pub(super) fn text(self) -> Cow<'e, str> {
-        if self.has_escapes { Cow::Owned(unescaped(self.inner)) } else { Cow::Borrowed(self.inner) }
+        if self.has_escapes { Cow::Owned(unescaped(self.inner).unwrap_or_default()) } else { Cow::Borrowed(self.inner) }
     }
 
     /// The same, where it is written as it is meant.
@@ -154,8 +154,8 @@ impl<'e> Cursor<'e> {
     }
 }
 
-/// The text that is written so between quotes.
-fn unescaped(written: &str) -> String {
+/// The text that is written so between quotes; `None` where that is no text.
+pub(super) fn unescaped(written: &str) -> Option<String> {
     let mut text = String::with_capacity(written.len());
     let mut rest = written;
     while let Some(at) = memchr(b'\\', rest.as_bytes()) {
@@ -169,14 +169,14 @@ fn unescaped(written: &str) -> String {
             Some(b'b') => '\u{8}',
             Some(b'f') => '\u{c}',
             // Characters by their numbers are rare, and half of the rules.
-            _ => return serde_json::from_str(&format!("\"{written}\"")).unwrap_or_default(),
+            _ => return serde_json::from_str(&format!("\"{written}\"")).ok(),
         };
         text.push_str(&rest[..at]);
         text.push(meant);
         rest = &rest[at + 2..];
     }
     text.push_str(rest);
-    text
+    Some(text)
 }
 
 #[cfg(test)]

@@ -17,12 +17,12 @@ use std::borrow::Cow;
 use serde_json::Number;
 
 use super::json_system::{self, Shape};
-use super::record::{Json, Kind, Member, member};
+use super::record::{Json, Kind, Members};
 use super::{Document, json_told, xml};
 use crate::event::{Event, from_json, quoted};
 
 /// Where the parts of an event may be, the more specific first.
-const PLACES: [&str; 6] = ["/Event", "", "/body/Event", "/body", "/winlog", "/event"];
+const PLACES: [&[&str]; 6] = [&["Event"], &[], &["body", "Event"], &["body"], &["winlog"], &["event"]];
 
 /// Names under which agents keep what in XML is `EventData`.
 const EVENT_DATA: [&str; 3] = ["EventData", "event_data", "eventdata"];
@@ -31,7 +31,8 @@ const EVENT_DATA: [&str; 3] = ["EventData", "event_data", "eventdata"];
 const USER_DATA: [&str; 2] = ["UserData", "user_data"];
 
 /// Names under which agents keep the whole event as XML beside its fields.
-const RAW_EVENT: [&str; 6] = ["/RawXml", "/EventXml", "/RawEventData", "/xml", "/event/original", "/event.original"];
+const RAW_EVENT: [&[&str]; 6] =
+    [&["RawXml"], &["EventXml"], &["RawEventData"], &["xml"], &["event", "original"], &["event.original"]];
 
 /// The element of `EventData` that holds bytes, in hexadecimal.
 const BINARY: &str = "Binary";
@@ -59,6 +60,7 @@ impl Document {
         self.clear();
         self.begin();
         self.as_written = true;
+        json_told::note(record, &event.fields);
         self.tree_of(event, record);
     }
 
@@ -73,7 +75,6 @@ impl Document {
     }
 
     fn tree_of(&mut self, event: &Event<'_>, record: &Json<'_>) {
-        json_told::note(record, &event.fields);
         self.open("Event");
         self.system_of(record, &event.fields);
         self.data_of(record);
@@ -88,10 +89,8 @@ impl Document {
         if let Some(value) = part(record, &EVENT_DATA) {
             self.noted(value, |document| document.section("EventData", value));
         } else if user_data.is_none() {
-            let mut texts = RAW_EVENT
-                .iter()
-                .filter_map(|path| record.pointer(path))
-                .filter_map(|value| Some((value, value.as_str()?)));
+            let mut texts =
+                RAW_EVENT.iter().filter_map(|path| record.at(path)).filter_map(|value| Some((value, value.as_str()?)));
             match texts.next().filter(|(_, text)| is_xml(text)) {
                 Some((value, xml)) => self.noted(value, |document| document.read_fragment(xml)),
                 None => self.flat_data(record),
@@ -153,14 +152,14 @@ impl Document {
     }
 
     /// `EventData` as OpenTelemetry lists it: pairs of a name and a value, in the order of the event, and what stands beside them.
-    fn pairs(&mut self, members: &[Member<'_>], pairs: &[Json<'_>]) {
-        if let Some(name) = member(members, "name") {
+    fn pairs(&mut self, members: &Members<'_>, pairs: &[Json<'_>]) {
+        if let Some(name) = members.named("name") {
             self.attribute_of("Name", name);
         }
         for (name, value) in pairs.iter().filter_map(Json::as_object).flatten() {
             self.named_datum(Some(name.as_ref()).filter(|name| !name.is_empty()), value);
         }
-        if let Some(bytes) = member(members, "binary") {
+        if let Some(bytes) = members.named("binary") {
             self.element(BINARY, bytes);
         }
     }
@@ -177,9 +176,9 @@ impl Document {
     }
 
     /// A `Data` that tells its name inside: `{"#attributes": {"Name": ..}, "#text": ..}`, `{"Name": .., "Value": ..}`.
-    fn listed_datum(&mut self, members: &[Member<'_>]) {
+    fn listed_datum(&mut self, members: &Members<'_>) {
         let attributes = members.iter().find(|(name, _)| is_attributes(name)).map(|(_, value)| value);
-        let first = |names: &[&str]| names.iter().find_map(|name| member(members, name));
+        let first = |names: &[&str]| names.iter().find_map(|name| members.named(name));
         let named = attributes.and_then(|inner| inner.get("Name")).or_else(|| first(&["Name", "@Name", "name"]));
         let value = first(&["#text", "_text", "Text", "text", "Value", "value", "content"]);
         let name = named.and_then(Json::as_str);
@@ -252,7 +251,7 @@ impl Document {
     }
 
     /// The attributes among an object's members.
-    pub(super) fn attributes_of(&mut self, members: &[Member<'_>]) {
+    pub(super) fn attributes_of(&mut self, members: &Members<'_>) {
         for (name, value) in members {
             if is_attributes(name) {
                 value.as_object().into_iter().flatten().for_each(|(name, value)| self.attribute_of(name, value));
@@ -302,8 +301,8 @@ impl Document {
 }
 
 /// The pairs of `EventData` as OpenTelemetry lists it: `{"data": [{"NAME": …}, …], "binary": …, "name": …}`.
-fn listed_pairs<'m, 'a>(members: &'m [Member<'a>]) -> Option<&'m [Json<'a>]> {
-    let Kind::Array(pairs) = &member(members, "data")?.kind else { return None };
+fn listed_pairs<'m, 'a>(members: &'m Members<'a>) -> Option<&'m [Json<'a>]> {
+    let Kind::Array(pairs) = &members.named("data")?.kind else { return None };
     let are_known = members.iter().all(|(name, _)| matches!(name.as_ref(), "data" | "binary" | "name"));
     let are_pairs = pairs.iter().all(|pair| pair.as_object().is_some_and(|pair| pair.len() == 1));
     (are_known && are_pairs && !pairs.is_empty()).then_some(pairs)
@@ -311,7 +310,7 @@ fn listed_pairs<'m, 'a>(members: &'m [Member<'a>]) -> Option<&'m [Json<'a>]> {
 
 /// The first part of one of these names that is there.
 fn part<'v>(record: &'v Json<'_>, names: &[&str]) -> Option<&'v Json<'v>> {
-    let places = PLACES.iter().filter_map(|place| record.pointer(place));
+    let places = PLACES.iter().filter_map(|place| record.at(place));
     places.flat_map(|place| names.iter().filter_map(|name| place.get(name))).find(|value| match &value.kind {
         Kind::String(text) => !text.is_empty(),
         kind => !matches!(kind, Kind::Null),

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::record::{Json, Kind, Member, member};
+use super::record::{Json, Kind, Members};
 use super::{Document, Node, holder, json_keywords, json_told};
 use crate::event::Fields;
 use crate::event::lookup::Lookup;
@@ -128,26 +128,18 @@ pub(super) fn is_only_part(shape: Shape, name: &str) -> bool {
         && PARTS.iter().any(|part| part.is_named(shape, name))
 }
 
-/// Whether a key may stand for a part of `System` or an attribute of a field, in records of any shape. Few keys do.
+/// Whether a key may stand for a part of `System`, in records of any shape. Few keys do.
 fn is_known(name: &str) -> bool {
-    bit_of(name) != 0
-}
-
-/// One bit for each name that flat records have for something else than fields and data.
-fn bit_of(name: &str) -> u64 {
     static NAMES: LazyLock<Lookup> = LazyLock::new(|| {
-        let parts = PARTS.iter().flat_map(|part| part.names.iter().copied().chain(part.in_powershell));
-        Lookup::new(parts.chain(GUIDS).chain(QUALIFIERS))
+        Lookup::new(PARTS.iter().flat_map(|part| part.names.iter().copied().chain(part.in_powershell)))
     });
-    NAMES.find(name).map_or(0, |place| 1 << place)
+    NAMES.find(name).is_some()
 }
 
 /// The members of a flat record, and of the `body` that may be around it.
 #[derive(Clone, Copy)]
 struct Flat<'v> {
     places: [Option<&'v Json<'v>>; 2],
-    /// The names that are there, as bits: most of those that are asked for are not.
-    names: u64,
     /// Whether an object is there that dotted names may lead into.
     has_objects: bool,
 }
@@ -155,22 +147,19 @@ struct Flat<'v> {
 impl<'v> Flat<'v> {
     fn of(record: &'v Json<'v>) -> Self {
         let places = [Some(record), record.get("body")];
-        let mut flat = Self { places, names: 0, has_objects: false };
-        for (name, value) in places.into_iter().flatten().filter_map(Json::as_object).flatten() {
-            flat.names |= bit_of(name);
-            flat.has_objects |= value.as_object().is_some() && OUTER.contains(&&**name);
-        }
-        flat
+        let is_object = |place: &Json<'_>, name: &str| place.get(name).is_some_and(|value| value.as_object().is_some());
+        let has_object = |place: &Json<'_>| OUTER.iter().any(|name| is_object(place, name));
+        Self { places, has_objects: places.into_iter().flatten().any(has_object) }
     }
 
     /// A member; dotted names are also looked for as objects in objects.
     fn get(self, name: &str) -> Option<&'v Json<'v>> {
-        let (is_there, is_outer) = (self.names & bit_of(name) != 0, self.has_objects && name.contains('.'));
-        if !is_there && !is_outer {
-            return None;
-        }
-        let inner = |place: &'v Json<'v>| name.split('.').try_fold(place, |at, key| at.get(key)).filter(|_| is_outer);
-        self.places.into_iter().flatten().find_map(|place| place.get(name).or_else(|| inner(place)))
+        let is_outer = self.has_objects && name.contains('.');
+        let inner = |place: &'v Json<'v>| name.split('.').try_fold(place, |at, key| at.get(key));
+        self.places
+            .into_iter()
+            .flatten()
+            .find_map(|place| place.get(name).or_else(|| if is_outer { inner(place) } else { None }))
     }
 
     /// The first scalar of these names.
@@ -179,14 +168,16 @@ impl<'v> Flat<'v> {
     }
 }
 
+/// Where nested records have their `System`, the more specific first.
+const SYSTEMS: [&[&str]; 4] = [&["Event", "System"], &["System"], &["body", "Event", "System"], &["body", "System"]];
+
 /// The objects that dotted names lead into.
 const OUTER: [&str; 6] = ["winlog", "correlation", "execution", "security", "provider", "event_id"];
 
 impl Document {
     /// `System`: the fields exactly as they are, then what else is known.
     pub(super) fn system_of(&mut self, record: &Json<'_>, fields: &Fields<'_>) {
-        let places = ["/Event/System", "/System", "/body/Event/System", "/body/System"];
-        let nested = places.iter().find_map(|path| record.pointer(path)?.as_object());
+        let nested = SYSTEMS.iter().find_map(|path| record.at(path)?.as_object());
         self.open("System");
         self.fields_of(record, nested, fields);
         match nested {
@@ -196,7 +187,7 @@ impl Document {
         self.close();
     }
 
-    fn fields_of(&mut self, record: &Json<'_>, nested: Option<&[Member<'_>]>, fields: &Fields<'_>) {
+    fn fields_of(&mut self, record: &Json<'_>, nested: Option<&Members<'_>>, fields: &Fields<'_>) {
         let number = |number: Option<u64>| number.map(|number| number.to_string());
         self.field("Provider", nested, fields.provider.as_deref());
         self.guid_of(record);
@@ -210,15 +201,18 @@ impl Document {
     }
 
     /// One field, with the other attributes that its element has.
-    fn field(&mut self, name: &str, nested: Option<&[Member<'_>]>, value: Option<&str>) {
+    fn field(&mut self, name: &str, nested: Option<&Members<'_>>, value: Option<&str>) {
         let Some(value) = value else { return };
         let holder = holder(name);
         self.open(name);
         if let Some(holder) = holder {
             self.attribute(holder, value);
         }
-        let own = nested.and_then(|members| member(members, name)?.as_object());
-        let beside = nested.and_then(|members| member(members, &format!("{name}_attributes"))?.as_object());
+        let own = nested.and_then(|members| members.named(name)?.as_object());
+        let is_beside = |member: &str| member.strip_suffix("_attributes") == Some(name);
+        let beside = nested.and_then(|members| {
+            members.into_iter().find(|(member, _)| is_beside(member)).and_then(|(_, value)| value.as_object())
+        });
         let lists = own.into_iter().flatten().filter_map(|(_, value)| value.as_object()).chain(beside);
         for (attribute, value) in lists.flatten().filter(|(attribute, _)| Some(attribute.as_ref()) != holder) {
             self.attribute_of(attribute, value);
@@ -258,10 +252,10 @@ impl Document {
         }
     }
 
-    fn other_members(&mut self, members: &[Member<'_>]) {
+    fn other_members(&mut self, members: &Members<'_>) {
         for (name, value) in members.iter().filter(|(name, _)| !is_taken(name)) {
             match (name.strip_suffix("_attributes"), &value.kind) {
-                (Some(element), Kind::Object(attributes)) if member(members, element).is_none() => {
+                (Some(element), Kind::Object(attributes)) if members.named(element).is_none() => {
                     if self.has_room() && !is_taken(element) {
                         self.open(element);
                         attributes.iter().for_each(|(name, value)| self.attribute_of(name, value));

@@ -43,7 +43,7 @@ pub(super) fn qualifiers(record: &Json<'_>, fields: &Fields<'_>) -> Option<u16> 
 }
 
 fn qualifiers_in(object: &Json<'_>, place: Place, id: u32) -> Option<u16> {
-    object.as_object()?.iter().find_map(|(name, value)| match target(place, name) {
+    object.as_object()?.into_iter().find_map(|(name, value)| match target(place, name) {
         Target::Value(Field::EventId, rank) => match value.scalar() {
             Some(text) => {
                 let read = EventId::read(text).filter(|read| u32::from(read.id) == id && read.qualifiers > 0);

@@ -6,10 +6,13 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::ops::Deref;
 
-use memchr::memchr2;
+use crate::event::{MAX_JSON_DEPTH, from_json, sound};
 
-use crate::event::{MAX_JSON_DEPTH, from_json};
+/// Room for the members that flat records of a Security event have, and for those of objects in records.
+const RECORD_MEMBERS: usize = 48;
+const OBJECT_MEMBERS: usize = 16;
 
 /// A JSON value.
 #[derive(Debug)]
@@ -28,7 +31,7 @@ pub(super) enum Kind<'a> {
     Number(&'a str),
     String(Cow<'a, str>),
     Array(Vec<Json<'a>>),
-    Object(Vec<Member<'a>>),
+    Object(Members<'a>),
 }
 
 /// A name and its value.
@@ -103,7 +106,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    pub(super) fn as_object(&self) -> Option<&[Member<'a>]> {
+    pub(super) fn as_object(&self) -> Option<&Members<'a>> {
         match &self.kind {
             Kind::Object(members) => Some(members),
             _ => None,
@@ -116,12 +119,12 @@ impl<'a> Json<'a> {
 
     /// The member of an object.
     pub(super) fn get(&self, name: &str) -> Option<&Self> {
-        member(self.as_object()?, name)
+        self.as_object()?.named(name)
     }
 
-    /// What stands at a path of names, each after a slash.
-    pub(super) fn pointer(&self, path: &str) -> Option<&Self> {
-        path.split('/').skip(1).try_fold(self, |at, name| at.get(name))
+    /// What stands at a path of names.
+    pub(super) fn at(&self, path: &[&str]) -> Option<&Self> {
+        path.iter().try_fold(self, |at, name| at.get(name))
     }
 
     /// Notes that the value is told elsewhere.
@@ -145,8 +148,8 @@ impl<'a> Json<'a> {
         if !members.iter().any(|(name, _)| wanted(name)) {
             return Vec::new();
         }
-        let (taken, kept) = std::mem::take(members).into_iter().partition(|(name, _)| wanted(name));
-        *members = kept;
+        let (taken, kept) = std::mem::take(&mut members.list).into_iter().partition(|(name, _)| wanted(name));
+        members.list = kept;
         taken
     }
 
@@ -189,9 +192,48 @@ impl<'a> Json<'a> {
     }
 }
 
-/// The member of this name.
-pub(super) fn member<'m, 'a>(members: &'m [Member<'a>], name: &str) -> Option<&'m Json<'a>> {
-    members.iter().find(|(known, _)| known == name).map(|(_, value)| value)
+/// The members of an object, each name once. A name that none of them has is mostly known as such without looking at them: most
+/// names that are asked for are not there.
+#[derive(Debug)]
+pub(super) struct Members<'a> {
+    list: Vec<Member<'a>>,
+    seen: Seen,
+}
+
+impl<'a> Members<'a> {
+    /// Of equal names the last counts, where the first stood.
+    fn of(list: Vec<Member<'a>>) -> Self {
+        let mut seen = Seen::default();
+        if !has_equal(&list, &mut seen) {
+            return Self { list, seen };
+        }
+        let list = last_of_equal(list);
+        list.iter().for_each(|(name, _)| _ = seen.may_hold(name));
+        Self { list, seen }
+    }
+
+    /// The member of this name.
+    pub(super) fn named(&self, name: &str) -> Option<&Json<'a>> {
+        let mut members = if self.seen.holds(name) { self.list.iter() } else { [].iter() };
+        members.find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+}
+
+impl<'a> Deref for Members<'a> {
+    type Target = [Member<'a>];
+
+    fn deref(&self) -> &[Member<'a>] {
+        &self.list
+    }
+}
+
+impl<'m, 'a> IntoIterator for &'m Members<'a> {
+    type Item = &'m Member<'a>;
+    type IntoIter = std::slice::Iter<'m, Member<'a>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.list.iter()
+    }
 }
 
 struct Reader<'a> {
@@ -232,7 +274,7 @@ impl<'a> Reader<'a> {
 
     fn object(&mut self, depth: usize) -> Option<Kind<'a>> {
         self.at += 1;
-        let mut members = Vec::with_capacity(16);
+        let mut members = Vec::with_capacity(if depth == 0 { RECORD_MEMBERS } else { OBJECT_MEMBERS });
         if !self.passes(b'}') {
             loop {
                 self.blank();
@@ -249,7 +291,7 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        Some(Kind::Object(last_of_equal(members)))
+        Some(Kind::Object(Members::of(members)))
     }
 
     fn array(&mut self, depth: usize) -> Option<Kind<'a>> {
@@ -283,33 +325,32 @@ impl<'a> Reader<'a> {
     }
 
     fn string(&mut self) -> Option<Cow<'a, str>> {
-        let start = self.at;
         if self.peek() != Some(b'"') {
             return None;
         }
-        self.at += 1;
+        let bytes = self.text.as_bytes();
+        let start = self.at + 1;
+        self.at = start;
         let mut has_escapes = false;
         loop {
-            self.at += memchr2(b'"', b'\\', self.text.as_bytes().get(self.at..)?)?;
-            if self.peek() == Some(b'"') {
-                break;
+            self.at = from_json::special(bytes, self.at);
+            match bytes.get(self.at)? {
+                b'"' => break,
+                b'\\' => {
+                    has_escapes = true;
+                    self.at += 2;
+                }
+                _ => return None,
             }
-            has_escapes = true;
-            self.at += 2;
         }
+        let inner = self.text.get(start..self.at)?;
         self.at += 1;
-        if has_escapes {
-            return serde_json::from_str(self.text.get(start..self.at)?).ok().map(Cow::Owned);
-        }
-        self.text.get(start + 1..self.at - 1).map(Cow::Borrowed)
+        if has_escapes { sound::unescaped(inner).map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
     }
 }
 
 /// Each name once, where it stood first, with its last value.
 fn last_of_equal(mut members: Vec<Member<'_>>) -> Vec<Member<'_>> {
-    if !has_equal(&members) {
-        return members;
-    }
     let mut places: HashMap<Cow<'_, str>, usize> = HashMap::with_capacity(members.len());
     let mut once: Vec<Member<'_>> = Vec::with_capacity(members.len());
     for (name, value) in members.drain(..) {
@@ -325,11 +366,10 @@ fn last_of_equal(mut members: Vec<Member<'_>>) -> Vec<Member<'_>> {
 }
 
 /// Whether two members may have one name. Of so many that looking at pairs would take long, they always may.
-fn has_equal(members: &[Member<'_>]) -> bool {
-    let mut seen = Seen::default();
-    let is_repeated =
+fn has_equal(members: &[Member<'_>], seen: &mut Seen) -> bool {
+    let mut is_repeated =
         |at: usize| seen.may_hold(&members[at].0) && members[..at].iter().any(|(earlier, _)| *earlier == members[at].0);
-    members.len() > Seen::NAMES_MAX || (0..members.len()).any(is_repeated)
+    members.len() > Seen::NAMES_MAX || (0..members.len()).any(&mut is_repeated)
 }
 
 /// The names that were seen, as far as that is told by a bit for some of them together.
@@ -342,12 +382,20 @@ impl Seen {
 
     /// Whether a name may have been seen before. It is now.
     pub(in crate::event) fn may_hold(&mut self, name: &str) -> bool {
+        let was_seen = self.holds(name);
+        self.0 |= Self::bit(name);
+        was_seen
+    }
+
+    /// Whether a name may have been seen.
+    fn holds(&self, name: &str) -> bool {
+        self.0 & Self::bit(name) != 0
+    }
+
+    fn bit(name: &str) -> u128 {
         let byte = |at: usize| name.as_bytes().get(at).map_or(0, |byte| usize::from(*byte));
         let (first, middle, last) = (byte(0), byte(name.len() / 2), byte(name.len().wrapping_sub(1)));
-        let bit = 1 << ((first * 5 + middle * 11 + last * 7 + name.len() * 29) % 128);
-        let was_seen = self.0 & bit != 0;
-        self.0 |= bit;
-        was_seen
+        1 << ((first * 5 + middle * 11 + last * 7 + name.len() * 29) % 128)
     }
 }
 
@@ -360,7 +408,8 @@ mod tests {
         let text =
             r#" {"a":1e400, "b" : [12345678901234567890123 ,true,null,"x\u0041\n"],"c":{},"a":-1.50,"\u0064":1} "#;
         let value = Json::read(text).expect("JSON");
-        let names: Vec<&str> = value.as_object().expect("an object").iter().map(|(name, _)| name.as_ref()).collect();
+        let names: Vec<&str> =
+            value.as_object().expect("an object").into_iter().map(|(name, _)| name.as_ref()).collect();
         assert_eq!(names, ["a", "b", "c", "d"]);
         assert_eq!(value.get("a").and_then(Json::scalar), Some("-1.50"));
         let Some(Kind::Array(values)) = value.get("b").map(|list| &list.kind) else { panic!("a list") };
@@ -369,8 +418,8 @@ mod tests {
         let many: String = (0..100).map(|n| format!("\"k{}\":{n},", n % 50)).collect();
         let many = format!("{{{many}\"last\":0}}");
         let many = Json::read(&many).expect("JSON");
-        assert_eq!(many.as_object().map(<[_]>::len), Some(51));
-        assert_eq!(many.pointer("/k3").map(Json::raw), Some("53"));
+        assert_eq!(many.as_object().map(|members| members.len()), Some(51));
+        assert_eq!(many.at(&["k3"]).map(Json::raw), Some("53"));
     }
 
     #[test]
