@@ -110,27 +110,13 @@ impl<'a> Tokens<'a> {
 
     fn open(&mut self) -> Result<Token<'a>, XmlError> {
         let start = self.pos + 1;
-        let length = self.xml[start..].iter().take_while(|byte| is_name(**byte)).count();
+        let rest = &self.xml[start..];
+        let length = rest.iter().position(|byte| !IN_NAMES[usize::from(*byte)]).unwrap_or(rest.len());
         if length == 0 {
             return Err(XmlError { reason: "\"<\" is not followed by a name", offset: self.pos });
         }
         let name_end = start + length;
-        // Tags are short: stepping through them is faster than starting a vector search for each quote.
-        let mut open_quote = None;
-        let end = self.xml[name_end..].iter().position(|byte| match (open_quote, *byte) {
-            (None, b'>') => true,
-            (None, quote @ (b'"' | b'\'')) => {
-                open_quote = Some(quote);
-                false
-            }
-            (Some(quote), byte) => {
-                if quote == byte {
-                    open_quote = None;
-                }
-                false
-            }
-            _ => false,
-        });
+        let end = end_of_tag(&self.xml[name_end..]);
         let Some(end) = end else { return self.ended("a start tag does not end") };
         let at = name_end + end + 1;
         self.pos = at;
@@ -195,8 +181,31 @@ pub(super) fn utf8(raw: &[u8], at: usize) -> Result<&str, XmlError> {
     std::str::from_utf8(raw).map_err(|e| XmlError { reason: "the text is not UTF-8", offset: at + e.valid_up_to() })
 }
 
-fn is_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':') || byte >= 0x80
+/// The bytes of names.
+static IN_NAMES: [bool; 256] = {
+    let mut known = [false; 256];
+    let mut byte = 0;
+    while byte < known.len() {
+        let ascii = byte as u8;
+        known[byte] = ascii.is_ascii_alphanumeric() || matches!(ascii, b'_' | b'-' | b'.' | b':') || ascii >= 0x80;
+        byte += 1;
+    }
+    known
+};
+
+/// Where a start tag ends, behind its name. Tags are short: stepping through them is faster than starting a vector search for
+/// each quote.
+fn end_of_tag(tag: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += tag.get(at..)?.iter().position(|byte| matches!(byte, b'>' | b'"' | b'\''))?;
+        let quote = tag[at];
+        if quote == b'>' {
+            return Some(at);
+        }
+        at += 1;
+        at += tag[at..].iter().position(|byte| *byte == quote)? + 1;
+    }
 }
 
 fn after(xml: &[u8], from: usize, end: &[u8], reason: &'static str) -> Result<usize, XmlError> {

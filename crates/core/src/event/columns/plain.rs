@@ -190,7 +190,11 @@ impl<'e> Reader<'e> {
                 Token::Close { name: b"EventData" } => return Some(()),
                 _ => return None,
             };
-            let name = if attributes.is_empty() { "" } else { only_name(attributes)? };
+            let name = match (attributes, usual_name(attributes)) {
+                ([], _) => "",
+                (_, Some(name)) => self.text_of(name)?,
+                (_, None) => only_name(attributes)?,
+            };
             let value = if empty { "" } else { self.only_text(b"Data")? };
             data.push(Datum { name, value: unescape(value) });
         }
@@ -225,6 +229,13 @@ fn attribute<'e>(raw: &'e [u8], wanted: &str) -> Option<&'e str> {
         }
     }
     Some(found.unwrap_or_default())
+}
+
+/// The same as [`only_name`], written as Windows writes it.
+fn usual_name(raw: &[u8]) -> Option<&[u8]> {
+    let [b' ', b'N', b'a', b'm', b'e', b'=', quote @ (b'"' | b'\''), name @ .., last] = raw else { return None };
+    let is_odd = |byte: &u8| matches!(byte, b'"' | b'\'' | b'&');
+    (quote == last && !name.is_empty() && !name.iter().any(is_odd)).then_some(name)
 }
 
 /// The value of `Name`, if that is the only attribute and has one.

@@ -179,20 +179,21 @@ impl Document {
     pub(super) fn system_of(&mut self, record: &Json<'_>, fields: &Fields<'_>) {
         let nested = SYSTEMS.iter().find_map(|path| record.at(path)?.as_object());
         self.open("System");
-        self.fields_of(record, nested, fields);
+        let flat = Flat::of(record);
+        self.fields_of(record, flat, nested, fields);
         match nested {
             Some(members) => self.other_members(members),
-            None => self.flat_parts(record),
+            None => self.flat_parts(record, flat),
         }
         self.close();
     }
 
-    fn fields_of(&mut self, record: &Json<'_>, nested: Option<&Members<'_>>, fields: &Fields<'_>) {
+    fn fields_of(&mut self, record: &Json<'_>, flat: Flat<'_>, nested: Option<&Members<'_>>, fields: &Fields<'_>) {
         let number = |number: Option<u64>| number.map(|number| number.to_string());
         self.field("Provider", nested, fields.provider.as_deref());
-        self.guid_of(record);
+        self.guid_of(flat);
         self.field("EventID", nested, number(fields.event_id.map(u64::from)).as_deref());
-        self.qualifiers_of(record, fields);
+        self.qualifiers_of(record, flat, fields);
         self.field("Level", nested, number(fields.level.map(u64::from)).as_deref());
         self.field("TimeCreated", nested, fields.time.map(|time| time.to_string()).as_deref());
         self.field("EventRecordID", nested, number(fields.record_id).as_deref());
@@ -223,16 +224,16 @@ impl Document {
         self.close();
     }
 
-    fn guid_of(&mut self, record: &Json<'_>) {
+    fn guid_of(&mut self, flat: Flat<'_>) {
         if !self.as_written {
-            self.beside_field("Provider", "Guid", Flat::of(record).first_of(&GUIDS));
+            self.beside_field("Provider", "Guid", flat.first_of(&GUIDS));
         }
     }
 
-    fn qualifiers_of(&mut self, record: &Json<'_>, fields: &Fields<'_>) {
+    fn qualifiers_of(&mut self, record: &Json<'_>, flat: Flat<'_>, fields: &Fields<'_>) {
         if !self.as_written {
             let of_number = json_told::qualifiers(record, fields).map(|bits| bits.to_string());
-            let qualifiers = of_number.as_deref().or_else(|| Flat::of(record).first_of(&QUALIFIERS));
+            let qualifiers = of_number.as_deref().or_else(|| flat.first_of(&QUALIFIERS));
             self.beside_field("EventID", "Qualifiers", qualifiers);
         }
     }
@@ -268,8 +269,8 @@ impl Document {
         }
     }
 
-    fn flat_parts(&mut self, record: &Json<'_>) {
-        let (shape, flat) = (Shape::of(record), Flat::of(record));
+    fn flat_parts(&mut self, record: &Json<'_>, flat: Flat<'_>) {
+        let shape = Shape::of(record);
         for (index, part) in PARTS.iter().enumerate() {
             // Keywords come as a list of words as well.
             let is_usable = |value: &Json<'_>| match value.kind {
@@ -286,7 +287,7 @@ impl Document {
             let members =
                 [Some(record), record.get("body")].into_iter().flatten().filter_map(Json::as_object).flatten();
             let is_name = |name: &str| part.is_named(shape, name) || name.eq_ignore_ascii_case(part.element);
-            let same = members.filter(|(name, other)| is_name(name) && other.raw() == value.raw());
+            let same = members.filter(|(name, other)| other.raw() == value.raw() && is_name(name));
             same.for_each(|(_, other)| other.set_used());
             value.set_used();
             let Some(attribute) = part.attribute else {

@@ -43,7 +43,12 @@ pub(super) fn qualifiers(record: &Json<'_>, fields: &Fields<'_>) -> Option<u16> 
 }
 
 fn qualifiers_in(object: &Json<'_>, place: Place, id: u32) -> Option<u16> {
-    object.as_object()?.into_iter().find_map(|(name, value)| match target(place, name) {
+    // Most members are texts that are no number: what their names mean need not be known.
+    let is_number =
+        |text: &str| text.trim_start().starts_with(|first: char| matches!(first, '0'..='9' | '+' | '-' | '.'));
+    let may_have = |value: &Json<'_>| value.scalar().map_or_else(|| value.as_object().is_some(), is_number);
+    let mut members = object.as_object()?.into_iter().filter(|(_, value)| may_have(value));
+    members.find_map(|(name, value)| match target(place, name) {
         Target::Value(Field::EventId, rank) => match value.scalar() {
             Some(text) => {
                 let read = EventId::read(text).filter(|read| u32::from(read.id) == id && read.qualifiers > 0);
