@@ -22,11 +22,12 @@ use super::http::reply::{self, Ids};
 use super::intake::{self, Intake, Room, content_length};
 use super::protocol::{Ask, Content, Head, OpenError, Place, Protocol, Reading, Shared, Then};
 use super::reason::{Failure, Reason};
-use super::{Config, target, traced};
+use super::{Config, traced};
 use crate::event::{Client, Presence, Upload};
 use crate::ingest::accept::{Accept, Receipt};
 use crate::ingest::{Panicked, to_its_end};
 use crate::metrics;
+use crate::net::target;
 use crate::turns::Who;
 
 /// How long the rest of a refused body is read and thrown away before the answer, over HTTP/2.
