@@ -3,6 +3,10 @@
 
 CARGO ?= cargo
 
+# What makes the next build short is a third of the target folder, and few build twice by these commands. Who works on the code
+# calls cargo, or sets this to 1.
+export CARGO_INCREMENTAL ?= 0
+
 # Tickets of Kerberos are built in where MIT's headers are (libkrb5-dev) and what reads them (libclang-dev); FEATURES= leaves them out.
 FEATURES ?= $(shell pkg-config --exists krb5-gssapi 2>/dev/null && ls /usr/lib/llvm*/lib/libclang*.so* >/dev/null 2>&1 && echo kerberos)
 WITH = $(if $(FEATURES),--features $(FEATURES))

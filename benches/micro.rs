@@ -9,7 +9,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
-use gatepost::admin::Scrape;
 use gatepost::dedup::memory::MemoryStore;
 use gatepost::dedup::store::Store as _;
 use gatepost::event::columns::{self, Extras, Made, Source, Table};
@@ -19,11 +18,13 @@ use gatepost::event::{Client, Event, EventKey, Format, KeyMaker, Syntax, Timesta
 use gatepost::filter::xpath::{Program, View, xpath};
 use gatepost::filter::{EventSet, Rules};
 use gatepost::lab::events::{Host, Shape};
-use gatepost::metrics;
 use gatepost::outputs::output::{OutgoingEvent, Output, Row};
 use gatepost::outputs::{self, workspace};
 use gatepost::spool::{Entry, Spool};
 use libdeflater::{CompressionLvl, Compressor, Decompressor};
+
+#[path = "micro/counting.rs"]
+mod counting;
 
 const EVENTS: usize = 500;
 
@@ -301,60 +302,4 @@ fn encode_batch(bencher: Bencher<'_, '_>) {
         .counter(ItemsCount::new(EVENTS))
         .counter(BytesCount::new(rows.iter().map(|row| row.bytes.len()).sum::<usize>()))
         .bench_local(|| output.encode("id".to_owned(), black_box(&rows)).body.len());
-}
-
-/// The recorder of this process.
-fn scrape() -> &'static Scrape {
-    static SCRAPE: std::sync::LazyLock<Scrape> =
-        std::sync::LazyLock::new(|| Scrape::install().expect("nobody else installs one"));
-    &SCRAPE
-}
-
-/// What is counted of one upload and of the batch that it becomes: beside the time of the steps above it is what metrics cost the
-/// main path.
-#[divan::bench]
-fn count_an_upload(bencher: Bencher<'_, '_>) {
-    scrape();
-    let (input, output, endpoint) = (black_box("uploads"), black_box("workspace"), black_box("endpoint-1"));
-    let events = EVENTS as u64;
-    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
-        metrics::INPUT_REQUESTS.add(&[input, "204"], 1);
-        metrics::INPUT_REQUEST_SECONDS.observe(&[input], 0.004);
-        for counted in ["wire", "decompressed"] {
-            metrics::INPUT_BYTES.add(&[input, counted], 400_000);
-        }
-        for counter in [
-            &metrics::EVENTS_RECEIVED,
-            &metrics::EVENTS_DUPLICATE,
-            &metrics::EVENTS_SET_ASIDE,
-            &metrics::EVENTS_SPOOLED,
-            &metrics::EVENTS_UNNUMBERED,
-            &metrics::EVENTS_UNRECOGNISABLE,
-        ] {
-            counter.add(&[input], events);
-        }
-        metrics::SPOOL_APPEND_SECONDS.observe(&[], 0.002);
-        for (ages, name) in [(&metrics::EVENT_AGE_AT_RECEIPT, input), (&metrics::EVENT_AGE_AT_DELIVERY, output)] {
-            let mut many = metrics::Many::of(ages);
-            (0..events).for_each(|n| many.observe(n as f64 / 50.0));
-            many.record(&[name]);
-        }
-        metrics::FORWARD_REQUESTS.add(&[output, "accepted"], 1);
-        metrics::ENDPOINT_FAILURES.add(&[output, endpoint], 0);
-        metrics::FORWARD_REQUEST_SECONDS.observe(&[output], 0.03);
-        for counted in ["wire", "plain"] {
-            metrics::FORWARD_BYTES.add(&[output, counted], 400_000);
-        }
-        metrics::EVENTS_FORWARDED.add(&[output], events);
-    });
-}
-
-/// `/metrics` at the most series that a gateway may have.
-#[divan::bench]
-fn render_a_thousand_series(bencher: Bencher<'_, '_>) {
-    let scrape = scrape();
-    for n in 0..1_000 {
-        metrics::ENDPOINT_FAILURES.add(&["output", &format!("endpoint-{n}")], n);
-    }
-    bencher.counter(ItemsCount::new(1_000_usize)).bench_local(|| scrape.render());
 }

@@ -1,7 +1,7 @@
 //! A checked configuration becomes running parts.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -16,41 +16,34 @@ use super::expiry::Expiry;
 use super::history::History;
 use super::in_force::InForce;
 use super::inside::Inside;
+use super::kept::{Kept, keep, stand_in};
 use super::objections::{self, STARTING};
 use super::outputs::{Common, Outputs};
-use super::positions::Positions;
 use super::rule_store::{LiveRules, RuleStore, SharedRules};
 use super::rules;
 use super::sharing::{self, Sharing};
-use super::state::{Folder, Secret, StateDir};
+use super::state::StateDir;
 use crate::access_log::AccessLog;
 use crate::admin::{self, Latch, Readiness};
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::config::rule_files::Texts;
-use crate::dedup::journal::Journal;
 use crate::dedup::memory::MemoryStore;
 use crate::dedup::store::Store;
 use crate::event::KeyMaker;
-use crate::faults::with_causes;
 use crate::filter::Rules;
 use crate::fs::{Fs, RealFs};
 use crate::hosts::Hosts;
 use crate::ingest::bookkeeper::Bookkeeper;
-use crate::ingest::ledger::Waiting;
 use crate::ingest::{self, Ingest};
 use crate::inputs::access_log::Requests;
 use crate::inputs::protocol::Shared;
 use crate::inputs::{Uploads, plane};
 use crate::inputs::{ods, wef};
-use crate::metrics;
 use crate::net::tls_server::ServerTls;
 use crate::spool::Spool;
-use crate::spool::dead_letter::{DeadLetters, SharedLetters};
+use crate::spool::dead_letter::SharedLetters;
 use crate::tunnel::Tunnels;
-
-/// The folder that stands in for a state that cannot be used.
-const STAND_IN: &str = "stand-in";
 
 /// Every part of a running gateway.
 pub(super) struct Parts {
@@ -223,93 +216,6 @@ fn open(
     })
 }
 
-/// The clock that is kept. Where none is, the newest keys tell how far an earlier version had come.
-fn open_clock(state: &Folder, machine: &Machine, journal: &Journal) -> anyhow::Result<Clock> {
-    let newest_s = journal.newest_s().context("the dedup journal")?.and_then(|newest| u64::try_from(newest).ok());
-    let (fs, time) = (Arc::clone(&machine.fs), Arc::clone(&machine.time));
-    let clock = Clock::open(fs, &state.path().join("clock"), time, newest_s.map(|newest| newest * 1000));
-    if let Err(error) = clock.keep() {
-        // A full disk must not keep the gateway from starting.
-        tracing::error!(%error, "the clock file cannot be written yet");
-    }
-    Ok(clock)
-}
-
-/// What keeps events.
-struct Kept {
-    secret: Secret,
-    clock: Clock,
-    spool: Spool,
-    dead_letters: SharedLetters,
-    dedup: Arc<MemoryStore>,
-    sharing: Option<Sharing>,
-    waiting: Arc<Waiting>,
-    books: Bookkeeper,
-    positions: Positions,
-}
-
-/// Opens what keeps events.
-fn keep(config: &Config, state: &Folder, machine: &Machine, secret: Secret) -> anyhow::Result<Kept> {
-    let fs = &machine.fs;
-    let journal = Journal::open(Arc::clone(fs), &state.dir(&**fs, sharing::JOURNAL)?, config.dedup.window.get())
-        .context("the dedup journal")?;
-    let clock = open_clock(state, machine, &journal)?;
-    let spool_dir = state.dir(&**fs, "spool")?;
-    let (spool, recovered) = Spool::open_with(&config.spool, &spool_dir, Arc::clone(fs), clock.clone())
-        .with_context(|| format!("the spool in {} cannot be opened", spool_dir.display()))?;
-    let damaged = recovered.damaged.len();
-    let (segments, first, end, torn_bytes) = (recovered.segments, recovered.first, recovered.end, recovered.torn_bytes);
-    tracing::info!(segments, first, end, torn_bytes, damaged, "spool opened");
-    for (file, reason) in &recovered.set_aside {
-        tracing::error!(file, reason, "a spool file is unusable and was set aside as *.damaged");
-    }
-    let dead_letters_dir = state.dir(&**fs, "dead-letters")?;
-    let dead_letters = SharedLetters::from(open_letters(config, &dead_letters_dir, fs));
-
-    let dedup = Arc::new(MemoryStore::following(&config.dedup, clock.clone()));
-    let waiting = Arc::new(Waiting::default());
-    let books = Bookkeeper::open(
-        Arc::clone(fs),
-        state.path(),
-        spool.clone(),
-        Arc::clone(&waiting),
-        journal,
-        Arc::clone(&dedup),
-    )?;
-    let positions = Positions::open(Arc::clone(fs), state.path(), state.dir(&**fs, "outputs")?, spool.clone())?;
-    let sharing = Sharing::open(config, state.path(), fs, &spool, &dedup)?;
-    Ok(Kept { secret, clock, spool, dead_letters, dedup, sharing, waiting, books, positions })
-}
-
-/// Letters that cannot be opened keep nothing else from its work: what would become one waits.
-fn open_letters(config: &Config, dir: &Path, fs: &Arc<dyn Fs>) -> DeadLetters {
-    let letters = match DeadLetters::open_with(Arc::clone(fs), dir, config.dead_letters.room()) {
-        Ok(letters) => letters,
-        Err(error) => {
-            tracing::error!(folder = %dir.display(), %error, "the dead-letter store cannot be opened; rejected events wait until it can");
-            metrics::STATE_DAMAGED.add(&["dead_letters"], 1);
-            return DeadLetters::unusable(Arc::clone(fs), dir);
-        }
-    };
-    for file in &letters.damage().files {
-        tracing::error!(folder = %dir.display(), file, "dead letters are damaged or lost");
-    }
-    metrics::STATE_DAMAGED.add(&["dead_letters"], letters.damage().files.len() as u64);
-    metrics::DEAD_LETTERS_LOST.add(&[], letters.damage().letters);
-    letters
-}
-
-/// Tunnels and the admin plane need nothing that keeps events. They go on over an empty folder in its place, in which nothing
-/// is kept: uploads are refused, no output runs, and what could not be opened is left as it is.
-fn stand_in(config: &Config, state: &StateDir, machine: &Machine, why: &anyhow::Error) -> anyhow::Result<Kept> {
-    tracing::error!(
-        error = with_causes(why.as_ref()),
-        "the state directory is unusable: uploads are refused and nothing is forwarded until it is repaired and the gateway restarted; tunnels are served"
-    );
-    metrics::STATE_DAMAGED.add(&["spool"], 1);
-    keep(config, &state.folder().emptied(&*machine.fs, STAND_IN)?, machine, [0; 32])
-}
-
 impl Parts {
     /// The sections that differ from what runs, until a restart.
     pub(super) fn waits_for_restart(&self) -> Vec<&'static str> {
@@ -353,12 +259,7 @@ impl Parts {
         self.ingest.hold(objections::no_judge(self).map(|reason| reason.text));
     }
 
-    /// The outputs that may run: none over a folder that stands in for the state.
-    pub(super) fn outputs_of<'a>(&self, config: &'a Config) -> &'a [crate::config::Output] {
-        if self.is_standing_in() { &[] } else { &config.outputs }
-    }
-
-    /// Whether what keeps events cannot be used.
+    /// Whether what keeps events cannot be used: nothing is taken, and no output runs.
     pub(super) fn is_standing_in(&self) -> bool {
         self.is_standing_in.load(Ordering::Relaxed)
     }

@@ -47,7 +47,7 @@ pub(super) async fn run(parts: Arc<Parts>, stop: CancellationToken) {
 async fn retry(parts: &Parts) {
     let _alone = parts.reloading.lock().await;
     let config = parts.in_force.current();
-    if parts.outputs.retry(parts.outputs_of(&config)) {
+    if !parts.is_standing_in() && parts.outputs.retry(&config.outputs) {
         series::begin_counters(parts);
     }
 }
@@ -61,7 +61,8 @@ fn ticks(every: Duration) -> tokio::time::Interval {
 /// Makes the read positions and the books durable, then lets the spool recycle what nobody needs any more. The positions
 /// come first: what an output has passed over as damaged is then told before its segment goes.
 ///
-/// Of a state that was taken away nothing is written: what stands at its path now may be somebody else's.
+/// Of a state that was taken away nothing is written: what stands at its path now may be somebody else's. Of one that cannot be used
+/// only the clock is: no output runs that could say what is still needed.
 pub(super) async fn checkpoint(parts: &Arc<Parts>) {
     parts.books.flush().await;
     let spool = parts.spool.clone();
@@ -75,6 +76,9 @@ pub(super) async fn checkpoint(parts: &Arc<Parts>) {
         }
         if let Err(error) = parts.clock.keep() {
             tracing::error!(%error, "the clock file cannot be written; after a reboot time would continue from the last one written");
+        }
+        if parts.is_standing_in() {
+            return Ok(());
         }
         let low = parts.outputs.checkpoint();
         let damage = parts.spool.damage();

@@ -29,6 +29,7 @@ mod hosts;
 mod housekeeping;
 mod in_force;
 mod inside;
+mod kept;
 mod leave;
 mod left_behind;
 mod loading;
@@ -140,9 +141,10 @@ impl Gateway {
         if let Some(sharing) = &parts.sharing {
             sharing.begin(tasks, stop).await;
         }
-        let outputs = parts.outputs_of(config);
-        parts.outputs.begin(outputs)?;
-        parts.outputs.end_others(outputs).await;
+        if !parts.is_standing_in() {
+            parts.outputs.begin(&config.outputs)?;
+            parts.outputs.end_others(&config.outputs).await;
+        }
         // Before the first upload: a repetition of what is lost would else be taken for a duplicate.
         housekeeping::checkpoint(parts).await;
         series::begin_counters(parts);

@@ -6,6 +6,7 @@
 use super::memory;
 use super::rules;
 use super::state::{self, StateDir};
+use super::traces;
 use super::warnings;
 use crate::config::Config;
 use crate::faults::Fault;
@@ -30,6 +31,7 @@ pub fn look(config: &Config, running: Option<&Config>) -> Vec<Fault> {
     add("dedup", config.dedup.faults());
     add("tunnel", config.tunnel.faults());
     add("access_log", config.access_log.faults());
+    add("telemetry", traces::faults(&config.telemetry));
     add("", warnings::of(config).into_iter().map(|(key, warning)| Fault::warns(key, warning)).collect());
     if running.is_none() {
         add("admin", config.admin.faults());

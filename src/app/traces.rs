@@ -10,9 +10,11 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::faults::Fault;
 use crate::metrics;
 use crate::net::http_client::HttpClient;
-use crate::net::tls_client::{Trust, TrustError};
+use crate::net::tls_client::Trust;
+use crate::net::url::askable;
 use crate::telemetry::traces::{self, Span, Traces};
 use crate::telemetry::{self, Repeats};
 
@@ -31,11 +33,28 @@ pub(super) fn begin(
     tasks: &mut JoinSet<()>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let Some(to) = &config.traces_to else { return Ok(()) };
-    let to: Uri = to.parse().with_context(|| format!("telemetry.traces_to: {to:?} is no URL"))?;
-    let exporter = Exporter::new(to).context("telemetry.traces_to")?;
-    tasks.spawn(exporter.run(stop.clone()));
+    if let Some((to, client)) = way(config).map_err(anyhow::Error::msg).context("telemetry.traces_to")? {
+        tasks.spawn(Exporter::new(to, client).run(stop.clone()));
+    }
     Ok(())
+}
+
+/// What keeps spans from being taken to where the configuration says. Sends nothing.
+pub(super) fn faults(config: &telemetry::Config) -> Vec<Fault> {
+    if config.problems().iter().any(|(key, _)| *key == "traces_to") {
+        // Told of the text already.
+        return Vec::new();
+    }
+    way(config).err().map(|reason| Fault::stops("traces_to", reason)).into_iter().collect()
+}
+
+/// The collector that is configured, and a client for it.
+fn way(config: &telemetry::Config) -> Result<Option<(Uri, HttpClient)>, String> {
+    let Some(text) = &config.traces_to else { return Ok(None) };
+    let to = askable(text).ok_or("is no URL; write one such as \"http://127.0.0.1:4318/v1/traces\"")?;
+    let trust = if to.scheme_str() == Some("https") { Trust::System } else { Trust::Nobody };
+    let client = HttpClient::new(&trust, PATIENCE).map_err(|error| error.to_string())?;
+    Ok(Some((to, client)))
 }
 
 /// Who takes spans away.
@@ -49,11 +68,9 @@ struct Exporter {
 
 impl Exporter {
     /// For the collector at this address; from now on spans are kept.
-    fn new(to: Uri) -> Result<Self, TrustError> {
-        let trust = if to.scheme_str() == Some("https") { Trust::System } else { Trust::Nobody };
-        let client = HttpClient::new(&trust, PATIENCE)?;
+    fn new(to: Uri, client: HttpClient) -> Self {
         let instance = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        Ok(Self { to, instance, client, traces: traces::begin(), repeats: Repeats::new(TELL_EVERY) })
+        Self { to, instance, client, traces: traces::begin(), repeats: Repeats::new(TELL_EVERY) }
     }
 
     /// Takes spans away until it is stopped, and then once more.

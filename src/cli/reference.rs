@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::{Global, print, text_or_json};
-use crate::config::reference;
+use crate::config::{example, reference};
 
 /// Print the reference of the configuration, an example, or the metrics.
 #[derive(Debug, clap::Args)]
@@ -26,7 +26,7 @@ enum Document {
 pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let text = match args.document {
         Document::Config => reference::configuration(),
-        Document::Example => reference::example(),
+        Document::Example => example::text(),
         Document::Metrics => reference::metrics(),
     };
     print(&text_or_json(text, global))?;

@@ -16,6 +16,7 @@ mod address;
 mod blame;
 mod check;
 mod document;
+pub mod example;
 mod expand;
 pub mod files;
 pub mod load;

@@ -1,4 +1,4 @@
-//! The configuration as documents: the reference, a commented example, the list of metrics, the effective values.
+//! The configuration as documents: the reference, the list of metrics, the effective values. [`super::example`] has the example.
 //!
 //! All of it is made from the types: doc comments are the prose, `Default` gives the defaults. `tests/tidy/reference.rs`
 //! compares the committed documents with what stands here.
@@ -13,9 +13,6 @@ use super::mend::at_path;
 use super::schema::{Field, Schema, Shape, Text, Variant, description};
 use super::tree::Config;
 use crate::metrics;
-
-/// What the example shows instead of the default state folder: where packages keep it.
-const EXAMPLE_STATE_DIR: &str = "/var/lib/gatepost";
 
 const CONFIGURATION_HEAD: &str = "\
 # Configuration
@@ -35,11 +32,6 @@ Unknown keys are refused. `gatepost check` reports every mistake at once; `gatep
 - A **secret** is never shown again: not by `check`, not in logs, not on the status page.
 ";
 
-const EXAMPLE_HEAD: &str = "\
-# Gatepost: every key with its default. Made by `gatepost reference example`.
-# Lines that start with \"# \" explain; take the \"#\" away from the others to change a value.
-";
-
 const METRICS_HEAD: &str = "\
 # Metrics
 
@@ -49,9 +41,12 @@ Served by the admin plane at `/metrics`. Labels hold only values from closed set
 there are the usual `process_*` metrics.
 
 The page comes as Prometheus' text, or as OpenMetrics to whoever asks for that, and compressed with gzip where the client takes it.
-Histograms have fixed buckets. Native histograms are not offered: Prometheus reads them from protobuf only, and the library behind
-this page (metrics-exporter-prometheus 0.18) keeps a histogram in one of both forms, so that a native one would be missing for
-everybody who reads text. It would take a recorder that keeps both, or every observation counted twice.
+Histograms have fixed buckets. Native histograms are not offered. Prometheus reads them from protobuf only, which the library behind
+this page (metrics-exporter-prometheus 0.18.3) can write, at two prices. It keeps a histogram in one of both forms, so that
+a native one would be missing for everybody who reads text or OpenMetrics; both forms at once would take a second recorder and a
+second observation of everything on the main path. And its protobuf needs `protoc` on every machine that builds Gatepost. Another
+library (prometheus-client) would bring registries and label types of its own for the same gain: fewer series, which are below
+their bound as it is.
 
 The dashboards in `dashboards/` and the alerts in `deploy/prometheus/` name no other metrics. In the tests a real Prometheus answers every
 query of theirs. Grafana itself is not started there, because no registry that the tests may use has it: the dashboards are read
@@ -63,14 +58,6 @@ pub fn configuration() -> String {
     let schema = Schema::of::<Config>();
     let mut out = CONFIGURATION_HEAD.to_owned();
     Reference { schema: &schema, out: &mut out }.section("", "The top of the file", &schema.root);
-    out
-}
-
-/// An example file in which every key stands, commented out, with its default.
-pub fn example() -> String {
-    let schema = Schema::of::<Config>();
-    let mut out = EXAMPLE_HEAD.to_owned();
-    Example { schema: &schema, out: &mut out, in_list: false }.table("", "", &schema.root);
     out
 }
 
@@ -140,18 +127,18 @@ fn without_nulls(value: Value) -> Value {
     }
 }
 
-fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
+pub(super) fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
     out.write_fmt(text).expect("a String takes everything");
 }
 
 /// Keys that open tables of their own come after plain keys, as TOML wants it.
-struct Split {
-    plain: Vec<Field>,
+pub(super) struct Split {
+    pub(super) plain: Vec<Field>,
     /// With the header that opens the table: `[path]` or `[[path]]`.
-    tables: Vec<(String, Field)>,
+    pub(super) tables: Vec<(String, Field)>,
 }
 
-fn split(schema: &Schema, path: &str, fields: Vec<Field>) -> Split {
+pub(super) fn split(schema: &Schema, path: &str, fields: Vec<Field>) -> Split {
     let mut split = Split { plain: Vec::new(), tables: Vec::new() };
     for field in fields {
         let inner = join(path, &field.name);
@@ -302,121 +289,8 @@ impl Reference<'_> {
     }
 }
 
-struct Example<'a> {
-    schema: &'a Schema,
-    out: &'a mut String,
-    /// Inside `[[…]]`, or a table that is more than its keys. There headers are commented out too, because one more table
-    /// would be one more listener.
-    in_list: bool,
-}
-
-impl Example<'_> {
-    fn table(&mut self, path: &str, header: &str, schema: &Value) {
-        match self.schema.shape(schema) {
-            Shape::Tagged { tag, variants } => {
-                let is_one = !header.starts_with("[[");
-                for (n, variant) in variants.into_iter().enumerate() {
-                    let begin = self.out.len();
-                    self.comment(&description(&self.schema.resolve(&variant.schema)));
-                    put(self.out, format_args!("#{header}\n#{tag} = \"{}\"\n", variant.name));
-                    let Shape::Table(table) = self.schema.shape(&variant.schema) else { continue };
-                    self.fields(path, table.fields.into_iter().filter(|field| field.name != tag).collect());
-                    if n > 0 && is_one {
-                        self.quote_from(begin);
-                    }
-                }
-            }
-            Shape::Table(table) => {
-                if !header.is_empty() {
-                    put(self.out, format_args!("{}{header}\n", if self.in_list { "#" } else { "" }));
-                }
-                if let Some(others) = &table.others {
-                    put(self.out, format_args!("#name-of-your-choice = {}\n", self.sample(others)));
-                }
-                self.fields(path, table.fields);
-            }
-            _ => {}
-        }
-    }
-
-    fn fields(&mut self, path: &str, fields: Vec<Field>) {
-        let split = split(self.schema, path, fields);
-        for field in split.plain {
-            let resolved = self.schema.resolve(&field.schema);
-            self.comment(&description(&resolved));
-            if path.is_empty() && field.name == "state_dir" {
-                put(self.out, format_args!("state_dir = {EXAMPLE_STATE_DIR:?}\n"));
-                continue;
-            }
-            let value = match resolved.get("default") {
-                None | Some(Value::Null) => self.sample(&field.schema),
-                Some(value) => inline(value),
-            };
-            put(self.out, format_args!("#{} = {value}\n", field.name));
-        }
-        for (header, field) in split.tables {
-            self.out.push('\n');
-            self.comment(&description(&self.schema.resolve(&field.schema)));
-            let outside = self.in_list;
-            self.in_list |= header.starts_with("[[") || self.is_more_than_its_keys(&field);
-            self.table(&join(path, &field.name), &header, &field.schema);
-            self.in_list = outside;
-        }
-    }
-
-    /// Whether an empty table means something else than none.
-    fn is_more_than_its_keys(&self, field: &Field) -> bool {
-        let Shape::Table(table) = self.schema.shape(&field.schema) else { return false };
-        let without = |inner: &Field| field.schema.get("default")?.get(&inner.name).cloned();
-        let empty = |inner: &Field| self.schema.resolve(&inner.schema).get("default").cloned();
-        table.fields.iter().any(|inner| without(inner).zip(empty(inner)).is_some_and(|(none, empty)| none != empty))
-    }
-
-    /// Makes settings comments of comments: a table can be there only once, and its other kinds are to be read.
-    fn quote_from(&mut self, begin: usize) {
-        let quoted = self.out.split_off(begin);
-        for line in quoted.lines() {
-            match line.strip_prefix('#') {
-                Some(setting) if !setting.starts_with(' ') => put(self.out, format_args!("#   {setting}\n")),
-                _ => put(self.out, format_args!("{line}\n")),
-            }
-        }
-    }
-
-    fn comment(&mut self, text: &str) {
-        for paragraph in text.split("\n\n").filter(|paragraph| !paragraph.is_empty()) {
-            let mut line = String::new();
-            for word in paragraph.split(' ') {
-                if line.len() + word.len() > 110 {
-                    put(self.out, format_args!("#{line}\n"));
-                    line.clear();
-                }
-                put(&mut line, format_args!(" {word}"));
-            }
-            put(self.out, format_args!("#{line}\n"));
-        }
-    }
-
-    /// A value of the right type for a key that has no default.
-    fn sample(&self, schema: &Value) -> String {
-        if let Some(example) = self.schema.resolve(schema).get("examples").and_then(|examples| examples.get(0)) {
-            return inline(example);
-        }
-        match self.schema.shape(schema) {
-            Shape::List(_) => "[]".to_owned(),
-            Shape::Table(_) | Shape::Tagged { .. } => "{}".to_owned(),
-            Shape::Choice(words) => words.first().map(|(word, _)| format!("{word:?}")).unwrap_or_default(),
-            Shape::Whole { min, .. } => min.max(1).to_string(),
-            Shape::Number { .. } => "1.0".to_owned(),
-            Shape::Flag => "true".to_owned(),
-            Shape::Either(shapes) => shapes.first().map(|shape| self.sample(shape)).unwrap_or_default(),
-            Shape::Text(_) | Shape::Anything => "\"…\"".to_owned(),
-        }
-    }
-}
-
 /// A JSON value as TOML on one line.
-fn inline(value: &Value) -> String {
+pub(super) fn inline(value: &Value) -> String {
     match value {
         Value::Array(items) => format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", ")),
         Value::Object(map) => {

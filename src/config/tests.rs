@@ -12,7 +12,7 @@ use super::check::{check, nearest};
 use super::document::Document;
 use super::expand::Sources;
 use super::schema::Schema;
-use super::{Config, parse, reference};
+use super::{Config, example, parse, reference};
 use crate::values::{ByteSize, Ratio, Secret, Span};
 
 /// One of everything a component may have.
@@ -287,7 +287,7 @@ fn an_empty_file_is_the_defaults_and_what_is_printed_can_be_loaded() {
 
 #[test]
 fn the_example_can_be_loaded_and_uncommented() {
-    let example = reference::example();
+    let example = example::text();
     let config = parse("example", &example, Path::new("."), &env).expect("the example is right");
     assert_eq!(config, Config { state_dir: "/var/lib/gatepost".into(), ..Config::default() });
 

@@ -18,7 +18,7 @@ use super::settle::Refused;
 use super::{Forwarder, pause};
 use crate::balancer::{Lease, Verdict};
 use crate::event::Timestamp;
-use crate::metrics::{self, Many};
+use crate::metrics;
 use crate::outputs::output::{Outcome, Request, RetryReason};
 use crate::spool::cursor::Settlement;
 
@@ -95,7 +95,6 @@ impl Forwarder {
 
     fn accepted(&self, batch: &Batch) {
         self.suspicion().accepted();
-        metrics::EVENTS_FORWARDED.add(&[&self.name], batch.events.len() as u64);
         self.count_ages(batch);
         self.count_changed(batch);
         self.settle_forwarded(batch);
@@ -108,15 +107,13 @@ impl Forwarder {
         Some(Batch { events: vec![Positioned { row, ..event.clone() }], resent: false, ..*batch })
     }
 
-    /// Counts how old events were when they arrived.
+    /// Counts events that arrived, and how old they were.
     fn count_ages(&self, batch: &Batch) {
         let clock = self.spool.clock();
         let now = Timestamp::of(clock.shown_now());
         let since_receipt = clock.now_ms().saturating_sub(batch.spooled_at_ms) as f64 / 1000.0;
-        let mut ages = Many::of(&metrics::EVENT_AGE_AT_DELIVERY);
         let age = |event: &Positioned| event.row.time.map_or(since_receipt, |time| now.seconds_since(time));
-        batch.events.iter().map(age).for_each(|age| ages.observe(age));
-        ages.record(&[&self.name]);
+        self.counters.taken(batch.events.iter().map(age));
     }
 
     /// Counts what did not arrive as it was.
@@ -213,7 +210,7 @@ impl Forwarder {
         self.about_to_send(piece);
         let began = Instant::now();
         let outcome = self.output.send(lease.endpoint, request).await;
-        self.count(lease.endpoint, request, &outcome, began.elapsed());
+        self.counters.request(lease.endpoint, request, &outcome, began.elapsed());
         self.tell(lease.endpoint, request, &piece.batch.range(), &outcome, began.elapsed());
         lease.finish(verdict(&outcome));
         self.was_answered(piece, &outcome);
@@ -254,15 +251,6 @@ impl Forwarder {
 
     fn wait_before(&self, tries: u32) -> Duration {
         self.backoff.delay(tries.saturating_sub(1), &mut self.rng.lock())
-    }
-
-    fn count(&self, endpoint: usize, request: &Request, outcome: &Outcome, took: Duration) {
-        let name = self.output.endpoints()[endpoint].name.as_str();
-        metrics::FORWARD_REQUESTS.add(&[&self.name, label(outcome)], 1);
-        metrics::ENDPOINT_FAILURES.add(&[&self.name, name], u64::from(!matches!(outcome, Outcome::Accepted)));
-        metrics::FORWARD_REQUEST_SECONDS.observe(&[&self.name], took.as_secs_f64());
-        metrics::FORWARD_BYTES.add(&[&self.name, "wire"], request.body.len() as u64);
-        metrics::FORWARD_BYTES.add(&[&self.name, "plain"], request.plain_bytes as u64);
     }
 }
 

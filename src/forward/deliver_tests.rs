@@ -117,6 +117,9 @@ struct Scene {
 impl Scene {
     fn new(always: &[Does]) -> Self {
         let recorder = Box::leak(Box::new(PrometheusBuilder::new().build_recorder()));
+        let metrics = recorder.handle();
+        // Before the forwarder, which finds its series once.
+        let _recorder = ::metrics::set_default_local_recorder(recorder);
         let dir = tempfile::tempdir().unwrap();
         let stub = Arc::new(Stub::new(always));
         let spec = |spec: &EndpointSpec| Spec {
@@ -146,15 +149,7 @@ impl Scene {
             rng: fastrand::Rng::with_seed(7),
             room: u64::MAX,
         }));
-        let metrics = recorder.handle();
-        Self {
-            stub,
-            forwarder,
-            next: 0,
-            metrics,
-            _recorder: ::metrics::set_default_local_recorder(recorder),
-            _dir: dir,
-        }
+        Self { stub, forwarder, next: 0, metrics, _recorder, _dir: dir }
     }
 
     /// The next so many events, of which one is bad if that is wanted.

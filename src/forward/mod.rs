@@ -35,6 +35,7 @@ mod aside;
 pub mod batch;
 mod builder;
 mod config;
+mod count;
 mod deliver;
 mod piece;
 mod position;
@@ -104,6 +105,7 @@ pub struct Forwarder {
     identity: Identity,
     rng: Mutex<fastrand::Rng>,
     room: u64,
+    counters: count::Counters,
     /// When the first event of each batch on its way was spooled, by position.
     on_the_way: Mutex<BTreeMap<Ordinal, u64>>,
     /// What the last failed request said, and when; cleared by the next accepted one.
@@ -154,6 +156,7 @@ impl Forwarder {
             room,
         } = parts;
         Self {
+            counters: count::Counters::of(&name, &*output),
             name,
             config,
             output,

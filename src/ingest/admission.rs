@@ -14,7 +14,7 @@ use super::config::Config;
 use super::room::{Room, Taken};
 use crate::dedup::store::Unavailable;
 use crate::memory::Shares;
-use crate::metrics;
+use crate::metrics::{self, Gauge};
 use crate::turns::Who;
 
 /// Label value: no room for more bytes in flight.
@@ -61,6 +61,8 @@ pub(super) fn pending() -> Refusal {
 #[derive(Debug)]
 pub struct Admission {
     room: Arc<Room>,
+    /// The bytes in it, as they are shown.
+    in_flight: Gauge,
     wait: Duration,
     stopping: AtomicBool,
     loading: AtomicBool,
@@ -71,11 +73,12 @@ pub struct Admission {
 #[derive(Debug)]
 pub struct Admitted {
     taken: Taken,
+    in_flight: Gauge,
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        metrics::INGEST_IN_FLIGHT_BYTES.shift(&[], -f64::from(self.taken.bytes()));
+        self.in_flight.decrement(f64::from(self.taken.bytes()));
     }
 }
 
@@ -86,6 +89,7 @@ impl Admission {
         let wait = config.wait_max.get();
         Self {
             room: Room::new(bytes),
+            in_flight: metrics::INGEST_IN_FLIGHT_BYTES.gauge(&[]),
             wait,
             stopping: AtomicBool::default(),
             loading: AtomicBool::default(),
@@ -113,8 +117,8 @@ impl Admission {
             Ok(Err(_)) => return Err(self.crowded()),
             Err(_) => return Err(self.busy(IN_FLIGHT_BYTES)),
         };
-        metrics::INGEST_IN_FLIGHT_BYTES.shift(&[], f64::from(taken.bytes()));
-        Ok(Admitted { taken })
+        self.in_flight.increment(f64::from(taken.bytes()));
+        Ok(Admitted { taken, in_flight: self.in_flight.clone() })
     }
 
     /// What is said, and counted, when too much work of one client is waiting.
@@ -132,7 +136,7 @@ impl Admission {
     pub fn resize(&self, admitted: &mut Admitted, bytes: usize) -> bool {
         let before = admitted.taken.bytes();
         let fits = admitted.taken.resize(u32::try_from(bytes).unwrap_or(u32::MAX));
-        metrics::INGEST_IN_FLIGHT_BYTES.shift(&[], f64::from(admitted.taken.bytes()) - f64::from(before));
+        self.in_flight.increment(f64::from(admitted.taken.bytes()) - f64::from(before));
         fits
     }
 

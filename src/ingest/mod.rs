@@ -65,7 +65,7 @@ pub use to_its_end::{Panicked, to_its_end};
 pub use trouble::{Lasting, Trouble};
 
 use admission::Admission;
-use count::{add, count, count_unknowable};
+use count::Counters;
 use kept::Kept;
 use ledger::{Tally, Waiting};
 use patience::Patience;
@@ -107,6 +107,7 @@ struct Inner {
     timeless: timeless::Seen,
     troubles: Troubles,
     saved: saved::Saved,
+    counters: Counters,
 }
 
 impl Accept for Ingest {
@@ -148,6 +149,7 @@ impl Ingest {
                 timeless: timeless::Seen::default(),
                 troubles: Troubles::default(),
                 saved: saved::Saved::default(),
+                counters: Counters::default(),
             }),
         }
     }
@@ -236,11 +238,12 @@ impl Inner {
             self.parts.waiting.leave(&sorted.input, &filtered);
             self.count_rules(&sorted);
         }
-        sorted.ages.record(&[&sorted.input]);
+        let counters = self.counters.of(&sorted.input);
+        counters.ages(&sorted);
         let sightings = std::mem::take(&mut sorted.sightings);
         beside("who sent an upload", || {
             self.timeless.note(&sorted);
-            count_unknowable(&sorted, total.spooled);
+            counters.unknowable(&sorted, total.spooled);
             self.parts.hosts.note(sender, sightings, total.set_aside);
         });
         Ok(total.receipt(&positions))
@@ -342,13 +345,14 @@ impl Inner {
         if share.spooled == 0 {
             self.is_in_place().await?;
         }
+        let counters = self.counters.of(&sorted.input);
         let mut letters = Vec::new();
         if share.set_aside > 0 {
             letters = self.set_aside(sorted, part, new).await?;
         }
         if share.spooled == 0 {
             self.parts.waiting.leave(&sorted.input, &share);
-            count(sorted, &share);
+            counters.share(&share);
             claim.confirm(0..0);
             return Ok(0..0);
         }
@@ -365,13 +369,13 @@ impl Inner {
         match self.make_durable(entry).await {
             Ok(appended) => {
                 boarded.arrived();
-                count(sorted, &share);
+                counters.share(&share);
                 if filtered.take().is_some() {
                     self.count_rules(sorted);
                 }
                 let positions = appended.first..appended.first + Ordinal::from(appended.items);
                 claim.confirm(positions.clone());
-                metrics::SPOOL_APPEND_SECONDS.observe(&[], began.elapsed().as_secs_f64());
+                counters.appended(began.elapsed().as_secs_f64());
                 Ok(positions)
             }
             Err(refusal) => {
@@ -408,7 +412,7 @@ impl Inner {
     /// Counts what the rules did with an upload that is kept.
     fn count_rules(&self, sorted: &Sorted) {
         let input = &*sorted.input;
-        add(&metrics::EVENTS_RECEIVED, input, sorted.filtered.received);
+        self.counters.of(&sorted.input).dropped(sorted.filtered.received);
         for (reason, events) in &sorted.dropped {
             metrics::EVENTS_FILTERED.add(&[input, reason], *events);
         }

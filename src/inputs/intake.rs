@@ -19,7 +19,7 @@ use super::protocol::{Content, Destination, Head};
 use super::reason::{Failure, Reason};
 use crate::event::foreign::Foreign;
 use crate::event::{Presence, Syntax};
-use crate::metrics;
+use crate::metrics::{self, Counter};
 use crate::turns::{Ended, Turn, Turns, Who};
 use crate::values::ByteSize;
 
@@ -28,11 +28,15 @@ pub(super) struct Room {
     pub(super) limits: limits::Config,
     pub(super) memory: Memory,
     turns: Turns,
+    wire_bytes: Counter,
+    decompressed_bytes: Counter,
 }
 
 impl Room {
-    pub(super) fn new(limits: limits::Config, memory: Memory) -> Self {
-        Self { limits, memory, turns: Turns::here() }
+    pub(super) fn new(listener: &str, limits: limits::Config, memory: Memory) -> Self {
+        let counted = |how| metrics::INPUT_BYTES.counter(&[listener, how]);
+        let (wire_bytes, decompressed_bytes) = (counted("wire"), counted("decompressed"));
+        Self { limits, memory, turns: Turns::here(), wire_bytes, decompressed_bytes }
     }
 }
 
@@ -117,7 +121,7 @@ impl<'a> Intake<'a> {
             grant.take_bytes(wire.len())?;
         }
         self.record.bytes = wire.len() as u64;
-        metrics::INPUT_BYTES.add(&[self.head.listener, "wire"], wire.len() as u64);
+        self.room.wire_bytes.increment(wire.len() as u64);
         Ok(wire)
     }
 
@@ -131,7 +135,7 @@ impl<'a> Intake<'a> {
         let wire = self.wire().await?;
         let encoding = Encoding::of(self.head.headers(), &wire)?;
         let body = self.decompress(encoding, wire).await?;
-        metrics::INPUT_BYTES.add(&[self.head.listener, "decompressed"], body.len() as u64);
+        self.room.decompressed_bytes.increment(body.len() as u64);
         Ok(body)
     }
 
@@ -232,7 +236,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_that_panics_is_a_fault_of_ours_and_gives_its_memory_back() {
-        let room = Room::new(limits::Config::default(), Memory::new(1 << 20));
+        let room = Room::new("agents", limits::Config::default(), Memory::new(1 << 20));
         let (parts, ()) = http::Request::new(()).into_parts();
         let (listener, gate) = (Arc::from("agents"), Gate::new(&auth::Config::default(), true, false, None));
         let peer = Peer { address: [127, 0, 0, 1].into(), certificate: Arc::default(), leaf: None };

@@ -28,7 +28,6 @@ pub mod reason;
 pub mod registry;
 mod routes;
 pub mod serve;
-pub mod target;
 mod traced;
 pub mod wef;
 

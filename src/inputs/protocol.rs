@@ -26,12 +26,13 @@ use http::{HeaderMap, Response};
 use super::http::auth::{Admitted, Gate, Peer};
 use super::intake::Intake;
 use super::reason::Failure;
-use super::{Config, ods, target, wef};
+use super::{Config, ods, wef};
 #[expect(unused_imports, reason = "named by the documentation")]
 use crate::event::Client;
 use crate::event::{Damaged, Syntax};
 use crate::filter::{EventSet, Rules};
 use crate::ingest::accept::Receipt;
+use crate::net::target;
 
 /// A protocol on one listener. It is opened with the listener's configuration and anew with each reload; requests that have
 /// begun end with the one they began with.

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, Version, header};
+use http::{HeaderValue, Method, Response, StatusCode, Version, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout};
@@ -22,11 +22,12 @@ use super::http::reply::{self, Ids};
 use super::intake::{self, Intake, Room, content_length};
 use super::protocol::{Ask, Content, Head, OpenError, Place, Protocol, Reading, Shared, Then};
 use super::reason::{Failure, Reason};
-use super::{Config, target, traced};
+use super::{Config, traced};
 use crate::event::{Client, Presence, Upload};
 use crate::ingest::accept::{Accept, Receipt};
 use crate::ingest::{Panicked, to_its_end};
-use crate::metrics;
+use crate::metrics::{self, Counter, Histogram};
+use crate::net::target;
 use crate::turns::Who;
 
 /// How long the rest of a refused body is read and thrown away before the answer, over HTTP/2.
@@ -39,9 +40,34 @@ struct Door {
     issuer: Option<Arc<Issuer>>,
     protocols: Vec<Arc<dyn Protocol>>,
     room: Room,
+    counters: Counters,
     /// For the forms of requests for tokens: whoever may send those, uploads lose nothing by it.
     forms: Forms,
     accept: Arc<dyn Accept>,
+}
+
+/// The series of a listener that each request counts in.
+struct Counters {
+    ok: Counter,
+    no_content: Counter,
+    seconds: Histogram,
+}
+
+impl Counters {
+    fn of(listener: &str) -> Self {
+        let status = |status: StatusCode| metrics::INPUT_REQUESTS.counter(&[listener, status.as_str()]);
+        let seconds = metrics::INPUT_REQUEST_SECONDS.histogram(&[listener]);
+        Self { ok: status(StatusCode::OK), no_content: status(StatusCode::NO_CONTENT), seconds }
+    }
+
+    fn answered(&self, listener: &str, status: StatusCode, took: Duration) {
+        match status {
+            StatusCode::OK => self.ok.increment(1),
+            StatusCode::NO_CONTENT => self.no_content.increment(1),
+            other => metrics::INPUT_REQUESTS.add(&[listener, other.as_str()], 1),
+        }
+        self.seconds.record(took.as_secs_f64());
+    }
 }
 
 /// What a listener speaks, opened and ready.
@@ -103,7 +129,8 @@ pub fn router(config: &Config, accept: Arc<dyn Accept>, opened: Opened, bodies: 
         gate: Gate::new(&config.auth, config.is_for_this_host(), config.asks_client_certificates(), issuer.clone()),
         issuer,
         protocols,
-        room: Room::new(config.limits.clone(), memory),
+        room: Room::new(&config.name, config.limits.clone(), memory),
+        counters: Counters::of(&config.name),
         forms: Forms::new(&config.limits),
         accept,
         config: config.clone(),
@@ -128,8 +155,7 @@ async fn handle(State(door): State<Arc<Door>>, request: Request) -> Response<Bod
         // The rest of the body would have to be read before the next request.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    metrics::INPUT_REQUESTS.add(&[&door.name, response.status().as_str()], 1);
-    metrics::INPUT_REQUEST_SECONDS.observe(&[&door.name], started.elapsed().as_secs_f64());
+    door.counters.answered(&door.name, response.status(), started.elapsed());
     if let Some((_, failure)) = &failure {
         metrics::INPUT_REFUSED.add(&[&door.name, failure.reason.code], 1);
     }

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::body::Compression;
 use super::output::EndpointSpec;
 use super::{file, http, workspace};
+use crate::net::http_proxy;
 use crate::net::tls_client::Trust;
+use crate::net::url::askable;
 
 /// A configuration key (`endpoints[1].url`) and what is wrong with its value, with what would be right.
 pub type Problem = (String, String);
@@ -91,11 +93,7 @@ impl Default for Endpoint {
 
 impl Endpoint {
     fn uri(&self) -> Option<Uri> {
-        let uri: Uri = self.url.parse().ok()?;
-        let authority = uri.authority()?.as_str();
-        let fits =
-            matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none() && !authority.contains('@');
-        fits.then_some(uri)
+        askable(&self.url).filter(|uri| uri.query().is_none())
     }
 
     /// Its host in lower case; empty when the URL has none.
@@ -200,6 +198,13 @@ impl Problems {
         }
     }
 
+    /// What must hold for the way to the endpoints.
+    pub(super) fn check_proxy(&mut self, proxy: Option<&http_proxy::Config>) {
+        for (key, message) in proxy.into_iter().flat_map(http_proxy::Config::problems) {
+            self.check(&format!("proxy.{key}"), false, || message);
+        }
+    }
+
     /// What must hold for the level of a compression.
     pub(super) fn check_level(&mut self, compression: Compression, level: u8) {
         let highest = compression.level_max();
@@ -283,6 +288,7 @@ mod tests {
                 { url = "ftp://a.example", weight = 0 },
                 { url = "https://user:pass@b.example", max_in_flight = 0 },
                 { url = "https://c.example", name = "c" },
+                { url = "https://d.example:99999" },
                 { url = "https://c.example/?q", name = "c", events_per_second = 0 },
             ]"#,
         )
@@ -297,8 +303,9 @@ mod tests {
                 "endpoints[1].url",
                 "endpoints[1].max_in_flight",
                 "endpoints[3].url",
-                "endpoints[3].name",
-                "endpoints[3].events_per_second",
+                "endpoints[4].url",
+                "endpoints[4].name",
+                "endpoints[4].events_per_second",
                 "max_batch",
                 "dcr",
                 "stream",

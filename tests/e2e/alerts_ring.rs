@@ -7,6 +7,7 @@ use std::time::Duration;
 use gatepost::lab::collector::{Collector, Fault, Memory};
 use tokio::time::Instant;
 
+use crate::disk::SmallDisk;
 use crate::prometheus::Prometheus;
 use crate::support::{PATIENCE, Site, workspace};
 
@@ -42,6 +43,7 @@ fn shortened(line: &str) -> String {
             text = text.replace(&format!("{before}{number}h"), &format!("{before}{number}m"));
         }
     }
+    text = text.replace("4 * 3600", "4 * 60");
     // No rate without two scrapes.
     text.replace("[1s]", "[5s]").replace("[5s]", "[8s]")
 }
@@ -152,4 +154,31 @@ async fn what_an_operator_must_know_rings_in_time_and_a_healthy_gateway_is_silen
 
     // Nobody uploads any more.
     prometheus.until_it_rings("GatepostHostsSilent", &site).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_rings_in_time() {
+    let own = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(&own.path().join("state"), "24m") else { return };
+    let site = Site::at(own.path(), "", "[spool]\nsegment_size = \"1 MiB\"\nmax_size = \"16 MiB\"\n");
+    let _running = site.start().await;
+    // Gigabytes are megabytes here.
+    let prometheus = Prometheus::start_with(&site.dir, site.admin, |rules| hurried(rules).replace("1e9", "1e6"));
+    let scrapes = "max(count_over_time(up{job=\"gatepost\"}[1m]))";
+    let enough = (FOR + 2 * SCRAPE).as_secs_f64() + 2.0;
+    site.until("it is scraped for a while", async || prometheus.ask(scrapes).is_some_and(|n| n >= enough)).await;
+    for silent in ["GatepostDiskFills", "GatepostNotReady"] {
+        assert_eq!(prometheus.since(silent, "firing"), None, "{silent} while there is room");
+    }
+    disk.fill();
+    let (client, mut sent) = (site.client(), 0);
+    // What the spool had of the disk before is used up first.
+    site.until("uploads are shed", async || {
+        sent += 100;
+        site.upload(&client, events("dc1", sent, 100)).await.expect("an answer").status == 503
+    })
+    .await;
+    for rings in ["GatepostDiskFills", "GatepostNotReady"] {
+        prometheus.until_it_rings(rings, &site).await;
+    }
 }

@@ -210,10 +210,7 @@ async fn tokens_certificates_and_networks_combine() {
     assert_eq!(answer(&site, &[&cert, &good]), no_network);
     site.configure(&site.config().replace("192.0.2.0/24", "127.0.0.0/8"));
     running.signal("HUP");
-    let until = tokio::time::Instant::now() + crate::support::PATIENCE;
-    while answer(&site, &[&good]) != ok {
-        assert!(tokio::time::Instant::now() < until, "the reload does not let in: {}", site.log());
-    }
+    site.until("the reload lets in", async || answer(&site, &[&good]) == ok).await;
     assert_eq!(answer(&site, &[&cert]), ok);
     assert_eq!(answer(&site, &[&bad]), no_token);
 }

@@ -6,6 +6,8 @@
 mod balancer;
 #[path = "../support/browser.rs"]
 mod browser;
+#[path = "../support/disk.rs"]
+mod disk;
 #[path = "../support/gate.rs"]
 mod gate;
 #[path = "../support/prometheus.rs"]

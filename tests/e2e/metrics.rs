@@ -209,9 +209,6 @@ async fn what_ends_is_shown_before_it_does() {
     let told = |warning: &Value| warning.as_str().is_some_and(|it| it.contains("its certificate ends in 4 days"));
     assert!(status["warnings"].as_array().unwrap().iter().any(told), "{status:#}");
     let series = "gatepost_certificate_expiry_timestamp_seconds{use=\"upload\",name=\"uploads\"}";
-    let until = Instant::now() + PATIENCE;
-    while site.metric(series).await != ends.unix_timestamp() as f64 {
-        assert!(Instant::now() < until, "{}", page(&site).await);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    site.until("the metric shows when it ends", async || site.metric(series).await == ends.unix_timestamp() as f64)
+        .await;
 }

@@ -87,11 +87,11 @@ impl Scene {
 
     /// Waits until the account has so many of all times.
     pub(crate) async fn until_accounted(&self, spooled: u64) {
-        let until = tokio::time::Instant::now() + PATIENCE;
-        while self.site.status().await["account"]["total"]["spooled"] != spooled {
-            assert!(tokio::time::Instant::now() < until, "{:#}", self.site.status().await["account"]);
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        self.site
+            .until("the account has as many", async || {
+                self.site.status().await["account"]["total"]["spooled"] == spooled
+            })
+            .await;
     }
 
     fn agent(&self, kind: Kind, computer: &str, id: u8, lost_answers: f64) -> Agent {
@@ -214,10 +214,7 @@ async fn the_conversation_of_the_agent_for_linux_survives_a_restart_and_a_kill_a
     assert_eq!(scene.step("agent", &["refresh"]), "200", "the old one is good until the new one is seen");
     assert_eq!(scene.step("renewed", &["refresh"]), "200", "{}", scene.answer());
     assert!(scene.answer().contains("updateCertificate=\"false\""), "{}", scene.answer());
-    let until = tokio::time::Instant::now() + PATIENCE;
-    while scene.step("agent", &["refresh"]) != "403" {
-        assert!(tokio::time::Instant::now() < until, "the old certificate is never forgotten");
-    }
+    scene.site.until("the old certificate is forgotten", async || scene.step("agent", &["refresh"]) == "403").await;
     running.kill();
     let running = scene.site.start().await;
     let lines = scene.file("lines.json", json("LINUX_SYSLOGS_BLOB", SYSLOG).as_bytes());
@@ -276,11 +273,7 @@ async fn agents_of_both_kinds_lose_nothing_and_bring_nothing_twice_when_answers_
     let first = &agents["first"][0];
     assert!(first["version"] == "1.14.0" && first["events"].as_u64() > Some(200), "{agents:#}");
     // Shown once a second.
-    let until = tokio::time::Instant::now() + PATIENCE;
-    while scene.site.metric("gatepost_agents_known").await != 2.0 {
-        assert!(tokio::time::Instant::now() < until, "the metric never shows both");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    scene.site.until("the metric shows both", async || scene.site.metric("gatepost_agents_known").await == 2.0).await;
     scene.ends_well(running).await;
 }
 

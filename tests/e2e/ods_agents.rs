@@ -1,13 +1,10 @@
 //! Who an agent is, over the wire: renewals that the gateway asks for, tokens in the place of certificates, certificates of others,
 //! and clones.
 
-use std::time::Duration;
-
 use gatepost::lab::agents::{Agent, Kind, OwnCertificate, Setting};
 use gatepost::net::upload_client::Client;
 
 use crate::ods::{AGENT, COMPUTER, JSON, Scene, WORKSPACE, json, post, reason, registration, signed};
-use crate::support::PATIENCE;
 
 const REGISTER: &str = "/AgentService.svc/AgentTopologyRequest";
 /// An item that tells no time, as some senders' do.
@@ -37,11 +34,10 @@ async fn an_agent_whose_certificate_ends_soon_is_told_to_renew_it_and_never_at_o
         running = scene.site.start().await;
         assert!(!is_told_to_renew(&agent).await && !is_told_to_renew(&agent).await, "it is good for a year");
     }
-    let until = tokio::time::Instant::now() + PATIENCE;
-    while scene.site.status().await["agents"]["known"].as_u64() != Some(2) {
-        assert!(tokio::time::Instant::now() < until, "the old certificates never go");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    scene
+        .site
+        .until("the old certificates go", async || scene.site.status().await["agents"]["known"].as_u64() == Some(2))
+        .await;
     scene.ends_well(running).await;
 }
 

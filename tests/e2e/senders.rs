@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::time::Instant;
 
-use crate::support::{PATH, PATIENCE, Site};
+use crate::support::{PATH, Site};
 use crate::tools::both;
 
 const GROUPS: &str = "[[hosts.groups]]\nname = \"dc\"\ncomputers = [\"dc*\"]\nsilent_after = \"2 s\"\n\
@@ -82,13 +81,6 @@ async fn who_sends_is_known_over_a_restart_and_who_stops_is_told() {
 
 /// Waits until so many of the domain controllers are silent; the configuration is watched.
 async fn until_silent(site: &Site, count: &str) {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let page = String::from_utf8_lossy(&site.admin_get("/metrics").await.body).into_owned();
-        if page.contains(&format!("gatepost_hosts_silent{{group=\"dc\"}} {count}")) {
-            return;
-        }
-        assert!(Instant::now() < until, "never {count}:\n{page}\n{}", site.log());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let line = format!("gatepost_hosts_silent{{group=\"dc\"}} {count}");
+    site.until(&line, async || String::from_utf8_lossy(&site.admin_get("/metrics").await.body).contains(&line)).await;
 }

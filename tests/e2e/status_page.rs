@@ -65,11 +65,10 @@ async fn in_need(outputs: &str) -> (Site, Running) {
     }
     site.until_drained().await;
     // The account follows within a second.
-    let until = Instant::now() + crate::support::PATIENCE;
-    while site.status().await["account"]["inputs"]["uploads"]["received"] != 76 {
-        assert!(Instant::now() < until, "{:#}", site.status().await["account"]);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    site.until("the account has all of them", async || {
+        site.status().await["account"]["inputs"]["uploads"]["received"] == 76
+    })
+    .await;
     (site, running)
 }
 

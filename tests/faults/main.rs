@@ -9,3 +9,4 @@ mod crash;
 mod durable;
 mod power_cuts;
 mod state_table;
+mod unread;

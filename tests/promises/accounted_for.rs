@@ -7,8 +7,8 @@ use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
 use gatepost::lab::events::{Host, Shape};
 use serde_json::Value;
 
-use crate::load::{LOOK, SMALL_SPOOL, array, lines, receipt, until};
-use crate::support::{Site, workspace};
+use crate::load::{SMALL_SPOOL, array, lines, receipt};
+use crate::support::{LOOK, Site, workspace};
 
 /// The left side of the account, in the words of design.md.
 const LEFT: [&str; 5] = ["received", "filtered", "duplicate", "set_aside", "spooled"];
@@ -87,7 +87,7 @@ async fn metrics_status_and_audit_agree_with_the_receipts_also_after_a_crash() {
         expected = sum(&expected, &now);
         site.until_drained().await;
         assert_eq!(by_metrics(&site).await, now, "counters begin with the process");
-        until(&site, "the status page shows the account", async || by_status(&site).await == expected).await;
+        site.until("the status page shows the account", async || by_status(&site).await == expected).await;
         assert_eq!(by_audit(&site), expected);
         let output = site.status().await["outputs"][0].take();
         assert_eq!(output["forwarded"], expected["spooled"]);
@@ -147,7 +147,7 @@ async fn an_upload_that_is_refused_half_way_is_counted_alike_by_metrics_status_a
     };
     let agree = async || {
         let counted = by_metrics(&site).await;
-        until(&site, "the status page shows what is counted", async || by_status(&site).await == counted).await;
+        site.until("the status page shows what is counted", async || by_status(&site).await == counted).await;
         counted
     };
     let half_way = agree().await;

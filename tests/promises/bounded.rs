@@ -10,8 +10,8 @@ use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
 use gatepost::lab::events::{Host, Shape};
 use gatepost::net::upload_client::Client;
 
-use crate::load::{Agent, LOOK, SMALL_SPOOL, array, assert_each_once};
-use crate::support::{PATH, PATIENCE, Running, Site, workspace};
+use crate::load::{Agent, SMALL_SPOOL, array, assert_each_once};
+use crate::support::{LOOK, PATH, PATIENCE, Running, Site, workspace};
 
 const MIB: u64 = 1 << 20;
 

@@ -1,7 +1,5 @@
 //! Promise 8: a new configuration is swapped in without dropping a connection; a bad one is refused whole.
 
-use std::time::Duration;
-
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use gatepost::lab::collector::{Behaviour, Collector, Memory};
@@ -13,9 +11,8 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
-use crate::load::{lines, until};
+use crate::load::lines;
 use crate::support::{PATIENCE, Running, Site, workspace};
 
 /// One connection to the upload plane that is never opened again.
@@ -78,7 +75,7 @@ impl Scene {
         if by_signal {
             self.running.signal("HUP");
         }
-        until(&self.site, "the reload is counted", async || self.site.metric(&series).await > before).await;
+        self.site.until("the reload is counted", async || self.site.metric(&series).await > before).await;
     }
 
     /// The first configuration with another text in place of one of its own.
@@ -191,7 +188,7 @@ async fn an_output_can_be_added_and_removed_while_events_flow() {
     }
     scene.site.until_drained().await;
     assert_eq!((added.tally().events, scene.collector.tally().events), (100, 15_110));
-    until(&scene.site, "segments are given back", async || scene.site.status().await["spool"]["first"] != 0).await;
+    scene.site.until("segments are given back", async || scene.site.status().await["spool"]["first"] != 0).await;
     assert_eq!(scene.site.status().await["outputs"].as_array().unwrap().len(), 1);
     scene.end().await;
 }
@@ -215,11 +212,10 @@ async fn another_certificate_is_used_from_the_next_connection_on() {
     site.configure(&site.config().replacen("[[outputs]]", &tls, 1));
 
     let new = Client::new(Some(made.cert.pem().as_bytes())).unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    while !new.post(&url, &[], body().into(), PATIENCE).await.is_ok_and(|answer| answer.status == 200) {
-        assert!(Instant::now() < deadline, "the new certificate is not used:\n{}", site.log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    site.until("the new certificate is used", async || {
+        new.post(&url, &[], body().into(), PATIENCE).await.is_ok_and(|answer| answer.status == 200)
+    })
+    .await;
     assert_eq!(old.post(&url, &[], body().into(), PATIENCE).await.unwrap().status, 200, "an open connection lives on");
     assert_eq!(site.metric("gatepost_config_reloads_total{result=\"applied\"}").await, 1.0);
 }
@@ -242,10 +238,10 @@ async fn a_renewed_authority_of_an_output_is_believed_without_a_restart_and_a_ba
     let body = lines(&host.by_ref().take(5).collect::<Vec<_>>(), Shape::Row);
     assert_eq!(site.client().post(&site.url("/v1/events"), &[], body.into(), PATIENCE).await.unwrap().status, 200);
     let last_error = async || site.status().await["outputs"][0]["last_error"].to_string();
-    until(&site, "the next gateway is not believed", async || last_error().await.contains("certificate")).await;
+    site.until("the next gateway is not believed", async || last_error().await.contains("certificate")).await;
 
     std::fs::write(&authority, "no certificate").unwrap();
-    until(&site, "the bad file is refused", async || {
+    site.until("the bad file is refused", async || {
         site.metric("gatepost_config_reloads_total{result=\"refused\"}").await >= 1.0
     })
     .await;
@@ -254,7 +250,7 @@ async fn a_renewed_authority_of_an_output_is_believed_without_a_restart_and_a_ba
 
     std::fs::copy(next.state().join("tls/cert.pem"), &authority).unwrap();
     site.until_drained().await;
-    until(&next, "all of them have come", async || next.status().await["account"]["total"]["received"] == 5).await;
+    next.until("all of them have come", async || next.status().await["account"]["total"]["received"] == 5).await;
     assert!(running.stop().success() && next_running.stop().success());
     site.assert_audit_balances();
 }
@@ -280,11 +276,7 @@ async fn a_renewed_certificate_of_a_listener_is_used_without_a_word_of_the_confi
     };
     assert!(post(&old).await);
     let new = renew();
-    let deadline = Instant::now() + PATIENCE;
-    while !post(&new).await {
-        assert!(Instant::now() < deadline, "the renewed certificate is not used:\n{}", site.log());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    site.until("the renewed certificate is believed", async || post(&new).await).await;
     assert!(running.stop().success());
 }
 

@@ -144,6 +144,12 @@ fn table(desk: &Desk) -> Vec<Broken> {
             "outputs[0].directory",
             "is a file",
         ),
+        rest(
+            "collector of traces",
+            "[telemetry]\ntraces_to = \"http://[::1:4318/v1/traces\"\n".to_owned(),
+            "telemetry.traces_to",
+            "is no URL",
+        ),
         rest("access log", "[access_log]\nfile = \"folder\"\n".to_owned(), "access_log.file", "name a file"),
         rest(
             "tunnel's certificate",

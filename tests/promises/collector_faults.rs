@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
 
-use crate::load::{Agent, SMALL_SPOOL, assert_each_once, endpoint_state, until};
+use crate::load::{Agent, SMALL_SPOOL, assert_each_once, endpoint_state};
 use crate::support::{Running, Site, workspace};
 
 /// Uploads while the faulty collector is out, of so many events each.
@@ -78,13 +78,13 @@ impl Scene {
             self.agent.upload(&self.site, EVENTS as usize).await;
         }
         let wanted = before + (UPLOADS - stuck) * EVENTS;
-        until(&self.site, "the others take what comes", async || self.taken_by_others() >= wanted).await;
+        self.site.until("the others take what comes", async || self.taken_by_others() >= wanted).await;
     }
 
     /// What got no answer is counted when it is sent again.
     async fn until_ambiguous(&self) {
         let counted = async || self.site.metric("gatepost_events_ambiguous_total").await > 0.0;
-        until(&self.site, "an ambiguous answer is counted", counted).await;
+        self.site.until("an ambiguous answer is counted", counted).await;
     }
 
     /// Ends the fault, sees the collector come back into use, and closes the account.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
 use tokio::net::TcpStream;
 
-use crate::load::{Agent, SMALL_SPOOL, until};
+use crate::load::{Agent, SMALL_SPOOL};
 use crate::support::{Site, workspace};
 
 /// Events of an upload, and of a batch.
@@ -116,11 +116,12 @@ async fn a_kill_makes_nothing_ambiguous_that_no_collector_can_have() {
     for _ in 0..20 {
         agent.upload(&two.site, EVENTS as usize).await;
     }
-    until(&two.site, "both are found away", async || {
-        let status = two.site.status().await;
-        (0..2).all(|output| status["outputs"][output]["last_error"]["outcome"] == "retry_connect")
-    })
-    .await;
+    two.site
+        .until("both are found away", async || {
+            let status = two.site.status().await;
+            (0..2).all(|output| status["outputs"][output]["last_error"]["outcome"] == "retry_connect")
+        })
+        .await;
     running.kill();
     two.collectors.iter().for_each(|(_, collector)| collector.set(Behaviour::default()));
     let running = two.site.start().await;
@@ -142,10 +143,11 @@ async fn a_kill_makes_ambiguous_what_collectors_had_and_hardly_more() {
     for _ in 0..20 {
         agent.upload(&two.site, EVENTS as usize).await;
     }
-    until(&two.site, "as much is under way as may be", async || {
-        two.collectors.iter().all(|(_, collector)| collector.in_flight().records() == 4 * EVENTS)
-    })
-    .await;
+    two.site
+        .until("as much is under way as may be", async || {
+            two.collectors.iter().all(|(_, collector)| collector.in_flight().records() == 4 * EVENTS)
+        })
+        .await;
     running.kill();
     drop(silent);
     let running = two.site.start().await;

@@ -8,7 +8,7 @@ use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
 use gatepost::lab::events::{Host, Identity, Shape, SimulatedEvent};
 use serde_json::Value;
 
-use crate::load::{array, receipt, until};
+use crate::load::{array, receipt};
 use crate::support::{Site, workspace};
 
 /// Small segments, and records as large as their events.
@@ -110,7 +110,7 @@ fn audit(site: &Site) -> (bool, Value) {
 }
 
 async fn told(site: &Site, events: u64) {
-    until(site, "the counter shows the lost events", async || site.metric(COUNTER).await == events as f64).await;
+    site.until("the counter shows the lost events", async || site.metric(COUNTER).await == events as f64).await;
     assert_eq!(site.status().await["account"]["damaged"], events);
     assert_eq!(audit(site).1["damaged"], events);
 }
@@ -224,7 +224,7 @@ async fn a_segment_that_goes_under_a_running_gateway_is_told_and_can_be_repaired
     let agent = Agent::new("RUNNING", 40);
     agent.send(&site).await;
     // Within a second the books have the keys: before that nobody but the records has them.
-    until(&site, "the books are kept", async || site.status().await["account"]["total"]["spooled"] == 1_600).await;
+    site.until("the books are kept", async || site.status().await["account"]["total"]["spooled"] == 1_600).await;
     let segments = segments(&site);
     let (gone, bad) = (&segments[segments.len() - 4], &segments[segments.len() - 3]);
     std::fs::remove_file(gone).unwrap();
@@ -255,7 +255,7 @@ async fn what_every_output_has_is_not_lost_and_stays_remembered() {
     site.until_drained().await;
     other.set(down());
     agent.send(&site).await;
-    until(&site, "one output has it", async || missing(&agent, &one).is_empty()).await;
+    site.until("one output has it", async || missing(&agent, &one).is_empty()).await;
     assert!(running.stop().success());
 
     // One segment, with what both have and what one of them has.
@@ -286,7 +286,7 @@ async fn a_lost_ledger_is_no_damage_and_the_account_says_where_it_begins() {
         let agent = Agent::new("LEDGER", 15);
         agent.send(&site).await;
         site.until_drained().await;
-        until(&site, "segments have gone", async || site.status().await["spool"]["first"] != 0).await;
+        site.until("segments have gone", async || site.status().await["spool"]["first"] != 0).await;
         assert!(running.stop().success());
         lose(&site.state().join("ledger.json"));
 
@@ -296,7 +296,7 @@ async fn a_lost_ledger_is_no_damage_and_the_account_says_where_it_begins() {
         assert_eq!((&status["account"]["damaged"], &status["account"]["began"]), (&0.into(), first), "{status:#}");
         assert!(site.log().contains("the account starts afresh"), "{}", site.log());
         assert_eq!(agent.send(&site).await, 0, "what was seen stays seen");
-        until(&site, "the account goes on", async || site.status().await["account"]["total"]["duplicate"] == 600).await;
+        site.until("the account goes on", async || site.status().await["account"]["total"]["duplicate"] == 600).await;
         assert_eq!(site.metric(COUNTER).await, 0.0);
         assert!(running.stop().success());
         site.assert_audit_balances();
@@ -318,7 +318,7 @@ async fn an_output_that_comes_back_has_lost_nothing() {
     let both = site.config().to_owned();
     site.configure(&both.replace(&workspace("gone", &[&gone]), ""));
     let running = site.start().await;
-    until(&site, "segments have gone", async || site.status().await["spool"]["first"] != 0).await;
+    site.until("segments have gone", async || site.status().await["spool"]["first"] != 0).await;
     assert!(running.stop().success());
 
     gone.set(well());

@@ -22,7 +22,8 @@ use gatepost::spool::{self, Item, Spool};
 use gatepost::values::ByteSize;
 use tokio::task::JoinHandle;
 
-use crate::load::{LOOK, array};
+use crate::load::array;
+use crate::support::{LOOK, PATIENCE};
 
 /// How long an answer that must not come is waited for. It can only make a wrong gateway pass, never a right one fail.
 const NO_ANSWER: Duration = Duration::from_millis(300);
@@ -196,4 +197,28 @@ async fn a_client_that_hangs_up_leaves_its_upload_whole_and_its_retry_is_a_dupli
     let retry = scene.upload_until_taken(&body).await;
     assert_eq!((retry.spooled, retry.duplicate), (0, 50));
     scene.assert_outputs_see_each_once(50);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_in_the_moment_in_which_a_client_hangs_up_waits_for_what_it_sent() {
+    for stops_first in [false, true] {
+        let scene = Scene::new();
+        scene.faults.hold_syncs();
+        let upload = scene.upload(&batch(50));
+        scene.until_sync_is_held().await;
+        if stops_first {
+            scene.ingest.stop();
+        }
+        upload.abort();
+        assert!(upload.await.expect_err("nobody waits for it").is_cancelled());
+        scene.ingest.stop();
+        // What a stop of the gateway waits for before it closes the spool.
+        let ingest = scene.ingest.clone();
+        let idle = tokio::spawn(async move { ingest.idle().await });
+        tokio::time::sleep(NO_ANSWER).await;
+        assert!(!idle.is_finished(), "the spool would be closed under it; stopped first: {stops_first}");
+        scene.faults.let_syncs_go();
+        tokio::time::timeout(PATIENCE, idle).await.expect("it comes to its end").unwrap();
+        scene.assert_outputs_see_each_once(50);
+    }
 }

@@ -1,10 +1,6 @@
 //! Promises 2 and 5 on a full disk: uploads are shed with an answer that makes agents come back, nothing that was
 //! acknowledged is lost, and it is over by itself when there is room again.
 
-use std::fs::File;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
@@ -12,47 +8,9 @@ use gatepost::lab::events::{Shape, SimulatedEvent};
 use gatepost::net::upload_client::{Answer, Client};
 use serde_json::Value;
 
-use crate::load::{Agent, LOOK, array, assert_each_once, until};
-use crate::support::{PATIENCE, Site, workspace};
-
-/// A small file system of its own; unmounted at the end.
-struct SmallDisk {
-    path: PathBuf,
-}
-
-impl SmallDisk {
-    /// `None` when the person who runs the test says that mounting is not possible here.
-    fn mount(path: &Path, size: &str) -> Option<Self> {
-        if std::env::var_os("GATEPOST_SKIP_MOUNT").is_some_and(|value| value == "1") {
-            println!("skipped: GATEPOST_SKIP_MOUNT=1, so no small disk can be mounted");
-            return None;
-        }
-        std::fs::create_dir_all(path).unwrap();
-        let options = format!("size={size},mode=0700");
-        let mount = ["-t", "tmpfs", "-o", &options, "tmpfs"];
-        let mounted = Command::new("mount").args(mount).arg(path).output().expect("mount is there");
-        assert!(
-            mounted.status.success(),
-            "this test needs the right to mount a small tmpfs (root); set GATEPOST_SKIP_MOUNT=1 to leave it out: {}",
-            String::from_utf8_lossy(&mounted.stderr)
-        );
-        Some(Self { path: path.to_owned() })
-    }
-
-    /// Fills what is left of it with a file of somebody else's.
-    fn fill(&self) -> PathBuf {
-        let path = self.path.join("somebody-elses.log");
-        let mut file = File::create(&path).unwrap();
-        while file.write_all(&[b'x'; 4096]).is_ok() {}
-        path
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg("-l").arg(&self.path).status());
-    }
-}
+use crate::disk::SmallDisk;
+use crate::load::{Agent, array, assert_each_once};
+use crate::support::{LOOK, PATIENCE, Site, workspace};
 
 /// The same upload again and again, as an agent does, until the answer is the wanted one; the others must be the
 /// other of the two that may come.
@@ -86,7 +44,7 @@ async fn upload_until_shed(site: &Site, agent: &mut Agent) -> Vec<SimulatedEvent
 }
 
 async fn assert_unready_because(site: &Site, reason: &str) {
-    until(site, reason, async || {
+    site.until(reason, async || {
         let answer = site.admin_get("/readyz").await;
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
         let reasons = body["reasons"].as_array().cloned().unwrap_or_default();
@@ -100,7 +58,7 @@ async fn shed_then_recover(site: &Site, agent: &mut Agent, reason: &str, make_ro
     let refused = upload_until_shed(site, agent).await;
     assert_unready_because(site, reason).await;
     assert_eq!(site.admin_get("/livez").await.status, 200, "it must not be restarted for that");
-    until(site, "the metric shows it", async || site.metric("gatepost_ready").await == 0.0).await;
+    site.until("the metric shows it", async || site.metric("gatepost_ready").await == 0.0).await;
     make_room();
     upload_until(site, &site.client(), &array(&refused, Shape::Row), 204).await;
     agent.owed.extend(refused.iter().map(SimulatedEvent::identity));

@@ -7,7 +7,7 @@ use gatepost::lab::events::{Host, Shape, SimulatedEvent};
 use gatepost::net::upload_client::Client;
 use serde_json::Value;
 
-use crate::load::{SMALL_SPOOL, json_lines, receipt, until};
+use crate::load::{SMALL_SPOOL, json_lines, receipt};
 use crate::support::{Running, Site, workspace};
 
 /// What the collector refuses to read.
@@ -40,7 +40,7 @@ async fn upload(site: &Site, client: &Client, token: &str, body: Vec<u8>) -> (u6
 
 /// Everything that was set aside is a letter, or was given up for a newer one; and the account adds up.
 async fn assert_accounted_for(site: &Site, set_aside: u64, buried: u64) {
-    until(site, "the account is on the disk", async || {
+    site.until("the account is on the disk", async || {
         site.status().await["account"]["inputs"]["uploads"]["set_aside"] == set_aside
     })
     .await;
@@ -87,7 +87,7 @@ async fn good_events_pass_whatever_the_others_send() {
     site.until_drained().await;
     assert_eq!(site.status().await["outputs"][0]["dead_lettered"], buried, "the output waits for nobody's letters");
     assert_eq!(site.admin_get("/readyz").await.status, 200);
-    until(&site, "the displaced are counted", async || {
+    site.until("the displaced are counted", async || {
         site.metric("gatepost_dead_letters_displaced_total{source=\"uploads\"").await > 20_000.0
     })
     .await;
@@ -131,7 +131,7 @@ async fn until_strict_waits(site: &Site) -> Value {
         assert_eq!(answer.status, 204, "uploads are taken all the same");
     }
     let waits = "gatepost_output_waits_for_dead_letters{output=\"strict\"";
-    until(site, "the output says that it waits", async || site.metric(waits).await > 0.0).await;
+    site.until("the output says that it waits", async || site.metric(waits).await > 0.0).await;
     let said: Value = serde_json::from_slice(&site.admin_get("/readyz").await.body).unwrap();
     let status = site.status().await;
     let strict = status["outputs"].as_array().unwrap().iter().find(|output| output["name"] == "strict").unwrap();
@@ -162,17 +162,17 @@ async fn an_output_without_room_for_its_dead_letters_waits_alone_says_so_and_goe
         (&said["ready"], &said["warnings"][0]),
         (&true.into(), &"an output cannot keep its dead letters".into())
     );
-    until(&site, "the other output has everything", async || liberal.tally().events == 6).await;
+    site.until("the other output has everything", async || liberal.tally().events == 6).await;
 
     // After a restart it waits again: its events are in the spool, and nothing of them is given up.
     assert!(running.stop().success());
     site.assert_audit_balances();
     let running = site.start().await;
     let waits = "gatepost_output_waits_for_dead_letters{output=\"strict\"";
-    until(&site, "it waits again", async || site.metric(waits).await > 0.0).await;
+    site.until("it waits again", async || site.metric(waits).await > 0.0).await;
     // Not all six fit at once, so it waits again.
     let pending = "gatepost_events_pending{output=\"strict\"";
-    until(&site, "all of them have found room", async || {
+    site.until("all of them have found room", async || {
         if site.metric(waits).await > 0.0 {
             let purged = site.gatepost(&["dead-letter", "purge", "--source", "strict"]);
             assert!(purged.status.success(), "{}", String::from_utf8_lossy(&purged.stderr));
@@ -181,7 +181,7 @@ async fn an_output_without_room_for_its_dead_letters_waits_alone_says_so_and_goe
     })
     .await;
     site.until_drained().await;
-    until(&site, "it goes on", async || site.metric(waits).await < 1.0).await;
+    site.until("it goes on", async || site.metric(waits).await < 1.0).await;
     let said: Value = serde_json::from_slice(&site.admin_get("/readyz").await.body).unwrap();
     assert_eq!((&said["ready"], &said["warnings"]), (&true.into(), &Value::Null));
     let status = site.status().await;

@@ -3,7 +3,7 @@
 use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
 use serde_json::Value;
 
-use crate::load::{Agent, SMALL_SPOOL, assert_each_once, until};
+use crate::load::{Agent, SMALL_SPOOL, assert_each_once};
 use crate::support::{Site, workspace};
 
 /// An output's part of the status page.
@@ -26,7 +26,7 @@ async fn one_dead_output_delays_no_other_and_catches_up_when_it_is_back() {
     for _ in 0..40 {
         agent.upload(&site, 50).await;
     }
-    until(&site, "the live output has everything", async || output(&site, "alive").await["pending"] == 0).await;
+    site.until("the live output has everything", async || output(&site, "alive").await["pending"] == 0).await;
     assert_each_once(&agent.owed, &[&alive]);
     let waiting = output(&site, "dead").await;
     assert_eq!((&waiting["forwarded"], &waiting["pending"]), (&0.into(), &agent.owed.len().into()), "{waiting:#}");
@@ -39,7 +39,7 @@ async fn one_dead_output_delays_no_other_and_catches_up_when_it_is_back() {
     for _ in 0..10 {
         agent.upload(&site, 50).await;
     }
-    until(&site, "the live output has everything", async || output(&site, "alive").await["pending"] == 0).await;
+    site.until("the live output has everything", async || output(&site, "alive").await["pending"] == 0).await;
     assert_each_once(&agent.owed, &[&alive]);
     assert_eq!(output(&site, "dead").await["pending"], agent.owed.len());
 

@@ -11,7 +11,7 @@ use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
 use gatepost::lab::events::{Host, Shape, SimulatedEvent};
 use gatepost::net::upload_client::Client;
 
-use crate::load::{SMALL_SPOOL, array, assert_each_once, receipt, scrape, until};
+use crate::load::{SMALL_SPOOL, array, assert_each_once, receipt, scrape};
 use crate::support::{Site, workspace};
 
 const HOUR: i64 = 3600;
@@ -117,7 +117,7 @@ impl Scene {
     }
 
     async fn until_held(&self, held: bool) {
-        until(&self.site, "the clock is seen so", async || self.site.status().await["clock"]["held"] == held).await;
+        self.site.until("the clock is seen so", async || self.site.status().await["clock"]["held"] == held).await;
     }
 
     /// The output looks at what waits, again and again, and finds nothing too old: the collector comes back and gets all.
@@ -147,7 +147,7 @@ async fn thirty_hours_ahead_for_some_seconds_forgets_and_expires_nothing() {
     scene.assert_everything_arrives().await;
     // Shown once a second.
     let site = &scene.site;
-    until(site, "the jump is counted", async || site.metric("gatepost_clock_jumps_total").await >= 1.0).await;
+    site.until("the jump is counted", async || site.metric("gatepost_clock_jumps_total").await >= 1.0).await;
     scene.stop().await;
 }
 
@@ -214,6 +214,6 @@ async fn time_that_does_pass_still_ends_windows_and_ages() {
     // A batch on its way is not taken back; what is read anew has expired.
     scene.restart().await;
     let site = &scene.site;
-    until(site, "they expire", async || site.status().await["dead_letters"]["count"] == 50).await;
+    site.until("they expire", async || site.status().await["dead_letters"]["count"] == 50).await;
     scene.stop().await;
 }

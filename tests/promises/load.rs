@@ -10,12 +10,8 @@ use gatepost::lab::events::{Host, Identity, Shape, SimulatedEvent};
 use gatepost::lab::held::Held;
 use gatepost::net::upload_client::Client;
 use serde_json::Value;
-use tokio::time::Instant;
 
-use crate::support::{PATIENCE, Site};
-
-/// How often a test looks whether something has happened.
-pub(crate) const LOOK: Duration = Duration::from_millis(20);
+use crate::support::Site;
 
 /// A spool of small segments, so that they fill and go within a test.
 pub(crate) const SMALL_SPOOL: &str = "[spool]\nsegment_size = \"1 MiB\"\nmax_size = \"64 MiB\"\n";
@@ -70,15 +66,6 @@ pub(crate) async fn receipt(site: &Site, client: &Client, headers: &[(&str, &str
     let answer = answer.expect("the gateway answers");
     assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
     serde_json::from_slice(&answer.body).expect("a receipt is JSON")
-}
-
-/// Waits for something that must happen.
-pub(crate) async fn until(site: &Site, what: &str, condition: impl AsyncFn() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !condition().await {
-        assert!(Instant::now() < until, "never: {what}\n{:#}\n{}", site.status().await, site.log());
-        tokio::time::sleep(LOOK).await;
-    }
 }
 
 /// What all these collectors hold together.

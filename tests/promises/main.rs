@@ -7,6 +7,8 @@
 
 #[path = "../support/haproxy.rs"]
 mod balancer;
+#[path = "../support/disk.rs"]
+mod disk;
 #[path = "../support/relay.rs"]
 mod relay;
 #[path = "../support/mod.rs"]

@@ -73,7 +73,7 @@ async fn a_crash_forgets_nothing_that_has_left_the_spool() {
         assert_eq!(new_and_seen(&site, &client, &[], array(part, Shape::Row)).await, (20, 0));
     }
     site.until_drained().await;
-    crate::load::until(&site, "segments have gone", async || site.status().await["spool"]["first"] != 0).await;
+    site.until("segments have gone", async || site.status().await["spool"]["first"] != 0).await;
     running.kill();
     let running = site.start().await;
     for part in all.chunks(100) {

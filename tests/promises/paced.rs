@@ -3,7 +3,7 @@
 
 use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
 
-use crate::load::{Agent, SMALL_SPOOL, until};
+use crate::load::{Agent, SMALL_SPOOL};
 use crate::support::Site;
 
 /// Events a second that the collector is to get.
@@ -36,12 +36,12 @@ async fn a_capped_collector_gets_no_more_than_its_cap_and_one_batch_in_any_secon
     for _ in 0..4 {
         agent.upload(&site, BACKLOG / 4).await;
     }
-    until(&site, "the collector is found away", async || {
+    site.until("the collector is found away", async || {
         site.status().await["outputs"][0]["last_error"]["outcome"] == "retry_connect"
     })
     .await;
     collector.set(Behaviour::default());
-    until(&site, "some of it has arrived", async || collector.tally().events > CAP).await;
+    site.until("some of it has arrived", async || collector.tally().events > CAP).await;
     // Killed and started anew in the midst of it.
     running.kill();
     let running = site.start().await;

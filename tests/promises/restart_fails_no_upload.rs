@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::balancer::{Balancer, Ports};
-use crate::load::{LOOK, array, until};
+use crate::load::array;
 use crate::relay::{PROBE, Relay};
 use crate::support::{PATH, PATIENCE, Running, Site, free_port, workspace};
 
@@ -203,8 +203,7 @@ impl Fleet {
 async fn until_busy(site: &Site) {
     let received = async || site.metric("gatepost_events_received_total").await;
     let before = received().await;
-    until(site, "uploads come to the gateway that is about to restart", async || received().await > before + 20.0)
-        .await;
+    site.until("uploads come to the gateway that is about to restart", async || received().await > before + 20.0).await;
 }
 
 async fn is_not_ready(site: &Site) -> bool {
@@ -225,11 +224,10 @@ async fn restart_each(sites: [&Site; 2], running: &mut [Option<Running>; 2], is_
             let grace = Duration::from_secs_f64(said["taken_for_seconds"].as_f64().expect("how long"));
             assert!(is_not_ready(site).await && grace > PROBE);
             tokio::time::sleep(grace).await;
-            let until = tokio::time::Instant::now() + PATIENCE;
-            while TcpStream::connect(("127.0.0.1", site.uploads)).await.is_ok() {
-                assert!(tokio::time::Instant::now() < until, "the door closes after the grace");
-                tokio::time::sleep(LOOK).await;
-            }
+            site.until("the door closes after the grace", async || {
+                !(TcpStream::connect(("127.0.0.1", site.uploads)).await.is_ok())
+            })
+            .await;
         }
         assert!(running[number].take().expect("it runs").stop().success(), "{}", site.log());
         running[number] = Some(site.start().await);
@@ -276,7 +274,7 @@ async fn a_second_signal_and_a_person_at_the_terminal_need_not_wait_for_the_grac
     let site = site(&collector, "", "10 min");
     let running = site.start().await;
     running.signal("TERM");
-    until(&site, "readiness falls", async || is_not_ready(&site).await).await;
+    site.until("readiness falls", async || is_not_ready(&site).await).await;
     let mut agent = Agent::new(1, site.uploads);
     let (events, body) = agent.next();
     let result = agent.upload(&mut None, &body).await;
@@ -287,11 +285,7 @@ async fn a_second_signal_and_a_person_at_the_terminal_need_not_wait_for_the_grac
 
     let mut running = site.start().await;
     running.signal("INT");
-    let until = tokio::time::Instant::now() + PATIENCE;
-    while !running.has_ended() {
-        assert!(tokio::time::Instant::now() < until, "Ctrl-C waits for nobody");
-        tokio::time::sleep(LOOK).await;
-    }
+    site.until("Ctrl-C waits for nobody", async || running.has_ended()).await;
 }
 
 #[tokio::test]
@@ -307,7 +301,7 @@ async fn a_listener_that_moves_with_a_reload_answers_on_the_connections_that_it_
     let config = std::fs::read_to_string(site.config_path()).unwrap();
     let (old, new) = (format!("127.0.0.1:{}", site.uploads), format!("127.0.0.1:{}", free_port()));
     site.configure(&config.replace(&old, &new));
-    until(&site, "the old address is free", async || TcpStream::connect(&old).await.is_err()).await;
+    site.until("the old address is free", async || TcpStream::connect(&old).await.is_err()).await;
     let (_, body) = agent.next();
     agent.upload(&mut kept, &body).await.unwrap();
     assert!(kept.is_none(), "and its client is told to connect anew");

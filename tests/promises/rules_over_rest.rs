@@ -98,7 +98,7 @@ async fn a_rule_is_live_when_it_is_answered_and_still_there_after_a_restart() {
     assert_eq!(spooled().await, 0);
     // An output that a rule names cannot be taken away under it.
     site.configure(&site.config().replace("name = \"soc\"", "name = \"other\""));
-    crate::load::until(&site, "the reload is refused", async || {
+    site.until("the reload is refused", async || {
         site.metric("gatepost_config_reloads_total{result=\"refused\"}").await > 0.0
     })
     .await;

@@ -12,7 +12,7 @@ use gatepost::fs::RealFs;
 use gatepost::spool::dead_letter::{DeadLetters, Letter, Source};
 use tokio::time::Instant;
 
-use crate::load::{LOOK, SMALL_SPOOL, assert_each_once, json_lines};
+use crate::load::{SMALL_SPOOL, assert_each_once, json_lines};
 use crate::support::{PATIENCE, Site, workspace};
 
 /// What the collector refuses to read.
@@ -67,11 +67,7 @@ async fn one_event_that_a_collector_refuses_is_set_aside_and_the_rest_of_its_bat
     assert_eq!((&letter["tries"], &again[0]["tries"]), (&1.into(), &2.into()));
     assert!(again[0]["answer"].as_str().unwrap().contains("what this collector refuses"), "{again:?}");
     let waiting = "gatepost_dead_letters_by_reason{source=\"workspace\",reason=\"rejected\"";
-    let until = Instant::now() + PATIENCE;
-    while site.metric(waiting).await < 1.0 {
-        assert!(Instant::now() < until, "the gauge is not set");
-        tokio::time::sleep(LOOK).await;
-    }
+    site.until("the gauge is set", async || site.metric(waiting).await >= 1.0).await;
 
     // Filters go together, in the listing, in the export and in what is asked of the gateway.
     let count = |args: &[&str]| json_lines(&site.gatepost(&[&["--json", "dead-letter"], args].concat())).len();

@@ -181,15 +181,15 @@ async fn a_rule_that_changes_is_in_force_for_the_next_upload_and_a_bad_one_chang
 
     // The file is noticed without being told.
     std::fs::write(&file, rule("Security!*[System[EventID=1]]", "ops")).unwrap();
-    crate::load::until(&site, "the changed rule is noticed", async || reloads("applied").await > 0.0).await;
+    site.until("the changed rule is noticed", async || reloads("applied").await > 0.0).await;
     assert_eq!(post().await["filtered"], 20);
     std::fs::write(&file, rule("Security!*[System[EventID=]]", "ops")).unwrap();
-    crate::load::until(&site, "the bad rule is refused", async || reloads("refused").await > 0.0).await;
+    site.until("the bad rule is refused", async || reloads("refused").await > 0.0).await;
     assert_eq!(post().await["filtered"], 20, "the rules before stay in force");
     let log = site.log();
     assert!(log.contains("one.json") && log.contains("xPathQueries[0]"), "{log}");
     std::fs::write(&file, rule("Security!*", "ops")).unwrap();
-    crate::load::until(&site, "the good rule is noticed", async || reloads("applied").await > 1.0).await;
+    site.until("the good rule is noticed", async || reloads("applied").await > 1.0).await;
     assert_eq!(post().await["spooled"], 20);
     site.until_drained().await;
     assert_eq!((soc.tally().events, ops.tally().events), (20, 20));
@@ -220,7 +220,7 @@ async fn an_output_that_is_replaced_under_load_loses_no_acknowledged_event() {
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    crate::load::until(&site, "the reload is done", async || {
+    site.until("the reload is done", async || {
         site.metric("gatepost_config_reloads_total{result=\"applied\"}").await > 0.0
     })
     .await;
@@ -247,7 +247,7 @@ async fn a_reload_is_brought_to_its_end_when_whoever_asked_for_it_hangs_up() {
     site.configure(&site.config().replace(&workspace("old", &[&old]), ""));
     let hung_up = tokio::time::timeout(Duration::from_millis(300), gateway.reload()).await;
     assert!(hung_up.is_err(), "the reload was over before anybody could hang up: {hung_up:?}");
-    crate::load::until(&site, "the reload is done", async || {
+    site.until("the reload is done", async || {
         site.metric("gatepost_config_reloads_total{result=\"applied\"}").await > 0.0
     })
     .await;

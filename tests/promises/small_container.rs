@@ -12,8 +12,7 @@ use gatepost::lab::collector::{Collector, Memory};
 use gatepost::net::upload_client::Client;
 use tokio::time::Instant;
 
-use crate::load::{LOOK, until};
-use crate::support::{Site, workspace};
+use crate::support::{LOOK, Site, workspace};
 
 const LIMIT: u64 = 256 << 20;
 const UPLOADS: usize = 32;
@@ -163,7 +162,7 @@ async fn the_defaults_hold_in_a_container_of_256_mib_under_32_large_uploads_at_o
     println!("{shed} times shed, {} MiB at most of {} events", running.highest_memory() >> 20, events);
     assert!(!running.has_ended(), "{}", site.log());
     let spooled = async || site.status().await["account"]["total"]["spooled"] == events;
-    until(&site, "each was taken once", spooled).await;
+    site.until("each was taken once", spooled).await;
     site.until_drained().await;
     assert_eq!(collector.tally().events, events);
     assert!(running.stop().success(), "{}", site.log());

@@ -7,8 +7,7 @@ use gatepost::net::upload_client::Client;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::load::LOOK;
-use crate::support::{PATH, PATIENCE, Site, free_port, workspace};
+use crate::support::{LOOK, PATH, PATIENCE, Site, free_port, workspace};
 
 const BODY: &str = "[{\"TimeGenerated\":\"2026-01-02T03:04:05Z\",\"EventID\":4624}]";
 

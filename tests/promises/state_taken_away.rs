@@ -7,19 +7,19 @@ use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
 use gatepost::lab::events::Shape;
 use serde_json::Value;
 
-use crate::load::{Agent, SMALL_SPOOL, array, until};
+use crate::load::{Agent, SMALL_SPOOL, array};
 use crate::support::{Site, workspace};
 
 const REASON: &str = "the state was removed or replaced under the gateway";
 
 async fn says_why(site: &Site) {
-    until(site, REASON, async || {
+    site.until(REASON, async || {
         let said: Value = serde_json::from_slice(&site.admin_get("/readyz").await.body).unwrap();
         said["reasons"].as_array().is_some_and(|reasons| reasons.iter().any(|reason| reason == REASON))
     })
     .await;
     // `/readyz` is worked out when it is asked, metrics are shown once a second.
-    until(site, "the metric shows it", async || site.metric("gatepost_state_removed").await == 1.0).await;
+    site.until("the metric shows it", async || site.metric("gatepost_state_removed").await == 1.0).await;
     assert!(site.log().contains("was removed or replaced under the running gateway"), "{}", site.log());
 }
 
@@ -78,13 +78,8 @@ async fn a_deleted_lock_lets_no_second_gateway_in_and_is_told() {
     // On ports of its own, so that nothing but the state is in its way.
     let other = Site::at(&site.dir, "", "");
     let mut second = other.launch();
-    until(&site, "the second one ends", async || other.log().contains("another gateway uses the state directory"))
-        .await;
-    let ended = tokio::time::Instant::now() + crate::support::PATIENCE;
-    while !second.has_ended() {
-        assert!(tokio::time::Instant::now() < ended, "{}", other.log());
-        tokio::time::sleep(crate::load::LOOK).await;
-    }
+    site.until("the second one ends", async || other.log().contains("another gateway uses the state directory")).await;
+    other.until("the second gateway ends", async || second.has_ended()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -98,12 +93,12 @@ async fn a_position_or_a_journal_that_was_deleted_is_written_anew() {
     site.until_drained().await;
     let cursor = site.state().join("outputs/workspace.cursor");
     std::fs::remove_file(&cursor).unwrap();
-    until(&site, "the position is there again", async || cursor.exists()).await;
+    site.until("the position is there again", async || cursor.exists()).await;
     let keys = || std::fs::read_dir(site.state().join("dedup")).unwrap().map(|entry| entry.unwrap().path());
-    until(&site, "there are keys", async || keys().next().is_some()).await;
+    site.until("there are keys", async || keys().next().is_some()).await;
     keys().for_each(|path| std::fs::remove_file(path).unwrap());
     agent.upload(&site, 50).await;
-    until(&site, "the keys are there again", async || keys().next().is_some()).await;
+    site.until("the keys are there again", async || keys().next().is_some()).await;
     site.until_drained().await;
     assert!(running.stop().success());
     let running = site.start().await;

@@ -8,7 +8,6 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::load::until;
 use crate::support::{PATH, PATIENCE, Running, Site, workspace};
 
 fn site(collector: &Collector) -> Site {
@@ -16,12 +15,12 @@ fn site(collector: &Collector) -> Site {
 }
 
 async fn until_logged(site: &Site, text: &str) {
-    until(site, text, async || site.log().contains(text)).await;
+    site.until(text, async || site.log().contains(text)).await;
 }
 
 async fn until_ended(site: &Site, running: Running) {
     let running = std::cell::RefCell::new(running);
-    until(site, "it has ended", async || running.borrow_mut().has_ended()).await;
+    site.until("it has ended", async || running.borrow_mut().has_ended()).await;
 }
 
 #[tokio::test]
@@ -89,7 +88,7 @@ async fn a_signal_ends_a_start_that_takes_its_time() {
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let before = site.log().matches("spool opened").count();
     let mut running = site.launch();
-    until(&site, "the spool is opened", async || site.log().matches("spool opened").count() > before).await;
+    site.until("the spool is opened", async || site.log().matches("spool opened").count() > before).await;
     assert!(!running.has_ended());
     running.signal("TERM");
     until_ended(&site, running).await;

@@ -20,7 +20,7 @@ use gatepost::spool::{self, Spool};
 use gatepost::values::ByteSize;
 use serde_json::Value;
 
-use crate::load::{SMALL_SPOOL, until};
+use crate::load::SMALL_SPOOL;
 use crate::support::{Site, workspace};
 
 /// One record that is understood and one that is not.
@@ -52,7 +52,7 @@ async fn a_record_that_cannot_be_set_aside_is_told_as_what_it_is_and_stops_no_ot
     }
     assert_eq!(site.upload(&client, READABLE).await.unwrap().status, 204, "nothing of it is to be set aside");
 
-    until(&site, TOLD, async || reasons(&site).await.iter().any(|reason| reason == TOLD)).await;
+    site.until(TOLD, async || reasons(&site).await.iter().any(|reason| reason == TOLD)).await;
     let status = site.status().await;
     let because = &status["refusing_because"][0];
     assert_eq!((&because["reason"], &because["refused"]), (&"dead_letters_failed".into(), &3.into()), "{status:#}");
@@ -65,7 +65,7 @@ async fn a_record_that_cannot_be_set_aside_is_told_as_what_it_is_and_stops_no_ot
     std::fs::remove_file(&folder).unwrap();
     std::fs::create_dir(&folder).unwrap();
     assert_eq!(site.upload(&client, ONE_UNREADABLE).await.unwrap().status, 204);
-    until(&site, "ready again", async || reasons(&site).await.is_empty()).await;
+    site.until("ready again", async || reasons(&site).await.is_empty()).await;
     assert_eq!(site.status().await["refusing_because"], Value::Array(Vec::new()));
     let log = site.log();
     assert_eq!(log.matches("uploads are refused: the dead letters cannot be written").count(), 1, "{log}");

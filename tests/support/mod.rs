@@ -26,6 +26,9 @@ pub const PATH: &str =
 /// How long a test waits for something that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often it looks.
+pub const LOOK: Duration = Duration::from_millis(20);
+
 /// A gateway's directory, configuration and ports; its process comes and goes.
 pub struct Site {
     pub dir: PathBuf,
@@ -167,6 +170,15 @@ impl Site {
         let page = String::from_utf8_lossy(&page);
         let line = page.lines().find(|line| line.starts_with(series));
         line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
+    }
+
+    /// Waits for something that must happen.
+    pub async fn until(&self, what: &str, mut condition: impl AsyncFnMut() -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !condition().await {
+            assert!(Instant::now() < until, "never: {what}\n{:#}\n{}", self.status().await, self.log());
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Waits until no output has anything to send.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gatepost::config::reference;
+use gatepost::config::{example, reference};
 use gatepost::event::{MAX_EVENTS, MAX_JSON_DEPTH, MAX_RECORD_BYTES};
 use gatepost::inputs::entra::request::FORMS_MAX;
 use gatepost::limits::{
@@ -39,7 +39,7 @@ fn configuration_reference() {
 
 #[test]
 fn example_configuration() {
-    check("docs/gatepost.example.toml", &reference::example());
+    check("docs/gatepost.example.toml", &example::text());
 }
 
 #[test]

@@ -10,8 +10,7 @@ const MEMORY: &str = "memory takes what is written to it";
 
 /// A GUID as Windows renders it: lower-case, in braces.
 pub(super) fn guid(n: u128) -> String {
-    let hex = format!("{n:032x}");
-    format!("{{{}-{}-{}-{}-{}}}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    uuid::Uuid::from_u128(n).braced().to_string()
 }
 
 /// `2026-01-01T00:00:00.1234567Z`; nine digits with two zeros when `long`.

@@ -1,7 +1,9 @@
 //! The query of a request: which version of the interface it speaks, and its few options.
 
+use std::borrow::Cow;
+
 use super::error::Refusal;
-use super::target::decode;
+use crate::net::target::parameter;
 
 /// The versions that are known. They differ in what a rule may hold, and rules of all of them are taken.
 const VERSIONS: [&str; 7] =
@@ -26,7 +28,7 @@ impl Query {
             Some(_) => return Err(Refusal::bad("BadRequest", "deleteAssociations must be true or false")),
         };
         let version = version(parameter(query, "api-version").unwrap_or_default().trim())?;
-        Ok(Self { version, delete_associations, skip_token: parameter(query, "$skiptoken") })
+        Ok(Self { version, delete_associations, skip_token: parameter(query, "$skiptoken").map(Cow::into_owned) })
     }
 }
 
@@ -52,12 +54,4 @@ fn is_dated(version: &str) -> bool {
     let date = version.get(..10).unwrap_or_default();
     let fits = |(byte, at): (u8, usize)| if [4, 7].contains(&at) { byte == b'-' } else { byte.is_ascii_digit() };
     date.len() == 10 && date.bytes().zip(0..).all(fits) && ["", "-preview"].contains(&&version[10..])
-}
-
-/// The decoded value of the first parameter of that name, in any letter case.
-fn parameter(query: &str, name: &str) -> Option<String> {
-    query.split('&').find_map(|pair| {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        decode(key).is_some_and(|key| key.eq_ignore_ascii_case(name)).then(|| decode(value)).flatten()
-    })
 }

@@ -7,8 +7,11 @@
 //! `/hosts/{name}` is Gatepost's own short form of such a resource. Anything wider is refused: its last segment would be
 //! taken for the name of a host, and the rule for everybody would be a rule for nobody.
 
+use std::borrow::Cow;
+
 use super::error::Refusal;
 use crate::limits::AZURE_TEXT_MAX_CHARS;
+use crate::net::target::decode;
 
 /// The type of rules, in Azure's spelling.
 pub(super) const RULE_TYPE: &str = "Microsoft.Insights/dataCollectionRules";
@@ -45,12 +48,12 @@ impl Target {
     /// The target of a path; `None` for paths that are no business of Azure Monitor's.
     pub(super) fn of_path(path: &str) -> Option<Result<Self, Refusal>> {
         let raw: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-        let decoded: Option<Vec<String>> = raw.iter().map(|segment| decode(segment)).collect();
+        let decoded: Option<Vec<Cow<'_, str>>> = raw.iter().map(|segment| decode(segment)).collect();
         let Some(segments) = decoded else {
             let ours = raw.first().is_some_and(|first| first.eq_ignore_ascii_case("subscriptions"));
             return ours.then(|| Err(Refusal::bad("BadRequest", "the path is not well percent-encoded UTF-8")));
         };
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
         let ours = segments.first().is_some_and(|first| first.eq_ignore_ascii_case("subscriptions"));
         (ours || provider(&segments).is_some()).then(|| Self::of(&segments))
     }
@@ -142,15 +145,4 @@ fn name(name: &str) -> Result<String, Refusal> {
         return Err(Refusal::bad("InvalidResourceName", message));
     }
     Ok(name.to_owned())
-}
-
-/// Undoes percent-encoding, once. `None` when it is broken or what comes out is not UTF-8.
-pub(super) fn decode(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    let hex = |digit: Option<u8>| char::from(digit?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    while let Some(byte) = bytes.next() {
-        out.push(if byte == b'%' { hex(bytes.next())? << 4 | hex(bytes.next())? } else { byte });
-    }
-    String::from_utf8(out).ok()
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::net::upload_client::{Answer, Client, SendError};
+use crate::net::url::askable;
 use crate::values::Secret;
 
 /// Most of a server's message that is shown.
@@ -33,10 +34,7 @@ impl Target {
     /// Logs Ingestion API, which takes JSON only; its `api-version` is added when missing.
     pub fn parse(text: &str) -> Result<Self, TargetError> {
         let wrong = || TargetError(text.to_owned());
-        let uri: http::Uri = text.parse().map_err(|_| wrong())?;
-        if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
-            return Err(wrong());
-        }
+        let uri = askable(text).ok_or_else(wrong)?;
         let rows = uri.path().to_ascii_lowercase().contains("/datacollectionrules/");
         let url = match uri.path() {
             "/" => format!("{}/v1/events", text.trim_end_matches('/')),

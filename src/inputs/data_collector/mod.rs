@@ -31,11 +31,11 @@ use super::http::readable::Readable;
 use super::intake::Intake;
 use super::protocol::{Ask, Content, Destination, Head, OpenError, Place, Protocol, Reading, Settings, Then};
 use super::reason::{Failure, Reason};
-use super::target::{decode, parameter};
 use crate::clock;
 use crate::event::{Syntax, Timestamp};
 use crate::ingest::accept::Receipt;
 use crate::metrics;
+use crate::net::target::{decode, parameter};
 
 pub use column::Columns;
 pub use config::{Config, LogType, Repeats, Workspace};

@@ -399,7 +399,7 @@ fn a_grant_holds_to_its_rules_its_streams_and_its_rates() {
 
 #[test]
 fn paths_are_known_in_every_spelling() {
-    let path = |text: &str| asked(&crate::inputs::target::segments(text));
+    let path = |text: &str| asked(&crate::net::target::segments(text));
     let tenant = "t.example".to_owned();
     assert_eq!(path("//T.example/oauth2/v2.0/Token"), Some(Asked::Token(tenant.clone())));
     assert_eq!(path("/t.example/oauth2/token"), Some(Asked::Token(tenant.clone())));

@@ -36,7 +36,7 @@ use tokio::time::timeout;
 pub use config::{ClientEntry, Config, SecretHash};
 pub use grant::Grant;
 
-use super::target::decode;
+use crate::net::target::decode;
 use crate::telemetry::Repeats;
 use crate::turns::{Ended, Turns, Who, network};
 use crate::{clock, metrics};

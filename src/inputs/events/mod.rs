@@ -18,10 +18,10 @@ use super::http::reply;
 use super::intake::Intake;
 use super::protocol::{Ask, Head, OpenError, Place, Protocol, Reading, Settings};
 use super::reason::Failure;
-use super::target::decode;
 use crate::event::Syntax;
 use crate::event::foreign::{self, Foreign};
 use crate::ingest::accept::Receipt;
+use crate::net::target::decode;
 
 /// The plain door for scripts on a listener.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]

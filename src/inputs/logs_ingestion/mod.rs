@@ -20,10 +20,10 @@ use super::http::reply;
 use super::intake::Intake;
 use super::protocol::{Ask, Destination, Head, OpenError, Place, Protocol, Reading, Settings};
 use super::reason::{Failure, Reason};
-use super::target::{decode, parameter};
 use crate::event::Syntax;
 use crate::event::foreign;
 use crate::ingest::accept::Receipt;
+use crate::net::target::{decode, parameter};
 
 /// The Logs Ingestion API on a listener.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]

@@ -1,6 +1,6 @@
 //! What a request asks for, by its path. Agents differ in the letter case of paths, and so did the service.
 
-use crate::inputs::target::decode;
+use crate::net::target::decode;
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

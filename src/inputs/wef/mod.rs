@@ -40,9 +40,9 @@ pub use settings::{Config, Explained};
 
 use super::protocol::{Ask, Head, Protocol};
 use super::reason::Reason;
-use super::target::decode;
 use crate::event::{Client, IdentityPolicy};
 use crate::filter::Rules;
+use crate::net::target::decode;
 use exchange::Exchange;
 use issuer::Authorities;
 use subscription::{Listed, Manner, Subscription, derived};

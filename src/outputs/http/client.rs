@@ -8,7 +8,7 @@ use http::Uri;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 
 use super::{Config, Probe};
-use crate::net::http_client::{HttpClient, reach};
+use crate::net::http_client::HttpClient;
 use crate::net::tls_client::TrustError;
 use crate::outputs::body::{Compression, Shape};
 use crate::outputs::config::{origin_urls, specs, trust, urls};
@@ -37,7 +37,8 @@ pub struct Http {
 impl Http {
     /// Builds it from a configuration without problems. Reads certificate files.
     pub(in crate::outputs) fn new(config: &Config) -> Result<Self, TrustError> {
-        let client = HttpClient::new(&trust(&config.endpoints, config.ca_file.as_ref()), CONNECT_TIMEOUT)?;
+        let trust = trust(&config.endpoints, config.ca_file.as_ref());
+        let client = HttpClient::through(config.proxy.as_ref(), &trust, CONNECT_TIMEOUT)?;
         let timeout = config.timeout.get();
         Ok(Self {
             sender: Sender::new(client, urls(&config.endpoints, ""), config.compression, timeout, Words::Any),
@@ -106,7 +107,10 @@ impl Output for Http {
                     headers.remove(CONTENT_TYPE);
                     well(self.sender.client().get(&urls[endpoint], headers, self.timeout).await, Words::Any)
                 }
-                None => reach(self.sender.url(endpoint), CONNECT_TIMEOUT).await.map_err(|error| error.to_string()),
+                None => {
+                    let reached = self.sender.client().reach(self.sender.url(endpoint), CONNECT_TIMEOUT).await;
+                    reached.map_err(|error| error.to_string())
+                }
             }
         }
         .boxed()

@@ -7,6 +7,7 @@ use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, HeaderNam
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::net::http_proxy;
 use crate::outputs::body::{Compression, Shape};
 use crate::outputs::config::{Endpoint, Problems};
 use crate::values::{ByteSize, FileToRead, Secret, Span};
@@ -33,6 +34,8 @@ pub struct Config {
     /// PEM file of the certificate authorities to trust, instead of the system's. Default: the system's.
     #[schemars(with = "Option<FileToRead>")]
     pub ca_file: Option<PathBuf>,
+    /// An HTTP proxy for endpoints, and for their probes. Default: none.
+    pub proxy: Option<http_proxy::Config>,
     /// Most bytes of a request before compression. Default 1 MB, the common limit of web servers.
     pub max_batch: ByteSize,
     /// Most events of a request. Default 10000: tiny events then cost a bounded amount of work to split.
@@ -52,7 +55,7 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Probe {
-    /// Open a TCP connection and close it.
+    /// Open a TCP connection and close it; behind `proxy` a tunnel (CONNECT).
     #[default]
     Tcp,
     /// GET `probe_path`, with the configured headers.
@@ -68,6 +71,7 @@ impl Default for Config {
             format: Shape::JsonArray,
             timeout: Span::secs(30),
             ca_file: None,
+            proxy: None,
             max_batch: ByteSize::bytes(1_000_000),
             max_batch_events: 10_000,
             compression: Compression::Gzip,
@@ -92,6 +96,7 @@ impl Config {
                 "has a value with characters that a header cannot hold".to_owned()
             });
         }
+        problems.check_proxy(self.proxy.as_ref());
         problems.check_batch(self.max_batch.as_usize(), self.max_batch_events);
         problems.check_level(self.compression, self.compression_level);
         let path_fits = self.probe_path.starts_with('/') && self.probe_path.parse::<http::Uri>().is_ok();

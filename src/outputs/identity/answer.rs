@@ -3,16 +3,13 @@
 //! An answer is believed only as far as it can be checked, and what it says is shown only after it was cut, stripped of
 //! control characters and searched for the secret that was sent: it ends in logs and on the status page.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use http::header::DATE;
 use serde_json::Value;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc2822;
 
 use super::source::{Failure, Fetched, Mends};
 use super::{Token, TokenError, unix_now};
-use crate::net::http_client::{ANSWER_BYTES_MAX, Answer, SendError};
+use crate::net::http_client::{self, ANSWER_BYTES_MAX, Answer, SendError};
 
 /// No service gives tokens that live longer; a number beyond is a mistake, and the token is renewed in time all the same.
 const LIFE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -100,8 +97,8 @@ fn seconds(value: &Value) -> Option<i64> {
 
 /// The time of an answer by the other side's clock, in seconds since 1970.
 pub(super) fn date(answer: &Answer) -> Option<i64> {
-    let text = answer.headers.get(DATE)?.to_str().ok()?;
-    Some(OffsetDateTime::parse(text, &Rfc2822).ok()?.unix_timestamp())
+    let since_1970 = http_client::date(&answer.headers)?.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since_1970.as_secs()).ok()
 }
 
 fn refusal(answer: &Answer, secrets: &[&str]) -> Refusal {

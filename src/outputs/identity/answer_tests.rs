@@ -1,5 +1,6 @@
 use bytes::Bytes;
 use http::HeaderMap;
+use http::header::DATE;
 
 use super::*;
 

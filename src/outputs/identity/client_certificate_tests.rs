@@ -1,13 +1,13 @@
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use httpdate::fmt_http_date;
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
 use serde_json::Value;
-use time::format_description::well_known::Rfc2822;
-use time::{Date, Month, OffsetDateTime};
+use time::{Date, Month};
 
 use super::super::issuer::{Asked, Issuer, gives, refuses};
 use super::super::{Cloud, Identity, Tokens};
@@ -97,7 +97,7 @@ async fn a_wrong_clock_is_corrected_by_entras_own() {
     let made = made(2100);
     let path = dir.path().join("app.pem");
     std::fs::write(&path, &made.pem).unwrap();
-    let hour_on = (OffsetDateTime::now_utc() + Duration::from_secs(3600)).format(&Rfc2822).unwrap();
+    let hour_on = fmt_http_date(SystemTime::now() + Duration::from_secs(3600));
     let date = format!("Date: {hour_on}\r\n");
     issuer.will([refuses(700_024, &date), gives("one"), gives("two")]);
     let tokens = tokens(&issuer, &path, false);
@@ -119,7 +119,7 @@ async fn a_clock_that_agrees_is_not_tried_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("app.pem");
     std::fs::write(&path, made(2100).pem).unwrap();
-    let now = OffsetDateTime::now_utc().format(&Rfc2822).unwrap();
+    let now = fmt_http_date(SystemTime::now());
     issuer.will([refuses(700_024, &format!("Date: {now}\r\n"))]);
     let error = tokens(&issuer, &path, false).token().await.unwrap_err();
     assert!(error.detail.contains("AADSTS700024") && error.advice.unwrap().contains("clock"));

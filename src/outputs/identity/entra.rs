@@ -12,6 +12,7 @@ use super::advice::{self, About};
 use super::answer::{self, Refusal};
 use super::source::{Failure, Fetched};
 use crate::net::http_client::{Answer, HttpClient};
+use crate::net::url::askable;
 use crate::outputs::sender::USER_AGENT_VALUE;
 
 /// Longest wait for an answer.
@@ -125,12 +126,7 @@ pub(super) fn is_authority(text: &str) -> bool {
 
 /// An `http` or `https` URL of only host and port.
 pub(super) fn origin(text: &str) -> Option<Uri> {
-    let uri: Uri = text.parse().ok()?;
-    let sound = matches!(uri.scheme_str(), Some("http" | "https"))
-        && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
-        && matches!(uri.path(), "" | "/")
-        && uri.query().is_none();
-    sound.then_some(uri)
+    askable(text).filter(|uri| matches!(uri.path(), "" | "/") && uri.query().is_none())
 }
 
 /// Whether the host is this machine by its address, or by the one name that always is.

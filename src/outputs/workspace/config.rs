@@ -131,9 +131,7 @@ impl Config {
                 format!("{column:?} must be a column: a letter, then at most 44 letters, digits and '_'")
             });
         }
-        for (key, message) in self.proxy.iter().flat_map(http_proxy::Config::problems) {
-            problems.check(&format!("proxy.{key}"), false, || message);
-        }
+        problems.check_proxy(self.proxy.as_ref());
         problems.check("compression", self.compression != Compression::Zstd, || {
             "the Logs Ingestion API takes gzip or none".to_owned()
         });

@@ -8,9 +8,8 @@ use gatepost::lab::azure::{App, FakeAzure, Plan, Quota, Rule};
 use gatepost::lab::events::{Host, Shape, SimulatedEvent};
 use gatepost::net::upload_client::Client;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
-use crate::support::{PATIENCE, Site};
+use crate::support::Site;
 
 const TENANT: &str = "11111111-1111-4111-8111-111111111111";
 const CLIENT: &str = "22222222-2222-4222-8222-222222222222";
@@ -102,14 +101,6 @@ fn assert_each_once(azure: &FakeAzure, rule: &str, owed: &[SimulatedEvent]) {
     assert_eq!(held.len(), owed.len(), "{rule}");
 }
 
-async fn until(site: &Site, what: &str, condition: impl AsyncFn() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !condition().await {
-        assert!(Instant::now() < until, "never: {what}\n{:#}\n{}", site.status().await, site.log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 async fn shown(site: &Site, name: &str) -> Value {
     let status = site.status().await;
     let outputs = status["outputs"].as_array().expect("a list");
@@ -149,7 +140,7 @@ async fn seven_of_ten_workspaces_get_everything_while_one_is_throttled_one_forbi
         upload(&site, &client, &rendered(&events)).await;
         owed.extend(events);
     }
-    until(&site, "seven have everything", async || {
+    site.until("seven have everything", async || {
         let status = site.status().await;
         status["outputs"].as_array().is_some_and(|all| all[..7].iter().all(|output| output["pending"] == 0))
     })
@@ -162,7 +153,7 @@ async fn seven_of_ten_workspaces_get_everything_while_one_is_throttled_one_forbi
         (forbidden, "retry_forbidden", "Monitoring Metrics Publisher"),
         (gone, "retry_connect", "reaches the endpoint"),
     ] {
-        until(&site, "the status tells what to do", async || {
+        site.until("the status tells what to do", async || {
             let error = &shown(&site, &format!("w{n}")).await["last_error"];
             error["outcome"] == outcome && error["advice"].as_str().is_some_and(|text| text.contains(advice))
         })
@@ -175,7 +166,7 @@ async fn seven_of_ten_workspaces_get_everything_while_one_is_throttled_one_forbi
     azure.workspace().change_rule(&rules[throttled], |rule| rule.set_quota(None));
     azure.workspace().change_rule(&rules[forbidden], |rule| rule.grant_after_requests(CLIENT, 0));
     azure.endpoints()[gone].set_down(false);
-    until(&site, "all have everything", async || {
+    site.until("all have everything", async || {
         let status = site.status().await;
         status["outputs"].as_array().is_some_and(|all| all.iter().all(|output| output["pending"] == 0))
     })
@@ -217,7 +208,7 @@ async fn one_poisonous_event_of_ten_thousand_is_set_aside_with_the_answer_and_ar
     let first = kept[0]["id"].clone();
     let id = first.to_string();
     assert!(site.gatepost(&["dead-letter", "replay", &id]).status.success());
-    until(&site, "it is refused again", async || letters(&site).first().is_some_and(|letter| letter["id"] != first))
+    site.until("it is refused again", async || letters(&site).first().is_some_and(|letter| letter["id"] != first))
         .await;
     assert_eq!(letters(&site)[0]["first_seen_ms"], first_seen);
 
@@ -401,10 +392,8 @@ async fn a_restart_while_everything_is_refused_makes_nothing_ambiguous() {
     for rows in rendered(&events).chunks(1_000) {
         upload(&site, &site.client(), rows).await;
     }
-    until(&site, "it is refused", async || {
-        shown(&site, "sentinel").await["last_error"]["outcome"] == "retry_forbidden"
-    })
-    .await;
+    site.until("it is refused", async || shown(&site, "sentinel").await["last_error"]["outcome"] == "retry_forbidden")
+        .await;
     assert!(running.stop().success());
     azure.workspace().change_rule("dcr-1", |rule| rule.grant_after_requests(CLIENT, 0));
     let running = site.start().await;

@@ -7,9 +7,8 @@ use gatepost::lab::azure::{App, FakeAzure, Plan, Rule};
 use gatepost::lab::events::{Host, Identity, Shape, SimulatedEvent};
 use gatepost::net::upload_client::{Answer, Client};
 use serde_json::Value;
-use tokio::time::Instant;
 
-use crate::support::{PATIENCE, Running, Site};
+use crate::support::{Running, Site};
 
 pub(crate) const TENANT: &str = "11111111-2222-4333-a444-555555555555";
 pub(crate) const APP: &str = "aaaaaaaa-bbbb-4ccc-addd-eeeeeeeeeeee";
@@ -99,15 +98,6 @@ impl Scene {
     /// How many events were acknowledged.
     pub(crate) fn owed(&self) -> usize {
         self.owed.len()
-    }
-
-    /// Waits for something that must happen.
-    pub(crate) async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
-        let until = Instant::now() + PATIENCE;
-        while !condition().await {
-            assert!(Instant::now() < until, "never: {what}\n{:#}\n{}", self.site.status().await, self.site.log());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
     }
 
     /// What is stored: row by row, its identity.

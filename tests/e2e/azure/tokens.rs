@@ -163,7 +163,7 @@ async fn an_arc_service_that_names_a_file_elsewhere_is_not_told_what_is_in_it() 
     let identity = format!("{{ kind = \"arc\", endpoint = \"{endpoint}\", key_dir = \"{dir}\" }}");
     let mut scene = Scene::new(azure, &identity).await;
     scene.upload(20).await;
-    scene.until("the service is asked", async || scene.azure.himds().challenges() >= 1).await;
+    scene.site.until("the service is asked", async || scene.azure.himds().challenges() >= 1).await;
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     let answers = scene.azure.himds_door().answers();
     assert_eq!(answers.keys().copied().collect::<Vec<_>>(), [401], "nothing but challenges: no key was sent");

@@ -63,13 +63,13 @@ async fn a_revoked_secret_holds_events_back_until_its_replacement_is_configured(
     tokio::time::sleep(Duration::from_millis(2_100)).await;
     let before = stored(&scene);
     scene.upload(200).await;
-    scene.until("the log tells why", async || scene.site.log().contains("AADSTS7000215")).await;
+    scene.site.until("the log tells why", async || scene.site.log().contains("AADSTS7000215")).await;
     assert_eq!(stored(&scene), before);
     let failing = "gatepost_token_failing{output=";
-    scene.until("the failure is shown", async || scene.site.metric(failing).await == 1.0).await;
+    scene.site.until("the failure is shown", async || scene.site.metric(failing).await == 1.0).await;
     scene.site.configure(&scene.site.config().replace(SECRET, "the-replacement"));
     scene.running.signal("HUP");
-    scene.until("it fails no more", async || scene.site.metric(failing).await == 0.0).await;
+    scene.site.until("it fails no more", async || scene.site.metric(failing).await == 0.0).await;
     let about = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64() + 2.0;
     let ends = scene.site.metric("gatepost_token_expiry_timestamp_seconds{output=").await;
     assert!((ends - about).abs() < 60.0, "{ends} and not {about}");
@@ -128,7 +128,7 @@ async fn events_wait_until_the_role_has_propagated_and_none_is_set_aside() {
     for _ in 0..5 {
         scene.upload(100).await;
     }
-    scene.until("the endpoint refuses", async || scene.azure.workspace().statuses().contains_key(&403)).await;
+    scene.site.until("the endpoint refuses", async || scene.azure.workspace().statuses().contains_key(&403)).await;
     scene.ends_well().await;
 }
 

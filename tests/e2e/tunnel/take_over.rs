@@ -139,11 +139,7 @@ impl Gate {
 
     /// Waits until a series of the metrics page has come to so many.
     async fn counted(&self, series: &str, many: f64) {
-        let until = Instant::now() + PATIENCE;
-        while self.site.metric(series).await < many {
-            assert!(Instant::now() < until, "{series} is {}\n{}", self.site.metric(series).await, self.site.log());
-            sleep(Duration::from_millis(20)).await;
-        }
+        self.site.until(series, async || self.site.metric(series).await >= many).await;
     }
 
     /// The lines of the file output, once all is forwarded.

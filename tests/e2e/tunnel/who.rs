@@ -81,11 +81,7 @@ async fn a_password_is_asked_for_once_on_the_same_connection_and_never_told() {
     assert!(read_head(&mut stream).await.starts_with("HTTP/1.1 200 "));
 
     // Wrong in every way: the same answer, nothing dialled.
-    let until = tokio::time::Instant::now() + crate::gate::PATIENCE;
-    while canary.connections() < 2 {
-        assert!(tokio::time::Instant::now() < until, "two tunnels stand");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    gate.site.until("two tunnels stand", async || canary.connections() >= 2).await;
     let dialled = canary.connections();
     let mut answers = Vec::new();
     for header in [
@@ -186,13 +182,9 @@ async fn only_a_named_balancer_may_say_whom_it_speaks_for() {
         tokio::task::yield_now().await;
     }
     assert!(read_head(&mut stream).await.starts_with("HTTP/1.1 200 "));
-    let until = tokio::time::Instant::now() + crate::gate::PATIENCE;
     let of_stranger =
         |line: &serde_json::Value| line["client"].as_str().is_some_and(|client| client.starts_with("10.8.1.2"));
-    while !gate.access_log().iter().any(of_stranger) {
-        assert!(tokio::time::Instant::now() < until, "{:#?}", gate.access_log());
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    gate.site.until("the access log has the stranger", async || gate.access_log().iter().any(of_stranger)).await;
 
     // Nobody else may.
     gate.reconfigure(&rules(&canary, "proxy_protocol_from = [\"192.0.2.1/32\"]", groups)).await;
@@ -223,11 +215,11 @@ async fn a_reload_renames_a_listener_and_is_refused_whole_when_the_log_cannot_be
     let text = std::fs::read_to_string(gate.site.config_path()).expect("the configuration");
     let wrong = text.replace("access.log", "nowhere/access.log").replace("a.test", "b.test");
     gate.site.configure(&wrong);
-    let until = tokio::time::Instant::now() + crate::gate::PATIENCE;
-    while gate.site.metric("gatepost_config_reloads_total{result=\"refused\"}").await < 1.0 {
-        assert!(tokio::time::Instant::now() < until, "the reload is not refused");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    gate.site
+        .until("the reload is refused", async || {
+            gate.site.metric("gatepost_config_reloads_total{result=\"refused\"}").await >= 1.0
+        })
+        .await;
     assert!(gate.tunnel_to(&target).await.0.starts_with("HTTP/1.1 200 "), "the old rules stay in force");
 }
 

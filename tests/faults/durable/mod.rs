@@ -4,11 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::support::{PATIENCE, Site, workspace};
+use crate::support::{Site, workspace};
 use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
 use gatepost::lab::events::{Host, Identity, Shape};
 use gatepost::net::upload_client::Client;
-use tokio::time::Instant;
 
 /// Small segments, so that a backlog of a few hundred events takes many of them.
 const SPOOL: &str = "[spool]\nsegment_size = \"64 KiB\"\nmax_size = \"64 MiB\"\ncompression_level = 0\n";
@@ -68,11 +67,10 @@ async fn a_reload_of_a_hanging_output_keeps_its_backlog() {
     site.configure(&site.config().replace("linger = \"20 ms\"", "linger = \"30 ms\""));
     running.signal("HUP");
     // The old output ends only when its requests have timed out; the housekeeping goes on meanwhile.
-    let until = Instant::now() + PATIENCE;
-    while site.metric("gatepost_config_reloads_total{result=\"applied\"}").await < 1.0 {
-        assert!(Instant::now() < until, "{}", site.log());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    site.until("the reload is applied", async || {
+        site.metric("gatepost_config_reloads_total{result=\"applied\"}").await >= 1.0
+    })
+    .await;
     collector.set(healthy());
     site.until_drained().await;
     assert_held_once(&collector, &owed, &site.log());
@@ -103,11 +101,7 @@ async fn a_removed_output_holds_nothing_back_and_the_account_still_balances() {
     );
     owed.extend(upload(&site, &site.client(), &mut host, 5).await);
     site.until_drained().await;
-    let until = Instant::now() + PATIENCE;
-    while site.status().await["spool"]["first"] == 0 {
-        assert!(Instant::now() < until, "the spool keeps what nobody wants");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    site.until("the spool gives back what nobody wants", async || site.status().await["spool"]["first"] != 0).await;
     assert_held_once(&well, &owed, &site.log());
     assert!(running.stop().success());
     site.assert_audit_balances();
@@ -120,11 +114,7 @@ async fn a_kill_counts_as_ambiguous_what_was_in_flight_and_not_what_waited() {
     let site = Site::new(&workspace("workspace", &[&collector]), SPOOL);
     let running = site.start().await;
     let owed = upload(&site, &site.client(), &mut Host::new("WAITS", 9).with_system_share(0.0), 30).await;
-    let until = Instant::now() + PATIENCE;
-    while site.metric("gatepost_endpoint_failures_total").await < 3.0 {
-        assert!(Instant::now() < until, "nothing is tried:\n{}", site.log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    site.until("something is tried", async || site.metric("gatepost_endpoint_failures_total").await >= 3.0).await;
     running.kill();
     collector.set(healthy());
     let running = site.start().await;
@@ -215,11 +205,7 @@ async fn an_endpoint_that_rejects_everything_does_not_turn_the_spool_into_dead_l
     let site = Site::new(&workspace("workspace", &[&collector]), SPOOL);
     let running = site.start().await;
     let owed = upload(&site, &site.client(), &mut Host::new("RULE", 7).with_system_share(0.0), 20).await;
-    let until = Instant::now() + PATIENCE;
-    while !site.log().contains("every event is rejected") {
-        assert!(Instant::now() < until, "{}", site.log());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    site.until("the rejection is logged", async || site.log().contains("every event is rejected")).await;
     // The person who reads that corrects the rule.
     collector.set(healthy());
     site.until_drained().await;

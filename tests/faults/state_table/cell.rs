@@ -198,11 +198,7 @@ pub(crate) async fn run_with_an_output_that_cannot_start() {
     assert!(!runs().await);
     // Nobody restarts or reloads it: it is tried again by itself.
     std::fs::remove_dir(&position).unwrap();
-    let until = Instant::now() + PATIENCE;
-    while !runs().await {
-        assert!(Instant::now() < until, "{:#}\n{}", world.site.status().await, world.site.log());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    world.site.until("the output runs", async || runs().await).await;
     world.site.until_drained().await;
     assert_eq!(world.missing(&owed.iter().map(SimulatedEvent::identity).collect()), 0, "{}", world.site.log());
     assert!(running.stop().success());

@@ -1,5 +1,7 @@
 //! What one metric is, and how it is counted. What there is to count stands in the table above.
 
+use ::metrics::{Counter, Gauge, Histogram};
+
 /// What a metric is to Prometheus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -38,35 +40,49 @@ impl Metric {
     /// Makes a counter or histogram exist with nothing in it, so that its first increase is an increase.
     pub fn begin(&self, values: &[&str]) {
         match self.kind {
-            Kind::Counter => ::metrics::counter!(self.name, self.key(values)).increment(0),
+            Kind::Counter => self.counter(values).increment(0),
             // It has no value without observations; asking for it makes it known.
-            Kind::Histogram => drop(::metrics::histogram!(self.name, self.key(values))),
+            Kind::Histogram => drop(self.histogram(values)),
             Kind::Gauge => {}
         }
     }
 
+    /// The series of a counter with these labels, for whoever counts in it again and again. Ask after the recorder was installed.
+    pub fn counter(&self, values: &[&str]) -> Counter {
+        debug_assert_eq!(self.kind, Kind::Counter, "{}", self.name);
+        ::metrics::counter!(self.name, self.key(values))
+    }
+
+    /// The series of a gauge with these labels, in the same way.
+    pub fn gauge(&self, values: &[&str]) -> Gauge {
+        debug_assert_eq!(self.kind, Kind::Gauge, "{}", self.name);
+        ::metrics::gauge!(self.name, self.key(values))
+    }
+
+    /// The series of a histogram with these labels, in the same way.
+    pub fn histogram(&self, values: &[&str]) -> Histogram {
+        debug_assert_eq!(self.kind, Kind::Histogram, "{}", self.name);
+        ::metrics::histogram!(self.name, self.key(values))
+    }
+
     /// Adds to a counter.
     pub fn add(&self, values: &[&str], n: u64) {
-        debug_assert_eq!(self.kind, Kind::Counter, "{}", self.name);
-        ::metrics::counter!(self.name, self.key(values)).increment(n);
+        self.counter(values).increment(n);
     }
 
     /// Sets a gauge.
     pub fn set(&self, values: &[&str], value: f64) {
-        debug_assert_eq!(self.kind, Kind::Gauge, "{}", self.name);
-        ::metrics::gauge!(self.name, self.key(values)).set(value);
+        self.gauge(values).set(value);
     }
 
     /// Adds to a gauge, or takes away from it.
     pub fn shift(&self, values: &[&str], by: f64) {
-        debug_assert_eq!(self.kind, Kind::Gauge, "{}", self.name);
-        ::metrics::gauge!(self.name, self.key(values)).increment(by);
+        self.gauge(values).increment(by);
     }
 
     /// Records an observation of a histogram.
     pub fn observe(&self, values: &[&str], value: f64) {
-        debug_assert_eq!(self.kind, Kind::Histogram, "{}", self.name);
-        ::metrics::histogram!(self.name, self.key(values)).record(value);
+        self.histogram(values).record(value);
     }
 }
 
@@ -94,9 +110,9 @@ impl Many {
         *sum += value;
     }
 
-    /// Records all of them. Of each bucket the mean as often as there were observations: counts and sum are exact.
-    pub fn record(&self, values: &[&str]) {
-        let histogram = ::metrics::histogram!(self.metric.name, self.metric.key(values));
+    /// Records all of them in a series of its metric. Of each bucket the mean as often as there were observations: counts and sum
+    /// are exact.
+    pub fn record(&self, histogram: &Histogram) {
         for (count, sum) in self.buckets.iter().filter(|(count, _)| *count > 0) {
             histogram.record_many(sum / *count as f64, *count);
         }

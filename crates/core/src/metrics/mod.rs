@@ -2,10 +2,13 @@
 //!
 //! Labels hold only values from closed sets or from the configuration (input, output and endpoint names), so the
 //! number of series has a bound. Inner layers return what they did; the callers at the edges count it here, per batch
-//! and never per event. `docs/metrics.md` is generated from [`ALL`].
+//! and never per event. What is counted for every upload and every batch is counted in series that were found once
+//! ([`Metric::counter`], [`Metric::histogram`]): to find one costs more than to add to it. `docs/metrics.md` is generated
+//! from [`ALL`].
 
 mod metric;
 
+pub use ::metrics::{Counter, Gauge, Histogram};
 pub use metric::{Kind, Many, Metric};
 
 const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];

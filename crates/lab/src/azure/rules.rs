@@ -155,6 +155,5 @@ impl Rule {
 
 /// A random id as Azure writes them.
 pub(super) fn random_guid() -> String {
-    let hex = format!("{:032x}", fastrand::u128(..));
-    format!("{}-{}-4{}-a{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..])
+    uuid::Builder::from_random_bytes(fastrand::u128(..).to_be_bytes()).into_uuid().to_string()
 }

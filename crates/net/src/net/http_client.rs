@@ -20,13 +20,12 @@ use http::header::{DATE, HeaderMap, RETRY_AFTER};
 use http::{Method, Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
+use httpdate::parse_http_date;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc2822;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tower::ServiceExt;
@@ -77,6 +76,8 @@ pub enum SendError {
 /// A client with its pool of connections. Cheap to clone; clones share the pool.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
+    /// How a connection comes about: directly, or as a tunnel through the proxy.
+    way: Way,
     client: Client<Connector, Outgoing>,
 }
 
@@ -100,7 +101,7 @@ impl HttpClient {
         tcp.set_nodelay(true);
         let proxy = proxy.map(|config| Arc::new(Proxy::new(config)));
         let by = proxy.clone();
-        let way = tower::service_fn(move |uri: Uri| {
+        let way = Way::new(tower::service_fn(move |uri: Uri| {
             let (tcp, proxy) = (tcp.clone(), by.clone());
             async move {
                 match proxy {
@@ -108,12 +109,12 @@ impl HttpClient {
                     None => tcp.oneshot(uri).await.map_err(io::Error::other),
                 }
             }
-        });
+        }));
         let tls = HttpsConnectorBuilder::new()
             .with_tls_config(client_config(trust)?)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(Way::new(way));
+            .wrap_connector(way.clone());
         let late = match &proxy {
             Some(proxy) => format!("no connection within {connect_timeout:?} through the proxy {}", proxy.url()),
             None => format!("no connection within {connect_timeout:?}"),
@@ -127,7 +128,7 @@ impl HttpClient {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
             .build(BoxCloneSyncService::new(connector));
-        Ok(Self { client })
+        Ok(Self { way, client })
     }
 
     /// Posts `body` to `url` (absolute) and waits for the whole answer until `within` has passed.
@@ -146,6 +147,16 @@ impl HttpClient {
     /// Asks for `url` (absolute), as [`HttpClient::post`] does.
     pub async fn get(&self, url: &Uri, headers: HeaderMap, within: Duration) -> Result<Answer, SendError> {
         self.request(Method::GET, url, headers, None, within).await
+    }
+
+    /// Opens a connection to the host and port of `url`, by the way that requests go, and closes it without sending a byte
+    /// there. Behind a proxy this is a tunnel that nothing is sent through.
+    pub async fn reach(&self, url: &Uri, within: Duration) -> Result<(), SendError> {
+        match timeout(within, self.way.clone().oneshot(url.clone())).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(SendError::Connect(with_causes(&error))),
+            Err(_) => Err(SendError::Connect(format!("no connection within {within:?}"))),
+        }
     }
 
     async fn request(
@@ -171,17 +182,6 @@ impl HttpClient {
             Ok(Err(error)) => Err(failure(with_causes(&error))),
             Err(_) => Err(failure(format!("nothing came within {within:?}"))),
         }
-    }
-}
-
-/// Opens a TCP connection to the host and port of `url` and closes it, without sending a byte.
-pub async fn reach(url: &Uri, within: Duration) -> Result<(), SendError> {
-    let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("https") { 443 } else { 80 });
-    match timeout(within, TcpStream::connect((host, port))).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(SendError::Connect(error.to_string())),
-        Err(_) => Err(SendError::Connect(format!("no connection within {within:?}"))),
     }
 }
 
@@ -234,10 +234,13 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
         let seconds = text.parse().unwrap_or(u64::MAX);
         return Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
     }
-    let date = |text: &str| OffsetDateTime::parse(text, &Rfc2822).ok();
-    let sent = headers.get(DATE).and_then(|value| value.to_str().ok()).and_then(date);
-    let wait = date(text)? - sent.unwrap_or_else(|| now.into());
-    Some(Duration::try_from(wait).unwrap_or(Duration::ZERO).min(RETRY_AFTER_MAX))
+    let wait = parse_http_date(text).ok()?.duration_since(date(headers).unwrap_or(now)).unwrap_or_default();
+    Some(wait.min(RETRY_AFTER_MAX))
+}
+
+/// When an answer was made, by the clock of who made it.
+pub fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
 }
 
 #[cfg(test)]
@@ -262,8 +265,11 @@ mod tests {
         let skewed = Some("Sun, 06 Nov 1994 08:50:30 GMT");
         assert_eq!(wait("Sun, 06 Nov 1994 08:50:37 GMT", skewed), Some(Duration::from_secs(7)));
         assert_eq!(wait("Sun, 06 Nov 1994 08:00:00 GMT", None), Some(Duration::ZERO));
+        // The forms of former times, which a recipient has to know.
+        assert_eq!(wait("Sunday, 06-Nov-94 08:50:37 GMT", None), Some(Duration::from_secs(60)));
+        assert_eq!(wait("Sun Nov  6 08:50:37 1994", None), Some(Duration::from_secs(60)));
         assert_eq!(wait("soon", None), None);
         assert_eq!(wait("99999999999999999999999", None), Some(RETRY_AFTER_MAX));
-        assert_eq!(wait("Sun, 06 Nov 2094 08:50:37 GMT", None), Some(RETRY_AFTER_MAX));
+        assert_eq!(wait("Sat, 06 Nov 2094 08:50:37 GMT", None), Some(RETRY_AFTER_MAX));
     }
 }

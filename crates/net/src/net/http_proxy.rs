@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tower::ServiceExt;
 
+use super::url::askable;
 use crate::values::Secret;
 
 /// An HTTP proxy that every connection of an output goes through, with CONNECT.
@@ -36,11 +37,8 @@ impl Config {
     /// What is wrong, by key.
     pub fn problems(&self) -> Vec<(String, String)> {
         let mut problems = Vec::new();
-        let sound = self.url.parse::<Uri>().is_ok_and(|url| {
-            url.scheme_str() == Some("http")
-                && url.authority().is_some_and(|authority| !authority.as_str().contains('@'))
-                && matches!(url.path(), "" | "/")
-                && url.query().is_none()
+        let sound = askable(&self.url).is_some_and(|url| {
+            url.scheme_str() == Some("http") && matches!(url.path(), "" | "/") && url.query().is_none()
         });
         if !sound {
             let message = format!("{:?} must be the proxy's address, such as \"http://proxy.example:3128\"", self.url);

@@ -183,7 +183,14 @@ fn mistakes_are_told_by_key() {
     let keys = |config: Config| config.problems().into_iter().map(|(key, _)| key).collect::<Vec<_>>();
     let sound = at("http://proxy.example:3128".to_owned());
     assert_eq!(keys(sound.clone()), [""; 0]);
-    for url in ["", "proxy.example:3128", "https://proxy.example", "http://me:pw@proxy.example", "http://p.example/x"] {
+    for url in [
+        "",
+        "proxy.example:3128",
+        "https://proxy.example",
+        "http://me:pw@proxy.example",
+        "http://p.example/x",
+        "http://p:99999",
+    ] {
         assert_eq!(keys(at(url.to_owned())), ["url"], "{url}");
     }
     assert_eq!(keys(Config { password: Some(Secret::new("x")), ..sound.clone() }), ["username"]);

@@ -2,7 +2,7 @@
 
 use parking_lot::{Condvar, Mutex};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,6 +15,8 @@ pub struct Faults {
     full: AtomicBool,
     failing_syncs: Failing,
     failing_changes: Failing,
+    failing_lists: Failing,
+    unlisted: Mutex<Option<PathBuf>>,
     first_failed: Mutex<Option<&'static str>>,
     longest_write: AtomicUsize,
     sync_delay_ms: AtomicU64,
@@ -82,6 +84,12 @@ impl Faults {
     pub fn fail_changes(&self, nth: u64, count: u64) {
         *self.first_failed() = None;
         self.failing_changes.set(nth, count);
+    }
+
+    /// Lets the n-th look from now (1 is the next) at what is in this folder fail with an I/O error, and every one after it.
+    pub fn fail_lists(&self, dir: &Path, nth: u64) {
+        *self.unlisted.lock() = Some(dir.to_owned());
+        self.failing_lists.set(nth, FOR_EVER);
     }
 
     /// Ends the failing of changes.
@@ -155,6 +163,11 @@ impl Faults {
         if self.failing_syncs.takes_one() { Err(broken()) } else { Ok(()) }
     }
 
+    fn at_list(&self, dir: &Path) -> io::Result<()> {
+        let is_meant = self.unlisted.lock().as_deref() == Some(dir);
+        if is_meant && self.failing_lists.takes_one() { Err(broken()) } else { Ok(()) }
+    }
+
     fn at_change(&self, call: &'static str) -> io::Result<()> {
         if !self.failing_changes.takes_one() {
             return Ok(());
@@ -198,6 +211,7 @@ impl Fs for FaultyFs {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        self.faults.at_list(dir)?;
         self.inner.list(dir)
     }
 

@@ -3,13 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use http::Uri;
-use http::header::DATE;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc2822;
 
 use super::Findings;
 use super::token::Held;
-use crate::net::http_client::{Answer, SendError};
+use crate::net::http_client::{self, Answer, SendError};
 use crate::outputs::workspace;
 use crate::outputs::workspace::reach::{Reach, said};
 
@@ -83,8 +81,7 @@ async fn resolve(output: &workspace::Config, name: &str, url: &Uri, findings: &m
 /// How far the endpoint's clock is from ours.
 fn clock(name: &str, answer: &Answer, now: OffsetDateTime, findings: &mut Findings) {
     let check = format!("clock against {name}");
-    let date = answer.headers.get(DATE).and_then(|value| value.to_str().ok());
-    let Some(date) = date.and_then(|text| OffsetDateTime::parse(text, &Rfc2822).ok()) else {
+    let Some(date) = http_client::date(&answer.headers) else {
         findings.unknown(&check, "the answer has no date", "see that this machine's clock is kept right");
         return;
     };

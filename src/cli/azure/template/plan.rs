@@ -213,8 +213,8 @@ fn is_column(name: &str) -> bool {
 }
 
 fn is_guid(text: &str) -> bool {
-    let lengths = text.split('-').map(str::len);
-    lengths.eq([8, 4, 4, 4, 12]) && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+    // Of this length only the form with dashes and without braces is.
+    text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()
 }
 
 /// Names go into scripts: nothing that a shell or a template could take for its own.

@@ -125,12 +125,5 @@ impl Config {
 /// The 32 bytes of a SHA-256 in hexadecimal.
 pub(in crate::inputs) fn parse_hex(text: &str) -> Option<[u8; 32]> {
     let mut hash = [0; 32];
-    let digits = text.as_bytes();
-    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(hash)
+    hex::decode_to_slice(text, &mut hash).ok().map(|()| hash)
 }

@@ -1,29 +1,13 @@
 //! Plain events in JSON against the tree: the same row, byte for byte.
 
-use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::Format;
-use crate::event::columns::{Extras, Made, Source, Table, row, row_by_tree};
-use crate::event::{Timestamp, from_json};
+use crate::event::columns::tests::both_ways::compare_json;
 
 /// Compares the rows of every table. Tells whether the event was plain.
 fn compare(json: &str) -> bool {
-    let raw = Bytes::copy_from_slice(json.as_bytes());
-    let extras = Extras { original_time: "Own_CF".to_owned(), event_key: "Key_CF".to_owned(), client: String::new() };
-    let kept = Timestamp::from_ticks(0)..=Timestamp::from_ticks(0);
-    for table in Table::ALL {
-        let source = Source { format: Format::Json, raw: &raw, client: None };
-        let shown =
-            |made: Result<Made, String>| made.map(|made| String::from_utf8(made.bytes.to_vec()).expect("UTF-8"));
-        let (short, long) =
-            (shown(row(Some(table), source, &extras, &kept)), shown(row_by_tree(Some(table), source, &extras, &kept)));
-        assert_eq!(short, long, "{table}: {json}");
-    }
-    let Ok(scanned) = from_json::scan(json.trim_ascii(), 0) else { return false };
-    let event = Event { format: Format::Json, raw: json.trim_ascii().as_bytes(), fields: scanned.fields };
-    event.fields.is_windows_event() && read(&event, json.trim_ascii()).is_some()
+    compare_json(json, |event, text| read(event, text).is_some())
 }
 
 const SYSTEM: &str = r##"{"Provider":{"#attributes":{"Name":"Microsoft-Windows-Security-Auditing","Guid":"5"}},"EventID":4624,

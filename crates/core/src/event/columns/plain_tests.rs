@@ -1,25 +1,15 @@
 //! Plain events against the tree: the same row, byte for byte, and no row by the short way that the tree would not give.
 
-use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::columns::{Extras, Source, Table, row, row_by_tree};
-use crate::event::{Timestamp, from_xml};
+use crate::event::columns::tests::both_ways::assert_same_rows;
+use crate::event::from_xml;
 
 /// Compares the rows of every table. Tells whether the event was plain.
 fn compare(xml: &str) -> bool {
-    let raw = Bytes::copy_from_slice(xml.as_bytes());
-    let extras = Extras { original_time: "Own_CF".to_owned(), event_key: "Key_CF".to_owned(), client: String::new() };
-    let kept = Timestamp::from_ticks(0)..=Timestamp::from_ticks(0);
-    for table in Table::ALL {
-        let source = Source { format: Format::Xml, raw: &raw, client: None };
-        let shown = |made: Result<_, String>| made.map(|made: crate::event::columns::Made| made.bytes);
-        let (short, long) =
-            (shown(row(Some(table), source, &extras, &kept)), shown(row_by_tree(Some(table), source, &extras, &kept)));
-        assert_eq!(short, long, "{table}: {xml}");
-    }
-    let Ok((fields, end)) = from_xml::scan(&raw) else { return false };
+    assert_same_rows(Format::Xml, xml);
+    let Ok((fields, end)) = from_xml::scan(xml.as_bytes()) else { return false };
     let event = Event { format: Format::Xml, raw: &xml.as_bytes()[..end], fields };
     Plain::read(&event, &xml[..end]).is_some()
 }

@@ -3,6 +3,8 @@ use serde_json::{Value, json};
 
 #[path = "tests/agents.rs"]
 mod agents;
+#[path = "tests/both_ways.rs"]
+pub(super) mod both_ways;
 #[path = "tests/corpus.rs"]
 mod corpus;
 #[path = "tests/expected.rs"]

@@ -224,14 +224,9 @@ fn holds(order: Ordering, op: Op) -> bool {
 
 fn guid(text: &str) -> Option<u128> {
     let bare = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(text);
-    if bare.len() != 36 {
-        return None;
-    }
-    bare.bytes().enumerate().try_fold(0, |value: u128, (index, byte)| match (index, byte) {
-        (8 | 13 | 18 | 23, b'-') => Some(value),
-        (8 | 13 | 18 | 23, _) => None,
-        _ => char::from(byte).to_digit(16).map(|digit| value << 4 | u128::from(digit)),
-    })
+    // Of this length only the form with dashes is.
+    let is_long = bare.len() == 36;
+    is_long.then(|| uuid::Uuid::try_parse(bare).ok()).flatten().map(|guid| guid.as_u128())
 }
 
 fn is_sid(text: &str) -> bool {

@@ -195,7 +195,7 @@ const RSA: &str = "RSA";
 fn facts(der: &CertificateDer<'_>, certificate: &X509Certificate<'_>) -> Facts {
     let is_rsa = certificate.public_key().algorithm.algorithm == OID_PKCS1_RSAENCRYPTION;
     let constraints = certificate.name_constraints().ok().flatten();
-    let hash = |algorithm| hex(digest::digest(algorithm, der).as_ref());
+    let hash = |algorithm| hex::encode_upper(digest::digest(algorithm, der));
     Facts {
         subject: certificate.subject().to_string(),
         key: if is_rsa { RSA } else { "ECDSA" },
@@ -205,10 +205,6 @@ fn facts(der: &CertificateDer<'_>, certificate: &X509Certificate<'_>) -> Facts {
         sha256: hash(&digest::SHA256),
         thumbprint: hash(&digest::SHA1_FOR_LEGACY_USE_ONLY),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 fn is_self_signed(der: &CertificateDer<'_>) -> bool {

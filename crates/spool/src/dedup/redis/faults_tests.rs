@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::scripted::{Answer, Engine};
 use super::{Config, Decisions, Gateway, Outcome, SharedStore, Standing, Watcher, WhenUnavailable};
@@ -55,6 +56,16 @@ async fn connected(store: &SharedStore) {
     let mut standing = store.standing();
     let there = standing.wait_for(|standing| matches!(standing, Standing::Connected { .. }));
     tokio::time::timeout(Duration::from_secs(5), there).await.expect("it connects").expect("it runs");
+}
+
+/// Waits for something that must happen.
+async fn until(condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it happens");
 }
 
 fn record(record_id: u64) -> EventKey {
@@ -158,9 +169,10 @@ async fn an_engine_that_takes_connections_and_nothing_else_is_not_asked_without_
         })
         .await;
         let (store, _outcomes) = store(engine.port, WhenUnavailable::Available);
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
-        let connections = engine.connections.load(Ordering::SeqCst);
-        assert!((2..20).contains(&connections), "{connections} connections");
+        let began = Instant::now();
+        until(|| engine.connections.load(Ordering::SeqCst) >= 5).await;
+        // At the least half of 50, 100, 200 and 400 ms lie between five of them.
+        assert!(began.elapsed() >= Duration::from_millis(375), "five connections in {:?}", began.elapsed());
         let is_told =
             |standing: &Standing| matches!(standing, Standing::Away { reason, .. } if reason.contains("NoPerm"));
         let mut standing = store.standing();
@@ -235,8 +247,8 @@ async fn of_two_gateways_on_copies_of_one_state_the_younger_takes_nothing() {
     let refused = standing.wait_for(|standing| matches!(standing, Standing::Away { refused: true, .. }));
     tokio::time::timeout(Duration::from_secs(5), refused).await.expect("it is found").expect("it runs");
     assert!(store.claim(&[record(1)]).await.is_err_and(|error| error.reason.contains("copy of this state")));
-    let told = engine.count("HSET");
-    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let (told, looked) = (engine.count("HSET"), engine.count("HGETALL"));
+    until(|| engine.count("HGETALL") >= looked + 2).await;
     assert_eq!(engine.count("HSET"), told, "it says nothing more under the other one's number");
     assert!(store.claim(&[record(1)]).await.is_err(), "it stays so while the other one lives");
 }
@@ -246,7 +258,8 @@ async fn of_two_gateways_on_copies_of_one_state_the_elder_goes_on() {
     let engine = with_a_twin(999_000_000_000).await;
     let (store, _outcomes) = store(engine.port, WhenUnavailable::Available);
     connected(&store).await;
-    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let looked = engine.count("HGETALL");
+    until(|| engine.count("HGETALL") >= looked + 2).await;
     assert!(matches!(*store.standing().borrow(), Standing::Connected { .. }));
     assert_eq!(engine.connections.load(Ordering::SeqCst), 1);
 }

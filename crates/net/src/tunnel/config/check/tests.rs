@@ -166,6 +166,7 @@ fn bad_urls_of_proxies_are_told_without_their_password() {
         "http://a.test/x",
         "http://a.test:0",
         "http://a.test:",
+        "http://a.test:65536",
         "http://a.test?x",
         "socks5://a.test:1080",
     ] {

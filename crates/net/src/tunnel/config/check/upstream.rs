@@ -4,6 +4,7 @@ use http::Uri;
 
 use super::super::{Config, Proxy, UpstreamProxies};
 use super::Problems;
+use crate::net::url::askable;
 
 pub(super) fn check(tables: &[UpstreamProxies], problems: &mut Problems) {
     for (n, table) in tables.iter().enumerate() {
@@ -61,7 +62,7 @@ pub fn proxy_url_problem(url: &str) -> Option<String> {
     if authority.as_str().contains('@') {
         return Some("has a user in it; set user and password as keys of their own".to_owned());
     }
-    if authority.host().is_empty() || uri.port_u16() == Some(0) || authority.as_str().ends_with(':') {
+    if askable(url).is_none() {
         return Some(format!("names no host and port; {RIGHT}"));
     }
     if !matches!(uri.path(), "" | "/") || uri.query().is_some() {

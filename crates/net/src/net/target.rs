@@ -1,4 +1,7 @@
 //! Request targets: path segments and query parameters, percent-decoded.
+//!
+//! The crates `percent-encoding` and `form_urlencoded` leave a broken encoding as it stands, so that one target could be read in two
+//! ways. Here it is refused.
 
 use std::borrow::Cow;
 

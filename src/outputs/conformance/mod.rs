@@ -15,6 +15,8 @@ use super::{Config, Shared, build, file, http, workspace as azure};
 use crate::event::Format;
 use crate::values::{ByteSize, Secret, Span};
 
+mod ways;
+
 const ID: &str = "5d3c1f0e-0000-4000-8000-000000000001";
 
 fn endpoints(url: String) -> Vec<Endpoint> {
@@ -232,91 +234,6 @@ async fn a_connection_that_breaks_under_a_large_body_is_ambiguous() {
     collector.will([Behaviour::EarlyTooLarge]);
     let outcome = bare(output.send(0, &large_request()).await);
     assert!(outcome == SPLIT || outcome == AMBIGUOUS, "{outcome:?}");
-}
-
-#[tokio::test]
-async fn when_no_connection_was_made_nothing_was_sent() {
-    // Nobody listens on port 1 of loopback, and "invalid" is no name by definition.
-    for authority in ["127.0.0.1:1", "name.invalid"] {
-        for (config, ..) in http_outputs(authority) {
-            let output = built(&config);
-            let outcome = bare(output.send(0, &request(&*output)).await);
-            assert_eq!(outcome, retry(RetryReason::Connect, None), "{authority}");
-            assert!(output.probe(0).await.is_err());
-        }
-    }
-}
-
-/// A directory with `ca.pem`, and a server with that certificate.
-fn certificate() -> (tempfile::TempDir, Arc<rustls::ServerConfig>) {
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("ca.pem"), made.cert.pem()).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-    let server = rustls::ServerConfig::builder_with_provider(rustls::crypto::aws_lc_rs::default_provider().into())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
-    (dir, Arc::new(server))
-}
-
-fn trusting(authority: &str, directory: &Path) -> Arc<dyn Output> {
-    let mut config = workspace(format!("https://{authority}"));
-    if let Config::Workspace(config) = &mut config {
-        config.ca_file = Some(directory.join("ca.pem"));
-    }
-    built(&config)
-}
-
-#[tokio::test]
-async fn tls_is_spoken_with_the_one_we_trust_and_nobody_else() {
-    let (dir, server) = certificate();
-    let collector = Collector::start(Some(server)).await;
-    let output = trusting(&collector.authority, dir.path());
-    assert_eq!(output.send(0, &request(&*output)).await, Outcome::Accepted);
-    collector.will([Behaviour::ResetAfterBody]);
-    assert_eq!(bare(output.send(0, &request(&*output)).await), AMBIGUOUS);
-    collector.take();
-
-    let (other, _) = certificate();
-    let output = trusting(&collector.authority, other.path());
-    assert_eq!(bare(output.send(0, &request(&*output)).await), retry(RetryReason::Connect, None));
-    assert!(collector.take().is_empty(), "the token must not leave");
-}
-
-#[tokio::test]
-async fn a_handshake_that_never_ends_is_no_connection() {
-    let (dir, _) = certificate();
-    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let output = trusting(&silent.local_addr().unwrap().to_string(), dir.path());
-    assert_eq!(bare(output.send(0, &request(&*output)).await), retry(RetryReason::Connect, None));
-}
-
-#[tokio::test]
-async fn probes_send_no_events() {
-    let collector = Collector::start(None).await;
-    let url = format!("http://{}", collector.authority);
-    let output = built(&workspace(url.clone()));
-    assert_eq!(output.probe(0).await, Ok(()));
-    assert_eq!(collector.take()[0].body, b"[]");
-    collector.will([Behaviour::Answer(403, "")]);
-    assert!(output.probe(0).await.unwrap_err().starts_with("403"));
-    collector.take();
-
-    let Config::Http(mut config) = collector_output(format!("{url}/events"), Shape::Ndjson, Compression::None) else {
-        panic!("not an HTTP output")
-    };
-    assert_eq!(built(&Config::Http(config.clone())).probe(0).await, Ok(()));
-    assert!(collector.take().is_empty());
-    config.probe = http::Probe::Get;
-    config.probe_path = "/health?full".to_owned();
-    let output = built(&Config::Http(config));
-    assert_eq!(output.probe(0).await, Ok(()));
-    let received = collector.take();
-    assert!(received[0].head.starts_with("GET /health?full HTTP/1.1"), "{}", received[0].head);
-    assert!(received[0].body.is_empty());
 }
 
 #[tokio::test]
