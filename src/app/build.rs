@@ -175,9 +175,7 @@ fn open(
     });
     let access_log = AccessLog::open(&config.access_log).context("access_log")?;
     let requests = Requests::new(access_log.clone());
-    let remembered = wef::Memory::new(Arc::clone(&machine.fs), state.path().to_owned(), Arc::clone(&rules));
-    let agents = ods::Memory::new(Arc::clone(&machine.fs), state.path().to_owned());
-    let shared = Shared { state_dir: state.path().to_owned(), wef: Arc::new(remembered), ods: Arc::new(agents) };
+    let shared = listeners_share(&config, &machine, state.path(), &rules, sharing.as_ref())?;
     let uploads = Arc::new(Uploads::new(shared, Arc::new(ingest.clone()), requests));
     let tunnels = Tunnels::new(&config.tunnel, state.path().to_owned(), Arc::new(Inside(Arc::clone(&uploads))))?;
     Ok(Parts {
@@ -214,6 +212,21 @@ fn open(
         replaying: tokio::sync::Mutex::default(),
         taken_until: OnceLock::new(),
     })
+}
+
+/// What listeners share, with each other and with those of other gateways.
+fn listeners_share(
+    config: &Config,
+    machine: &Machine,
+    state: &Path,
+    rules: &Arc<ArcSwap<Rules>>,
+    sharing: Option<&Sharing>,
+) -> anyhow::Result<Shared> {
+    let documents = sharing.map(|sharing| sharing.sealed_documents(&config.dedup)).transpose()?;
+    let wef = wef::Memory::new(Arc::clone(&machine.fs), state.to_owned(), Arc::clone(rules));
+    let wef = Arc::new(wef.sharing(sharing.map(Sharing::bookmarks)));
+    let ods = ods::Memory::new(Arc::clone(&machine.fs), state.to_owned()).sharing(documents.clone());
+    Ok(Shared { state_dir: state.to_owned(), wef, ods: Arc::new(ods), documents })
 }
 
 impl Parts {

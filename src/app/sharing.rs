@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use aws_lc_rs::digest;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -23,6 +23,9 @@ use crate::dedup::redis::{Gateway, Neighbour, SharedStore, Standing, WhenUnavail
 use crate::fs::Fs;
 use crate::ingest::{JournalPlace, Queue, Recheck};
 use crate::metrics;
+use crate::shared::Store as Documents;
+use crate::shared::entries::Entries;
+use crate::shared::sealed::Sealed;
 use crate::spool::Spool;
 use crate::spool::decided::{Decided, Opened};
 
@@ -30,6 +33,8 @@ use crate::spool::decided::{Decided, Opened};
 const FILE: &str = "decided";
 /// The folder of the dedup journal.
 pub(super) const JOURNAL: &str = "dedup";
+/// The kind of bookmarks, in the names of keys.
+const BOOKMARKS: &str = "bookmarks";
 /// For how long a start waits for the engine: what comes before it is there is deduplicated by this gateway alone.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// A gateway that was not seen for longer is not counted as there.
@@ -87,6 +92,18 @@ impl Sharing {
     /// Which events are this gateway's to forward.
     pub(super) fn decided(&self) -> Arc<Decided> {
         Arc::clone(&self.decided)
+    }
+
+    /// Where the bookmarks of forwarding hosts are.
+    pub(super) fn bookmarks(&self) -> Arc<dyn Entries> {
+        Arc::new(self.store.entries(BOOKMARKS))
+    }
+
+    /// Documents that whoever runs the engine can neither read nor make.
+    pub(super) fn sealed_documents(&self, config: &dedup::Config) -> anyhow::Result<Arc<dyn Documents>> {
+        let secret = config.secret.as_ref().map(|secret| secret.reveal().trim()).unwrap_or_default();
+        let sealed = Sealed::over(Arc::new(self.store.clone()), secret.as_bytes());
+        Ok(Arc::new(sealed.map_err(|_| anyhow!("no key for shared documents can be made of dedup.secret"))?))
     }
 
     /// Runs, and waits a little for the engine.

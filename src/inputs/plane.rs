@@ -139,7 +139,10 @@ impl Uploads {
     /// has for `grace`.
     pub fn apply(&self, prepared: Prepared, grace: Duration) {
         let Prepared { fresh, renewed, mut opened, configs } = prepared;
-        opened.values().filter_map(|opened| opened.issuer.as_ref()).for_each(|issuer| issuer.tend());
+        opened
+            .values()
+            .filter_map(|opened| opened.issuer.as_ref())
+            .for_each(|issuer| issuer.tend(self.shared.documents.clone()));
         let leaving: Vec<Running> = {
             let mut running = self.running();
             let gone =

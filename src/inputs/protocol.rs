@@ -33,6 +33,7 @@ use crate::event::{Damaged, Syntax};
 use crate::filter::{EventSet, Rules};
 use crate::ingest::accept::Receipt;
 use crate::net::target;
+use crate::shared::Store;
 
 /// A protocol on one listener. It is opened with the listener's configuration and anew with each reload; requests that have
 /// begun end with the one they began with.
@@ -223,6 +224,8 @@ pub struct Shared {
     pub wef: Arc<wef::Memory>,
     /// What is known of OMS and Microsoft Monitoring agents.
     pub ods: Arc<ods::Memory>,
+    /// Documents that other gateways have too, if any do; whoever runs the engine cannot read them.
+    pub documents: Option<Arc<dyn Store>>,
 }
 
 impl Shared {
@@ -230,7 +233,8 @@ impl Shared {
     pub fn over(state_dir: &Path) -> Self {
         let rules = Rules::of_event_set(EventSet::Everything);
         let wef = Arc::new(wef::Memory::over(state_dir.to_owned(), rules));
-        Self { state_dir: state_dir.to_owned(), wef, ods: Arc::new(ods::Memory::over(state_dir.to_owned())) }
+        let ods = Arc::new(ods::Memory::over(state_dir.to_owned()));
+        Self { state_dir: state_dir.to_owned(), wef, ods, documents: None }
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) const COMPUTER: &str = "web01.plant.example";
 pub(crate) const JSON: &str = "/OperationalData.svc/PostJsonDataItems?api-version=2016-04-01";
 pub(crate) const XML: &str = "/EventDataService.svc/PostDataItems?api-version=2016-04-01";
 
-fn key() -> String {
+pub(crate) fn key() -> String {
     BASE64_STANDARD.encode((0..64).collect::<Vec<u8>>())
 }
 

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, ensure};
-use aws_lc_rs::digest;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -56,8 +55,7 @@ impl SharedRules {
         if planned.writes.is_empty() {
             return Ok(planned.answer);
         }
-        let content = content(&planned.wanted);
-        let document = Document { revision: next(&revision, &content), content };
+        let document = Document::after(&revision, content(&planned.wanted));
         let expected = Some(&*revision).filter(|revision| !revision.is_empty());
         let set = self.documents.compare_and_set(NAME, expected, &document).await;
         if !set.map_err(|error| away(&error))? {
@@ -97,16 +95,16 @@ impl SharedRules {
         let there = self.documents.get(NAME).await?;
         let (shelf, is_whole) = (self.store.shelf.load_full(), self.store.faults().is_empty());
         let (content, mut mine) = (content(&shelf), self.revision());
-        if at_start && is_whole && !mine.is_empty() && !mine.ends_with(&hash(&content)) {
-            mine = next(&mine, &content);
+        if at_start && is_whole && !mine.is_empty() && !Document::is_of(&mine, &content) {
+            mine = Document::after(&mine, content.clone()).revision;
         }
         match there {
             Some(there) if there.revision > mine || !is_whole => self.take_over(there).await,
             Some(there) if there.revision == mine => self.note(&mine).map(|()| mine),
             None if mine.is_empty() && (shelf.is_empty() || !is_whole) => Ok(mine),
             there => {
-                let revision = if mine.is_empty() { next("", &content) } else { mine };
-                let document = Document { revision, content };
+                let document =
+                    if mine.is_empty() { Document::after("", content) } else { Document { revision: mine, content } };
                 let expected = there.as_ref().map(|there| &*there.revision);
                 let set = self.documents.compare_and_set(NAME, expected, &document).await?;
                 ensure!(set, "another gateway changes the rules just now; try again");
@@ -214,15 +212,4 @@ fn differences(before: &Shelf, wanted: &Shelf) -> Vec<Write> {
     writes.extend(deletes(&before.associations, &wanted.associations));
     writes.extend(deletes(&before.rules, &wanted.rules));
     writes
-}
-
-/// The revision of this content, later than this one.
-fn next(revision: &str, content: &[u8]) -> String {
-    let number = revision.get(..16).and_then(|number| u64::from_str_radix(number, 16).ok()).unwrap_or(0);
-    format!("{:016x}-{}", number.saturating_add(1), hash(content))
-}
-
-fn hash(content: &[u8]) -> String {
-    let hash = digest::digest(&digest::SHA256, content);
-    hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -32,7 +32,8 @@ pub struct Config {
     /// How long a token is good: 5 min to 24 h. Default 1 h. A client that is taken out of `clients` is refused at once.
     pub token_lifetime: Span,
     /// The folder of the keys that sign tokens. Default `entra` in the state directory. Gateways behind one load balancer
-    /// share it, so that each takes the tokens of the others.
+    /// need the same keys, so that each takes the tokens of the others: with `dedup.kind = "redis"` those in the default folder
+    /// are shared in the engine; without, name a folder that all of them mount.
     #[schemars(with = "Option<PlaceToKeep>")]
     pub keys_dir: Option<PathBuf>,
     /// How long a key signs before another one does; at least 1 h. Default 30 d. An old key is kept until the last token

@@ -37,6 +37,7 @@ pub use config::{ClientEntry, Config, SecretHash};
 pub use grant::Grant;
 
 use crate::net::target::decode;
+use crate::shared::Store;
 use crate::telemetry::Repeats;
 use crate::turns::{Ended, Turns, Who, network};
 use crate::{clock, metrics};
@@ -179,9 +180,10 @@ impl Issuer {
         Ok(issuer)
     }
 
-    /// Keeps its keys up to date from now on, as long as it is there.
-    pub fn tend(&self) {
-        self.keys.tend(now);
+    /// Keeps its keys up to date from now on, as long as it is there; the same as those of other gateways, where `documents` are
+    /// shared with them, sealed.
+    pub fn tend(&self, documents: Option<Arc<dyn Store>>) {
+        self.keys.tend(now, documents);
     }
 
     /// Answers one request. `body` is the form of a request for a token.

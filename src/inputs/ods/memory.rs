@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::registry::{Agent, Change, FileRegistry, NotKept, Registry};
+use super::registry::{Agent, Change, FileRegistry, NotKept, Registry, SharedRegistry};
 use super::rounds::Rounds;
 use super::watch::{Call, Shown, Watch};
 use crate::clock::wall_s;
 use crate::fs::{Fs, RealFs};
 use crate::inputs::entra;
 use crate::metrics;
+use crate::shared::Store;
 
 /// The folder of the state directory that registrations are in.
 const FOLDER: &str = "ods";
@@ -24,6 +25,8 @@ pub struct Memory {
     fs: Arc<dyn Fs>,
     state_dir: PathBuf,
     registry: OnceLock<Arc<dyn Registry>>,
+    /// Where other gateways have it too, if any do.
+    documents: Option<Arc<dyn Store>>,
     opening: Mutex<()>,
     watch: Watch,
     /// Which uploads without any time are repetitions.
@@ -37,7 +40,13 @@ impl Memory {
     pub fn new(fs: Arc<dyn Fs>, state_dir: PathBuf) -> Self {
         let (registry, opening) = (OnceLock::new(), Mutex::default());
         let (watch, rounds, failures) = (Watch::default(), Rounds::default(), entra::memory::Memory::default());
-        Self { fs, state_dir, registry, opening, watch, rounds, failures }
+        Self { fs, state_dir, registry, documents: None, opening, watch, rounds, failures }
+    }
+
+    /// With registrations that other gateways have too.
+    #[must_use]
+    pub fn sharing(self, documents: Option<Arc<dyn Store>>) -> Self {
+        Self { documents, ..self }
     }
 
     /// Over a state directory of the machine: for tests.
@@ -63,7 +72,11 @@ impl Memory {
             tracing::error!(%error, "the registry of agents cannot be read; agents get 503 and come again");
             NotKept::Failed(error.to_string())
         })?;
-        Ok(Arc::clone(self.registry.get_or_init(|| Arc::new(opened))))
+        let opened: Arc<dyn Registry> = match &self.documents {
+            Some(documents) => Arc::new(SharedRegistry::over(opened, Arc::clone(documents))),
+            None => Arc::new(opened),
+        };
+        Ok(Arc::clone(self.registry.get_or_init(|| opened)))
     }
 
     /// The same, off the async runtime where it has to be read first.

@@ -10,7 +10,7 @@ use futures_util::{FutureExt as _, TryFutureExt as _};
 use http::{HeaderMap, Response, StatusCode, header};
 
 use super::answer::{self, Start, Subscribe};
-use super::bookmarks::{Bookmarks, Known as Place, NotKept, Owner};
+use super::bookmarks::{Bookmarks, Known as Place, NotKept, Owner, Seen};
 use super::envelope::{Charset, ENVELOPE_MAX, Gathered, Header};
 use super::gaps;
 use super::hosts::{Heard, Who};
@@ -193,14 +193,16 @@ impl Exchange {
         let known = self.known(&header, intake.head())?;
         let owner = self.owner(&known.id);
         metrics::WEF_FORWARDER_EVENTS.add(&[&self.wef.listener], own);
-        let (text, missing) = self.missing(&known, &owner, events, intake).await?;
+        // Looked at before anything of it is kept: what another gateway writes meanwhile is not replaced.
+        let (before, seen) = self.wef.memory.bookmarks().await?.look(&owner).await;
+        let (text, missing) = self.missing(&known, before, events, intake).await?;
         let then = Delivered {
             wef: Arc::clone(&self.wef),
             who: self.who(),
             address: self.client.address,
             subscription: known.name,
             missing,
-            bookmark: header.bookmark.map(|bookmark| (owner, bookmark)),
+            bookmark: header.bookmark.map(|bookmark| (owner, bookmark, seen)),
         };
         if text.is_empty() {
             then.keep(0).await?;
@@ -216,14 +218,14 @@ impl Exchange {
     async fn missing(
         &self,
         known: &Known,
-        owner: &Owner,
+        before: Place,
         events: Gathered,
         intake: &mut Intake<'_>,
     ) -> Result<(Bytes, u64), Failure> {
         if known.whole.is_empty() || events.events.is_empty() {
             return Ok((events.text.into(), 0));
         }
-        let before = match self.wef.memory.bookmarks().await?.find(owner).await {
+        let before = match before {
             Place::At(bookmark, _) => Some(bookmark),
             Place::Never | Place::Lost => None,
         };
@@ -315,15 +317,15 @@ struct Delivered {
     address: Option<IpAddr>,
     subscription: String,
     missing: u64,
-    bookmark: Option<(Owner, String)>,
+    bookmark: Option<(Owner, String, Seen)>,
 }
 
 impl Delivered {
     async fn keep(self, events: u64) -> Result<(), Failure> {
         let Self { wef, who, address, subscription, missing, bookmark } = self;
         let has_bookmark = bookmark.is_some();
-        if let Some((owner, bookmark)) = bookmark {
-            wef.memory.bookmarks().await?.keep(owner, bookmark).await?;
+        if let Some((owner, bookmark, seen)) = bookmark {
+            wef.memory.bookmarks().await?.keep(owner, bookmark, seen).await?;
         }
         metrics::WEF_LOST_BY_HOSTS.add(&[&wef.listener], missing);
         let heard = Heard::Delivered { subscription: &subscription, events, missing, bookmark: has_bookmark };

@@ -7,11 +7,12 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 
-use super::bookmarks::{Bookmarks, Journal, NotKept};
+use super::bookmarks::{Bookmarks, Journal, NotKept, SharedBookmarks};
 use super::hosts::{Hosts, SHOWN_MAX, Shown};
 use super::kerberos::TurnedAway;
 use crate::filter::Rules;
 use crate::fs::{Fs, RealFs};
+use crate::shared::entries::Entries;
 
 /// The folder of the state directory that bookmarks are in.
 const FOLDER: &str = "wef";
@@ -22,7 +23,9 @@ pub struct Memory {
     state_dir: PathBuf,
     rules: Arc<ArcSwap<Rules>>,
     /// Opened when the first host needs it: whoever only checks a configuration must not touch it.
-    journal: OnceLock<Arc<Journal>>,
+    bookmarks: OnceLock<Arc<dyn Bookmarks>>,
+    /// Where other gateways have them too, if any do.
+    entries: Option<Arc<dyn Entries>>,
     opening: Mutex<()>,
     pub(super) hosts: Hosts,
     pub(super) turned_away: TurnedAway,
@@ -32,7 +35,14 @@ impl Memory {
     /// Nothing is made on the disk until a host needs it.
     pub fn new(fs: Arc<dyn Fs>, state_dir: PathBuf, rules: Arc<ArcSwap<Rules>>) -> Self {
         let (hosts, turned_away) = (Hosts::default(), TurnedAway::default());
-        Self { fs, state_dir, rules, journal: OnceLock::new(), opening: Mutex::default(), hosts, turned_away }
+        let (bookmarks, entries, opening) = (OnceLock::new(), None, Mutex::default());
+        Self { fs, state_dir, rules, bookmarks, entries, opening, hosts, turned_away }
+    }
+
+    /// With bookmarks that other gateways have too.
+    #[must_use]
+    pub fn sharing(self, entries: Option<Arc<dyn Entries>>) -> Self {
+        Self { entries, ..self }
     }
 
     /// With these rules, over a state directory of the machine: for tests.
@@ -54,9 +64,9 @@ impl Memory {
         self.rules.load_full()
     }
 
-    /// The one journal of this gateway.
+    /// The bookmarks of this gateway.
     pub(super) async fn bookmarks(self: &Arc<Self>) -> Result<Arc<dyn Bookmarks>, NotKept> {
-        if let Some(opened) = self.journal.get() {
+        if let Some(opened) = self.bookmarks.get() {
             return Ok(opened.clone());
         }
         let memory = Arc::clone(self);
@@ -65,12 +75,16 @@ impl Memory {
         Ok(opened)
     }
 
-    fn open(&self) -> io::Result<Arc<Journal>> {
+    fn open(&self) -> io::Result<Arc<dyn Bookmarks>> {
         let _alone = self.opening.lock();
-        if let Some(opened) = self.journal.get() {
+        if let Some(opened) = self.bookmarks.get() {
             return Ok(Arc::clone(opened));
         }
-        let opened = Arc::new(Journal::open(Arc::clone(&self.fs), &self.state_dir, FOLDER)?);
-        Ok(Arc::clone(self.journal.get_or_init(|| opened)))
+        let journal = Journal::open(Arc::clone(&self.fs), &self.state_dir, FOLDER)?;
+        let opened: Arc<dyn Bookmarks> = match &self.entries {
+            Some(entries) => Arc::new(SharedBookmarks::over(journal, Arc::clone(entries))),
+            None => Arc::new(journal),
+        };
+        Ok(Arc::clone(self.bookmarks.get_or_init(|| opened)))
     }
 }

@@ -6,13 +6,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod agents;
 mod away;
+mod bookmarks;
 mod engine;
 mod kills;
 mod once;
 mod relay;
 mod rules;
 mod scene;
+mod tokens;
 mod topologies;
 mod twins;
 mod undecided;

@@ -34,13 +34,26 @@ pub(super) fn site(name: &str, collector: &Collector, port: u16, secret: &str, m
     site_at(name, collector, secret, &format!("addresses = [\"127.0.0.1:{port}\"]\n{more}"))
 }
 
-/// Segments are as small as can be, so that what was forwarded leaves the spool.
+/// A gateway that finds the engine at this port, with more TOML for its listener.
+pub(super) async fn gateway_with(name: &str, listener: &str, collector: &Collector, port: u16) -> Gateway {
+    let redis = format!("addresses = [\"127.0.0.1:{port}\"]");
+    let outputs = format!("{listener}\n{}", workspace("workspace", &[collector]));
+    let mut gateway = Gateway { site: site_of(name, &outputs, SECRET, &redis), running: None };
+    gateway.start().await;
+    gateway
+}
+
 pub(super) fn site_at(name: &str, collector: &Collector, secret: &str, redis: &str) -> Site {
+    site_of(name, &workspace("workspace", &[collector]), secret, redis)
+}
+
+/// Segments are as small as can be, so that what was forwarded leaves the spool.
+fn site_of(name: &str, outputs: &str, secret: &str, redis: &str) -> Site {
     let dedup = format!(
         "[spool]\nsegment_size = \"64 KiB\"\nmax_size = \"64 MiB\"\n[dedup]\nkind = \"redis\"\nsecret = \"{secret}\"\n\
          [dedup.redis]\nname = \"{name}\"\nlease = \"1 s\"\ntimeout = \"1 s\"\n{redis}\n"
     );
-    Site::new(&workspace("workspace", &[collector]), &dedup)
+    Site::new(outputs, &dedup)
 }
 
 impl Gateway {

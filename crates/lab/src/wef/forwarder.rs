@@ -81,6 +81,11 @@ impl Forwarder {
         self.setting.client = client;
     }
 
+    /// Reaches another collector from now on, with its next enumeration.
+    pub fn turn_to(&mut self, setting: Setting) {
+        self.setting = setting;
+    }
+
     /// Writes an event into its log.
     pub fn log(&mut self, event: &SimulatedEvent) {
         self.log.push(event);

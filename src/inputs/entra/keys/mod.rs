@@ -4,7 +4,8 @@
 //! gateway ever meets a token whose key is lost. Each file is named by the second of its making and the id of its key, so the
 //! folder alone tells which one signs and how long an old one is needed (until the last token that it may have signed before
 //! its successor came has ended). Gateways share a folder without talking to each other: a new key lies there for
-//! [`LEAD_SECONDS`] before it signs, so that the others have seen it.
+//! [`LEAD_SECONDS`] before it signs, so that the others have seen it. Those that share an engine bring their folders in step over
+//! it ([`shared`]).
 //!
 //! No request waits for a disk. Requests see the keys in memory, as one task read them last; it looks into the folder again and
 //! again, and sooner when a token names a key that is not known. A folder that cannot be read or written, or that hangs, costs
@@ -27,8 +28,10 @@ use x509_parser::public_key::RSAPublicKey;
 
 use super::jwt::{self, PublicKey};
 use crate::fs::RealFs;
+use crate::shared::Store;
 
 mod folder;
+mod shared;
 
 use folder::Folder;
 pub(super) use folder::fault;
@@ -74,6 +77,8 @@ impl std::fmt::Debug for Key {
 #[derive(Debug)]
 pub(super) struct Keys {
     folder: Folder,
+    /// Whether the folder is this gateway's alone.
+    is_own: bool,
     lifetime: Duration,
     /// What requests see.
     ring: ArcSwap<Ring>,
@@ -99,7 +104,7 @@ impl Keys {
     pub(super) fn open(path: &Path, lifetime: Duration, now: u64) -> io::Result<Self> {
         let folder = Folder::open(Arc::new(RealFs), path)?;
         let keys = folder.read_strictly()?;
-        Self::with(folder, keys, lifetime, now)
+        Self::with(folder, false, keys, lifetime, now)
     }
 
     /// The same of a folder in the state directory. A key that is damaged, or that others could use, is left alone and another
@@ -111,16 +116,17 @@ impl Keys {
     pub(super) fn open_own(path: &Path, lifetime: Duration, now: u64) -> io::Result<Self> {
         let folder = Folder::own(Arc::new(RealFs), path)?;
         let keys = folder.read(&[])?;
-        Self::with(folder, keys, lifetime, now)
+        Self::with(folder, true, keys, lifetime, now)
     }
 
-    fn with(folder: Folder, mut keys: Vec<Arc<Key>>, lifetime: Duration, now: u64) -> io::Result<Self> {
+    fn with(folder: Folder, is_own: bool, mut keys: Vec<Arc<Key>>, lifetime: Duration, now: u64) -> io::Result<Self> {
         if keys.is_empty() {
             keys.push(Arc::new(make(&folder, now)?));
         }
         let ring = Ring { first: Arc::clone(&keys[0]), keys };
         Ok(Self {
             folder,
+            is_own,
             lifetime,
             ring: ArcSwap::from_pointee(ring),
             wanted: Arc::default(),
@@ -133,20 +139,37 @@ impl Keys {
         self.folder.path() == path && self.lifetime == lifetime
     }
 
-    /// Keeps what requests see up to date, as long as anybody has these keys.
-    pub(super) fn tend(self: &Arc<Self>, now: fn() -> u64) {
+    /// Keeps what requests see up to date, as long as anybody has these keys; together with other gateways, where `documents` are
+    /// shared with them. A folder that somebody gave to several gateways is shared already.
+    pub(super) fn tend(self: &Arc<Self>, now: fn() -> u64, documents: Option<Arc<dyn Store>>) {
         if self.is_tended.swap(true, Ordering::Relaxed) {
             return;
         }
+        let documents = documents.filter(|_| self.is_own);
         let (keys, wanted) = (Arc::downgrade(self), Arc::clone(&self.wanted));
         tokio::spawn(async move {
+            let mut news = shared::News::of(documents.as_deref());
             while let Some(keys) = keys.upgrade() {
-                // Whatever ends it badly has been told, and the next look may end better.
-                tokio::task::spawn_blocking(move || keys.refresh(now())).await.ok();
-                sleep(LOOK_SOONER).await;
-                timeout(LOOK_AGAIN, wanted.notified()).await.ok();
+                match &documents {
+                    Some(documents) => shared::look(keys, &**documents, now, &mut news).await,
+                    None => keys.look(now).await,
+                }
+                let asked = async {
+                    sleep(LOOK_SOONER).await;
+                    timeout(LOOK_AGAIN, wanted.notified()).await.ok();
+                };
+                tokio::select! {
+                    () = asked => {}
+                    () = news.come() => {}
+                }
             }
         });
+    }
+
+    /// Looks into the folder.
+    async fn look(self: Arc<Self>, now: fn() -> u64) {
+        // Whatever ends it badly has been told, and the next look may end better.
+        tokio::task::spawn_blocking(move || self.refresh(now())).await.ok();
     }
 
     /// Looks into the folder, makes the next key when its time has come, and removes those that are over. What fails is told

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::fs::faulty::FaultyFs;
+use crate::shared::in_memory::InMemory;
+use crate::shared::sealed::Sealed;
 
 const DAY: u64 = 24 * 60 * 60;
 const LIFETIME: Duration = Duration::from_secs(30 * DAY);
@@ -175,7 +177,7 @@ async fn a_token_that_names_an_unknown_key_is_refused_at_once_and_makes_the_gate
     let theirs = make(&Folder::open(Arc::new(RealFs), &path).expect("it opens"), NOW + 1).expect("a key");
     fs::write(path.join("000000000001-x.key"), b"nonsense").expect("it can be written");
     assert!(ours.find(&theirs.id, NOW + 1).is_none());
-    ours.tend(|| NOW + 1);
+    ours.tend(|| NOW + 1, None);
     let found = async {
         while ours.find(&theirs.id, NOW + 1).is_none() {
             sleep(Duration::from_millis(20)).await;
@@ -190,4 +192,84 @@ async fn a_token_that_names_an_unknown_key_is_refused_at_once_and_makes_the_gate
     };
     timeout(Duration::from_secs(20), found).await.expect("long before the next look by itself");
     assert_eq!(ours.signing(NOW + 2 + LEAD_SECONDS).id, last.id, "the newest signs");
+}
+
+/// The keys of a gateway that shares them, in a folder of its own.
+fn sharing(path: &Path, engine: &Arc<InMemory>, now: fn() -> u64) -> Arc<Keys> {
+    let keys = Arc::new(Keys::open_own(path, LIFETIME, now()).expect("it opens"));
+    let sealed = Sealed::over(engine.clone(), b"the secret").expect("a key");
+    keys.tend(now, Some(Arc::new(sealed)));
+    keys
+}
+
+async fn until(mut holds: impl FnMut() -> bool) {
+    let waiting = async {
+        while !holds() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), waiting).await.expect("it never holds");
+}
+
+fn same(one: &Keys, other: &Keys, now: u64) -> bool {
+    let ids = |keys: &Keys| keys.public(now).iter().map(|key| key.id.clone()).collect::<Vec<_>>();
+    ids(one) == ids(other) && one.signing(now).id == other.signing(now).id
+}
+
+#[tokio::test]
+async fn gateways_that_share_an_engine_have_the_same_keys_and_a_new_one_is_known_everywhere_before_it_signs() {
+    let engine = Arc::<InMemory>::default();
+    let ((_one, here), (_two, there)) = (place(), place());
+    let one = sharing(&here, &engine, || NOW);
+    let two = sharing(&there, &engine, || NOW);
+    until(|| one.public(NOW).len() == 2 && same(&one, &two, NOW)).await;
+    // A rotation at one of them.
+    let turn = NOW + 30 * DAY;
+    one.refresh(turn);
+    one.wanted.notify_one();
+    until(|| two.public(turn).len() == 3 && same(&one, &two, turn)).await;
+    let later = turn + LEAD_SECONDS;
+    assert!(one.signing(turn).id != one.signing(later).id && same(&one, &two, later));
+    // Each has all of them on its own disk, for its owner alone.
+    for path in [&here, &there] {
+        assert_eq!(files(path).len(), 3);
+        let modes = files(path).into_iter().map(|file| fs::metadata(file).expect("it is there").permissions().mode());
+        assert!(modes.into_iter().all(|mode| mode & 0o777 == 0o600));
+    }
+    engine.set_away(true);
+    let again = sharing(&there, &engine, || NOW);
+    assert!(same(&one, &again, later), "a start without the engine");
+}
+
+#[tokio::test]
+async fn an_engine_that_forgot_gets_the_keys_again_and_what_is_no_key_changes_nothing() {
+    let engine = Arc::<InMemory>::default();
+    let ((_one, here), (_two, there)) = (place(), place());
+    let one = sharing(&here, &engine, || NOW);
+    until(|| engine.revision("token-keys").is_some()).await;
+    engine.empty();
+    until(|| engine.revision("token-keys").is_some()).await;
+    let nonsense = crate::shared::Document::after("ffffffff", b"nonsense".to_vec());
+    let revision = engine.revision("token-keys");
+    assert_eq!(engine.compare_and_set("token-keys", revision.as_deref(), &nonsense).await, Ok(true));
+    let two = sharing(&there, &engine, || NOW);
+    let before = two.signing(NOW);
+    two.refresh(NOW);
+    assert_eq!((one.public(NOW).len(), two.public(NOW).len()), (1, 1), "each goes on with its own");
+    assert_eq!(two.signing(NOW).id, before.id);
+}
+
+#[test]
+fn a_key_that_has_ended_is_taken_out_by_no_clock_that_is_a_little_fast_and_not_taken_over_again() {
+    let (_held, path) = place();
+    let keys = Keys::open_own(&path, LIFETIME, NOW).expect("it opens");
+    let turn = NOW + 30 * DAY;
+    keys.refresh(turn);
+    let both = keys.public(turn);
+    let ended = turn + DAY + OVERLAP_SECONDS + 1;
+    keys.refresh(ended);
+    assert_eq!(keys.public(ended).len(), 1);
+    assert_eq!(shared::needed(&keys.public(ended), &both, ended).len(), 2);
+    assert_eq!(shared::needed(&keys.public(ended), &both, ended + 60 * 60).len(), 1);
+    assert_eq!(keys.take_over(&both, ended).expect("it is written").len(), 1);
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -35,14 +36,22 @@ const PART: &str = "agents";
 /// Registrations in a file.
 pub struct FileRegistry {
     state: Arc<ArcSwap<State>>,
-    /// For how long it had been in use when it was opened, and when that was.
-    opened: (u64, Instant),
+    in_use: InUse,
     writer: mpsc::Sender<Asked>,
 }
 
+/// For how long it had been in use at a moment, and when that was.
+type InUse = Arc<Mutex<(u64, Instant)>>;
+
 struct Asked {
-    change: Change,
+    what: What,
     done: oneshot::Sender<Result<usize, NotKept>>,
+}
+
+enum What {
+    Change(Change),
+    /// This takes the place of everything.
+    Put(Box<State>),
 }
 
 /// What a file holds.
@@ -60,12 +69,28 @@ impl FileRegistry {
     /// When the file system does not give the file.
     pub fn open(fs: Arc<dyn Fs>, dir: &Path) -> io::Result<Self> {
         let loaded = load(&*fs, dir)?;
-        let opened = (loaded.use_s, Instant::now());
+        let in_use: InUse = Arc::new(Mutex::new((loaded.use_s, Instant::now())));
         let state = Arc::new(ArcSwap::from_pointee(loaded));
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        let writer = Writer { fs, dir: dir.to_owned(), state: Arc::clone(&state), opened };
+        let writer = Writer { fs, dir: dir.to_owned(), state: Arc::clone(&state), in_use: Arc::clone(&in_use) };
         std::thread::Builder::new().name("agents".to_owned()).spawn(move || writer.run(receiver))?;
-        Ok(Self { state, opened, writer: sender })
+        Ok(Self { state, in_use, writer: sender })
+    }
+
+    /// Resolves when this is durable in the place of everything.
+    pub(super) fn put(&self, state: State) -> BoxFuture<'static, Result<usize, NotKept>> {
+        self.ask(What::Put(Box::new(state)))
+    }
+
+    fn ask(&self, what: What) -> BoxFuture<'static, Result<usize, NotKept>> {
+        let writer = self.writer.clone();
+        async move {
+            let (done, kept) = oneshot::channel();
+            let ended = || NotKept::Failed("its writer has ended".to_owned());
+            writer.send(Asked { what, done }).await.map_err(|_| ended())?;
+            kept.await.map_err(|_| ended())?
+        }
+        .boxed()
     }
 }
 
@@ -75,22 +100,16 @@ impl Registry for FileRegistry {
     }
 
     fn change(&self, change: Change) -> BoxFuture<'static, Result<usize, NotKept>> {
-        let writer = self.writer.clone();
-        async move {
-            let (done, kept) = oneshot::channel();
-            let ended = || NotKept::Failed("its writer has ended".to_owned());
-            writer.send(Asked { change, done }).await.map_err(|_| ended())?;
-            kept.await.map_err(|_| ended())?
-        }
-        .boxed()
+        self.ask(What::Change(change))
     }
 
     fn use_s(&self) -> u64 {
-        use_s(self.opened)
+        use_s(&self.in_use)
     }
 }
 
-fn use_s((before, since): (u64, Instant)) -> u64 {
+fn use_s(in_use: &InUse) -> u64 {
+    let (before, since) = *in_use.lock();
     before.saturating_add(since.elapsed().as_secs())
 }
 
@@ -99,7 +118,7 @@ struct Writer {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
     state: Arc<ArcSwap<State>>,
-    opened: (u64, Instant),
+    in_use: InUse,
 }
 
 impl Writer {
@@ -114,7 +133,7 @@ impl Writer {
     fn keep(&self, asked: Vec<Asked>) {
         let mut state = State::clone(&self.state.load());
         let results: Vec<_> =
-            asked.into_iter().map(|Asked { change, done }| (state.apply(change, use_s(self.opened)), done)).collect();
+            asked.into_iter().map(|Asked { what, done }| (self.apply(&mut state, what), done)).collect();
         let kept = if results.iter().any(|(result, _)| result.is_ok()) {
             write(&*self.fs, &self.dir, &state).map(|()| self.state.store(Arc::new(state)))
         } else {
@@ -131,6 +150,23 @@ impl Writer {
             };
             // Who does not wait any more has lost nothing.
             done.send(result).ok();
+        }
+    }
+}
+
+impl Writer {
+    fn apply(&self, state: &mut State, what: What) -> Result<usize, NotKept> {
+        match what {
+            What::Change(change) => state.apply(change, use_s(&self.in_use)),
+            What::Put(all) => {
+                *state = *all;
+                // Of gateways that share it the one that has used it for the longest time tells the time.
+                let mut in_use = self.in_use.lock();
+                if state.use_s > in_use.0.saturating_add(in_use.1.elapsed().as_secs()) {
+                    *in_use = (state.use_s, Instant::now());
+                }
+                Ok(0)
+            }
         }
     }
 }

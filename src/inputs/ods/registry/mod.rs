@@ -4,9 +4,10 @@
 //! workspace, or by who showed the certificate before it. A certificate that takes the place of another is added, and the other
 //! goes when the new one is seen: an agent that never heard the answer goes on with what it has.
 //!
-//! Behind a trait, because several gateways will share them.
+//! Behind a trait, because several gateways share them ([`shared`]).
 
 mod file;
+mod shared;
 mod state;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 pub use file::FileRegistry;
+pub use shared::SharedRegistry;
 pub use state::State;
 
 /// The most certificates that are registered at a time.
@@ -163,5 +165,7 @@ pub trait Registry: Send + Sync + 'static {
     fn use_s(&self) -> u64;
 }
 
+#[cfg(test)]
+mod shared_tests;
 #[cfg(test)]
 mod tests;

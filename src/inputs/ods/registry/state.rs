@@ -20,11 +20,15 @@ pub struct State {
     revoked: BTreeMap<Arc<str>, u64>,
     /// For how long the registry had been in use when this was written, in seconds.
     pub(super) use_s: u64,
+    /// Which version of what several gateways have it is; the empty text where it is nobody else's.
+    pub(super) revision: String,
 }
 
 /// The state as it is written.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Written {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    revision: String,
     use_s: u64,
     revoked: BTreeMap<Arc<str>, u64>,
     agents: Vec<Arc<Agent>>,
@@ -34,14 +38,41 @@ impl From<&State> for Written {
     fn from(state: &State) -> Self {
         let mut agents: Vec<Arc<Agent>> = state.by_certificate.values().cloned().collect();
         agents.sort_by(|one, other| one.certificate.cmp(&other.certificate));
-        Self { use_s: state.use_s, revoked: state.revoked.clone(), agents }
+        Self { revision: state.revision.clone(), use_s: state.use_s, revoked: state.revoked.clone(), agents }
     }
 }
 
 impl From<Written> for State {
     fn from(written: Written) -> Self {
         let by_certificate = written.agents.into_iter().map(|agent| (Arc::clone(&agent.certificate), agent)).collect();
-        Self { by_certificate, revoked: written.revoked, use_s: written.use_s }
+        Self { by_certificate, revoked: written.revoked, use_s: written.use_s, revision: written.revision }
+    }
+}
+
+impl State {
+    /// What is shared of it: all but its revision.
+    pub(super) fn content(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(&Written { revision: String::new(), ..Written::from(self) })
+    }
+
+    /// What others shared, under its revision.
+    pub(super) fn of(content: &[u8], revision: &str) -> Result<Self, serde_json::Error> {
+        let written: Written = serde_json::from_slice(content)?;
+        Ok(Self { revision: revision.to_owned(), ..written.into() })
+    }
+
+    /// Adds what another registry has that grew apart from this one: its agents as far as there is room for them, and who was
+    /// revoked in either. Where both have a certificate, this one's counts.
+    pub(super) fn add(&mut self, other: &Self) {
+        for (agent, at) in &other.revoked {
+            self.by_certificate.retain(|_, known| known.agent != *agent);
+            self.revoked.entry(Arc::clone(agent)).or_insert(*at);
+        }
+        for (certificate, agent) in &other.by_certificate {
+            if self.by_certificate.len() < CERTIFICATES_MAX && !self.revoked.contains_key(&agent.agent) {
+                self.by_certificate.entry(Arc::clone(certificate)).or_insert_with(|| Arc::clone(agent));
+            }
+        }
     }
 }
 

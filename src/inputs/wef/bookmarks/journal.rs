@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::kept::Kept;
 use super::line::{self, Line, Scan};
-use super::{Bookmarks, Known, NotKept, Owner};
+use super::{Bookmarks, Known, NotKept, Owner, Seen};
 use crate::clock::wall_s;
 use crate::fs::{self, File, Fs, Readers};
 use crate::inputs::wef::ids;
@@ -42,9 +42,14 @@ pub struct Journal {
 }
 
 struct Request {
-    owner: Owner,
-    bookmark: String,
+    what: What,
     done: oneshot::Sender<Result<(), NotKept>>,
+}
+
+enum What {
+    Keep(Owner, String),
+    /// Every bookmark was told to this filling of what gateways share.
+    Told(u64),
 }
 
 impl Journal {
@@ -71,22 +76,51 @@ impl Journal {
     pub fn size(&self) -> (usize, usize) {
         lock(&self.kept).size()
     }
-}
 
-impl Bookmarks for Journal {
-    fn find<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, Known> {
-        ready(lock(&self.kept).find(owner, wall_s())).boxed()
+    /// What is known here.
+    pub(super) fn known(&self, owner: &Owner) -> Known {
+        lock(&self.kept).find(owner, wall_s())
     }
 
-    fn keep(&self, owner: Owner, bookmark: String) -> BoxFuture<'static, Result<(), NotKept>> {
+    /// Every bookmark, with when it was kept.
+    pub(super) fn all(&self) -> Vec<(Owner, u64, Arc<str>)> {
+        lock(&self.kept).all().map(|(owner, at, text)| (owner.clone(), at, Arc::clone(text))).collect()
+    }
+
+    /// To which filling of what gateways share every bookmark was told.
+    pub(super) fn told(&self) -> Option<u64> {
+        lock(&self.kept).told
+    }
+
+    /// Resolves when it is durable that every bookmark was told to this filling.
+    pub(super) fn note_told(&self, filling: u64) -> BoxFuture<'static, Result<(), NotKept>> {
+        self.ask(What::Told(filling))
+    }
+
+    /// Resolves when the bookmark is durable.
+    pub fn keep(&self, owner: Owner, bookmark: String) -> BoxFuture<'static, Result<(), NotKept>> {
+        self.ask(What::Keep(owner, bookmark))
+    }
+
+    fn ask(&self, what: What) -> BoxFuture<'static, Result<(), NotKept>> {
         let writer = self.writer.clone();
         async move {
             let (done, kept) = oneshot::channel();
             let ended = || NotKept("its writer has ended".to_owned());
-            writer.send(Request { owner, bookmark, done }).await.map_err(|_| ended())?;
+            writer.send(Request { what, done }).await.map_err(|_| ended())?;
             kept.await.map_err(|_| ended())?
         }
         .boxed()
+    }
+}
+
+impl Bookmarks for Journal {
+    fn look<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, (Known, Seen)> {
+        ready((self.known(owner), Seen::default())).boxed()
+    }
+
+    fn keep(&self, owner: Owner, bookmark: String, _: Seen) -> BoxFuture<'static, Result<(), NotKept>> {
+        Self::keep(self, owner, bookmark)
     }
 }
 
@@ -105,8 +139,9 @@ fn load(fs: &dyn Fs, path: &Path, witness: &Witness) -> io::Result<(Kept, String
     let mut name = None;
     for line in lines {
         match line {
-            Line::Head { journal, lost_s } => {
+            Line::Head { journal, lost_s, told } => {
                 kept.lost_s = kept.lost_s.max(lost_s);
+                kept.told = told;
                 name = Some(journal);
             }
             Line::Bookmark { client, machine, subscription, at, bookmark } => {
@@ -166,7 +201,7 @@ impl Witness {
             return Ok(());
         }
         let mut bytes = Vec::new();
-        Line::Head { journal: name.to_owned(), lost_s: None }.write(&mut bytes);
+        Line::Head { journal: name.to_owned(), lost_s: None, told: None }.write(&mut bytes);
         fs::replace(&*self.fs, &self.path, &bytes, Readers::Owner)
     }
 }
@@ -200,13 +235,21 @@ impl Writer {
 
     fn keep(&mut self, requests: &[Request]) -> io::Result<()> {
         let (at, began) = (wall_s(), Instant::now());
-        let written: Vec<(Owner, Arc<str>)> =
-            requests.iter().map(|request| (request.owner.clone(), request.bookmark.as_str().into())).collect();
+        let mut told = None;
+        let mut written: Vec<(Owner, Arc<str>)> = Vec::new();
+        for request in requests {
+            match &request.what {
+                What::Keep(owner, bookmark) => written.push((owner.clone(), bookmark.as_str().into())),
+                What::Told(filling) => told = Some(*filling),
+            }
+        }
         let mut bytes = Vec::new();
         for (owner, bookmark) in &written {
             Line::bookmark(owner, at, bookmark).write(&mut bytes);
         }
-        self.append(&bytes)?;
+        if !bytes.is_empty() {
+            self.append(&bytes)?;
+        }
         let mut kept = lock(&self.kept);
         let mut forgot = false;
         for (owner, bookmark) in written {
@@ -220,8 +263,9 @@ impl Writer {
         let needed = needed as u64;
         metrics::WEF_BOOKMARKS.set(&[], count as f64);
         metrics::WEF_BOOKMARK_SECONDS.observe(&[], began.elapsed().as_secs_f64());
+        let is_news = told.is_some_and(|told| kept.told.replace(told) != Some(told));
         drop(kept);
-        if forgot || (self.end > REWRITE_MIN && self.end / 4 > needed) {
+        if forgot || is_news || (self.end > REWRITE_MIN && self.end / 4 > needed) {
             self.rewrite()?;
         }
         Ok(())
@@ -248,7 +292,7 @@ impl Writer {
         let mut bytes = Vec::new();
         {
             let kept = lock(&self.kept);
-            Line::Head { journal: self.name.clone(), lost_s: kept.lost_s }.write(&mut bytes);
+            Line::Head { journal: self.name.clone(), lost_s: kept.lost_s, told: kept.told }.write(&mut bytes);
             kept.lines().for_each(|line| line.write(&mut bytes));
         }
         self.file = None;

@@ -27,6 +27,8 @@ pub(super) struct Kept {
     bytes: usize,
     /// When bookmarks were last lost.
     pub(super) lost_s: Option<u64>,
+    /// To which filling of what gateways share all of them were told.
+    pub(super) told: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -109,9 +111,13 @@ impl Kept {
         (self.count, self.bytes)
     }
 
+    /// Every bookmark, with when it was kept.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Owner, u64, &Arc<str>)> {
+        self.of_clients.values().flatten().map(|(owner, kept)| (owner, kept.at, &kept.text))
+    }
+
     pub(super) fn lines(&self) -> impl Iterator<Item = Line> {
-        let bookmarks = self.of_clients.values().flatten();
-        bookmarks.map(|(owner, kept)| Line::bookmark(owner, kept.at, &kept.text))
+        self.all().map(|(owner, at, text)| Line::bookmark(owner, at, text))
     }
 }
 

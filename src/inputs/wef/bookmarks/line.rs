@@ -18,6 +18,9 @@ pub(super) enum Line {
         /// When bookmarks were last found lost, in Unix seconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lost_s: Option<u64>,
+        /// To which filling of what gateways share every bookmark was told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        told: Option<u64>,
     },
     /// A bookmark.
     Bookmark {

@@ -6,17 +6,21 @@
 //! missed: a host without one begins with what happens from now on. So whoever keeps bookmarks also knows whether some have
 //! been lost, and hosts that have none then begin with the oldest event that they have.
 //!
-//! Behind a trait, because several gateways will share them.
+//! Behind a trait, because several gateways share them ([`shared`]).
 
 mod journal;
 mod kept;
 mod line;
+mod shared;
+mod together;
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 pub use journal::Journal;
+pub use shared::SharedBookmarks;
 
 /// Whose bookmark it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,14 +57,25 @@ pub enum Known {
 #[error("the bookmark cannot be kept: {0}")]
 pub struct NotKept(pub String);
 
+/// What was seen of a bookmark: one that was written since is not replaced.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen(Option<String>);
+
 /// Keeps bookmarks.
 pub trait Bookmarks: Send + Sync + 'static {
-    /// Where a host is.
-    fn find<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, Known>;
+    /// Where a host is, and what was seen of it. Whoever takes a delivery looks before.
+    fn look<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, (Known, Seen)>;
 
-    /// Resolves when the bookmark is durable.
-    fn keep(&self, owner: Owner, bookmark: String) -> BoxFuture<'static, Result<(), NotKept>>;
+    /// Where a host is.
+    fn find<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, Known> {
+        self.look(owner).map(|(known, _)| known).boxed()
+    }
+
+    /// Resolves when the bookmark is durable. `seen` is what was seen when the delivery came that it belongs to.
+    fn keep(&self, owner: Owner, bookmark: String, seen: Seen) -> BoxFuture<'static, Result<(), NotKept>>;
 }
 
+#[cfg(test)]
+mod shared_tests;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, RedisResult};
 use tokio::sync::watch;
 
@@ -24,7 +23,7 @@ return 1";
 const GET: &str = "return {redis.call('HGET', KEYS[1], ARGV[1]), redis.call('HGET', KEYS[2], ARGV[1])}";
 
 /// A document is larger than what a call usually carries.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The revisions of all documents.
 pub(super) async fn revisions(session: &Session, key: &str) -> Result<BTreeMap<String, String>, Trouble> {
@@ -34,7 +33,7 @@ pub(super) async fn revisions(session: &Session, key: &str) -> Result<BTreeMap<S
 impl SharedStore {
     async fn run<T: FromRedisValue>(&self, script: &str, words: &[&[u8]]) -> Result<T, Away> {
         let engine = self.engine();
-        let mut connection: MultiplexedConnection = engine.connection().ok_or_else(|| Away("it is away".to_owned()))?;
+        let (mut connection, _) = engine.connection().ok_or_else(|| Away("it is away".to_owned()))?;
         let script = redis::Script::new(script);
         let mut call = script.key(engine.names.revisions());
         call.key(engine.names.documents());

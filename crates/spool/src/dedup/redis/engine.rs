@@ -87,7 +87,10 @@ pub(super) struct Shared {
     agreed: Mutex<String>,
     /// Which revisions of documents there are, while the engine is there.
     pub(super) revisions: watch::Sender<Revisions>,
-    connection: Mutex<Option<MultiplexedConnection>>,
+    /// Which filling of the engine answers, while one does.
+    pub(super) filling: watch::Sender<Option<u64>>,
+    /// With the generation that it was found with.
+    connection: Mutex<Option<(MultiplexedConnection, String)>>,
     pub(super) counts: Counts,
     /// Events that this gateway still has to send, told to the others.
     pub(super) pending: AtomicU64,
@@ -102,8 +105,8 @@ impl Shared {
         lock(&self.agreed).clone()
     }
 
-    /// The connection, while there is one, for what is not asked of the worker.
-    pub(super) fn connection(&self) -> Option<MultiplexedConnection> {
+    /// The connection, while there is one, for what is not asked of the worker; and the generation of the engine behind it.
+    pub(super) fn connection(&self) -> Option<(MultiplexedConnection, String)> {
         lock(&self.connection).clone()
     }
 
@@ -129,6 +132,7 @@ impl Engine {
             gateway,
             agreed: Mutex::default(),
             revisions: watch::Sender::new(None),
+            filling: watch::Sender::new(None),
             connection: Mutex::default(),
             counts: Counts::default(),
             pending: AtomicU64::new(0),
@@ -200,7 +204,8 @@ impl Worker {
                     self.shared.identity.store(identity, Ordering::Release);
                     watcher.connected(identity);
                     self.show(&session);
-                    *lock(&self.shared.connection) = Some(session.connection.clone());
+                    *lock(&self.shared.connection) = Some((session.connection.clone(), session.generation.clone()));
+                    self.shared.filling.send_replace(Some(identity));
                     let began = Instant::now();
                     let trouble = self.serve(&mut session).await;
                     since = Instant::now();
@@ -285,6 +290,7 @@ impl Worker {
         if was_there {
             self.shared.counts.losses.fetch_add(1, Ordering::Relaxed);
         }
+        self.shared.filling.send_replace(None);
         *lock(&self.shared.connection) = None;
         self.shared.revisions.send_replace(None);
         let reason = trouble.to_string();

@@ -22,6 +22,7 @@ mod config;
 mod connect;
 mod documents;
 mod engine;
+mod entries;
 #[cfg(test)]
 mod faults_tests;
 mod grouped;
@@ -37,6 +38,7 @@ mod store;
 
 pub use config::{Config, WhenUnavailable};
 pub use engine::{Counts, Standing, Watcher};
+pub use entries::SharedEntries;
 pub use neighbours::Neighbour;
 pub use segment::Gateway;
 pub use session::About;

@@ -86,6 +86,11 @@ impl Names {
         format!("{}:documents", self.0)
     }
 
+    /// Of small values of a kind.
+    pub(super) fn of_kind(&self, kind: &str, what: &str) -> String {
+        format!("{}:{kind}:{what}", self.0)
+    }
+
     pub(super) fn gateways(&self) -> String {
         format!("{}:gateways", self.0)
     }

@@ -1,4 +1,5 @@
-//! Small named documents that several gateways have together: the trait.
+//! What several gateways have together beside their memory of events: small named documents, and many small values ([`entries`]).
+//! The traits, and what keeps a document from the eyes of whoever runs the engine ([`sealed`]).
 //!
 //! Each gateway keeps what it shares on its own disk, as it would alone, and goes on with that while nobody can be asked. The
 //! document is where they agree: it is changed by comparing its revision, so that of two changes at the same time one is refused,
@@ -6,8 +7,14 @@
 
 use std::collections::BTreeMap;
 
+use aws_lc_rs::digest;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
+
+pub mod entries;
+#[cfg(any(test, feature = "faulty"))]
+pub mod in_memory;
+pub mod sealed;
 
 /// A document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,4 +49,23 @@ pub trait Store: Send + Sync + 'static {
 
     /// Which revisions there are, as of a second ago.
     fn watch(&self) -> watch::Receiver<Revisions>;
+}
+
+impl Document {
+    /// This content, as the version after the one with this revision (none: the empty text).
+    pub fn after(revision: &str, content: Vec<u8>) -> Self {
+        let number = revision.get(..16).and_then(|number| u64::from_str_radix(number, 16).ok()).unwrap_or(0);
+        let revision = format!("{:016x}-{}", number.saturating_add(1), hash(&content));
+        Self { revision, content }
+    }
+
+    /// Whether a revision was made of this content.
+    pub fn is_of(revision: &str, content: &[u8]) -> bool {
+        revision.ends_with(&hash(content))
+    }
+}
+
+fn hash(content: &[u8]) -> String {
+    let hash = digest::digest(&digest::SHA256, content);
+    hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
