@@ -6,8 +6,12 @@
 mod balancer;
 #[path = "../support/browser.rs"]
 mod browser;
+#[path = "../support/fleet.rs"]
+mod fleet;
 #[path = "../support/gate.rs"]
 mod gate;
+#[path = "../support/nginx.rs"]
+mod nginx;
 #[path = "../support/prometheus.rs"]
 mod prometheus;
 #[path = "../support/mod.rs"]

@@ -12,7 +12,7 @@ use gatepost::net::upload_client::Client;
 use super::engine::Engine;
 use super::scene::{assert_all_arrived, body, identities, sum, three};
 
-fn number(name: &str, default: u64) -> u64 {
+pub(super) fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 

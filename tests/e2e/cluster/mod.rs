@@ -7,10 +7,12 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod away;
+mod demo;
 mod engine;
 mod kills;
 mod once;
 mod relay;
+mod rolling;
 mod rules;
 mod scene;
 mod topologies;
