@@ -135,7 +135,7 @@ bench) debian squid squid-openssl tinyproxy tinyproxy ;;
 deny) cargo_tool cargo-deny ;;
 fuzz) cargo_tool cargo-fuzz ;;
 *)
-    sed -n '2,14p' "$0"
+    sed -n '2,13p' "$0"
     exit 2
     ;;
 esac

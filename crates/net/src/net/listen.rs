@@ -189,7 +189,7 @@ mod tests {
         let addresses: Vec<_> = clients.iter().flatten().filter_map(|client| client.local_addr().ok()).collect();
         assert_eq!(last.iter().map(|(_, peer)| *peer).collect::<Vec<_>>(), addresses);
         for (stream, _) in last {
-            stream.try_write(b"served").expect("it is there");
+            stream.writable().await.and_then(|()| stream.try_write(b"served")).expect("it is there");
         }
         assert!(TcpStream::connect(address).await.is_err(), "the door is closed");
     }
