@@ -5,6 +5,7 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY crates crates
 COPY src src
+COPY deploy/haproxy deploy/haproxy
 COPY benches benches
 RUN apt-get update -q \
     && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends libkrb5-dev libclang-dev pkg-config

@@ -11,13 +11,17 @@ export CARGO_INCREMENTAL ?= 0
 FEATURES ?= $(shell pkg-config --exists krb5-gssapi 2>/dev/null && ls /usr/lib/llvm*/lib/libclang*.so* >/dev/null 2>&1 && echo kerberos)
 WITH = $(if $(FEATURES),--features $(FEATURES))
 
-.PHONY: help demo test tests soak lint deny advisories bench fuzz reference release package
+.PHONY: help demo demo-cluster test tests soak lint deny advisories bench fuzz reference release package
 
 help: ## This list.
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: ## Build and run the demo: a gateway, three collectors, forty hosts, the account.
 	$(CARGO) run $(WITH) --bin gatepost -- demo
+
+demo-cluster: ## Three gateways behind HAProxy over Redis with a replica and Sentinel; each is killed under load, then the account.
+	scripts/tools.sh cluster
+	$(CARGO) run $(WITH) --bin gatepost -- demo --cluster --seconds 45
 
 test: ## Run every test, with the real components they need.
 	scripts/tools.sh test
@@ -38,6 +42,8 @@ soak: ## Every damage of the state, many kills and power cuts, the whole model o
 	GATEPOST_MODEL=all $(CARGO) test -p gatepost-spool --lib -- model_tests --nocapture
 	GATEPOST_CLUSTER_ROUNDS=$$(( 3 * $${SOAK_ROUNDS:-20} )) GATEPOST_CLUSTER_SEED=$${SOAK_SEED:-1} \
 		$(CARGO) test $(WITH) --test e2e -- cluster::kills --nocapture
+	GATEPOST_ROLLING_ROUNDS=$${SOAK_ROUNDS:-20} GATEPOST_ROLLING_AGENTS=40 GATEPOST_ROLLING_BATCH=100 GATEPOST_ROLLING_PAUSE_MS=5 \
+		$(CARGO) test $(WITH) --test e2e -- cluster::rolling --nocapture
 
 lint: ## Formatting, clippy, documentation and spelling, warnings are errors.
 	$(CARGO) fmt --check

@@ -25,7 +25,7 @@ sed 's|/usr/local/bin/|/usr/bin/|g' deploy/systemd/gatepost.service >"$unit"
 chmod 0644 "$unit"
 documents=$root/usr/share/doc/gatepost
 install -D -m 0644 -t "$documents" README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE docs/gatepost.example.toml
-install -D -m 0644 -t "$documents/drop-ins" deploy/systemd/gatepost.service.d/*.conf
+install -D -m 0644 -t "$documents/drop-ins" deploy/systemd/gatepost.service.d/*.conf deploy/systemd/gatepost.socket
 install -D -m 0644 -t "$documents/prometheus" deploy/prometheus/alerts.yml deploy/prometheus/prometheus.yml
 install -D -m 0644 -t "$documents/dashboards" dashboards/*.json
 completions=$root/usr/share/bash-completion/completions

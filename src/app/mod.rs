@@ -21,6 +21,7 @@ pub mod audit;
 mod build;
 mod control;
 mod dead_letters;
+mod doors;
 mod expiry;
 mod gauges;
 mod growth;
@@ -112,14 +113,13 @@ impl Gateway {
         tasks.spawn(admin::serve(admin_listener, door, stop.clone()));
         tasks.spawn(scrape.upkeep(stop.clone()));
         traces::begin(&config.telemetry, &mut tasks, &stop)?;
-        parts.uploads.apply(listeners, config.drain_grace.get());
         parts.tunnels.apply(tunnels);
-        if let Err(error) = Self::begin(&parts, &config, &mut tasks, &stop).await {
+        let begin = Self::begin(&parts, &config, &mut tasks, &stop);
+        if let Err(error) = doors::open(&parts, listeners, config.drain_grace.get(), loading, begin).await {
             // What is served already ends with the start.
             tokio::join!(parts.uploads.stop(), parts.tunnels.stop());
             return Err(error);
         }
-        drop(loading);
         tasks.spawn(housekeeping::run(Arc::clone(&parts), stop.clone()));
         tasks.spawn(hosts::run(Arc::clone(&parts), stop.clone()));
         if let Some(rules) = parts.shared_rules() {

@@ -23,6 +23,7 @@ use crate::app::reload::{self, Cause};
 use crate::config::Config;
 use crate::memory::Shares;
 use crate::metrics;
+use crate::net::handed_over;
 use crate::telemetry;
 
 /// Run the gateway.
@@ -38,12 +39,16 @@ pub struct Args {
 /// and the signal after it ends everything at once.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     give_memory_back();
+    let unusable = handed_over::take();
     let closed = if args.debuggable { Ok(()) } else { close_memory() };
     let loaded = global.load_and_look()?;
     telemetry::init(&loaded.config.telemetry, |level| metrics::LOG_LINES.add(&[level], 1))?;
     loaded.tell(&global.config_name());
     if let Err(error) = closed {
         tracing::warn!(%error, "the process memory cannot be protected from debuggers and core dumps");
+    }
+    for socket in unusable {
+        tracing::warn!(socket, "this was handed over by the service manager and is of no use");
     }
     raise_descriptors();
     let runtime = runtime()?;
@@ -190,6 +195,12 @@ fn announce(gateway: &Gateway, state_dir: &Path, config: Option<&Path>) {
     }
     for (name, address) in gateway.tunnel_addresses() {
         tracing::info!(listener = name, %address, oms_event_id = 101, "tunnels are served");
+    }
+    for (name, address) in handed_over::unused() {
+        tracing::warn!(
+            socket = name, %address,
+            "the service manager holds this socket, and no listener has its address: who connects there waits in vain"
+        );
     }
     let url = gateway.admin_url();
     tracing::info!(%admin, state_dir = %state_dir.display(), "ready");

@@ -31,6 +31,7 @@ use super::{Config, Opened, ods, router, wef};
 use crate::ingest::Accept;
 use crate::memory::Shares;
 use crate::net::handed::Handed;
+use crate::net::handed_over;
 use crate::net::tls_server::{Mode, ServerTls};
 use crate::values::Network;
 
@@ -70,6 +71,13 @@ pub struct Prepared {
     /// What each listener speaks, by name.
     opened: BTreeMap<String, Opened>,
     configs: Vec<Config>,
+}
+
+impl Prepared {
+    /// Whether there is a new one whose socket was handed over, and stays when this process goes.
+    pub fn outlive_us(&self) -> bool {
+        self.fresh.iter().any(|(config, _)| handed_over::outlives_us(config.listen))
+    }
 }
 
 impl Uploads {

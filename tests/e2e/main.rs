@@ -8,8 +8,12 @@ mod balancer;
 mod browser;
 #[path = "../support/disk.rs"]
 mod disk;
+#[path = "../support/fleet.rs"]
+mod fleet;
 #[path = "../support/gate.rs"]
 mod gate;
+#[path = "../support/nginx.rs"]
+mod nginx;
 #[path = "../support/prometheus.rs"]
 mod prometheus;
 #[path = "../support/mod.rs"]

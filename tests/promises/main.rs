@@ -9,6 +9,10 @@
 mod balancer;
 #[path = "../support/disk.rs"]
 mod disk;
+#[path = "../support/fleet.rs"]
+mod fleet;
+#[path = "../support/nginx.rs"]
+mod nginx;
 #[path = "../support/relay.rs"]
 mod relay;
 #[path = "../support/mod.rs"]
@@ -27,6 +31,7 @@ mod durable_acknowledgement;
 mod fair_shares;
 mod full_disk;
 mod good_events_pass;
+mod handed_over_sockets;
 mod independent_outputs;
 mod jumping_clock;
 mod load;

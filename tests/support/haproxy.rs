@@ -1,4 +1,4 @@
-//! A real HAProxy with the configuration of deploy/, in front of two gateways.
+//! A real HAProxy with the configuration of deploy/, in front of two gateways or three.
 
 #![allow(
     dead_code,
@@ -21,7 +21,7 @@ use crate::tools::{of_checkout, tool};
 /// The shipped configuration.
 const CONFIG: &str = "deploy/haproxy/haproxy.cfg";
 
-/// HAProxy in front of two sites.
+/// HAProxy in front of gateways.
 pub struct Balancer {
     child: Child,
     pub port: u16,
@@ -50,12 +50,18 @@ impl Drop for Balancer {
     }
 }
 
-/// HAProxy with the shipped configuration, listening for uploads and tunnels on these ports.
-pub fn haproxy(folder: &Path, [uploads, tunnels]: [u16; 2], gateways: [Ports; 2]) -> Command {
+/// HAProxy with the shipped configuration, listening for uploads and tunnels on these ports. For two gateways it is changed as it
+/// says itself: the lines of the third go.
+pub fn haproxy<const N: usize>(folder: &Path, [uploads, tunnels]: [u16; 2], gateways: [Ports; N]) -> Command {
+    let shipped = std::fs::read_to_string(of_checkout(CONFIG)).expect("it is there");
+    let is_there = |line: &&str| N >= 3 || !line.trim_start().starts_with("server gateway3 ");
+    let config: String = shipped.lines().filter(is_there).map(|line| format!("{line}\n")).collect();
+    let path = folder.join("haproxy.cfg");
+    std::fs::write(&path, config).expect("a temporary folder");
     let mut command = Command::new(tool("haproxy", "haproxy"));
     command
         .arg("-f")
-        .arg(of_checkout(CONFIG))
+        .arg(path)
         .env("GATEPOST_LB_SOCKET", folder.join("lb.sock"))
         .env("GATEPOST_LB_LISTEN", format!("127.0.0.1:{uploads}"))
         .env("GATEPOST_LB_TUNNELS", format!("127.0.0.1:{tunnels}"));
@@ -69,7 +75,7 @@ pub fn haproxy(folder: &Path, [uploads, tunnels]: [u16; 2], gateways: [Ports; 2]
 
 impl Balancer {
     /// Starts it; it takes connections soon after.
-    pub fn start(folder: &Path, gateways: [Ports; 2]) -> Self {
+    pub fn start<const N: usize>(folder: &Path, gateways: [Ports; N]) -> Self {
         let (port, tunnels) = (free_port(), free_port());
         let log = std::fs::File::create(folder.join("lb.log")).expect("a temporary folder");
         let child = haproxy(folder, [port, tunnels], gateways)

@@ -109,14 +109,30 @@ impl Site {
         self.spawn(shell)
     }
 
-    fn spawn(&self, mut gatepost: Command) -> Running {
+    /// Starts the process as a service manager does that holds its listening sockets.
+    pub fn launch_handed(&self, [first, second]: [&std::net::TcpListener; 2], names: &str) -> Running {
+        let own = |socket: &std::net::TcpListener| std::os::fd::OwnedFd::from(socket.try_clone().expect("a socket"));
+        let mut shell = Command::new("sh");
+        // Descriptors begin at 3, and the process that they are for is named; `exec` keeps its number.
+        shell
+            .args(["-c", "export LISTEN_PID=$$; exec \"$@\" 3<&0 4<&1 0</dev/null 1>/dev/null", "sh"])
+            .arg(env!("CARGO_BIN_EXE_gatepost"))
+            .envs([("LISTEN_FDS", "2"), ("LISTEN_FDNAMES", names)]);
+        self.spawn_on(shell, own(first).into(), own(second).into())
+    }
+
+    fn spawn(&self, gatepost: Command) -> Running {
+        self.spawn_on(gatepost, Stdio::null(), Stdio::null())
+    }
+
+    fn spawn_on(&self, mut gatepost: Command, input: Stdio, output: Stdio) -> Running {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.dir.join("log")).expect("a log file");
         let child = gatepost
             .args(["run", "--config"])
             .arg(self.config_path())
             .current_dir(&self.dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdin(input)
+            .stdout(output)
             .stderr(log)
             .spawn()
             .expect("the binary is there");

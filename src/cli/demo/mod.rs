@@ -2,7 +2,7 @@
 //!
 //! Everything that happens to gateways happens here within twenty seconds: replies get lost, collectors are slow and
 //! fail, two agents of one host upload the same events, in three shapes. Then what the collectors really hold is
-//! compared with what the hosts wrote.
+//! compared with what the hosts wrote. `--cluster` does the same with several gateways that are killed.
 
 use std::future::Future;
 use std::io::{IsTerminal as _, Write as _};
@@ -28,6 +28,7 @@ use account::{Account, Books, CollectorPart};
 use hosts::{Fleet, Progress, Written};
 
 pub mod account;
+mod cluster;
 mod gateway;
 mod hosts;
 
@@ -58,6 +59,10 @@ pub struct Args {
     /// Keep the gateway's state directory
     #[arg(long)]
     pub keep: bool,
+    /// Three gateways behind HAProxy over Redis with a replica and a Sentinel, each of which is killed in turn. They must be
+    /// installed: the Debian packages haproxy and redis-server
+    #[arg(long)]
+    pub cluster: bool,
 }
 
 /// What the demo wants of a gateway: one listener on loopback with both doors and no authentication, the event set
@@ -87,6 +92,9 @@ pub trait UnderTest: Send + Sync {
 
 /// Runs the command with a gateway in this process.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
+    if args.cluster {
+        return show(global, cluster::perform(&args));
+    }
     run_with(&args, global, gateway::start)
 }
 
@@ -96,8 +104,12 @@ pub fn run_with<F>(args: &Args, global: &Global, start: impl FnOnce(Plan) -> F) 
 where
     F: Future<Output = anyhow::Result<Box<dyn UnderTest>>>,
 {
+    show(global, perform(args, start))
+}
+
+fn show(global: &Global, performance: impl Future<Output = anyhow::Result<Account>>) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let account = runtime.block_on(perform(args, start))?;
+    let account = runtime.block_on(performance)?;
     let text = if global.json { super::json_line(&account)? } else { account.describe() };
     super::print(&text)?;
     Ok(if account.balances() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

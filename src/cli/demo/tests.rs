@@ -132,7 +132,7 @@ async fn start(kind: Gateway, plan: Plan) -> anyhow::Result<Box<dyn UnderTest>> 
 }
 
 async fn account_of(kind: Gateway) -> Account {
-    let args = Args { seconds: 3, hosts: 5, events: 1_500, keep: false };
+    let args = Args { seconds: 3, hosts: 5, events: 1_500, keep: false, cluster: false };
     let account = perform(&args, |plan| start(kind, plan)).await.expect("a performance");
     println!("{}", account.describe());
     account

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,7 @@ use super::http::limits;
 use super::{Config, entra};
 use crate::memory::Shares;
 use crate::net::handed::Handed;
+use crate::net::handed_over;
 use crate::net::listen::{self, Admission};
 use crate::net::tls_server::{self, Asked, Mode, ServerTls, TlsError};
 use crate::telemetry::Repeats;
@@ -190,8 +191,19 @@ fn offered(config: &Config) -> &'static [&'static [u8]] {
 /// As long as `is_unready`, clients are told with each answer to connect anew.
 pub async fn serve(listener: Listener, router: Router, stages: Stages, is_unready: Arc<AtomicBool>) {
     let Listener {
-        name, socket, tls, limits, balancers, requests, turned_away, offered, handed, takes_tickets, ..
+        name,
+        socket,
+        address,
+        tls,
+        limits,
+        balancers,
+        requests,
+        turned_away,
+        offered,
+        handed,
+        takes_tickets,
     } = listener;
+    let outlives_us = handed_over::outlives_us(address);
     let (_, mut handed) = handed;
     let drain_timeout = limits.drain_timeout.get();
     let cut = CancellationToken::new();
@@ -221,6 +233,16 @@ pub async fn serve(listener: Listener, router: Router, stages: Stages, is_unread
             Some(handed) = handed.recv() => Arrival::Handed(handed),
         }
     };
+    let admit = |stream: TcpStream, peer: SocketAddr| {
+        let conversation = Conversation::new();
+        match door.admit(peer.ip(), &conversation) {
+            Ok(places) => {
+                let connection = Arc::clone(&door).connection(stream, peer.ip(), places, conversation);
+                tracker.spawn(cut.clone().run_until_cancelled_owned(connection));
+            }
+            Err(reason) => door.refused(reason),
+        }
+    };
     while let Some(arrival) = stages.while_open(next()).await {
         match arrival {
             Arrival::Handed(handed) => {
@@ -233,16 +255,7 @@ pub async fn serve(listener: Listener, router: Router, stages: Stages, is_unread
                     Err(reason) => door.refused(reason),
                 }
             }
-            Arrival::Accepted(Ok((stream, peer))) => {
-                let conversation = Conversation::new();
-                match door.admit(peer.ip(), &conversation) {
-                    Ok(places) => {
-                        let connection = Arc::clone(&door).connection(stream, peer.ip(), places, conversation);
-                        tracker.spawn(cut.clone().run_until_cancelled_owned(connection));
-                    }
-                    Err(reason) => door.refused(reason),
-                }
-            }
+            Arrival::Accepted(Ok((stream, peer))) => admit(stream, peer),
             Arrival::Accepted(Err(error)) => {
                 tracing::warn!(listener = &*door.name, %error, "cannot accept a connection");
                 door.refused("accept_error");
@@ -250,7 +263,10 @@ pub async fn serve(listener: Listener, router: Router, stages: Stages, is_unread
             }
         }
     }
-    drop((socket, handed));
+    // A socket that outlives this process keeps its queue for the next one.
+    let last = if outlives_us { Vec::new() } else { listen::close(socket) };
+    last.into_iter().for_each(|(stream, peer)| admit(stream, peer));
+    drop(handed);
     tracker.close();
     tokio::select! {
         () = tracker.wait() => return,
@@ -265,7 +281,7 @@ pub async fn serve(listener: Listener, router: Router, stages: Stages, is_unread
 
 /// How a connection came.
 enum Arrival {
-    Accepted(io::Result<(tokio::net::TcpStream, SocketAddr)>),
+    Accepted(io::Result<(TcpStream, SocketAddr)>),
     Handed(Handed),
 }
 

@@ -1,4 +1,4 @@
-//! A real redis-server on a port of its own.
+//! A real redis-server on a port of its own, or the server that `GATEPOST_ENGINE` names: a valkey-server.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,6 +9,10 @@ use tokio::time::Instant;
 
 use crate::support::{PATIENCE, free_port};
 use crate::tools::{run_well, tool};
+
+fn server() -> PathBuf {
+    std::env::var_os("GATEPOST_ENGINE").map_or_else(|| tool("redis-server", "redis-server"), PathBuf::from)
+}
 
 /// A server whose process comes and goes; what it holds is on disk.
 pub(super) struct Engine {
@@ -29,7 +33,7 @@ impl Engine {
 
     /// Starts it again, with what it had on disk.
     pub(super) async fn begin(&mut self) {
-        let child = Command::new(tool("redis-server", "redis-server"))
+        let child = Command::new(server())
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
             .args(["--appendfsync", "always", "--dir"])
             .arg(self.dir.path())
@@ -48,7 +52,7 @@ impl Engine {
     /// A Sentinel with this configuration, which it writes anew.
     pub(super) fn sentinel(config: &Path) -> Self {
         let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
-        let child = Command::new(tool("redis-server", "redis-server"))
+        let child = Command::new(server())
             .arg(config)
             .args(["--sentinel", "--port", &port.to_string(), "--bind", "127.0.0.1"])
             .stdin(Stdio::null())

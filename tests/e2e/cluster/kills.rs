@@ -1,10 +1,10 @@
 //! Gateways and the engine are killed under load.
 //!
-//! `GATEPOST_CLUSTER_ROUNDS` (4) kills, from `GATEPOST_CLUSTER_SEED` (1).
+//! `GATEPOST_CLUSTER_ROUNDS` (4) kills, from `GATEPOST_CLUSTER_SEED` (1), under uploads of less than `GATEPOST_CLUSTER_BATCH` (60) events.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gatepost::lab::events::{Host, Identity};
 use gatepost::net::upload_client::Client;
@@ -12,17 +12,17 @@ use gatepost::net::upload_client::Client;
 use super::engine::Engine;
 use super::scene::{assert_all_arrived, body, identities, sum, three};
 
-fn number(name: &str, default: u64) -> u64 {
+pub(super) fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 /// A host that sends each upload to two gateways, and again until both copies were taken by somebody.
-async fn agent(host: u64, doors: Arc<Vec<(String, Client)>>, stop: Arc<AtomicBool>) -> Vec<Identity> {
+async fn agent(host: u64, doors: Arc<Vec<(String, Client)>>, batch: usize, stop: Arc<AtomicBool>) -> Vec<Identity> {
     let mut events = Host::new(format!("AGENT-{host}.plant.example"), host);
     let mut rng = fastrand::Rng::with_seed(host);
     let mut sent = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        let part: Vec<_> = events.by_ref().take(rng.usize(1..60)).collect();
+        let part: Vec<_> = events.by_ref().take(rng.usize(1..batch)).collect();
         let first = rng.usize(..3);
         let copies = [first, (first + 1) % 3].map(|door| take(&doors, door, body(&part)));
         let [one, other] = copies;
@@ -49,14 +49,17 @@ async fn take(doors: &[(String, Client)], mut door: usize, body: Vec<u8>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_of_gateways_and_of_the_engine_lose_nothing_and_what_goes_twice_is_counted() {
     let (rounds, seed) = (number("GATEPOST_CLUSTER_ROUNDS", 4), number("GATEPOST_CLUSTER_SEED", 1));
+    let batch = usize::try_from(number("GATEPOST_CLUSTER_BATCH", 60)).expect("a number of events");
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut engine = Engine::start(&[]).await;
     let (collector, mut gateways) = three(&engine, "").await;
     let doors: Vec<_> =
         gateways.iter().map(|gateway| (gateway.site.url(crate::support::PATH), gateway.site.client())).collect();
     let (doors, stop) = (Arc::new(doors), Arc::new(AtomicBool::new(false)));
-    let agents: Vec<_> =
-        (0..6).map(|host| tokio::spawn(agent(seed * 100 + host, Arc::clone(&doors), Arc::clone(&stop)))).collect();
+    let agents: Vec<_> = (0..6)
+        .map(|host| tokio::spawn(agent(seed * 100 + host, Arc::clone(&doors), batch, Arc::clone(&stop))))
+        .collect();
+    let begin = Instant::now();
     // Counters of a process end with it.
     let (mut ambiguous, mut possible) = (0.0, 0.0);
     let counted = ["gatepost_events_ambiguous_total", "gatepost_dedup_possible_duplicates_total"];
@@ -76,6 +79,7 @@ async fn kills_of_gateways_and_of_the_engine_lose_nothing_and_what_goes_twice_is
         gateway.start().await;
     }
     stop.store(true, Ordering::Relaxed);
+    let seconds = begin.elapsed().as_secs_f64();
     let mut sent = std::collections::HashSet::new();
     for agent in agents {
         sent.extend(agent.await.unwrap());
@@ -91,8 +95,9 @@ async fn kills_of_gateways_and_of_the_engine_lose_nothing_and_what_goes_twice_is
     possible += sum(&gateways, counted[1]).await;
     let copies = collector.held().copies() as f64;
     println!(
-        "seed {seed}: {} events in {rounds} kills, {copies} twice, {ambiguous} ambiguous, {possible} possible duplicates",
-        sent.len()
+        "seed {seed}: {} events ({:.0}/s, each sent to two) in {rounds} kills, {copies} twice, {ambiguous} ambiguous, {possible} possible duplicates",
+        sent.len(),
+        sent.len() as f64 / seconds
     );
     assert!(copies <= ambiguous + possible, "{copies} went twice, and {ambiguous} + {possible} were counted");
 }

@@ -9,10 +9,12 @@
 mod agents;
 mod away;
 mod bookmarks;
+mod demo;
 mod engine;
 mod kills;
 mod once;
 mod relay;
+mod rolling;
 mod rules;
 mod scene;
 mod tokens;

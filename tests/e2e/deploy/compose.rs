@@ -12,13 +12,21 @@ const HASH: &str = "000000000000000000000000000000000000000000000000000000000000
 
 fn compose(args: &[&str]) -> Command {
     let mut command = Command::new(tool("docker-compose", "docker-compose"));
-    command.arg("-f").arg(of_checkout(FILE)).args(args).env_remove("GATEPOST_TOKEN_SHA256");
+    command.arg("-f").arg(of_checkout(FILE)).args(args);
+    command.env_remove("GATEPOST_TOKEN_SHA256").env("GATEPOST_DEDUP_SECRET", HASH);
     command
 }
 
-/// YAML as JSON, by the parser that docker-compose itself brings along.
+/// YAML of one document as JSON.
 fn yaml(text: &[u8]) -> Value {
-    let script = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdout)";
+    let mut all = documents(text);
+    assert_eq!(all.len(), 1);
+    all.remove(0)
+}
+
+/// The documents of YAML as JSON, by the parser that docker-compose itself brings along.
+pub(super) fn documents(text: &[u8]) -> Vec<Value> {
+    let script = "import json, sys, yaml; json.dump(list(yaml.safe_load_all(sys.stdin)), sys.stdout)";
     let output = run(Command::new(tool("python3", "python3")).args(["-c", script]), text);
     assert!(output.status.success(), "python3-yaml is needed: {}", both(&output));
     serde_json::from_slice(&output.stdout).expect("JSON")
@@ -29,14 +37,17 @@ fn of_file(path: &str) -> Value {
 }
 
 #[test]
-fn docker_compose_understands_it_and_asks_for_the_token() {
+fn docker_compose_understands_it_and_asks_for_the_token_and_the_secret() {
     let without = run(&mut compose(&["config", "-q"]), b"");
     assert!(!without.status.success() && both(&without).contains("GATEPOST_TOKEN_SHA256"), "{}", both(&without));
     run_well(compose(&["config", "-q"]).env("GATEPOST_TOKEN_SHA256", HASH));
+    let without =
+        run(compose(&["config", "-q"]).env("GATEPOST_TOKEN_SHA256", HASH).env_remove("GATEPOST_DEDUP_SECRET"), b"");
+    assert!(!without.status.success() && both(&without).contains("GATEPOST_DEDUP_SECRET"), "{}", both(&without));
     let services = run_well(compose(&["config", "--services"]).env("GATEPOST_TOKEN_SHA256", HASH));
     let mut services: Vec<&str> = services.split_whitespace().collect();
     services.sort_unstable();
-    assert_eq!(services, ["balancer", "gateway1", "gateway2", "grafana", "prometheus"]);
+    assert_eq!(services, ["balancer", "gateway1", "gateway2", "gateway3", "grafana", "prometheus", "valkey"]);
 }
 
 #[test]
@@ -97,11 +108,17 @@ fn its_gateway_configuration_is_right_and_its_health_check_finds_the_admin_plane
     let config = of_checkout("deploy/compose/gatepost.toml");
     let mut check = Command::new(env!("CARGO_BIN_EXE_gatepost"));
     check.args(["check", "--only-text", "--print", "--json", "--config"]).arg(&config);
+    check.env("GATEPOST_DEDUP_SECRET", HASH);
     let without = run(check.env_remove("GATEPOST_TOKEN_SHA256"), b"");
     assert!(!without.status.success(), "a gateway without its token does not start");
     let printed: Value = serde_json::from_str(&run_well(check.env("GATEPOST_TOKEN_SHA256", HASH))).expect("JSON");
     assert_eq!(printed["admin"]["listen"], "0.0.0.0:8449", "the port that the image's health check asks");
     assert_eq!(printed["state_dir"], "/var/lib/gatepost", "the image's volume");
+    let services = of_file(FILE)["services"].take();
+    for address in printed["dedup"]["redis"]["addresses"].as_array().expect("an engine") {
+        let (host, port) = address.as_str().and_then(|address| address.split_once(':')).expect("a name and a port");
+        assert!(services[host]["image"].as_str().is_some_and(|image| image.contains("valkey")) && port == "6379");
+    }
     let subnet = &of_file(FILE)["networks"]["default"]["ipam"]["config"][0]["subnet"];
     assert_eq!(printed["listeners"][0]["proxy_protocol_from"], serde_json::json!([subnet]), "where the balancer is");
     let tunnel = &printed["tunnel"];
@@ -113,7 +130,7 @@ fn its_gateway_configuration_is_right_and_its_health_check_finds_the_admin_plane
 fn gateways_have_the_time_that_a_stop_takes() {
     let unit = std::fs::read_to_string(of_checkout("deploy/systemd/gatepost.service")).expect("it is there");
     let of_unit = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec="));
-    for gateway in ["gateway1", "gateway2"] {
+    for gateway in ["gateway1", "gateway2", "gateway3"] {
         let given = of_file(FILE)["services"][gateway]["stop_grace_period"].clone();
         assert_eq!(given.as_str(), of_unit, "{gateway} has what tests/e2e/deploy/systemd.rs found to be enough");
     }
@@ -129,7 +146,7 @@ fn haproxy_gets_every_variable_that_its_configuration_names() {
 }
 
 #[test]
-fn its_prometheus_scrapes_both_gateways_and_else_is_the_one_of_deploy() {
+fn its_prometheus_scrapes_all_gateways_and_else_is_the_one_of_deploy() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let copy = |from: &str, to: &Path| std::fs::copy(of_checkout(from), to).expect("it is there");
     copy("deploy/compose/prometheus.yml", &folder.path().join("prometheus.yml"));
@@ -139,7 +156,7 @@ fn its_prometheus_scrapes_both_gateways_and_else_is_the_one_of_deploy() {
     run_well(promtool.args(["check", "config"]).arg(folder.path().join("prometheus.yml")));
     let (mut here, mut there) = (of_file("deploy/compose/prometheus.yml"), of_file("deploy/prometheus/prometheus.yml"));
     let targets = |config: &mut Value| config["scrape_configs"][0]["static_configs"][0]["targets"].take();
-    assert_eq!(targets(&mut here), serde_json::json!(["gateway1:8449", "gateway2:8449"]));
+    assert_eq!(targets(&mut here), serde_json::json!(["gateway1:8449", "gateway2:8449", "gateway3:8449"]));
     targets(&mut there);
     assert_eq!(here, there);
 }

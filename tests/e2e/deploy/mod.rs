@@ -6,5 +6,7 @@ mod compose;
 mod dashboards;
 mod docker;
 mod haproxy;
+mod kubernetes;
+mod nginx;
 mod package;
 mod systemd;

@@ -119,3 +119,26 @@ fn the_unit_lets_the_gateway_ask_for_its_own_addresses() {
     // Without netlink it would not know them, and could not keep tunnels from them.
     assert!(setting("RestrictAddressFamilies").split(' ').any(|family| family == "AF_NETLINK"));
 }
+
+const SOCKET: &str = "deploy/systemd/gatepost.socket";
+
+#[test]
+fn the_socket_unit_holds_nothing_that_systemd_does_not_know_and_is_for_the_service() {
+    let folder = with_drop_ins(&[]);
+    let socket = folder.path().join("gatepost.socket");
+    std::fs::copy(of_checkout(SOCKET), &socket).expect("it is there");
+    let mut command = Command::new(tool("systemd-analyze", "systemd"));
+    command.env("SYSTEMD_UNIT_PATH", format!("{}:", folder.path().display()));
+    let verified = run(command.arg("verify").arg(&socket), b"");
+    let about_ours: Vec<String> =
+        both(&verified).lines().filter(|line| line.contains("gatepost.")).map(str::to_owned).collect();
+    assert!(verified.status.success() && about_ours.is_empty(), "{}", both(&verified));
+}
+
+#[test]
+fn who_may_come_to_the_sockets_is_who_may_come_to_the_service() {
+    let unit = std::fs::read_to_string(of_checkout(SOCKET)).expect("it is there");
+    for name in ["IPAddressDeny", "IPAddressAllow"] {
+        assert!(unit.lines().any(|line| line == format!("{name}={}", setting(name))), "{name}");
+    }
+}

@@ -6,19 +6,36 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
+use super::handed_over;
 use crate::faults::spoken;
 
 const BACKLOG: i32 = 1024;
 
-/// Binds and listens; a restart does not have to wait for old connections to be forgotten. Call it inside a runtime.
+/// Takes the socket that was handed over for this address, or binds and listens; a restart does not have to wait for old
+/// connections to be forgotten. Call it inside a runtime.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    if let Some(socket) = handed_over::socket(address) {
+        return TcpListener::from_std(socket?);
+    }
     let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into()).and_then(|()| socket.listen(BACKLOG)).map_err(with_remedy)?;
     TcpListener::from_std(socket.into())
+}
+
+/// Closes a socket, and gives whoever is in the kernel's queue at this moment and would be reset with it. The runtime is not asked: it
+/// knows of them only when it has looked.
+pub fn close(socket: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    let Ok(socket) = socket.into_std() else { return Vec::new() };
+    let mut last = Vec::new();
+    while let Ok((stream, peer)) = socket.accept() {
+        let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+        last.extend(stream.map(|stream| (stream, peer)));
+    }
+    last
 }
 
 fn with_remedy(error: io::Error) -> io::Error {
@@ -161,6 +178,20 @@ mod tests {
         let error = bind(taken.local_addr().expect("an address")).expect_err("it is taken");
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         assert!(error.to_string().contains("ss -ltnp") && !error.to_string().contains("os error"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn who_is_in_the_queue_of_a_socket_that_closes_is_not_reset() {
+        let socket = bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+        let address = socket.local_addr().expect("bound");
+        let clients = [TcpStream::connect(address).await, TcpStream::connect(address).await];
+        let last = close(socket);
+        let addresses: Vec<_> = clients.iter().flatten().filter_map(|client| client.local_addr().ok()).collect();
+        assert_eq!(last.iter().map(|(_, peer)| *peer).collect::<Vec<_>>(), addresses);
+        for (stream, _) in last {
+            stream.writable().await.and_then(|()| stream.try_write(b"served")).expect("it is there");
+        }
+        assert!(TcpStream::connect(address).await.is_err(), "the door is closed");
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod dns;
 pub mod expiry;
 pub mod gss;
 pub mod handed;
+pub mod handed_over;
 pub mod hang_up;
 pub mod http1_guard;
 pub mod http_client;

@@ -24,6 +24,7 @@ use super::refused::RefusedHost;
 use super::serve::{Door, Policy, Rules, Shared, begin_series};
 use super::take_over::{AuthorityError, Inputs, Leaves, TakeOvers};
 use crate::metrics;
+use crate::net::handed_over;
 use crate::net::listen;
 use crate::net::stream::watch_peer;
 use crate::net::tls_server::{self, Mode, ServerTls, TlsError};
@@ -218,6 +219,7 @@ impl Tunnels {
 
     /// Drains, waits for tunnels to end up to their `drain_timeout`, cuts the rest, and closes the access log.
     pub async fn stop(&self) {
+        self.leave_to_the_next();
         self.drain();
         let patience = self.drain_timeout();
         self.shared.tasks.close();
@@ -241,6 +243,16 @@ impl Tunnels {
         self.shared.tasks.wait().await;
         let log = self.shared.log.clone();
         drop(tokio::task::spawn_blocking(move || log.close()).await);
+    }
+
+    /// Takes no connection any more where the socket outlives this process: who comes now is served by the next one.
+    fn leave_to_the_next(&self) {
+        let running = self.running();
+        running
+            .doors
+            .values()
+            .filter(|door| handed_over::outlives_us(door.configured))
+            .for_each(|door| door.stop.cancel());
     }
 
     /// How long [`stop`](Self::stop) may take.

@@ -1,0 +1,206 @@
+//! `gatepost demo --cluster`: three gateways that share what they have seen, behind HAProxy, over Redis with a replica and a Sentinel.
+//!
+//! All are real programs of this machine. Under the load of the demo's hosts one after the other is killed with -9: each gateway, the
+//! primary of Redis, its replica, the Sentinel, HAProxy. In the end what the collectors hold is compared with what the hosts
+//! wrote, and with the accounts of the three gateways, read from their disks.
+
+mod engine;
+mod gateways;
+mod program;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::time::{Instant, sleep};
+
+use super::account::{Account, Books, GatewayPart};
+use super::hosts::{Fleet, Progress};
+use super::{Args, BATCH, Cast, DRAIN, LOST_REPLIES, StateDir, say, watch};
+use crate::app::audit::Report;
+use crate::lab::lossy_relay::LossyRelay;
+use crate::metrics;
+use crate::net::upload_client::Client;
+use engine::Engine;
+use gateways::Gateway;
+use program::Program;
+
+/// How long what was killed stays dead.
+const DEAD: Duration = Duration::from_millis(500);
+
+/// What is killed, in this order.
+#[derive(Debug, Clone, Copy)]
+enum Kill {
+    Gateway(usize),
+    Primary,
+    Replica,
+    Sentinel,
+    Balancer,
+}
+
+const KILLS: [Kill; 7] = [
+    Kill::Gateway(0),
+    Kill::Primary,
+    Kill::Gateway(1),
+    Kill::Replica,
+    Kill::Sentinel,
+    Kill::Balancer,
+    Kill::Gateway(2),
+];
+
+/// Everything that runs beside the hosts and the collectors.
+struct Stage {
+    engine: Engine,
+    gateways: Vec<Gateway>,
+    balancer: Program,
+    client: Client,
+    /// Counters of a process end with it: what gateways had counted that were killed.
+    counted: u64,
+}
+
+/// Plays the script and draws up the account.
+pub(super) async fn perform(args: &Args) -> anyhow::Result<Account> {
+    let begin = Instant::now();
+    let span = Duration::from_secs(args.seconds.into()).mul_f64(0.75);
+    let hosts = args.hosts as usize;
+    let fleet = Fleet { hosts, events_per_host: (args.events as usize).div_ceil(hosts), batch: BATCH, span };
+    let state = StateDir::new(args.keep)?;
+    let cast = Cast::new().await?;
+    let mut stage = Stage::set(&state.0, &cast.addresses()).await?;
+    let relay = LossyRelay::start(([127, 0, 0, 1], stage.balancer.port()).into(), LOST_REPLIES, 1).await?;
+    let certificates: Vec<Vec<u8>> = stage.gateways.iter().map(Gateway::certificate).collect::<anyhow::Result<_>>()?;
+    let client = Client::new(Some(&certificates.concat()))?;
+    for gateway in &stage.gateways {
+        say(&format!("{}: {}/status", gateway.name, gateway.admin_url()));
+    }
+    say(&format!("{hosts} hosts with {} agents upload through HAProxy", fleet.agents()));
+
+    let progress = Arc::new(Progress::default());
+    let agents = fleet.start(&client, &format!("https://{}", relay.address()), &progress)?;
+    let written = fleet.written();
+    let ((), watched, killed) =
+        tokio::join!(cast.play(span), watch(agents, &fleet, &progress, &cast), stage.play(span));
+    watched?;
+    let killed = killed?;
+    stage.settle().await?;
+    let counted = stage.counted + stage.sum(&metrics::DEDUP_POSSIBLE_DUPLICATES).await?;
+    let reports = stage.stop().await?;
+
+    let parts: Vec<GatewayPart> = reports.iter().map(|(name, report)| part(name, report)).collect();
+    let mut books = Books { possible_duplicates: counted, ..Books::default() };
+    parts.iter().for_each(|part| books.add(&part.books));
+    let mut account = Account::of_several(&written, &cast.held(), progress.tally(), books, parts, killed);
+    account.problems.extend(
+        reports.iter().flat_map(|(name, report)| {
+            report.differences.iter().map(move |difference| format!("{name}: {difference}"))
+        }),
+    );
+    account.lost_replies = relay.lost();
+    account.collectors = cast.parts();
+    account.seconds = begin.elapsed().as_secs_f64();
+    Ok(account)
+}
+
+/// What a gateway's disk says.
+fn part(name: &str, report: &Report) -> GatewayPart {
+    let mut books = Books::default();
+    for input in &report.inputs {
+        books.received += input.tally.received;
+        books.filtered += input.tally.filtered;
+        books.duplicate += input.tally.duplicate;
+        books.set_aside += input.tally.set_aside;
+        books.spooled += input.tally.spooled;
+    }
+    for output in &report.outputs {
+        books.forwarded += output.forwarded;
+        books.dead_lettered += output.dead_lettered;
+        books.of_others += output.skipped;
+        books.pending += output.pending;
+    }
+    GatewayPart { name: name.to_owned(), books }
+}
+
+impl Stage {
+    async fn set(folder: &Path, collectors: &[(String, String)]) -> anyhow::Result<Self> {
+        let engine = Engine::start(folder).await?;
+        let endpoint = |(name, url): &(String, String)| format!("{{ name = \"{name}\", url = \"{url}\" }}");
+        let endpoints = collectors.iter().map(endpoint).collect::<Vec<_>>().join(", ");
+        let mut gateways = Vec::new();
+        for number in 1..=3 {
+            gateways.push(Gateway::start(number, folder, engine.sentinel.port(), &endpoints).await?);
+        }
+        let balancer = gateways::balancer(&gateways, folder).await?;
+        Ok(Self { engine, gateways, balancer, client: Client::new(None)?, counted: 0 })
+    }
+
+    /// Kills one after the other, each when the one before is back. Tells what it did.
+    async fn play(&mut self, span: Duration) -> anyhow::Result<Vec<String>> {
+        let (begin, pause) = (Instant::now(), span / (KILLS.len() as u32 + 1));
+        let mut told = Vec::new();
+        for (number, kill) in (1..).zip(KILLS) {
+            tokio::time::sleep_until(begin + pause * number).await;
+            let at = Instant::now();
+            let what = self.kill(kill).await.with_context(|| format!("after {kill:?} was killed"))?;
+            let line = format!("killed {what} after {:.1} s", at.elapsed().as_secs_f64());
+            say(&line);
+            told.push(line);
+        }
+        Ok(told)
+    }
+
+    async fn kill(&mut self, kill: Kill) -> anyhow::Result<String> {
+        match kill {
+            Kill::Gateway(at) => {
+                let gateway = &mut self.gateways[at];
+                self.counted += gateway.sum(&self.client, &metrics::DEDUP_POSSIBLE_DUPLICATES).await?;
+                gateway.program.kill();
+                sleep(DEAD).await;
+                gateway.begin().await?;
+                Ok(format!("{}; ready again", gateway.name))
+            }
+            Kill::Primary => {
+                self.engine.fail_over().await?;
+                Ok("the primary of Redis; the replica has taken its place, and it was back as a replica".to_owned())
+            }
+            Kill::Replica => again(&mut self.engine.first, "the replica of Redis").await,
+            Kill::Sentinel => again(&mut self.engine.sentinel, "the Sentinel").await,
+            Kill::Balancer => again(&mut self.balancer, "HAProxy").await,
+        }
+    }
+
+    async fn sum(&self, metric: &metrics::Metric) -> anyhow::Result<u64> {
+        let mut sum = 0;
+        for gateway in &self.gateways {
+            sum += gateway.sum(&self.client, metric).await?;
+        }
+        Ok(sum)
+    }
+
+    /// Waits until nothing is undecided or unsent, or for as long as is fair.
+    async fn settle(&self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + DRAIN;
+        for gateway in &self.gateways {
+            while !gateway.is_settled(&self.client).await? && Instant::now() < deadline {
+                sleep(Duration::from_millis(200)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops the gateways in order; their accounts.
+    async fn stop(self) -> anyhow::Result<Vec<(String, Report)>> {
+        let mut reports = Vec::new();
+        for gateway in self.gateways {
+            reports.push(gateway.stop().await?);
+        }
+        Ok(reports)
+    }
+}
+
+async fn again(program: &mut Program, name: &str) -> anyhow::Result<String> {
+    program.kill();
+    sleep(DEAD).await;
+    program.start().await?;
+    Ok(format!("{name}; back"))
+}
