@@ -11,7 +11,6 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::fleet::{Agent, Fleet};
-use crate::load::until;
 use crate::restart_fails_no_upload::site;
 use crate::support::{PATIENCE, Running, Site, free_port};
 
@@ -64,7 +63,7 @@ async fn an_upgrade_on_one_host_fails_no_upload() {
     for _ in 0..4 {
         let received = async || host.site.metric("gatepost_events_received_total").await;
         let before = received().await;
-        until(&host.site, "uploads come", async || received().await > before + 20.0).await;
+        host.site.until("uploads come", async || received().await > before + 20.0).await;
         assert!(running.stop().success(), "{}", host.site.log());
         running = host.start().await;
     }
@@ -135,9 +134,9 @@ async fn a_listener_that_goes_and_comes_back_with_reloads_finds_its_socket_again
     let here = std::fs::read_to_string(host.site.config_path()).unwrap();
     let (own, other) = (format!("127.0.0.1:{}", host.site.uploads), free_port());
     host.site.configure(&here.replace(&own, &format!("127.0.0.1:{other}")));
-    until(&host.site, "it listens elsewhere", async || TcpStream::connect(("127.0.0.1", other)).await.is_ok()).await;
+    host.site.until("it listens elsewhere", async || TcpStream::connect(("127.0.0.1", other)).await.is_ok()).await;
     host.site.configure(&here);
-    until(&host.site, "it is back", async || TcpStream::connect(("127.0.0.1", other)).await.is_err()).await;
+    host.site.until("it is back", async || TcpStream::connect(("127.0.0.1", other)).await.is_err()).await;
     let mut agent = Agent::new(1, host.site.uploads);
     let (_, body) = agent.next();
     agent.upload(&mut None, &body).await.unwrap();

@@ -94,7 +94,7 @@ async fn without_the_engine_known_hosts_go_on_and_a_new_one_waits_and_nothing_is
     assert_eq!(host.deliver(7).await.unwrap(), 20);
     plant.engine.kill();
     let away = async || plant.one.site.status().await["sharing"]["engine"]["state"] == "away";
-    until(&plant.one.site, "the engine is away", away).await;
+    plant.one.site.until("the engine is away", away).await;
     log(&mut host, &all[20..40]);
     assert_eq!(host.deliver(7).await.unwrap(), 20, "its gateway knows that the others know it");
     let mut new = plant.host("pc2.plant.test", &plant.one);
@@ -112,7 +112,7 @@ async fn without_the_engine_known_hosts_go_on_and_a_new_one_waits_and_nothing_is
     log(&mut host, &all[40..]);
     plant.send_to(&mut host, &plant.two).await;
     host.deliver(7).await.unwrap();
-    until(&plant.one.site, "the new one is taken", async || new.deliver(7).await.is_ok()).await;
+    plant.one.site.until("the new one is taken", async || new.deliver(7).await.is_ok()).await;
     for gateway in [&plant.one, &plant.two] {
         gateway.until_settled().await;
     }

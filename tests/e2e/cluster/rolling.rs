@@ -36,8 +36,7 @@ async fn received(site: &Site) -> f64 {
 /// Restarts each in turn, as soon as the one before is ready again and has work.
 async fn roll(sites: [&Site; 3], running: &mut [Option<Running>; 3]) {
     for (site, running) in sites.into_iter().zip(running) {
-        until(site, "uploads come to the gateway that is about to restart", async || received(site).await > 100.0)
-            .await;
+        site.until("uploads come to the gateway that is about to restart", async || received(site).await > 100.0).await;
         let ended = running.take().expect("it runs").stop();
         assert!(ended.success(), "{}", site.log());
         *running = Some(site.start().await);
