@@ -39,13 +39,13 @@ impl Gateway {
         let binary = std::env::current_exe().context("this binary cannot be found")?;
         let program = Program::new(&name, binary, arguments, folder, admin);
         let mut gateway = Self { name, program, uploads, text, state };
-        gateway.begin().await?;
+        gateway.program.start().await?;
+        gateway.until_ready().await?;
         Ok(gateway)
     }
 
-    /// Starts its process, and waits until it is ready.
-    pub(super) async fn begin(&mut self) -> anyhow::Result<()> {
-        self.program.start().await?;
+    /// Waits until it is ready.
+    pub(super) async fn until_ready(&self) -> anyhow::Result<()> {
         let client = Client::new(None)?;
         let url = format!("{}/readyz", self.admin_url());
         let until = Instant::now() + PATIENCE;

@@ -134,9 +134,9 @@ impl Stage {
         Ok(Self { engine, gateways, balancer, client: Client::new(None)?, counted: 0 })
     }
 
-    /// Kills one after the other, each when the one before is back. Tells what it did.
+    /// Kills one after the other while hosts upload, each when the one before runs again. Tells what it did.
     async fn play(&mut self, span: Duration) -> anyhow::Result<Vec<String>> {
-        let (begin, pause) = (Instant::now(), span / (KILLS.len() as u32 + 1));
+        let (begin, pause) = (Instant::now(), span / (KILLS.len() as u32 + 2));
         let mut told = Vec::new();
         for (number, kill) in (1..).zip(KILLS) {
             tokio::time::sleep_until(begin + pause * number).await;
@@ -154,14 +154,12 @@ impl Stage {
             Kill::Gateway(at) => {
                 let gateway = &mut self.gateways[at];
                 self.counted += gateway.sum(&self.client, &metrics::DEDUP_POSSIBLE_DUPLICATES).await?;
-                gateway.program.kill();
-                sleep(DEAD).await;
-                gateway.begin().await?;
-                Ok(format!("{}; ready again", gateway.name))
+                let name = gateway.name.clone();
+                again(&mut gateway.program, &name).await
             }
             Kill::Primary => {
                 self.engine.fail_over().await?;
-                Ok("the primary of Redis; the replica has taken its place, and it was back as a replica".to_owned())
+                Ok("the primary of Redis; the replica had taken its place and it ran again".to_owned())
             }
             Kill::Replica => again(&mut self.engine.first, "the replica of Redis").await,
             Kill::Sentinel => again(&mut self.engine.sentinel, "the Sentinel").await,
@@ -181,6 +179,7 @@ impl Stage {
     async fn settle(&self) -> anyhow::Result<()> {
         let deadline = Instant::now() + DRAIN;
         for gateway in &self.gateways {
+            gateway.until_ready().await?;
             while !gateway.is_settled(&self.client).await? && Instant::now() < deadline {
                 sleep(Duration::from_millis(200)).await;
             }
@@ -202,5 +201,5 @@ async fn again(program: &mut Program, name: &str) -> anyhow::Result<String> {
     program.kill();
     sleep(DEAD).await;
     program.start().await?;
-    Ok(format!("{name}; back"))
+    Ok(format!("{name}; it ran again"))
 }
