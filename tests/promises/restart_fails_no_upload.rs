@@ -47,7 +47,7 @@ async fn restart_each(sites: [&Site; 2], running: &mut [Option<Running>; 2], is_
             assert!(is_not_ready(site).await && grace > PROBE);
             tokio::time::sleep(grace).await;
             site.until("the door closes after the grace", async || {
-                !(TcpStream::connect(("127.0.0.1", site.uploads)).await.is_ok())
+                TcpStream::connect(("127.0.0.1", site.uploads)).await.is_err()
             })
             .await;
         }
