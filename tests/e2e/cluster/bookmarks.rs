@@ -6,7 +6,7 @@ use gatepost::lab::wef::{Authority, Faults, Forwarder, Setting};
 use gatepost::net::upload_client::Client;
 
 use super::engine::Engine;
-use super::scene::{Gateway, assert_all_arrived, collector, gateway_with, identities, until};
+use super::scene::{Gateway, assert_all_arrived, collector, gateway_with, identities};
 
 const HOST: &str = "pc1.plant.test";
 

@@ -10,7 +10,7 @@ use gatepost::lab::collector::Collector;
 
 use super::engine::Engine;
 use super::kills::number;
-use super::scene::{collector, until};
+use super::scene::collector;
 use crate::balancer::{Balancer, Ports};
 use crate::fleet::{Fleet, Pace};
 use crate::support::{Running, Site, free_port, workspace};
