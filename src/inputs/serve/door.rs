@@ -17,6 +17,7 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -47,6 +48,8 @@ use crate::values::Network;
 const HEADER_LIST_MAX: u32 = 16 << 10;
 /// The longest head where hosts show tickets: those have up to 48,000 bytes, and a third more in base64.
 const TICKET_HEAD_MAX: usize = 80 << 10;
+/// How much more than a head hyper may hold: it takes a head that fills its buffer for one without an end.
+const HEAD_SPARE: usize = 1 << 10;
 /// Streams that a client opened and reset before we answered; above it the connection ends (rapid reset).
 const RESETS_PENDING_MAX: usize = 20;
 /// Streams that we had to reset for a client's errors; above it the connection ends.
@@ -121,7 +124,7 @@ impl Door {
             let peer = Peer { address, certificate: Arc::default(), leaf: None };
             return Box::pin(self.http(stream, peer, watch, conversation)).await;
         };
-        self.greet(stream, tls.current_trust(), address, watch, conversation).await;
+        self.https(stream, tls.current_trust(), address, watch, conversation).await;
     }
 
     /// The way of a connection that was handed here, from its ClientHello on.
@@ -138,11 +141,11 @@ impl Door {
                 Err(_) => return self.refused("tls_error"),
             },
         };
-        self.greet(stream, trust, client.ip().to_canonical(), watch, conversation).await;
+        self.https(stream, trust, client.ip().to_canonical(), watch, conversation).await;
     }
 
-    /// TLS, and then HTTP. `trust` is the server's side, and what is cancelled when its clients have to be judged again.
-    async fn greet(
+    /// TLS, and then HTTP. Each has memory of its own, so that a connection which stays does not keep what only its handshake needed.
+    async fn https(
         self: &Arc<Self>,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         trust: (Arc<ServerConfig>, CancellationToken, Asked),
@@ -150,26 +153,43 @@ impl Door {
         watch: Watch,
         conversation: Arc<Conversation>,
     ) {
+        let Some((stream, peer)) = Box::pin(self.greet(stream, trust, address, &conversation)).await else { return };
+        Box::pin(self.http(stream, peer, watch, conversation)).await;
+    }
+
+    /// The handshake. `trust` is the server's side, and what is cancelled when its clients have to be judged again. `None` for who
+    /// does not come in, which has been told.
+    async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        trust: (Arc<ServerConfig>, CancellationToken, Asked),
+        address: IpAddr,
+        conversation: &Conversation,
+    ) -> Option<(TlsStream<S>, Peer)> {
         let (server, trust_changed, asked) = trust;
         let handshake = tokio_rustls::TlsAcceptor::from(server).accept(stream);
         let greeting = client_trust::noting(timeout(self.limits.head_timeout.get(), handshake));
-        let Some((greeted, not_taken)) = conversation.unless_dismissed(greeting).await else { return };
-        match greeted {
-            Err(_) => self.refused("tls_timeout"),
-            Ok(Err(error)) => self.not_greeted(address, &error, not_taken.as_deref()),
-            Ok(Ok(stream)) => {
-                let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-                // A name that nobody but its bearer has written is none.
-                let is_believed = asked == Asked::ByAuthority;
-                let names = chain.first().filter(|_| is_believed).map(|der| certificate_names(der));
-                let (certificate, leaf) =
-                    (names.unwrap_or_default().into(), chain.first().map(|der| Arc::from(der.as_ref())));
-                if !chain.is_empty() && is_believed {
-                    conversation.shown.set(Shown { until: good_until(chain), trust_changed }).ok();
-                }
-                Box::pin(self.http(stream, Peer { address, certificate, leaf }, watch, conversation)).await;
+        let (greeted, not_taken) = conversation.unless_dismissed(greeting).await?;
+        let stream = match greeted {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                self.not_greeted(address, &error, not_taken.as_deref());
+                return None;
             }
+            Err(_) => {
+                self.refused("tls_timeout");
+                return None;
+            }
+        };
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        // A name that nobody but its bearer has written is none.
+        let is_believed = asked == Asked::ByAuthority;
+        let names = chain.first().filter(|_| is_believed).map(|der| certificate_names(der));
+        let (certificate, leaf) = (names.unwrap_or_default().into(), chain.first().map(|der| Arc::from(der.as_ref())));
+        if !chain.is_empty() && is_believed {
+            conversation.shown.set(Shown { until: good_until(chain), trust_changed }).ok();
         }
+        Some((stream, Peer { address, certificate, leaf }))
     }
 
     /// Who is behind a balancer, if anybody is.
@@ -239,7 +259,7 @@ impl Door {
             write: WRITE_TIMEOUT,
             linger: LINGER,
         };
-        let head_max = if self.takes_tickets { TICKET_HEAD_MAX } else { HEAD_MAX };
+        let head_max = head_max(self.takes_tickets);
         let io = TokioIo::new(Guard::new(stream, Arc::clone(&session), timeouts).with_head_max(head_max));
         let context = self.takes_tickets.then(gss::session::Session::new);
         let (door, of_connection) = (Arc::clone(self), (Arc::clone(&conversation), watch, peer.clone()));
@@ -347,10 +367,21 @@ impl Door {
     }
 }
 
-pub(super) fn builder(limits: &limits::Config) -> auto::Builder<TokioExecutor> {
+/// The longest head of a listener.
+pub(super) fn head_max(takes_tickets: bool) -> usize {
+    if takes_tickets { TICKET_HEAD_MAX } else { HEAD_MAX }
+}
+
+pub(super) fn builder(limits: &limits::Config, head_max: usize) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // The guard holds the clocks of HTTP/1: hyper's would also cut connections that are merely idle.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).half_close(true);
+    // The guard holds the clocks of HTTP/1: hyper's would also cut connections that are merely idle. A connection keeps what it
+    // reads into, so that is no larger than a head needs.
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .half_close(true)
+        .max_buf_size(head_max + HEAD_SPARE);
     builder
         .http2()
         .timer(TokioTimer::new())

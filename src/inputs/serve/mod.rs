@@ -211,7 +211,7 @@ pub async fn serve(listener: Listener, router: Router, stages: Stages, is_unread
     let door = Arc::new(Door {
         admission: Admission::default(),
         places: Arc::default(),
-        builder: door::builder(&limits),
+        builder: door::builder(&limits, door::head_max(takes_tickets)),
         name,
         tls,
         max_connections: limits.max_connections(1, &Shares::here()),
@@ -238,7 +238,7 @@ pub async fn serve(listener: Listener, router: Router, stages: Stages, is_unread
         match door.admit(peer.ip(), &conversation) {
             Ok(places) => {
                 let connection = Arc::clone(&door).connection(stream, peer.ip(), places, conversation);
-                tracker.spawn(cut.clone().run_until_cancelled_owned(connection));
+                tracker.spawn(cut.clone().run_until_cancelled_owned(Box::pin(connection)));
             }
             Err(reason) => door.refused(reason),
         }
@@ -250,7 +250,7 @@ pub async fn serve(listener: Listener, router: Router, stages: Stages, is_unread
                 match door.admit_handed(handed.client.ip(), &conversation) {
                     Ok(places) => {
                         let connection = Arc::clone(&door).handed(handed, places, conversation);
-                        tracker.spawn(cut.clone().run_until_cancelled_owned(connection));
+                        tracker.spawn(cut.clone().run_until_cancelled_owned(Box::pin(connection)));
                     }
                     Err(reason) => door.refused(reason),
                 }
