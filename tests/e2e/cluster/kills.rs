@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gatepost::lab::events::{Host, Identity};
 use gatepost::net::upload_client::Client;
+use tokio::time::Instant;
 
 use super::engine::Engine;
 use super::scene::{assert_all_arrived, body, identities, sum, three};
