@@ -8,7 +8,7 @@ use gatepost::event::document::{Document, MAX_NODES, Node};
 use gatepost::event::{Client, Syntax, Timestamp, decode};
 use gatepost::filter::rules::{Managed, Material};
 use gatepost::filter::xpath::{Program, View, channel_query};
-use gatepost::filter::{Config, Decision, Rule, Rules};
+use gatepost::filter::{Config, Decision, RuleConfig, Rules};
 use libfuzzer_sys::fuzz_target;
 
 const NOW: Timestamp = Timestamp::from_ticks(17_356_896_000_000_000);
@@ -31,11 +31,11 @@ static PROGRAMS: LazyLock<Vec<(String, Program)>> = LazyLock::new(|| {
 });
 
 static RULES: LazyLock<Rules> = LazyLock::new(|| {
-    let rule = Rule {
+    let rule = RuleConfig {
         name: Some("all".to_owned()),
         queries: QUERIES.iter().map(|query| (*query).to_owned()).collect(),
         outputs: vec!["out".to_owned()],
-        ..Rule::default()
+        ..RuleConfig::default()
     };
     let config = Config { rules: vec![rule], ..Config::default() };
     let outputs = ["out".to_owned()];

@@ -1,7 +1,8 @@
 //! A target that is taken as a stream's names a well-formed one, whatever it looks like.
 #![no_main]
 
-use gatepost::inputs::{events, logs_ingestion, target};
+use gatepost::inputs::{events, logs_ingestion};
+use gatepost::net::target;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &str| {
