@@ -9,7 +9,16 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
     let memory = Memory::new(64 << 20);
-    let Ok(readable) = read(input.to_vec().into(), Syntax::Sniff, 1 << 20, &mut memory.share(&Who::default()), &Turn::alone(), &Presence::default()) else { return };
+    let Ok(readable) = read(
+        input.to_vec().into(),
+        Syntax::Sniff,
+        1 << 20,
+        &mut memory.share(&Who::default()),
+        &Turn::alone(),
+        &Presence::default(),
+    ) else {
+        return;
+    };
     let body = readable.body;
     foreign::recognise(&body);
     let Ok(whole) = decode(Syntax::Sniff, &body) else { return };

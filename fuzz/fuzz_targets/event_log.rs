@@ -3,8 +3,8 @@
 
 use std::io::Cursor;
 
-use gatepost::event::{Presence, Syntax};
 use gatepost::event::from_evtx::{Found, Log, MAGIC, xml};
+use gatepost::event::{Presence, Syntax};
 use gatepost::inputs::http::body::Memory;
 use gatepost::inputs::http::readable::read;
 use gatepost::turns::{Turn, Who};
@@ -22,7 +22,9 @@ fuzz_target!(|input: &[u8]| {
         assert_eq!(read, Ok(()));
     }
     let memory = Memory::new(128 << 20);
-    if let Ok(readable) = read(log.into(), Syntax::Sniff, LIMIT, &mut memory.share(&Who::default()), &Turn::alone(), &Presence::default()) {
+    if let Ok(readable) =
+        read(log.into(), Syntax::Sniff, LIMIT, &mut memory.share(&Who::default()), &Turn::alone(), &Presence::default())
+    {
         assert!(readable.body.len() as u64 <= LIMIT);
         assert!(readable.damaged.iter().all(|damaged| damaged.span.end <= readable.body.len()));
     }

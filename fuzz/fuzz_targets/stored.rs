@@ -16,7 +16,15 @@ fuzz_target!(|bytes: &[u8]| {
     let numbers = (0..events.len()).map(|at| u16::try_from(read.set_of(at)).expect("few sets"));
     let of_events: Vec<u16> = numbers.collect();
     let routing = Routing { sets: &sets, of_events: &of_events };
-    let written = encode(&StoredUpload { stream: &read.stream, input: &read.input, client: read.client.as_deref(), first_seen_ms: read.first_seen_ms, tries: read.tries, routing, events: &events });
+    let written = encode(&StoredUpload {
+        stream: &read.stream,
+        input: &read.input,
+        client: read.client.as_deref(),
+        first_seen_ms: read.first_seen_ms,
+        tries: read.tries,
+        routing,
+        events: &events,
+    });
     let again = decode(Bytes::from(written)).expect("it was written by us");
     // Not all of it: routes that no set names, and repeated ones, are not written again.
     assert_eq!((&again.stream, &again.input, &again.events), (&read.stream, &read.input, &read.events));
