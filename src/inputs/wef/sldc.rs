@@ -166,7 +166,7 @@ impl Bits<'_> {
 
 /// What came out. The ring is the end of it.
 struct Out<F> {
-    /// What came out, and zeros behind it up to where there is room.
+    /// What came out, and behind it room in which anything may stand: a step writes further than it copies.
     bytes: Vec<u8>,
     length: usize,
     /// Where the ring began anew.
