@@ -1,10 +1,11 @@
 //! What ingest promises to whoever takes uploads: the trait, the receipt, the refusals.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::event::{DecodeError, Upload};
+use crate::event::{DecodeError, KeyMaker, Upload};
 use crate::spool::dead_letter::PutError;
 
 /// Proof that an upload is durable: what became of each of its events.
@@ -117,4 +118,10 @@ pub trait Accept: Send + Sync + 'static {
     /// Once called, the work runs to its end even if the returned future is dropped: a client that hangs up must not
     /// leave a half-accepted upload behind. As long as nothing was kept it ends when the upload's sender has gone.
     fn accept(&self, upload: Upload) -> BoxFuture<'static, Result<Receipt, Refusal>>;
+
+    /// What makes the marks of uploads: the keys of their events are made of these. The default is for those who remember nothing
+    /// over a restart.
+    fn keys(&self) -> Arc<KeyMaker> {
+        Arc::new(KeyMaker::new(&[0; 32]))
+    }
 }

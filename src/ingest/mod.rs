@@ -133,6 +133,10 @@ impl Accept for Ingest {
             work.await.unwrap_or_else(panicked)
         })
     }
+
+    fn keys(&self) -> Arc<KeyMaker> {
+        Arc::clone(&self.inner.parts.keys)
+    }
 }
 
 impl Ingest {

@@ -18,7 +18,7 @@ use super::http::readable::{self, ReadError, Readable};
 use super::protocol::{Content, Destination, Head};
 use super::reason::{Failure, Reason};
 use crate::event::foreign::Foreign;
-use crate::event::{Presence, Syntax};
+use crate::event::{KeyMaker, Presence, Syntax, UploadMark};
 use crate::metrics::{self, Counter};
 use crate::turns::{Ended, Turn, Turns, Who};
 use crate::values::ByteSize;
@@ -28,6 +28,7 @@ pub(super) struct Room {
     pub(super) limits: limits::Config,
     pub(super) memory: Memory,
     turns: Turns,
+    keys: Arc<KeyMaker>,
     wire_bytes: Counter,
     decompressed_bytes: Counter,
 }
@@ -36,7 +37,13 @@ impl Room {
     pub(super) fn new(listener: &str, limits: limits::Config, memory: Memory) -> Self {
         let counted = |how| metrics::INPUT_BYTES.counter(&[listener, how]);
         let (wire_bytes, decompressed_bytes) = (counted("wire"), counted("decompressed"));
-        Self { limits, memory, turns: Turns::here(), wire_bytes, decompressed_bytes }
+        let keys = Arc::new(KeyMaker::new(&[0; 32]));
+        Self { limits, memory, turns: Turns::here(), keys, wire_bytes, decompressed_bytes }
+    }
+
+    /// With these keys for the marks of uploads.
+    pub(super) fn with_keys(self, keys: Arc<KeyMaker>) -> Self {
+        Self { keys, ..self }
     }
 }
 
@@ -95,6 +102,11 @@ impl<'a> Intake<'a> {
     /// Whether the sender still waits for the answer.
     pub fn presence(&self) -> &Presence {
         &self.presence
+    }
+
+    /// What the upload is known by, where its protocol says of which parts: see [`Client::upload_mark`](crate::event::Client::upload_mark).
+    pub fn upload_mark(&self) -> UploadMark {
+        self.room.keys.upload_mark()
     }
 
     /// The most bytes that may come out of whatever a body is packed in.

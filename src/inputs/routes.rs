@@ -129,7 +129,7 @@ pub fn router(config: &Config, accept: Arc<dyn Accept>, opened: Opened, bodies: 
         gate: Gate::new(&config.auth, config.is_for_this_host(), config.asks_client_certificates(), issuer.clone()),
         issuer,
         protocols,
-        room: Room::new(&config.name, config.limits.clone(), memory),
+        room: Room::new(&config.name, config.limits.clone(), memory).with_keys(accept.keys()),
         counters: Counters::of(&config.name),
         forms: Forms::new(&config.limits),
         accept,

@@ -19,7 +19,6 @@ mod workspaces;
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{self, SHA256};
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, ready};
@@ -32,7 +31,7 @@ use super::intake::Intake;
 use super::protocol::{Ask, Content, Destination, Head, OpenError, Place, Protocol, Reading, Settings, Then};
 use super::reason::{Failure, Reason};
 use crate::clock;
-use crate::event::{Syntax, Timestamp};
+use crate::event::{Syntax, Timestamp, UploadMark};
 use crate::ingest::accept::Receipt;
 use crate::metrics;
 use crate::net::target::{decode, parameter};
@@ -159,26 +158,26 @@ impl Post {
         let Readable { body, .. } = intake.readable(body, Syntax::JsonArray).await?;
         let (limit, columns, repeats) = (intake.body_max(), log_type.columns.clone(), log_type.repeats);
         let Told { time_field, resource_id, date } = told;
-        let mut mark = Mark::of(&[Some(&log_type.name), time_field.as_deref(), resource_id.as_deref()]);
+        let parts = [Some(&*log_type.name), time_field.as_deref(), resource_id.as_deref()];
+        let mark = with_parts(intake.upload_mark(), &parts);
         let work = move |share: &mut Share| {
             let (columns, arrival) = (columns.as_deref(), Timestamp::from_ticks(now_ticks()));
             let (time_field, resource_id) = (time_field.as_deref(), resource_id.as_deref());
             let rows = rewrite::rewrite(&body, &How { columns, time_field, resource_id, arrival }, limit, share)?;
-            mark.add(&body);
+            let mark = mark.and(&body);
             drop(body);
             share.shrink_to(rows.text.capacity() as u64);
             Ok::<_, RewriteError>((rows, mark))
         };
-        let (Rows { text, timed }, mut mark) = intake.work(work).await??;
+        let (Rows { text, timed }, mark) = intake.work(work).await??;
         let is_certain = timed || repeats == Repeats::Body;
-        match repeats {
-            Repeats::Never => mark.add(&fastrand::u128(..).to_le_bytes()),
+        let mark = match repeats {
+            Repeats::Never => mark.and(&fastrand::u128(..).to_le_bytes()),
             Repeats::Request if !timed => {
-                mark.add(date.as_bytes());
-                mark.add(head.peer.address.to_canonical().to_string().as_bytes());
+                mark.and(date.as_bytes()).and(head.peer.address.to_canonical().to_string().as_bytes())
             }
-            Repeats::Request | Repeats::Body => {}
-        }
+            Repeats::Request | Repeats::Body => mark,
+        };
         self.mark = Some(mark.finish());
         let (stream, body) = (Arc::clone(&log_type.stream), Bytes::from(text));
         let then = (!is_certain).then(|| counted(head.listener));
@@ -218,29 +217,9 @@ impl Told {
     }
 }
 
-/// What an upload is known by, part by part.
-struct Mark(digest::Context);
-
-impl Mark {
-    fn of(parts: &[Option<&str>]) -> Self {
-        let mut mark = Self(digest::Context::new(&SHA256));
-        for part in parts {
-            mark.add(part.unwrap_or_default().as_bytes());
-        }
-        mark
-    }
-
-    /// With its length, so that no two lists of parts are the same bytes.
-    fn add(&mut self, part: &[u8]) {
-        self.0.update(&(part.len() as u64).to_le_bytes());
-        self.0.update(part);
-    }
-
-    fn finish(self) -> [u8; 32] {
-        let mut mark = [0; 32];
-        mark.copy_from_slice(self.0.finish().as_ref());
-        mark
-    }
+/// Adds parts to what an upload is known by. One that is missing is one, and empty.
+fn with_parts(mark: UploadMark, parts: &[Option<&str>]) -> UploadMark {
+    parts.iter().fold(mark, |mark, part| mark.and(part.unwrap_or_default().as_bytes()))
 }
 
 /// Counts what was kept of an upload whose repetition under another signature could not be told from new records.

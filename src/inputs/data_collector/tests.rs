@@ -5,6 +5,7 @@ use http::HeaderName;
 use super::signature::sign;
 use super::specimen::{WORKSPACE, post, workspace};
 use super::*;
+use crate::event::KeyMaker;
 use crate::inputs::http::auth::Peer;
 
 fn peer(address: [u8; 4]) -> Peer {
@@ -148,7 +149,7 @@ fn resource_ids_that_are_none_are_refused_and_empty_headers_are_none() {
 
 #[test]
 fn parts_of_a_mark_cannot_run_into_each_other() {
-    let mark = |parts: &[Option<&str>]| Mark::of(parts).finish();
+    let mark = |parts: &[Option<&str>]| with_parts(KeyMaker::new(&[7; 32]).upload_mark(), parts).finish();
     assert_ne!(mark(&[Some("ab"), Some("c")]), mark(&[Some("a"), Some("bc")]));
     assert_ne!(mark(&[Some("a"), None]), mark(&[None, Some("a")]));
 }

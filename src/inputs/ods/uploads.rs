@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{self, SHA256};
 use bytes::Bytes;
 
 use super::catalogue::{DIAGNOSTICS, Way, is_data_type};
@@ -67,9 +66,12 @@ impl Exchange {
         let of = Of { computer: self.caller.computer(), resource_id: resource_id(text(head.headers(), RESOURCE_ID))? };
         let body = self.body(intake).await?;
         let (limit, ods, own) = (intake.body_max(), Arc::clone(&self.ods), self.caller.own());
+        let marks = intake.upload_mark();
+        // Who sends it, and its body as it was before it was packed.
+        let mark = marks.clone().and(own.as_bytes());
         let work = move |share: &mut Share| -> Result<(Made, [u8; 32]), Failure> {
             let made = rewrite(&ods, &body, &of, limit, share)?;
-            let mark = mark(&[own.as_bytes(), of.resource_id.as_deref().unwrap_or_default().as_bytes(), &body]);
+            let mark = mark.and(of.resource_id.as_deref().unwrap_or_default().as_bytes()).and(&body).finish();
             drop(body);
             share.shrink_to(made.text.capacity() as u64);
             Ok((made, mark))
@@ -78,7 +80,7 @@ impl Exchange {
         let is_first_try = super::text(head.headers(), RETRY_COUNT) == Some("0");
         self.mark = Some(match timed {
             true => of_body,
-            false => mark(&[&of_body, &self.ods.memory.rounds.of(&of_body, is_first_try)]),
+            false => marks.and(&of_body).and(&self.ods.memory.rounds.of(&of_body, is_first_try)).finish(),
         });
         let then = Some(self.heard_then(&head));
         let content = Content { stream: way.stream, syntax: Syntax::Enveloped, body: Bytes::from(text), damaged, then };
@@ -122,17 +124,4 @@ fn resource_id(told: Option<&str>) -> Result<Option<String>, Failure> {
     }
     let text = "x-ms-AzureResourceId is no resource id, such as /subscriptions/…/resourceGroups/…/providers/…";
     Err(Failure::new(Reason::PARAMETER, text))
-}
-
-/// What an upload is known by: who sends it, and its body as it was before it was packed.
-fn mark(parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = digest::Context::new(&SHA256);
-    for part in parts {
-        // With its length, so that no two lists of parts are the same bytes.
-        context.update(&(part.len() as u64).to_le_bytes());
-        context.update(part);
-    }
-    let mut mark = [0; 32];
-    mark.copy_from_slice(context.finish().as_ref());
-    mark
 }

@@ -36,7 +36,7 @@ pub mod xml;
 
 pub use client::{Binding, Client, IdentityPolicy};
 pub use decode::{DecodeError, Decoded, Pieces, Unreadable, decode};
-pub use key::{EventKey, KeyMaker, ScopedKeys};
+pub use key::{EventKey, KeyMaker, ScopedKeys, UploadMark};
 pub use presence::Presence;
 pub use timestamp::Timestamp;
 pub use xml::XmlError;

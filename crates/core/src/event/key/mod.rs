@@ -18,8 +18,10 @@ use std::hash::Hasher;
 use super::{Event, Fields, Format, quoted};
 
 pub(super) mod codec;
+mod mark;
 
 pub use codec::{KeyError, decode_keys, encode_keys};
+pub use mark::UploadMark;
 
 /// What makes an event the same event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,6 +71,11 @@ impl KeyMaker {
         maker.stream_key.copy_from_slice(&secret[..16]);
         maker.content_key.copy_from_slice(&secret[16..]);
         maker
+    }
+
+    /// What an upload is known by, of which nothing is told yet.
+    pub fn upload_mark(&self) -> UploadMark {
+        UploadMark::new(&self.content_key)
     }
 
     /// Keys for the events of one upload: only equal within `scope`, and, for events known by their content, within `stream`.
