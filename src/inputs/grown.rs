@@ -3,6 +3,7 @@
 
 use super::http::body::Share;
 use super::reason::{Failure, Reason};
+use crate::event::from_json::special;
 
 /// The text grows by no less.
 const STEP: u64 = 64 << 10;
@@ -26,6 +27,10 @@ pub enum NoRoom {
 pub struct Grown<'s> {
     text: Vec<u8>,
     limit: u64,
+    /// So many bytes need nobody's leave: neither the limit nor what is counted is in the way.
+    room: usize,
+    /// How large it will be, as far as one can tell.
+    expected: u64,
     /// What is in memory beside it.
     beside: u64,
     share: &'s mut Share,
@@ -34,7 +39,12 @@ pub struct Grown<'s> {
 impl<'s> Grown<'s> {
     /// Nothing yet; at most `limit` bytes, while `beside` bytes are in memory that `share` has counted already.
     pub fn new(limit: u64, beside: u64, share: &'s mut Share) -> Self {
-        Self { text: Vec::new(), limit, beside, share }
+        Self { text: Vec::new(), limit, room: 0, expected: 0, beside, share }
+    }
+
+    /// The same, when it will be about so large: it is made so at once where there is room, instead of being moved as it grows.
+    pub fn expecting(self, bytes: u64) -> Self {
+        Self { expected: bytes, ..self }
     }
 
     /// What was made.
@@ -67,22 +77,70 @@ impl<'s> Grown<'s> {
     /// # Errors
     ///
     /// When there is no room for them.
+    #[inline]
     pub fn push(&mut self, more: &[u8]) -> Result<(), NoRoom> {
-        let length = (self.text.len() + more.len()) as u64;
+        self.make_room(more.len())?;
+        self.text.extend_from_slice(more);
+        Ok(())
+    }
+
+    /// Appends some bytes one behind the other.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room for all of them. Nothing is appended then.
+    #[inline]
+    pub fn push_all<const N: usize>(&mut self, parts: [&[u8]; N]) -> Result<(), NoRoom> {
+        self.make_room(parts.iter().map(|part| part.len()).sum())?;
+        parts.iter().for_each(|part| self.text.extend_from_slice(part));
+        Ok(())
+    }
+
+    /// Appends bytes, and a few of which is known how many they are.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room for all of them. Nothing is appended then.
+    #[inline]
+    pub fn push_with<const N: usize>(&mut self, more: &[u8], end: [u8; N]) -> Result<(), NoRoom> {
+        self.make_room(more.len() + N)?;
+        self.text.extend_from_slice(more);
+        self.text.extend_from_slice(&end);
+        Ok(())
+    }
+
+    #[inline]
+    fn make_room(&mut self, bytes: usize) -> Result<(), NoRoom> {
+        if self.text.len() + bytes > self.room { self.grow(bytes) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn grow(&mut self, bytes: usize) -> Result<(), NoRoom> {
+        let length = (self.text.len() + bytes) as u64;
         if length > self.limit {
             return Err(NoRoom::TooLarge { limit: self.limit });
         }
         if length > self.text.capacity() as u64 {
-            let room = (length + length / 2).next_multiple_of(STEP);
-            let all = self.beside + room;
-            if all > self.share.most() {
-                return Err(NoRoom::TooLarge { limit: self.share.most().saturating_sub(self.beside) });
-            }
-            self.share.grow_to(all).map_err(|_| NoRoom::NoMemory)?;
+            let room = self.counted(length)?;
             self.text.reserve_exact(room as usize - self.text.len());
         }
-        self.text.extend_from_slice(more);
+        self.room = usize::try_from(self.limit).unwrap_or(usize::MAX).min(self.text.capacity());
         Ok(())
+    }
+
+    /// Has room counted for so many bytes, and some to come.
+    fn counted(&mut self, length: u64) -> Result<u64, NoRoom> {
+        let most = self.share.most().saturating_sub(self.beside);
+        let expected = std::mem::take(&mut self.expected).next_multiple_of(STEP);
+        if (length..=most.min(self.limit)).contains(&expected) && self.share.grow_to(self.beside + expected).is_ok() {
+            return Ok(expected);
+        }
+        let room = (length + length / 2).next_multiple_of(STEP);
+        if room > most {
+            return Err(NoRoom::TooLarge { limit: most });
+        }
+        self.share.grow_to(self.beside + room).map_err(|_| NoRoom::NoMemory)?;
+        Ok(room)
     }
 
     /// Appends a text as a string in JSON.
@@ -91,21 +149,18 @@ impl<'s> Grown<'s> {
     ///
     /// When there is no room for it.
     pub fn push_quoted(&mut self, text: &str) -> Result<(), NoRoom> {
+        let (bytes, mut from) = (text.as_bytes(), 0);
         self.push(b"\"")?;
-        let mut from = 0;
-        for (at, byte) in text.bytes().enumerate() {
-            if byte >= b' ' && byte != b'"' && byte != b'\\' {
-                continue;
-            }
-            self.push(&text.as_bytes()[from..at])?;
-            match byte {
-                b'"' | b'\\' => self.push(&[b'\\', byte])?,
-                control => self.push(format!("\\u{control:04x}").as_bytes())?,
+        loop {
+            let at = special(bytes, from);
+            let plain = &bytes[from..at];
+            match bytes.get(at) {
+                None => return self.push_all([plain, b"\""]),
+                Some(byte @ (b'"' | b'\\')) => self.push_all([plain, &[b'\\', *byte]])?,
+                Some(control) => self.push_all([plain, format!("\\u{control:04x}").as_bytes()])?,
             }
             from = at + 1;
         }
-        self.push(&text.as_bytes()[from..])?;
-        self.push(b"\"")
     }
 
     /// Appends a text as text or as an attribute in XML.
@@ -114,20 +169,18 @@ impl<'s> Grown<'s> {
     ///
     /// When there is no room for it.
     pub fn push_escaped(&mut self, text: &str) -> Result<(), NoRoom> {
-        let mut from = 0;
-        for (at, byte) in text.bytes().enumerate() {
-            let entity: &[u8] = match byte {
+        let mut rest = text.as_bytes();
+        while let Some(at) = rest.iter().position(|byte| matches!(byte, b'&' | b'<' | b'>' | b'"')) {
+            let entity: &[u8] = match rest[at] {
                 b'&' => b"&amp;",
                 b'<' => b"&lt;",
                 b'>' => b"&gt;",
-                b'"' => b"&quot;",
-                _ => continue,
+                _ => b"&quot;",
             };
-            self.push(&text.as_bytes()[from..at])?;
-            self.push(entity)?;
-            from = at + 1;
+            self.push_all([&rest[..at], entity])?;
+            rest = &rest[at + 1..];
         }
-        self.push(&text.as_bytes()[from..])
+        self.push(rest)
     }
 }
 
@@ -143,6 +196,8 @@ impl From<NoRoom> for Failure {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::inputs::http::body::Memory;
     use crate::turns::Who;
@@ -164,5 +219,50 @@ mod tests {
         let mut out = Grown::new(u64::MAX, 0, &mut share);
         assert!(matches!(out.push(&vec![b'x'; 1 << 21]), Err(NoRoom::TooLarge { .. })));
         assert_eq!(memory.held(), 0);
+    }
+
+    #[test]
+    fn what_is_expected_takes_its_memory_at_once_and_only_where_there_is_room() {
+        let memory = Memory::new(1 << 20);
+        let mut share = memory.share(&Who::default());
+        let mut out = Grown::new(u64::MAX, 0, &mut share).expecting(300 << 10);
+        out.push(b"x").expect("room");
+        assert_eq!((memory.held(), out.text.capacity()), (320 << 10, 320 << 10));
+        out.push(&vec![b'x'; 330 << 10]).expect("it grows beyond");
+        drop(share);
+        for (limit, expected) in [(100, 300 << 10), (u64::MAX, 1 << 40)] {
+            let mut share = memory.share(&Who::default());
+            let mut out = Grown::new(limit, 0, &mut share).expecting(expected);
+            out.push(b"x").expect("room for that");
+            assert_eq!(memory.held(), STEP);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn readers_find_the_texts_that_were_written(texts: Vec<String>, hostile in "[\"\\\\&<>\n\u{1}a]{0,20}") {
+            let mut share = Memory::new(1 << 20).share(&Who::default());
+            for text in texts.iter().chain([&hostile]) {
+                let mut out = Grown::new(u64::MAX, 0, &mut share);
+                out.push_quoted(text).expect("room");
+                prop_assert_eq!(&serde_json::from_slice::<String>(&out.into_text()).expect("JSON"), text);
+                let mut out = Grown::new(u64::MAX, 0, &mut share);
+                out.push_escaped(text).expect("room");
+                let escaped = String::from_utf8(out.into_text()).expect("text");
+                prop_assert_eq!(&*quick_xml::escape::unescape(&escaped).expect("XML"), text);
+                prop_assert!(!escaped.contains(['<', '>', '"']));
+            }
+        }
+
+        #[test]
+        fn parts_are_appended_together_as_they_are_one_by_one(parts: [Vec<u8>; 3], limit in 0u64..200) {
+            let mut share = Memory::new(1 << 20).share(&Who::default());
+            let mut one_by_one = Grown::new(limit, 0, &mut share);
+            let fits = parts.iter().try_for_each(|part| one_by_one.push(part));
+            let expected = one_by_one.into_text();
+            let mut together = Grown::new(limit, 0, &mut share);
+            prop_assert_eq!(together.push_all([&parts[0], &parts[1], &parts[2]]), fits);
+            if fits.is_ok() { prop_assert_eq!(together.into_text(), expected) } else { prop_assert!(together.is_empty()) }
+        }
     }
 }

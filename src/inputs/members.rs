@@ -6,7 +6,9 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr2, memchr3};
+use memchr::memchr2;
+
+use crate::event::from_json::special;
 
 /// Why there is no next value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -32,10 +34,62 @@ pub struct Member<'a> {
     pub value: &'a str,
 }
 
+/// Where a member stands, and what was seen of it on the way to its end.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    text: &'a str,
+    /// Where its name begins, with its quote.
+    pub at: usize,
+    /// Behind its name.
+    pub name_end: usize,
+    /// Where its value begins.
+    pub value_at: usize,
+    /// Behind its value.
+    pub end: usize,
+    /// Whether its name is written without escapes.
+    pub has_plain_name: bool,
+    /// Whether its name holds nothing but the letters that were asked for.
+    pub has_letters: bool,
+    /// Whether its value is a string that is written without escapes.
+    pub is_plain_text: bool,
+}
+
+impl<'a> Seen<'a> {
+    /// The member as it is written.
+    pub fn member(&self) -> Member<'a> {
+        Member { name: &self.text[self.at..self.name_end], value: self.value() }
+    }
+
+    /// Its value as it is written.
+    pub fn value(&self) -> &'a str {
+        &self.text[self.value_at..self.end]
+    }
+
+    /// What its name means; `None` where that cannot be read.
+    #[inline]
+    pub fn name(&self) -> Option<Cow<'a, str>> {
+        if self.has_plain_name {
+            return self.text.get(self.at + 1..self.name_end - 1).map(Cow::Borrowed);
+        }
+        text(self.member().name)
+    }
+
+    /// The text that its value is, where that is written without escapes.
+    #[inline]
+    pub fn plain_text(&self) -> Option<&'a str> {
+        if self.is_plain_text { self.text.get(self.value_at + 1..self.end - 1) } else { None }
+    }
+}
+
 impl<'a> Members<'a> {
     /// The values of this text.
     pub fn of(text: &'a str) -> Self {
         Self { text, pos: 0 }
+    }
+
+    /// All of the text.
+    pub fn text(&self) -> &'a str {
+        self.text
     }
 
     /// Where reading goes on.
@@ -66,39 +120,88 @@ impl<'a> Members<'a> {
 
     /// The next member of the object that reading is in; `None` at its end, behind which reading goes on.
     pub fn member(&mut self, is_first: bool) -> Result<Option<Member<'a>>, Broken> {
-        let Some(name) = self.name(is_first)? else { return Ok(None) };
-        Ok(Some(Member { name, value: self.value()? }))
+        Ok(self.seen(is_first)?.map(|seen| seen.member()))
+    }
+
+    /// The same, with what was seen of it.
+    #[inline]
+    pub fn seen(&mut self, is_first: bool) -> Result<Option<Seen<'a>>, Broken> {
+        self.seen_with(is_first, |_| false)
+    }
+
+    /// The same; names that hold nothing but some letters, which are neither quotes nor backslashes, are known then.
+    #[inline]
+    pub fn seen_with(&mut self, is_first: bool, is_letter: impl Fn(u8) -> bool) -> Result<Option<Seen<'a>>, Broken> {
+        if !self.at_name(is_first)? {
+            return Ok(None);
+        }
+        let at = self.pos;
+        let letters = self.rest(at + 1).iter().position(|byte| !is_letter(*byte)).unwrap_or_default();
+        let has_letters = self.rest(at + 1).get(letters) == Some(&b'"');
+        let has_plain_name = if has_letters {
+            self.pos = at + letters + 2;
+            true
+        } else {
+            self.string()?
+        };
+        let name_end = self.pos;
+        self.colon()?;
+        self.blank();
+        let value_at = self.pos;
+        let is_plain_text = self.pass()?;
+        let (text, end) = (self.text, self.pos);
+        Ok(Some(Seen { text, at, name_end, value_at, end, has_plain_name, has_letters, is_plain_text }))
     }
 
     /// The name of that member alone: its value is next.
     pub fn name(&mut self, is_first: bool) -> Result<Option<&'a str>, Broken> {
-        if !self.more(b'}', is_first)? {
+        if !self.at_name(is_first)? {
             return Ok(None);
-        }
-        if self.peek() != Some(b'"') {
-            return self.broken("the name of a member was expected");
         }
         let from = self.pos;
         self.string()?;
         let name = &self.text[from..self.pos];
+        self.colon()?;
+        Ok(Some(name))
+    }
+
+    /// Goes to the name of the next member; false at the end of the object.
+    #[inline]
+    fn at_name(&mut self, is_first: bool) -> Result<bool, Broken> {
+        if !self.more(b'}', is_first)? {
+            return Ok(false);
+        }
+        if self.peek() == Some(b'"') { Ok(true) } else { self.broken("the name of a member was expected") }
+    }
+
+    /// Passes over what stands behind a name.
+    #[inline]
+    fn colon(&mut self) -> Result<(), Broken> {
         self.blank();
         if self.peek() != Some(b':') {
             return self.broken("\":\" was expected");
         }
         self.pos += 1;
-        Ok(Some(name))
+        Ok(())
     }
 
     /// The next value, as it is written.
     pub fn value(&mut self) -> Result<&'a str, Broken> {
         self.blank();
         let from = self.pos;
+        self.pass()?;
+        Ok(&self.text[from..self.pos])
+    }
+
+    /// Passes over the value that begins here; whether it is a string without escapes.
+    #[inline]
+    fn pass(&mut self) -> Result<bool, Broken> {
         match self.peek() {
-            Some(b'"') => self.string()?,
+            Some(b'"') => return self.string(),
             Some(b'{' | b'[') => self.nested()?,
             _ => self.scalar()?,
         }
-        Ok(&self.text[from..self.pos])
+        Ok(false)
     }
 
     /// Whether nothing follows any more.
@@ -107,6 +210,7 @@ impl<'a> Members<'a> {
         if self.peek().is_some() { self.broken("something follows") } else { Ok(()) }
     }
 
+    #[inline]
     fn more(&mut self, end: u8, is_first: bool) -> Result<bool, Broken> {
         self.blank();
         match self.peek() {
@@ -122,25 +226,50 @@ impl<'a> Members<'a> {
         if self.peek().is_none_or(|found| found == end) { self.broken("a value was expected") } else { Ok(true) }
     }
 
-    /// Passes over a string. A line break in it is none of JSON's, and would cut a record in two.
-    fn string(&mut self) -> Result<(), Broken> {
-        let from = self.pos + 1;
-        let mut at = from;
+    /// Passes over a string; whether it is written without escapes. A line break in it is none of JSON's, and would cut a record in
+    /// two; what else is none of JSON's is for others to find.
+    #[inline]
+    fn string(&mut self) -> Result<bool, Broken> {
+        let at = special(self.text.as_bytes(), self.pos + 1);
+        if self.text.as_bytes().get(at) != Some(&b'"') {
+            return self.string_with_more(at);
+        }
+        self.pos = at + 1;
+        Ok(true)
+    }
+
+    /// The same from the first place on where something else than its end may stand.
+    fn string_with_more(&mut self, mut at: usize) -> Result<bool, Broken> {
+        let bytes = self.text.as_bytes();
+        let mut is_plain = true;
         loop {
-            let Some(found) = memchr2(b'"', b'\\', self.rest(at)) else {
-                return self.broken("a string does not end");
-            };
+            match bytes.get(at) {
+                Some(b'"') => break,
+                Some(b'\\') if !matches!(bytes.get(at + 1), Some(b'\n' | b'\r')) => {
+                    is_plain = false;
+                    at += 2;
+                }
+                None | Some(b'\\' | b'\n' | b'\r') => return self.broken_string(),
+                Some(_) => at += 1,
+            }
+            at = special(bytes, at);
+        }
+        self.pos = at + 1;
+        Ok(is_plain)
+    }
+
+    /// Why a string is none.
+    #[cold]
+    fn broken_string<T>(&self) -> Result<T, Broken> {
+        let mut at = self.pos + 1;
+        while let Some(found) = memchr2(b'"', b'\\', self.rest(at)) {
             at += found;
             if self.text.as_bytes()[at] == b'"' {
-                break;
+                return self.broken("a line break stands in a string");
             }
             at += 2;
         }
-        if memchr2(b'\n', b'\r', &self.text.as_bytes()[from..at]).is_some() {
-            return self.broken("a line break stands in a string");
-        }
-        self.pos = at + 1;
-        Ok(())
+        self.broken("a string does not end")
     }
 
     /// Passes over an array or an object with all that is in it.
@@ -166,16 +295,17 @@ impl<'a> Members<'a> {
 
     /// Passes over a number or a word.
     fn scalar(&mut self) -> Result<(), Broken> {
-        let is_end = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t');
         let rest = self.rest(self.pos);
-        let length = rest.iter().position(is_end).unwrap_or(rest.len());
-        if length == 0 || memchr3(b'"', b'{', b'[', &rest[..length]).is_some() {
+        let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t' | b'"' | b'{' | b'[');
+        let length = rest.iter().position(ends).unwrap_or(rest.len());
+        if length == 0 || matches!(rest.get(length), Some(b'"' | b'{' | b'[')) {
             return self.broken("a value was expected");
         }
         self.pos += length;
         Ok(())
     }
 
+    #[inline]
     fn blank(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
             self.pos += 1;
@@ -265,6 +395,23 @@ mod tests {
         assert_eq!(elements(&deep).map(|found| found.len()), Ok(1));
     }
 
+    /// The end of the string that a text begins with, first by its quote and then by what may not stand before that.
+    fn searched_twice(text: &str) -> Result<usize, Broken> {
+        let broken = |reason| Err(Broken { reason, at: 0 });
+        let mut at = 1;
+        loop {
+            let Some(found) = text.as_bytes().get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) else {
+                return broken("a string does not end");
+            };
+            at += found;
+            if text.as_bytes()[at] == b'"' {
+                break;
+            }
+            at += 2;
+        }
+        if text[1..at].contains(['\n', '\r']) { broken("a line break stands in a string") } else { Ok(at + 1) }
+    }
+
     proptest! {
         #[test]
         fn of_json_it_finds_what_every_reader_finds(texts in prop::collection::vec(any::<String>(), 0..4), numbers: [i64; 2]) {
@@ -280,6 +427,27 @@ mod tests {
                 let want: Vec<_> = object.keys().map(|name| Some(Cow::Borrowed(name.as_str()))).collect();
                 prop_assert_eq!(names, want);
             }
+        }
+
+        #[test]
+        fn what_it_sees_of_a_member_is_what_is_written(text in "[\"\\\\n\n\r\u{1}a:,é{}]{0,12}", plain: String) {
+            for text in [text, Value::from(plain).to_string()] {
+                let object = format!("{{{text}:{text}}}");
+                let Ok(Some(seen)) = ({ let mut members = Members::of(&object); members.enter(b'{').and_then(|()| members.seen(true)) })
+                else { continue };
+                let Member { name, value } = seen.member();
+                prop_assert_eq!(seen.name(), super::text(name));
+                prop_assert_eq!(seen.has_plain_name, !name.contains('\\'));
+                let is_plain = value.starts_with('"') && !value.contains('\\');
+                prop_assert_eq!(seen.plain_text(), is_plain.then(|| &value[1..value.len() - 1]));
+            }
+        }
+
+        #[test]
+        fn strings_end_where_they_did_when_they_were_searched_twice(inner in "[\"\\\\\n\ra1\u{2}é ]{0,24}") {
+            let text = format!("\"{inner}");
+            let mut members = Members::of(&text);
+            prop_assert_eq!(members.string().map(|_| members.pos), searched_twice(&text));
         }
 
         #[test]

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use serde_json::value::RawValue;
 
 use crate::event::{MAX_RECORD_BYTES, Timestamp};
-use crate::inputs::members::text;
+use crate::inputs::members::{Seen, text};
 
 /// Most characters of a column's name.
 pub(super) const COLUMN_MAX: usize = 45;
@@ -32,18 +32,18 @@ enum Kind {
 }
 
 /// In the order in which a conversion is tried: text takes everything.
-const KINDS: [(Kind, &str); 6] = [
-    (Kind::Plain, ""),
-    (Kind::Number, "_d"),
-    (Kind::Boolean, "_b"),
-    (Kind::Time, "_t"),
-    (Kind::Guid, "_g"),
-    (Kind::Text, "_s"),
-];
+const KINDS: [Kind; 6] = [Kind::Plain, Kind::Number, Kind::Boolean, Kind::Time, Kind::Guid, Kind::Text];
 
 impl Kind {
-    fn suffix(self) -> &'static str {
-        KINDS.iter().find(|(kind, _)| *kind == self).map_or("", |(_, suffix)| suffix)
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Number => "_d",
+            Self::Boolean => "_b",
+            Self::Time => "_t",
+            Self::Guid => "_g",
+            Self::Text => "_s",
+        }
     }
 }
 
@@ -83,7 +83,7 @@ impl Columns {
     pub fn new(names: &[String]) -> Self {
         let mut known: HashMap<String, Vec<Kind>> = HashMap::new();
         for name in names {
-            let typed = KINDS[1..].iter().find_map(|(kind, suffix)| Some((name.strip_suffix(suffix)?, *kind)));
+            let typed = KINDS[1..].iter().find_map(|kind| Some((name.strip_suffix(kind.suffix())?, *kind)));
             let (property, kind) = typed.filter(|(property, _)| !property.is_empty()).unwrap_or((name, Kind::Plain));
             known.entry(property.to_owned()).or_default().push(kind);
         }
@@ -91,22 +91,59 @@ impl Columns {
     }
 
     /// The column of a property and what stands there; `None` for null. `value` is its JSON.
-    pub(super) fn place<'k, 'v>(&self, property: &'k str, value: &'v str) -> Option<Placed<'k, 'v>> {
+    #[cfg(test)]
+    fn place<'k, 'v>(&self, property: &'k str, value: &'v str) -> Option<Placed<'k, 'v>> {
+        self.place_read(property, value, &Value::of(value))
+    }
+
+    /// The same, of a member that was passed over.
+    pub(super) fn place_seen<'k, 'v>(&self, property: &'k str, seen: &Seen<'v>) -> Option<Placed<'k, 'v>> {
+        let value = seen.value();
+        let read = seen.plain_text().map_or_else(|| Value::of(value), |text| Value::Text(Cow::Borrowed(text)));
+        self.place_read(property, value, &read)
+    }
+
+    /// The suffix of a member that was [passed over](in_columns) and stands in its row as it is written; `None` where more has to be
+    /// looked at.
+    #[inline]
+    pub(super) fn plain_suffix(&self, text: &[u8], seen: &Seen<'_>) -> Option<[u8; 2]> {
+        if !self.0.is_empty() || !seen.has_letters {
+            return None;
+        }
+        match text[seen.value_at] {
+            b't' | b'f' => Some(*b"_b"),
+            b'-' | b'0'..=b'9' => Some(*b"_d"),
+            // It has the length of a GUID or may be a time; `Computer` has no suffix.
+            _ if !seen.is_plain_text || matches!(seen.end - seen.value_at, GUID_IN_QUOTES | BARE_GUID_IN_QUOTES) => {
+                None
+            }
+            _ if text[seen.value_at..seen.end].get(11) == Some(&b'T') => None,
+            _ if text[seen.at + 1..seen.name_end - 1] == *COMPUTER.as_bytes() => None,
+            _ => Some(*b"_s"),
+        }
+    }
+
+    fn place_read<'k, 'v>(&self, property: &'k str, value: &'v str, read: &Value<'v>) -> Option<Placed<'k, 'v>> {
         if value == "null" {
             return None;
         }
-        let (name, read) = (in_column_letters(property), Value::of(value));
-        let natural = read.kind();
+        let (name, natural) = (in_column_letters(property), read.kind());
         let known = if self.0.is_empty() { None } else { self.0.get(&*name) };
         let known = known.map(Vec::as_slice).unwrap_or_default();
-        let is_computer = name == COMPUTER && known.is_empty() && matches!(read, Value::Text(_));
+        if known.is_empty() {
+            let is_computer = name == COMPUTER && matches!(read, Value::Text(_));
+            let (kind, written) = if is_computer {
+                (Kind::Plain, Written::Json(value))
+            } else {
+                (natural, read.as_it_is(natural, value))
+            };
+            return Some(Placed { name, suffix: kind.suffix(), written });
+        }
         let fits = |kind: &Kind| read.written(*kind, value).map(|written| (*kind, written));
-        let chosen = if is_computer {
-            fits(&Kind::Plain)
-        } else if known.contains(&natural) {
+        let chosen = if known.contains(&natural) {
             fits(&natural)
         } else {
-            KINDS.iter().filter(|(kind, _)| known.contains(kind)).find_map(|(kind, _)| fits(kind))
+            KINDS.iter().filter(|kind| known.contains(kind)).find_map(fits)
         };
         let (kind, written) = chosen.or_else(|| fits(&natural))?;
         Some(Placed { name, suffix: kind.suffix(), written })
@@ -128,9 +165,19 @@ impl<'a> Value<'a> {
         match self {
             Self::Flag => Kind::Boolean,
             Self::Number => Kind::Number,
-            Self::Text(text) if guid(text).is_some() => Kind::Guid,
+            Self::Text(text) if is_guid(text) => Kind::Guid,
             Self::Text(text) if iso_8601(text).is_some() => Kind::Time,
             Self::Text(_) | Self::Other => Kind::Text,
+        }
+    }
+
+    /// How it is written in the column of the kind that it is by itself.
+    fn as_it_is(&self, natural: Kind, json: &'a str) -> Written<'a> {
+        match (natural, self) {
+            // Without escapes, and with its dashes.
+            (Kind::Guid, Self::Text(Cow::Borrowed(text))) if text.len() == GUID => Written::Json(json),
+            (Kind::Guid, _) | (Kind::Text, Self::Other) => self.written(natural, json).unwrap_or(Written::Json(json)),
+            _ => Written::Json(json),
         }
     }
 
@@ -165,16 +212,29 @@ pub(super) fn iso_8601(text: &str) -> Option<Timestamp> {
     is_shaped.then(|| Timestamp::parse(text)).flatten()
 }
 
-/// A GUID with its dashes, if a text is one, with or without them.
-fn guid(text: &str) -> Option<Cow<'static, str>> {
-    let dashed = text.len() == 36 && [8, 13, 18, 23].iter().all(|at| text.as_bytes()[*at] == b'-');
-    if !dashed && text.len() != 32 {
-        return None;
+/// How long a GUID with its dashes is, and where they stand.
+const GUID: usize = 36;
+const GUID_IN_QUOTES: usize = GUID + 2;
+const BARE_GUID_IN_QUOTES: usize = 32 + 2;
+const DASHES: [usize; 4] = [8, 13, 18, 23];
+
+/// Whether a text is a GUID, with its dashes or without them.
+fn is_guid(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    match bytes.len() {
+        32 => bytes.iter().all(u8::is_ascii_hexdigit),
+        GUID => bytes
+            .iter()
+            .enumerate()
+            .all(|(at, byte)| if DASHES.contains(&at) { *byte == b'-' } else { byte.is_ascii_hexdigit() }),
+        _ => false,
     }
-    let digits: String = text.chars().filter(|c| *c != '-').collect();
-    let is_guid = digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let cut = || [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-").into();
-    is_guid.then(cut)
+}
+
+/// A GUID with its dashes, if a text is one.
+fn guid(text: &str) -> Option<Cow<'static, str>> {
+    let digits: String = if is_guid(text) { text.chars().filter(|c| *c != '-').collect() } else { return None };
+    Some([&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-").into())
 }
 
 /// The number, as JSON writes it, that a string holds. Digits that are written with escapes stay a text.
@@ -191,23 +251,43 @@ fn flag(text: &str) -> Option<&'static str> {
     ["true", "false"].into_iter().find(|word| text.trim_ascii().eq_ignore_ascii_case(word))
 }
 
+/// The bytes of columns' names.
+static IN_COLUMNS: [bool; 256] = {
+    let mut known = [false; 256];
+    let mut byte = 0;
+    while byte < known.len() {
+        known[byte] = (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'_';
+        byte += 1;
+    }
+    known
+};
+
+/// Whether a column's name may hold this byte.
+#[inline]
+pub(super) fn in_columns(byte: u8) -> bool {
+    IN_COLUMNS[usize::from(byte)]
+}
+
 /// A property's name as far as a column may have it.
 fn in_column_letters(property: &str) -> Cow<'_, str> {
-    let is_letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if property.chars().all(is_letter) {
+    if property.bytes().all(in_columns) {
         return Cow::Borrowed(property);
     }
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
     property.chars().map(|c| if is_letter(c) { c } else { '_' }).collect::<String>().into()
 }
 
 /// Whether a text can be the name of a column.
 pub(super) fn is_column(name: &str) -> bool {
-    (1..=COLUMN_MAX).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    (1..=COLUMN_MAX).contains(&name.len()) && name.bytes().all(in_columns)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::inputs::members::Members;
 
     fn placed(columns: &[&str], property: &str, value: &str) -> Option<String> {
         let columns: Vec<String> = columns.iter().map(|name| (*name).to_owned()).collect();
@@ -268,5 +348,53 @@ mod tests {
         assert_eq!(placed(&[], "Computer", r#""web01""#).as_deref(), Some(r#"Computer="web01""#));
         assert_eq!(placed(&[], "Computer", "1").as_deref(), Some("Computer_d=1"));
         assert_eq!(placed(&["Computer_s"], "Computer", r#""web01""#).as_deref(), Some(r#"Computer_s="web01""#));
+    }
+
+    /// As it was when each text was taken apart for it.
+    fn guid_of_digits(text: &str) -> Option<String> {
+        let dashed = text.len() == 36 && [8, 13, 18, 23].iter().all(|at| text.as_bytes()[*at] == b'-');
+        let digits: String = text.chars().filter(|c| *c != '-').collect();
+        let is_guid =
+            (dashed || text.len() == 32) && digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_guid.then(|| [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-"))
+    }
+
+    fn member(object: &str) -> Seen<'_> {
+        let mut members = Members::of(object);
+        members.enter(b'{').expect("an object");
+        members.seen_with(true, in_columns).expect("it is well formed").expect("a member")
+    }
+
+    proptest! {
+        #[test]
+        fn guids_are_those_that_they_were(text in "[0-9a-fA-F]{8}-?[0-9a-f]{4}-?[0-9a-fg]{4}-?[0-9a-f]{4}-?[0-9a-f-]{12}|.{32}|.{36}") {
+            prop_assert_eq!(guid(&text).map(Cow::into_owned), guid_of_digits(&text));
+        }
+
+        #[test]
+        fn what_stands_as_it_is_written_is_placed_there(
+            name in "Computer|[a-zA-Z_]{1,12}|\\PC{0,6}",
+            text in "\\PC{0,40}|[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|20[0-9]{2}-0[1-9]-[0-3][0-9]T1[0-9]:00:00Z",
+            number: i32,
+            kind in 0..5,
+        ) {
+            let value = match kind {
+                0 => serde_json::Value::from(number),
+                1 => serde_json::Value::from(number > 0),
+                2 => serde_json::Value::Null,
+                _ => serde_json::Value::from(text),
+            };
+            let object = serde_json::json!({ name.as_str(): value }).to_string();
+            let (columns, seen) = (Columns::default(), member(&object));
+            let placed = columns.place(&name, seen.value());
+            if let Some(suffix) = columns.plain_suffix(object.as_bytes(), &seen) {
+                let Some(Placed { name: column, suffix: wanted, written }) = placed else { panic!("it is placed") };
+                prop_assert_eq!((&*column, wanted.as_bytes()), (&*name, &suffix[..]));
+                prop_assert_eq!(written, Written::Json(seen.value()));
+            } else if let Some(seen) = columns.place_seen(&name, &seen) {
+                let wanted = placed.expect("it is placed");
+                prop_assert_eq!((seen.name, seen.suffix, seen.written), (wanted.name, wanted.suffix, wanted.written));
+            }
+        }
     }
 }

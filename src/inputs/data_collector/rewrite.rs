@@ -8,7 +8,7 @@ use super::column::{self, Columns, Placed, Written};
 use crate::event::{MAX_EVENTS, Timestamp};
 use crate::inputs::grown::{Grown, NoRoom};
 use crate::inputs::http::body::Share;
-use crate::inputs::members::{Broken, Members, text};
+use crate::inputs::members::{Broken, Members, Seen, text};
 
 /// Names that a record may not use: the service answers them with an error.
 const RESERVED: [&str; 3] = ["tenant", "TimeGenerated", "RawData"];
@@ -73,8 +73,10 @@ pub enum RewriteError {
 pub fn rewrite(body: &[u8], how: &How<'_>, limit: u64, share: &mut Share) -> Result<Rows, RewriteError> {
     let body = std::str::from_utf8(body).map_err(|error| RewriteError::Malformed(error.to_string()))?;
     let body = body.trim_start_matches('\u{feff}');
-    let out = Grown::new(limit, body.len() as u64, share);
-    let mut writer = Writer { how, out, records: 0, untimed: 0 };
+    let length = body.len() as u64;
+    // Suffixes are a tenth of most bodies.
+    let out = Grown::new(limit, length, share).expecting(length + length / 6);
+    let mut writer = Writer { how, arrival: how.arrival.to_string(), out, records: 0, untimed: 0 };
     let mut members = Members::of(body);
     if members.begins_with(b'[') {
         members.enter(b'[')?;
@@ -95,6 +97,8 @@ pub fn rewrite(body: &[u8], how: &How<'_>, limit: u64, share: &mut Share) -> Res
 /// Writes records as rows.
 struct Writer<'h, 's> {
     how: &'h How<'h>,
+    /// When the post arrived, as it is written.
+    arrival: String,
     out: Grown<'s>,
     records: usize,
     /// How many tell no time of their own.
@@ -113,15 +117,56 @@ impl Writer<'_, '_> {
             // For ingest to set aside, with its reason.
             return Ok(self.out.push(members.value()?.as_bytes())?);
         }
-        members.enter(b'{')?;
         let mut told = Told { is_empty: true, own_time: None, has_time_generated: false };
+        let mut run = Run::at(members.pos());
+        members.enter(b'{')?;
         let mut is_first = true;
-        while let Some(member) = members.member(is_first)? {
+        let text = members.text();
+        while let Some(seen) = members.seen_with(is_first, column::in_columns)? {
             is_first = false;
-            let name = text(member.name).ok_or_else(|| self.no_name())?;
-            self.member(&mut told, &name, member.value)?;
+            if let Some(suffix) = self.plain_suffix(text, &seen) {
+                self.plain_member(&mut told, &mut run, text, &seen, suffix)?;
+                continue;
+            }
+            self.out.push(run.take(text))?;
+            let name = seen.name().ok_or_else(|| self.no_name())?;
+            self.member(&mut told, &name, &seen)?;
         }
+        self.out.push(run.take(text))?;
         self.end_record(told)
+    }
+
+    /// The suffix of a member of which nothing else is to be done.
+    #[inline]
+    fn plain_suffix(&self, text: &str, seen: &Seen<'_>) -> Option<[u8; 2]> {
+        let text = text.as_bytes();
+        let suffix = self.how.columns?.plain_suffix(text, seen)?;
+        let name = &text[seen.at + 1..seen.name_end - 1];
+        let is = |wanted: &str| *name == *wanted.as_bytes();
+        let counts = RESERVED.into_iter().any(is) || self.how.time_field.is_some_and(is);
+        (!counts).then_some(suffix)
+    }
+
+    /// Writes such a member up to its suffix, with what stands before it: what follows is written with the next.
+    #[inline]
+    fn plain_member(
+        &mut self,
+        told: &mut Told,
+        run: &mut Run,
+        text: &str,
+        seen: &Seen<'_>,
+        suffix: [u8; 2],
+    ) -> Result<(), NoRoom> {
+        let (separator, quote) = (told.separator(), seen.name_end - 1);
+        if run.is_before(seen.at) && seen.value_at == quote + 2 {
+            self.out.push_with(&text.as_bytes()[run.from..quote], suffix)?;
+            *run = Run { from: quote, to: seen.end };
+            return Ok(());
+        }
+        let name = &text.as_bytes()[seen.at..quote];
+        self.out.push_all([run.take(text), separator, name, &suffix, b"\":"])?;
+        *run = Run { from: seen.value_at, to: seen.end };
+        Ok(())
     }
 
     fn no_name(&self) -> RewriteError {
@@ -129,7 +174,8 @@ impl Writer<'_, '_> {
     }
 
     /// A member of the record that is being written.
-    fn member(&mut self, told: &mut Told, key: &str, value: &str) -> Result<(), RewriteError> {
+    fn member(&mut self, told: &mut Told, key: &str, seen: &Seen<'_>) -> Result<(), RewriteError> {
+        let value = seen.value();
         let is_time_field = self.how.time_field == Some(key);
         if is_time_field || (self.how.time_field.is_none() && key == TIMESTAMP) {
             told.own_time = time_of(value);
@@ -147,23 +193,21 @@ impl Writer<'_, '_> {
             let meant = is_time_field && name == TIME_GENERATED;
             return if meant { Ok(()) } else { Err(RewriteError::Reserved { record: self.records, name }) };
         }
-        let Some(Placed { name, suffix, written }) = columns.place(key, value) else { return Ok(()) };
-        self.separate(told)?;
+        let Some(Placed { name, suffix, written }) = columns.place_seen(key, seen) else { return Ok(()) };
         // Letters of columns need no escapes.
-        for part in ["\"", &*name, suffix, "\":"] {
-            self.out.push(part.as_bytes())?;
-        }
+        let (before, name, suffix) = (told.separator(), name.as_bytes(), suffix.as_bytes());
         match written {
-            Written::Json(json) => self.out.push(json.as_bytes())?,
-            Written::Text(text) => self.out.push_quoted(&text)?,
+            Written::Json(json) => self.out.push_all([before, b"\"", name, suffix, b"\":", json.as_bytes()])?,
+            Written::Text(text) => {
+                self.out.push_all([before, b"\"", name, suffix, b"\":"])?;
+                self.out.push_quoted(&text)?;
+            }
         }
         Ok(())
     }
 
     fn separate(&mut self, told: &mut Told) -> Result<(), RewriteError> {
-        let before: &[u8] = if told.is_empty { b"{" } else { b"," };
-        told.is_empty = false;
-        Ok(self.out.push(before)?)
+        Ok(self.out.push(told.separator())?)
     }
 
     /// What every row has, and the end of it.
@@ -171,19 +215,17 @@ impl Writer<'_, '_> {
         self.untimed += usize::from(told.own_time.is_none());
         if !told.has_time_generated {
             let named = told.own_time.filter(|time| self.how.time_field.is_some() && self.is_believed(*time));
-            self.text_member(&mut told, TIME_GENERATED, &named.unwrap_or(self.how.arrival).to_string())?;
+            let named = named.map(|time| time.to_string());
+            self.separate(&mut told)?;
+            let time = named.as_deref().unwrap_or(&self.arrival);
+            self.out.push_all([b"\"TimeGenerated\":\"", time.as_bytes(), b"\""])?;
         }
         if let Some(id) = self.how.resource_id {
-            self.text_member(&mut told, "_ResourceId", id)?;
+            self.separate(&mut told)?;
+            self.out.push(b"\"_ResourceId\":")?;
+            self.out.push_quoted(id)?;
         }
         Ok(self.out.push(if told.is_empty { b"{}" } else { b"}" })?)
-    }
-
-    fn text_member(&mut self, told: &mut Told, name: &str, text: &str) -> Result<(), RewriteError> {
-        self.separate(told)?;
-        self.out.push_quoted(name)?;
-        self.out.push(b":")?;
-        Ok(self.out.push_quoted(text)?)
     }
 
     fn is_believed(&self, time: Timestamp) -> bool {
@@ -192,11 +234,44 @@ impl Writer<'_, '_> {
     }
 }
 
+/// What of a body is to be written as it is, together with what follows there.
+#[derive(Debug)]
+struct Run {
+    from: usize,
+    to: usize,
+}
+
+impl Run {
+    /// Nothing, before the bracket that stands there.
+    fn at(bracket: usize) -> Self {
+        Self { from: bracket, to: bracket }
+    }
+
+    /// Whether nothing but a bracket or a comma stands between it and this place.
+    fn is_before(&self, at: usize) -> bool {
+        self.to.wrapping_add(1) == at
+    }
+
+    /// It, and then there is none.
+    fn take<'a>(&mut self, text: &'a str) -> &'a [u8] {
+        let taken = text.as_bytes().get(self.from..self.to).unwrap_or_default();
+        *self = Self { from: usize::MAX, to: usize::MAX };
+        taken
+    }
+}
+
 /// What is known of the record that is being written.
 struct Told {
     is_empty: bool,
     own_time: Option<Timestamp>,
     has_time_generated: bool,
+}
+
+impl Told {
+    /// What stands before the next member.
+    fn separator(&mut self) -> &'static [u8] {
+        if std::mem::take(&mut self.is_empty) { b"{" } else { b"," }
+    }
 }
 
 /// A time, as a record tells it: in ISO 8601, or as a number since 1970.

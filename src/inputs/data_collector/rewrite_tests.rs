@@ -182,4 +182,52 @@ proptest! {
             if record.is_object() { prop_assert!(row["TimeGenerated"].is_string()) } else { prop_assert_eq!(row, record) }
         }
     }
+
+    /// Whatever stands between members, and in whichever of them something is to be done, a row is the record with its suffixes.
+    #[test]
+    fn a_row_is_the_record_with_the_suffix_of_each_type(
+        records in prop::collection::vec(prop::collection::vec(("[a-zA-Z]{1,8}|@x|ö", flat()), 0..8), 1..4),
+        spaces in prop::collection::vec("[ \n\t]{0,2}", 1..9),
+    ) {
+        let mut spaces = spaces.iter().cycle();
+        let (mut body, mut want) = (String::new(), Vec::new());
+        for record in &records {
+            let (mut text, mut row) = (String::new(), serde_json::Map::new());
+            for (name, value) in record.iter().filter(|(name, _)| !RESERVED.contains(&&**name)) {
+                let mut space = || spaces.next().map_or("", |space| space);
+                let comma = if text.is_empty() { "" } else { "," };
+                let quoted = Value::from(name.as_str());
+                text += &format!("{comma}{}{quoted}{}:{}{value}{}", space(), space(), space(), space());
+                let column = name.replace(['@', 'ö'], "_");
+                match value {
+                    Value::Null => continue,
+                    Value::Bool(_) => row.insert(format!("{column}_b"), value.clone()),
+                    Value::Number(_) => row.insert(format!("{column}_d"), value.clone()),
+                    Value::String(_) if column == "Computer" => row.insert(column, value.clone()),
+                    Value::String(text) if text.ends_with(":05Z") => row.insert(format!("{column}_t"), value.clone()),
+                    Value::String(text) if text.len() == 32 => {
+                        row.insert(format!("{column}_g"), "8145d822-13a7-44ad-859c-36f31a84f6dd".into())
+                    }
+                    Value::String(_) => row.insert(format!("{column}_s"), value.clone()),
+                    nested => row.insert(format!("{column}_s"), nested.to_string().into()),
+                };
+            }
+            row.insert(TIME_GENERATED.to_owned(), ARRIVED.into());
+            body += &format!("{}{{{text}}}", if body.is_empty() { "[" } else { "," });
+            want.push(Value::from(row));
+        }
+        prop_assert_eq!(rows(&format!("{body}]"), |_| ()), Value::from(want));
+    }
+}
+
+fn flat() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        "[a-z\"\\\\é\n]{0,12}".prop_map(Value::from),
+        Just(json!("2026-01-02T03:04:05Z")),
+        Just(json!("8145d82213a744ad859c36f31a84f6dd")),
+        Just(json!({ "a": [1, "b"] })),
+    ]
 }

@@ -424,7 +424,8 @@ fn replace<T>(slot: &mut Option<T>, value: Option<T>) -> bool {
 ///
 /// Eight bytes at a time: most strings are too short for a vector search to pay, and no vector search in `memchr` looks for
 /// a range.
-pub(super) fn special(bytes: &[u8], mut at: usize) -> usize {
+#[inline]
+pub fn special(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const HIGH: u64 = ONES << 7;
     let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGH;
