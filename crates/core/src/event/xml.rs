@@ -80,7 +80,7 @@ impl<'a> Tokens<'a> {
                 return Ok(None);
             }
             if rest[0] != b'<' {
-                let length = memchr(b'<', rest).unwrap_or(rest.len());
+                let length = near(b'<', rest).unwrap_or(rest.len());
                 self.pos += length;
                 return Ok(Some(Token::Text(&rest[..length])));
             }
@@ -101,7 +101,7 @@ impl<'a> Tokens<'a> {
 
     fn close(&mut self) -> Result<Token<'a>, XmlError> {
         let rest = &self.xml[self.pos + 2..];
-        let Some(length) = rest.iter().position(|byte| *byte == b'>') else {
+        let Some(length) = near(b'>', rest) else {
             return self.ended("an end tag does not end");
         };
         self.pos += 2 + length + 1;
@@ -193,8 +193,7 @@ static IN_NAMES: [bool; 256] = {
     known
 };
 
-/// Where a start tag ends, behind its name. Tags are short: stepping through them is faster than starting a vector search for
-/// each quote.
+/// Where a start tag ends, behind its name.
 fn end_of_tag(tag: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -204,8 +203,32 @@ fn end_of_tag(tag: &[u8]) -> Option<usize> {
             return Some(at);
         }
         at += 1;
-        at += tag[at..].iter().position(|byte| *byte == quote)? + 1;
+        at += near(quote, &tag[at..])? + 1;
     }
+}
+
+/// The first place of a byte that is mostly near: the start of a vector search costs more than eight bytes at a time, up to where it
+/// does not.
+#[inline]
+pub fn near(byte: u8, text: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    const FAR: usize = 64;
+    let wanted = ONES * u64::from(byte);
+    let mut at = 0;
+    while let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*chunk) ^ wanted;
+        let hits = word.wrapping_sub(ONES) & !word & HIGH;
+        if hits != 0 {
+            // A borrow can only mark bytes above a true hit, so the lowest mark is right.
+            return Some(at + hits.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+        if at == FAR {
+            return memchr(byte, &text[at..]).map(|found| at + found);
+        }
+    }
+    text[at..].iter().position(|found| *found == byte).map(|found| at + found)
 }
 
 fn after(xml: &[u8], from: usize, end: &[u8], reason: &'static str) -> Result<usize, XmlError> {
@@ -233,10 +256,10 @@ pub fn attribute<'a>(raw: &'a [u8], wanted: &str) -> Option<Cow<'a, str>> {
 pub fn attributes(raw: &[u8]) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
     let mut rest = raw;
     std::iter::from_fn(move || {
-        let (name, value) = rest.split_at(memchr(b'=', rest)?);
+        let (name, value) = rest.split_at(near(b'=', rest)?);
         let value = value[1..].trim_ascii_start();
         let quote = *value.first().filter(|byte| matches!(byte, b'"' | b'\''))?;
-        let length = memchr(quote, &value[1..])?;
+        let length = near(quote, &value[1..])?;
         rest = &value[length + 2..];
         let name = std::str::from_utf8(name.trim_ascii()).ok()?;
         Some((name, unescape(std::str::from_utf8(&value[1..=length]).ok()?)))
@@ -290,6 +313,23 @@ fn entity(name: &str) -> Option<char> {
                 _ => return None,
             };
             char::from_u32(code.ok()?)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_near_is_what_a_search_finds(byte: u8, like in 0u8..4, text in prop::collection::vec(0u8..4, 0..200), other: Vec<u8>) {
+            prop_assert_eq!(near(like, &text), memchr(like, &text));
+            prop_assert_eq!(near(byte, &other), memchr(byte, &other));
+            let neighbours: Vec<u8> = text.iter().map(|near| byte.wrapping_add(*near).wrapping_sub(1)).collect();
+            prop_assert_eq!(near(byte, &neighbours), memchr(byte, &neighbours));
         }
     }
 }

@@ -57,9 +57,11 @@ pub fn data_type(body: &[u8]) -> Result<String, XmlFault> {
 ///
 /// When it is no upload, breaks off, or there is no room.
 pub fn rewrite(body: &[u8], how: How<'_>, limit: u64, share: &mut Share) -> Result<Rows, XmlFault> {
-    let mut reader = Reader::new(body);
+    let mut reader = Reader::of_all(body);
     let root = root(&mut reader)?;
-    let mut writer = Writer { out: Grown::new(limit, body.len() as u64, share), how };
+    // What wraps an item is left out, so that most get smaller.
+    let length = body.len() as u64;
+    let mut writer = Writer { out: Grown::new(limit, length, share).expecting(length / 4 * 3), how };
     let mut aside = Vec::new();
     let (mut count, mut timed) = (0, false);
     while let Some(item) = reader.child(&root)? {
@@ -67,10 +69,12 @@ pub fn rewrite(body: &[u8], how: How<'_>, limit: u64, share: &mut Share) -> Resu
         if count > MAX_EVENTS {
             return Err(XmlFault::TooMany);
         }
-        timed = timed || item.attribute("time").is_some_and(|time| Timestamp::parse(&time).is_some());
+        let [kind, time] = item.attributes(["type", "time"]);
+        timed = timed || time.as_ref().is_some_and(|time| Timestamp::parse(time).is_some());
         let (start, made) = (reader.start(), writer.out.len());
+        let item = Item { element: item, kind: kind.unwrap_or_default(), time };
         let written = writer.item(&mut reader, &item).and_then(|()| {
-            let is_text = std::str::from_utf8(&body[start..reader.pos()]).is_ok();
+            let is_text = reader.text(start..reader.pos()).is_ok();
             if is_text { Ok(()) } else { Err(XmlFault::Malformed("it is not UTF-8", start)) }
         });
         let reason = match written {
@@ -111,6 +115,13 @@ fn item_end(body: &[u8], from: usize) -> Option<usize> {
     })
 }
 
+/// An item that has just begun.
+struct Item<'a> {
+    element: Element<'a>,
+    kind: Cow<'a, str>,
+    time: Option<Cow<'a, str>>,
+}
+
 /// Writes items as records.
 struct Writer<'h, 's> {
     out: Grown<'s>,
@@ -118,48 +129,47 @@ struct Writer<'h, 's> {
 }
 
 impl Writer<'_, '_> {
-    fn item<'a>(&mut self, reader: &mut Reader<'a>, item: &Element<'a>) -> Result<(), XmlFault> {
-        let kind = item.attribute("type").unwrap_or_default();
-        match &*kind {
+    fn item<'a>(&mut self, reader: &mut Reader<'a>, item: &Item<'a>) -> Result<(), XmlFault> {
+        match &*item.kind {
             EVENT => {
-                let linked = Linked::read(reader, item)?;
+                let linked = Linked::read(reader, &item.element, item.time.clone().unwrap_or_default())?;
                 linked::write(&linked, self.how.computer, &mut self.out)?;
             }
             BAG => self.bag(reader, item)?,
-            _ => self.other(reader, item, &kind)?,
+            _ => self.other(reader, item)?,
         }
         Ok(self.out.push(b"\n")?)
     }
 
     /// Properties as members of an object.
-    fn bag<'a>(&mut self, reader: &mut Reader<'a>, item: &Element<'a>) -> Result<(), XmlFault> {
+    fn bag<'a>(&mut self, reader: &mut Reader<'a>, item: &Item<'a>) -> Result<(), XmlFault> {
         self.out.push(b"{")?;
         let (mut has_computer, mut has_time, mut has_resource) = (false, false, false);
-        while let Some(property) = reader.child(item)? {
-            let name = property.attribute("Name").unwrap_or_default().into_owned();
+        while let Some(property) = reader.child(&item.element)? {
+            let name = property.attribute("Name").unwrap_or_default();
             let value = reader.value(&property, VALUE_MAX)?;
             has_computer |= name == "Computer";
             has_time |= name == "TimeGenerated";
             has_resource |= name == "_ResourceId";
             self.member(&name, &value)?;
         }
-        let time = item.attribute("time").filter(|_| !has_time);
+        let time = item.time.as_deref().filter(|_| !has_time);
         self.end(time, !has_computer, !has_resource)
     }
 
     /// An item of a kind that is not known: whole, as text.
-    fn other<'a>(&mut self, reader: &mut Reader<'a>, item: &Element<'a>, kind: &str) -> Result<(), XmlFault> {
-        let span = reader.whole(item)?;
+    fn other<'a>(&mut self, reader: &mut Reader<'a>, item: &Item<'a>) -> Result<(), XmlFault> {
+        let span = reader.whole(&item.element)?;
         let text = reader.text(span)?;
         self.out.push(b"{")?;
-        self.member("DataItemType", kind)?;
+        self.member("DataItemType", &item.kind)?;
         self.member("DataItem", text)?;
-        self.end(item.attribute("time"), true, true)
+        self.end(item.time.as_deref(), true, true)
     }
 
-    fn end(&mut self, time: Option<Cow<'_, str>>, needs_computer: bool, needs_resource: bool) -> Result<(), XmlFault> {
+    fn end(&mut self, time: Option<&str>, needs_computer: bool, needs_resource: bool) -> Result<(), XmlFault> {
         if let Some(time) = time {
-            self.member("TimeGenerated", &time)?;
+            self.member("TimeGenerated", time)?;
         }
         if let Some(computer) = self.how.computer.filter(|_| needs_computer) {
             self.member("Computer", computer)?;

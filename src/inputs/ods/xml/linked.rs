@@ -34,11 +34,15 @@ pub(super) struct Linked<'a> {
     source: Cow<'a, str>,
     channel: Cow<'a, str>,
     computer: Cow<'a, str>,
+    /// The id of the event, and the one that is shown where it has another.
+    number: Cow<'a, str>,
     id: Cow<'a, str>,
     task: Cow<'a, str>,
     level: Cow<'a, str>,
     user: Cow<'a, str>,
     description: Cow<'a, str>,
+    /// The description before anything was put into it.
+    raw: Cow<'a, str>,
     record_id: Option<u64>,
     time: Cow<'a, str>,
     /// `EventData` or `UserData`, as it came.
@@ -46,45 +50,63 @@ pub(super) struct Linked<'a> {
 }
 
 impl<'a> Linked<'a> {
-    /// Reads an item that has just begun.
-    pub(super) fn read(reader: &mut Reader<'a>, item: &Element<'a>) -> Result<Self, XmlFault> {
-        let mut found = Self { time: item.attribute("time").unwrap_or_default(), ..Self::default() };
-        let (mut number, mut display, mut raw) = (Cow::default(), Cow::default(), Cow::default());
-        while let Some(part) = reader.child(item)? {
-            let into = match part.local() {
-                b"PublisherId" => &mut found.provider_id,
-                b"PublisherName" => &mut found.provider,
-                b"EventSourceName" => &mut found.source,
-                b"Channel" => &mut found.channel,
-                b"LoggingComputer" => &mut found.computer,
-                b"EventNumber" => &mut number,
-                b"EventDisplayNumber" => &mut display,
-                b"EventCategory" => &mut found.task,
-                b"EventLevel" => &mut found.level,
-                b"UserName" => &mut found.user,
-                b"EventDescription" => &mut found.description,
-                b"RawDescription" => &mut raw,
-                b"EventData" => {
-                    found.data = data(reader, &part)?;
-                    continue;
+    /// Reads an item that has just begun, and tells this time.
+    pub(super) fn read(reader: &mut Reader<'a>, item: &Element<'a>, time: Cow<'a, str>) -> Result<Self, XmlFault> {
+        let mut found = Self { time, ..Self::default() };
+        loop {
+            if let Some((name, value)) = reader.short_child(item, VALUE_MAX) {
+                found.take(name, value);
+                continue;
+            }
+            let Some(part) = reader.child(item)? else { break };
+            match part.local() {
+                b"EventData" => found.data = data(reader, &part)?,
+                name if found.slot(name).is_some() || is_record_id(name) => {
+                    let value = reader.value(&part, VALUE_MAX)?;
+                    found.take(name, value);
                 }
-                name if RECORD_ID.iter().any(|known| known.as_bytes() == name) => {
-                    found.record_id = reader.value(&part, VALUE_MAX)?.parse().ok();
-                    continue;
-                }
-                _ => {
-                    reader.whole(&part)?;
-                    continue;
-                }
-            };
-            *into = reader.value(&part, VALUE_MAX)?;
+                _ => _ = reader.whole(&part)?,
+            }
         }
-        found.id = if display.is_empty() { number } else { display };
+        if found.id.is_empty() {
+            found.id = std::mem::take(&mut found.number);
+        }
         if found.description.is_empty() {
-            found.description = raw;
+            found.description = std::mem::take(&mut found.raw);
         }
         found.look_into_data();
         Ok(found)
+    }
+
+    /// Takes what an element holds, if it tells something.
+    fn take(&mut self, name: &[u8], value: Cow<'a, str>) {
+        if let Some(slot) = self.slot(name) {
+            *slot = value;
+        } else if name == b"EventData" {
+            // Text alone is no data.
+            self.data = "";
+        } else if is_record_id(name) {
+            self.record_id = value.parse().ok();
+        }
+    }
+
+    /// Where the text of an element belongs.
+    fn slot(&mut self, name: &[u8]) -> Option<&mut Cow<'a, str>> {
+        Some(match name {
+            b"PublisherId" => &mut self.provider_id,
+            b"PublisherName" => &mut self.provider,
+            b"EventSourceName" => &mut self.source,
+            b"Channel" => &mut self.channel,
+            b"LoggingComputer" => &mut self.computer,
+            b"EventNumber" => &mut self.number,
+            b"EventDisplayNumber" => &mut self.id,
+            b"EventCategory" => &mut self.task,
+            b"EventLevel" => &mut self.level,
+            b"UserName" => &mut self.user,
+            b"EventDescription" => &mut self.description,
+            b"RawDescription" => &mut self.raw,
+            _ => return None,
+        })
     }
 
     /// A record id in the data counts only with the time of the log beside it: an event may have data of such a name.
@@ -120,6 +142,10 @@ impl<'a> Linked<'a> {
     }
 }
 
+fn is_record_id(name: &[u8]) -> bool {
+    RECORD_ID.iter().any(|known| known.as_bytes() == name)
+}
+
 /// The event's data in its wrapping.
 fn data<'a>(reader: &mut Reader<'a>, wrapping: &Element<'a>) -> Result<&'a str, XmlFault> {
     let start = reader.start();
@@ -147,9 +173,7 @@ fn data<'a>(reader: &mut Reader<'a>, wrapping: &Element<'a>) -> Result<&'a str, 
 
 /// Writes the event. `computer` is whose it is where it does not say.
 pub(super) fn write(event: &Linked<'_>, computer: Option<&str>, out: &mut Grown<'_>) -> Result<(), NoRoom> {
-    out.push(b"<Event xmlns=\"")?;
-    out.push(NAMESPACE.as_bytes())?;
-    out.push(b"\"><System>")?;
+    out.push_all([b"<Event xmlns=\"", NAMESPACE.as_bytes(), b"\"><System>"])?;
     let provider = if event.provider.is_empty() { &event.source } else { &event.provider };
     let source = if event.source == *provider { "" } else { &*event.source };
     tag("Provider", &[("Name", provider), ("Guid", &event.provider_id), ("EventSourceName", source)], out)?;
@@ -163,13 +187,10 @@ pub(super) fn write(event: &Linked<'_>, computer: Option<&str>, out: &mut Grown<
         text("EventRecordID", &id.to_string(), out)?;
     }
     // A channel that is empty is one.
-    out.push(b"<Channel>")?;
-    out.push_escaped(&event.channel)?;
-    out.push(b"</Channel>")?;
+    element("Channel", &event.channel, out)?;
     text("Computer", if event.computer.is_empty() { computer.unwrap_or_default() } else { &event.computer }, out)?;
     tag("Security", &[("UserID", &event.user)], out)?;
-    out.push(b"</System>")?;
-    out.push(event.data.as_bytes())?;
+    out.push_all([b"</System>", event.data.as_bytes()])?;
     if !event.description.is_empty() {
         out.push(b"<RenderingInfo>")?;
         text("Message", &event.description, out)?;
@@ -180,17 +201,15 @@ pub(super) fn write(event: &Linked<'_>, computer: Option<&str>, out: &mut Grown<
 
 /// An element with its text; nothing where there is none.
 fn text(name: &str, value: &str, out: &mut Grown<'_>) -> Result<(), NoRoom> {
-    if value.is_empty() {
-        return Ok(());
-    }
-    for part in ["<", name, ">"] {
-        out.push(part.as_bytes())?;
-    }
+    if value.is_empty() { Ok(()) } else { element(name, value, out) }
+}
+
+/// An element with its text.
+fn element(name: &str, value: &str, out: &mut Grown<'_>) -> Result<(), NoRoom> {
+    let name = name.as_bytes();
+    out.push_all([b"<", name, b">"])?;
     out.push_escaped(value)?;
-    for part in ["</", name, ">"] {
-        out.push(part.as_bytes())?;
-    }
-    Ok(())
+    out.push_all([b"</", name, b">"])
 }
 
 /// An element with attributes, those that are there; nothing where there is none.
@@ -198,12 +217,9 @@ fn tag(name: &str, attributes: &[(&str, &str)], out: &mut Grown<'_>) -> Result<(
     if attributes.iter().all(|(_, value)| value.is_empty()) {
         return Ok(());
     }
-    out.push(b"<")?;
-    out.push(name.as_bytes())?;
+    out.push_all([b"<", name.as_bytes()])?;
     for (attribute, value) in attributes.iter().filter(|(_, value)| !value.is_empty()) {
-        for part in [" ", attribute, "=\""] {
-            out.push(part.as_bytes())?;
-        }
+        out.push_all([b" ", attribute.as_bytes(), b"=\""])?;
         out.push_escaped(value)?;
         out.push(b"\"")?;
     }

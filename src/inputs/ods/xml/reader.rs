@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::XmlFault;
-use crate::event::xml::{Token, Tokens, attributes, unescape};
+use crate::event::xml::{Token, Tokens, attributes, near, unescape};
 
 /// Deepest nesting. What agents send needs 8.
 const DEPTH_MAX: usize = 64;
@@ -31,7 +31,25 @@ impl<'a> Element<'a> {
 
     /// The value of an attribute, in any letter case.
     pub(super) fn attribute(&self, wanted: &str) -> Option<Cow<'a, str>> {
-        attributes(self.attributes).find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value)
+        let [found] = self.attributes([wanted]);
+        found
+    }
+
+    /// The values of some attributes, of each the first.
+    pub(super) fn attributes<const N: usize>(&self, wanted: [&str; N]) -> [Option<Cow<'a, str>>; N] {
+        let mut found = [const { None }; N];
+        let mut lacking = N;
+        for (name, value) in attributes(self.attributes) {
+            let at = wanted.iter().position(|wanted| name.eq_ignore_ascii_case(wanted));
+            if let Some(slot) = at.map(|at| &mut found[at]).filter(|slot| slot.is_none()) {
+                *slot = Some(value);
+                lacking -= 1;
+            }
+            if lacking == 0 {
+                break;
+            }
+        }
+        found
     }
 }
 
@@ -39,13 +57,20 @@ impl<'a> Element<'a> {
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     text: &'a [u8],
+    /// The same where all of it is known to be UTF-8: no part of it has to be looked at for that.
+    sound: Option<&'a str>,
     tokens: Tokens<'a>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(text: &'a [u8]) -> Self {
         let start = if text.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
-        Self { text, tokens: Tokens::new(text, start) }
+        Self { text, sound: None, tokens: Tokens::new(text, start) }
+    }
+
+    /// The same, for a document that is read whole.
+    pub(super) fn of_all(text: &'a [u8]) -> Self {
+        Self { sound: std::str::from_utf8(text).ok(), ..Self::new(text) }
     }
 
     /// Where the last tag or text begins.
@@ -110,13 +135,15 @@ impl<'a> Reader<'a> {
     pub(super) fn whole(&mut self, of: &Element<'a>) -> Result<Range<usize>, XmlFault> {
         let from = self.tokens.start;
         self.check(of)?;
-        self.walk(of, |_, _| Ok(()))?;
+        if of.empty || self.leaf(of.name).is_none() {
+            self.walk(of, |_, _| Ok(()))?;
+        }
         Ok(from..self.tokens.pos)
     }
 
     /// The text of an element, without that of elements in it and without white space around it, of at most so many bytes.
     pub(super) fn value(&mut self, of: &Element<'a>, limit: usize) -> Result<Cow<'a, str>, XmlFault> {
-        if let Some(text) = self.plain(of, limit)? {
+        if let Some(text) = self.plain(of, limit) {
             return Ok(text);
         }
         let mut value = Cow::Borrowed("");
@@ -142,27 +169,68 @@ impl<'a> Reader<'a> {
     }
 
     /// The same where the element holds one text and nothing else, as nearly all do; `None`, and nothing is read, where it does not.
-    fn plain(&mut self, of: &Element<'a>, limit: usize) -> Result<Option<Cow<'a, str>>, XmlFault> {
+    fn plain(&mut self, of: &Element<'a>, limit: usize) -> Option<Cow<'a, str>> {
         if of.empty {
-            return Ok(Some(Cow::Borrowed("")));
+            return Some(Cow::Borrowed(""));
         }
         let before = self.tokens.clone();
-        let (text, end) = match self.token()? {
-            Some(Token::Text(text)) => (text, self.token()?),
-            other => (&[][..], other),
-        };
-        let ends = matches!(end, Some(Token::Close { name }) if name == of.name);
-        match std::str::from_utf8(text) {
-            Ok(text) if ends && text.len() <= limit => Ok(Some(trimmed(unescape(text)))),
+        match self.leaf(of.name).and_then(|span| self.text(span).ok()) {
+            Some(text) if text.len() <= limit => Some(trimmed(unescape(text))),
             _ => {
                 self.tokens = before;
-                Ok(None)
+                None
             }
         }
     }
 
+    /// Passes over an element that is written as nearly all are: of letters, with at most one attribute, and with one text in it and
+    /// nothing else. Its name, and where its text stands; `None`, and nothing is passed, where anything else stands here.
+    pub(super) fn short(&mut self) -> Option<(&'a [u8], Range<usize>)> {
+        let rest = self.text.get(self.tokens.pos..)?.strip_prefix(b"<")?;
+        let (name, behind) = rest.split_at(letters(rest));
+        if name.is_empty() || name == b"Event" {
+            return None;
+        }
+        let behind = behind.strip_prefix(b" ").map_or(Some(behind), behind_attribute)?.strip_prefix(b">")?;
+        let length = near(b'<', behind)?;
+        let end = behind[length..].strip_prefix(b"</")?.strip_prefix(name)?.strip_prefix(b">")?;
+        let from = self.text.len() - behind.len();
+        (self.tokens.start, self.tokens.pos) = (from + length, self.text.len() - end.len());
+        Some((name, from..from + length))
+    }
+
+    /// The name and the text, as [`Reader::value`] has it, of such an element in an element.
+    pub(super) fn short_child(&mut self, of: &Element<'a>, limit: usize) -> Option<(&'a [u8], Cow<'a, str>)> {
+        if of.empty {
+            return None;
+        }
+        let before = self.tokens.clone();
+        let (name, span) = self.short()?;
+        match self.text(span) {
+            Ok(text) if text.len() <= limit => Some((name, trimmed(unescape(text)))),
+            _ => {
+                self.tokens = before;
+                None
+            }
+        }
+    }
+
+    /// Passes over the rest of an element of this name that has just begun, and tells where its text stands; `None`, and nothing is
+    /// passed, where it holds anything else, or its end tag is written in another way.
+    fn leaf(&mut self, name: &[u8]) -> Option<Range<usize>> {
+        let from = self.tokens.pos;
+        let rest = &self.text[from..];
+        let length = near(b'<', rest)?;
+        let behind = rest[length..].strip_prefix(b"</")?.strip_prefix(name)?.strip_prefix(b">")?;
+        (self.tokens.start, self.tokens.pos) = (from + length, self.text.len() - behind.len());
+        Some(from..from + length)
+    }
+
     /// The text that stands there.
     pub(super) fn text(&self, span: Range<usize>) -> Result<&'a str, XmlFault> {
+        if let Some(text) = self.sound.and_then(|sound| sound.get(span.clone())) {
+            return Ok(text);
+        }
         let start = span.start;
         std::str::from_utf8(&self.text[span])
             .map_err(|error| XmlFault::Malformed("it is not UTF-8", start + error.valid_up_to()))
@@ -180,6 +248,8 @@ impl<'a> Reader<'a> {
         // Those that are open inside of it.
         let mut open: Vec<&[u8]> = Vec::new();
         loop {
+            // Nothing of these is seen, and they nest no deeper than may be.
+            while open.len() + 1 < DEPTH_MAX && self.short().is_some() {}
             let Some(token) = self.token()? else {
                 return Err(XmlFault::Malformed("it breaks off", self.text.len()));
             };
@@ -192,6 +262,8 @@ impl<'a> Reader<'a> {
                 Token::Open { .. } if open.len() + 1 == DEPTH_MAX => {
                     return Err(self.fault("its elements nest too deeply"));
                 }
+                // Most hold a text and nothing else.
+                Token::Open { name, .. } if self.leaf(name).is_some() => {}
                 Token::Open { name, .. } => open.push(name),
                 Token::Close { name } => match open.pop() {
                     Some(innermost) if innermost == name => {}
@@ -209,6 +281,21 @@ impl<'a> Reader<'a> {
     pub(super) fn fault(&self, reason: &'static str) -> XmlFault {
         XmlFault::Malformed(reason, self.tokens.start)
     }
+}
+
+/// How many letters a text begins with.
+fn letters(text: &[u8]) -> usize {
+    text.iter().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(text.len())
+}
+
+/// What follows an attribute that is written as nearly all are, and is [`harmless`].
+fn behind_attribute(text: &[u8]) -> Option<&[u8]> {
+    let (quote, value) = match &text[letters(text)..] {
+        [b'=', quote @ (b'"' | b'\''), value @ ..] => (*quote, value),
+        _ => return None,
+    };
+    let (value, behind) = value.split_at(near(quote, value)?);
+    near(b'<', value).is_none().then(|| &behind[1..])
 }
 
 fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::event::{Damaged, EventKey, KeyMaker, MAX_RECORD_BYTES, Syntax, Timestamp, decode};
 use crate::inputs::http::body::Memory;
@@ -196,5 +198,47 @@ fn a_registration_is_read_as_agents_of_either_kind_write_it() {
         "<CertificateUpdateRequest><NewCertificate>AAAA</NewCertificate></CertificateUpdateRequest>",
     ] {
         assert!(renewal(wrong.as_bytes()).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn an_item_without_content_takes_nothing_of_the_next_and_data_without_elements_is_none() {
+    let other = "<DataItem type=\"x\">y</DataItem>";
+    let items = format!("<DataItem type=\"System.Event.LinkedData\"/>{other}");
+    let rows = rewritten(upload(&items).as_bytes()).expect("it is taken");
+    let text = String::from_utf8(rows.text).expect("text");
+    assert!(text.starts_with("<Event ") && text.lines().count() == 2, "{text}");
+    assert!(text.contains(r#""DataItem":"<DataItem type=\"x\">y</DataItem>""#), "{text}");
+    let again = linked(DATA).replace("<EventDisplayNumber>", "<EventData>text</EventData><EventDisplayNumber>");
+    let rows = rewritten(upload(&again).as_bytes()).expect("it is taken");
+    assert!(!String::from_utf8(rows.text).expect("text").contains("TargetUserName"), "the last counts");
+    for hidden in ["<Event>x</Event>", "<LCID a=\"<b\">1</LCID>"] {
+        let item = linked(DATA).replace("<LCID>1033</LCID>", hidden);
+        assert_eq!(rewritten(upload(&item).as_bytes()).expect("it is taken").damaged.len(), 1, "{hidden}");
+    }
+}
+
+proptest! {
+    /// What an element holds is found at once where its end tag is written as usual, and token by token where it is not.
+    #[test]
+    fn texts_are_the_same_whichever_way_they_are_found(
+        texts in prop::collection::vec("[a-zé&;#x41 \n]{0,20}|&amp;|&lt;b|<!\\[CDATA\\[<x>&amp;\\]\\]>|a<!--c-->b|<b>c</b>|<b/>", 4),
+    ) {
+        let data = format!(
+            "<EventData><Data Name=\"a\">{}</Data><Data Name='b>c'>{}</Data></EventData>", texts[0], texts[1],
+        );
+        let item = linked(&data).replace("%1", &texts[2]).replace("web02", &texts[3]);
+        let bag = format!(
+            "<DataItem type=\"System.PropertyBagData\" time=\"2026-01-02T03:04:05Z\"><Property Name=\"a\">{}</Property></DataItem>", texts[0],
+        );
+        let usual = upload(&format!("{item}{bag}"));
+        let spaced = ["PublisherName", "Channel", "LoggingComputer", "RawDescription", "Data", "Property", "b", "RuleId"]
+            .iter()
+            .fold(usual.clone(), |text, name| text.replace(&format!("</{name}>"), &format!("</{name} >")));
+        let rows = rewritten(usual.as_bytes()).expect("it is taken");
+        let other = rewritten(spaced.as_bytes()).expect("it is taken");
+        let text = |rows: &Rows| String::from_utf8(rows.text.clone()).expect("text").replace(" >", ">");
+        prop_assert_eq!(text(&rows), text(&other));
+        prop_assert_eq!(rows.damaged.len(), other.damaged.len());
     }
 }
