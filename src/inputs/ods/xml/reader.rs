@@ -283,9 +283,21 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Letters of names that are looked at in short.
+static LETTERS: [bool; 256] = {
+    let mut known = [false; 256];
+    let mut byte = 0;
+    while byte < known.len() {
+        known[byte] = (byte as u8).is_ascii_alphabetic();
+        byte += 1;
+    }
+    known
+};
+
 /// How many letters a text begins with.
+#[inline]
 fn letters(text: &[u8]) -> usize {
-    text.iter().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(text.len())
+    text.iter().position(|byte| !LETTERS[usize::from(*byte)]).unwrap_or(text.len())
 }
 
 /// What follows an attribute that is written as nearly all are, and is [`harmless`].
@@ -299,6 +311,11 @@ fn behind_attribute(text: &[u8]) -> Option<&[u8]> {
 }
 
 fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
+    // Nearly all begin and end with something.
+    let ends = (text.as_bytes().first(), text.as_bytes().last());
+    if let (Some(b'!'..=b'~'), Some(b'!'..=b'~')) = ends {
+        return text;
+    }
     match text {
         Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
         Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
