@@ -1,23 +1,29 @@
 //! Numbers of a few bits each, packed without gaps. Places and widths are in bits.
 
-/// Most bits that are read or written at once: with up to seven before them they fit a window of 16 bytes.
+/// Bytes that are looked at together.
+const WINDOW: usize = 16;
+/// Most bits that are read or written at once: with up to seven before them they fit a window.
 const WIDTH_MAX: usize = 120;
 /// How much is moved at once.
 const STEP: usize = 64;
 
 /// The number of this width at this place.
 pub(super) fn read(bytes: &[u8], at: usize, width: usize) -> u128 {
-    window(bytes, at, width) >> (at % 8) & mask(width)
+    let (window, shift) = window(bytes, at, width);
+    window >> shift & mask(width)
 }
 
 /// Puts a number of this width at this place.
 pub(super) fn write(bytes: &mut [u8], at: usize, width: usize, number: u128) {
-    let shift = at % 8;
-    let kept = window(bytes, at, width) & !(mask(width) << shift);
-    let window = (kept | (number & mask(width)) << shift).to_le_bytes();
-    let covered = covered(at, width);
-    let count = covered.len();
-    bytes[covered].copy_from_slice(&window[..count]);
+    let (window, shift) = window(bytes, at, width);
+    let window = (window & !(mask(width) << shift) | (number & mask(width)) << shift).to_le_bytes();
+    if let Some(place) = whole_window(bytes.len(), at) {
+        bytes[place..place + WINDOW].copy_from_slice(&window);
+    } else {
+        let covered = covered(at, width);
+        let count = covered.len();
+        bytes[covered].copy_from_slice(&window[..count]);
+    }
 }
 
 /// Moves what stands in `from..to` up by `by`.
@@ -52,11 +58,22 @@ pub(super) fn highest(width: u8) -> u64 {
     u64::MAX.checked_shr(u64::BITS - u32::from(width)).unwrap_or(0)
 }
 
-fn window(bytes: &[u8], at: usize, width: usize) -> u128 {
-    let mut window = [0u8; 16];
+/// Bytes that hold what stands there, and how many bits of them are below it.
+fn window(bytes: &[u8], at: usize, width: usize) -> (u128, usize) {
+    if let Some(place) = whole_window(bytes.len(), at)
+        && let Some(window) = bytes[place..].first_chunk()
+    {
+        return (u128::from_le_bytes(*window), at - place * 8);
+    }
+    let mut window = [0u8; WINDOW];
     let covered = covered(at, width);
     window[..covered.len()].copy_from_slice(&bytes[covered]);
-    u128::from_le_bytes(window)
+    (u128::from_le_bytes(window), at % 8)
+}
+
+/// Where a whole window around this place begins, if there are so many bytes: at the end it reaches back.
+fn whole_window(len: usize, at: usize) -> Option<usize> {
+    len.checked_sub(WINDOW).map(|last| last.min(at / 8))
 }
 
 /// The bytes that hold a piece of these bits.
@@ -82,9 +99,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_number_reads_back_and_touches_nothing_beside_it(
-            mut bytes in prop::collection::vec(any::<u8>(), 32..40),
-            at in 0usize..136, width in 0usize..=WIDTH_MAX, number in any::<u128>(),
+            mut bytes in prop::collection::vec(any::<u8>(), 0..40),
+            at in 0usize..200, width in 0usize..=WIDTH_MAX, number in any::<u128>(),
         ) {
+            bytes.resize(bytes.len().max((at + width).div_ceil(8)), 0xA5);
             let before = bits_of(&bytes);
             write(&mut bytes, at, width, number);
             prop_assert_eq!(read(&bytes, at, width), number & mask(width));

@@ -2,21 +2,26 @@
 //!
 //! One lock stands around a plain `table::Table`: a claim is a few tens of nanoseconds a key, so a batch is done
 //! before anybody could profit from shards. What a key costs was the reason for an own table: record ids come in runs
-//! (`runs.rs`), at 1 to 2 bytes a key, where a hash map of keys takes more than 20.
+//! (`runs.rs`), at 1 to 3 bytes a key, where a hash map of keys takes more than 20.
 //!
 //! The store never waits while it holds keys: a claim answers at once, and who waits for somebody else's claim does so
 //! outside. A caller that ends its own claim before it waits for others cannot be in a circle of waiters.
 
 mod bits;
+mod blocks;
 mod buffer;
 mod chunk;
 mod claims;
 mod loading;
+mod open;
 mod probing;
 mod record;
+mod rising;
 mod runs;
+mod sealed;
 mod slices;
 mod slots;
+mod stream;
 mod table;
 #[cfg(test)]
 mod tests;

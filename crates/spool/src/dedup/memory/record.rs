@@ -5,8 +5,8 @@ use std::hash::Hasher;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::chunk::Stamp;
-use super::runs::Page;
 use super::slots::cut;
+use super::stream::Name;
 use crate::event::EventKey;
 
 /// What a key tells of its event's id. Keys of different kinds are never equal, and never share a chunk.
@@ -25,7 +25,7 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Record {
     stream: u128,
-    record_id: u64,
+    pub(super) record_id: u64,
     kind: Kind,
     pub(super) stamp: Stamp,
 }
@@ -63,14 +63,9 @@ impl Record {
         Self { kind: Kind::Any, stamp: Stamp { event_id: 0, ..self.stamp }, ..self }
     }
 
-    /// The chunk that it belongs to.
-    pub(super) fn page(&self) -> Page {
-        Page::of(self.stream, self.record_id, self.kind)
-    }
-
-    /// Its id within the chunk.
-    pub(super) fn id(&self) -> u8 {
-        self.record_id as u8
+    /// Its stream.
+    pub(super) fn name(&self) -> Name {
+        Name::of(self.stream, self.kind)
     }
 
     /// The whole key as a hash, for a slot. The stream is a secret of the installation, so it is the hash's key.

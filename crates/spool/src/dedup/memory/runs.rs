@@ -1,56 +1,16 @@
-//! Keys with record ids: they come in runs, so 256 neighbours of a stream share one [`Chunk`].
+//! Keys with record ids: they come in runs, so neighbours of a stream share a chunk (`stream.rs`).
 //!
 //! A chunk knows one stamp for a record id. When a log was cleared and its ids come again with other seconds, or another host
 //! of the same name has the same id in the same second, those keys are kept elsewhere, as hashes; the chunk is then marked
 //! [`Entry::spilled`] and lives at least as long as they do, so that a key of a chunk that is not marked needs one look only.
 
-use super::chunk::{Chunk, Stamp};
+use super::blocks::Blocks;
+use super::chunk::Stamp;
 use super::probing::{Item, Probing};
-use super::record::Kind;
 use super::slices::{Code, Slices};
+use super::stream::{Entry, Name, Stream, Tally};
 
-/// Which chunk: the stream, the kind of the keys and the upper bits of the record id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Page {
-    stream: [u64; 2],
-    /// The kind, above the 56 upper bits of the record id.
-    page: u64,
-}
-
-const KIND_SHIFT: u32 = 56;
-
-impl Page {
-    pub(super) fn of(stream: u128, record_id: u64, kind: Kind) -> Self {
-        let page = (kind as u64) << KIND_SHIFT | record_id >> 8;
-        Self { stream: [stream as u64, (stream >> 64) as u64], page }
-    }
-
-    fn is_of_any_id(self) -> bool {
-        self.page >> KIND_SHIFT == Kind::Any as u64
-    }
-
-    /// The stream is a keyed hash, so nobody outside can choose pages that meet in one place.
-    fn hash(&self) -> u32 {
-        let odd = (self.stream[1] ^ 0x9E37_79B9_7F4A_7C15) | 1;
-        let product = u128::from(self.stream[0] ^ self.page.rotate_left(20)) * u128::from(odd);
-        (((product >> 64) as u64 ^ product as u64) >> 32) as u32
-    }
-}
-
-/// A chunk and its state in the table.
-#[derive(Debug)]
-pub(super) struct Entry {
-    page: Page,
-    pub(super) chunk: Chunk,
-    /// Keys of claims in flight: in the chunk, or spilled from it. Such a chunk never goes.
-    pub(super) pending: u32,
-    /// The newest slice that touched it.
-    pub(super) slice: Code,
-    /// Whether keys of this page are kept elsewhere.
-    pub(super) spilled: bool,
-}
-
-/// A place in the list of entries, with 32 bits of the page's hash above it. Zero is free.
+/// A place in the list of streams, with 32 bits of the name's hash above it. Zero is free.
 #[derive(Debug, Clone, Copy)]
 struct Pointer(u64);
 
@@ -76,35 +36,44 @@ impl Item for Pointer {
     }
 }
 
+/// Where a chunk is, until one is added or goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At {
+    stream: usize,
+    block: usize,
+}
+
 #[derive(Debug)]
 pub(super) struct Runs {
     index: Probing<Pointer>,
-    entries: Vec<Entry>,
-    keys: u64,
-    heap_bytes: usize,
-    /// Entries of keys of any id.
+    streams: Vec<Stream>,
+    tally: Tally,
+    /// Streams of keys of any id.
     of_any_id: usize,
-    /// The entry found last: batches are runs, so it is mostly the next one as well.
+    /// The most chunks that a stream has had.
+    longest: usize,
+    /// The stream found last: batches are runs, so it is mostly the next one as well.
     last: usize,
 }
 
 impl Runs {
     pub(super) fn new() -> Self {
-        Self { index: Probing::new(), entries: Vec::new(), keys: 0, heap_bytes: 0, of_any_id: 0, last: 0 }
+        Self { index: Probing::new(), streams: Vec::new(), tally: Tally::default(), of_any_id: 0, longest: 0, last: 0 }
     }
 
     pub(super) fn keys(&self) -> u64 {
-        self.keys
+        self.tally.keys
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.index.bytes() + self.entries.capacity() * size_of::<Entry>() + self.heap_bytes
+        self.index.bytes() + self.streams.capacity() * size_of::<Stream>() + self.tally.heap_bytes
     }
 
-    /// How many bytes the tables add when the next chunk is new.
+    /// How many bytes the tables add at most when the next chunk is new.
     pub(super) fn growth_bytes(&self) -> usize {
-        let entries = if self.entries.len() == self.entries.capacity() { self.entries_growth() } else { 0 };
-        self.index.growth_bytes() + entries * size_of::<Entry>()
+        let streams = if self.streams.len() == self.streams.capacity() { self.streams_growth() } else { 0 };
+        let of_a_stream = Blocks::growth_bytes(self.longest);
+        self.index.growth_bytes() + streams * size_of::<Stream>() + of_a_stream
     }
 
     /// Whether any keys are left that an older version kept without event ids.
@@ -112,128 +81,150 @@ impl Runs {
         self.of_any_id > 0
     }
 
-    pub(super) fn find(&mut self, page: Page) -> Option<usize> {
-        if self.entries.get(self.last).is_some_and(|entry| entry.page == page) {
-            return Some(self.last);
+    /// In whose stretch a record id is, if there is any of its stream.
+    pub(super) fn find(&mut self, name: Name, record_id: u64) -> Option<At> {
+        if self.streams.get(self.last).is_none_or(|stream| stream.name != name) {
+            self.last = self.index.at(self.place(name)?).at();
         }
-        let at = self.index.at(self.place(page)?).at();
-        self.last = at;
-        Some(at)
+        Some(At { stream: self.last, block: self.streams[self.last].block_of(record_id) })
     }
 
-    pub(super) fn entry(&self, at: usize) -> &Entry {
-        &self.entries[at]
+    pub(super) fn entry(&self, at: At) -> &Entry {
+        &self.streams[at.stream].entries()[at.block]
     }
 
-    pub(super) fn entry_mut(&mut self, at: usize) -> &mut Entry {
-        &mut self.entries[at]
+    pub(super) fn entry_mut(&mut self, at: At) -> &mut Entry {
+        self.streams[at.stream].entry_mut(at.block)
     }
 
-    /// Adds an empty chunk for a page that has none.
-    pub(super) fn add(&mut self, page: Page, slice: Code) -> usize {
-        if self.entries.len() == self.entries.capacity() {
-            self.entries.reserve_exact(self.entries_growth());
+    /// Adds an empty chunk for a stream that has none.
+    pub(super) fn add(&mut self, name: Name, record_id: u64, slice: Code) -> At {
+        if self.streams.len() == self.streams.capacity() {
+            self.streams.reserve_exact(self.streams_growth());
         }
-        let at = self.entries.len();
-        self.entries.push(Entry { page, chunk: Chunk::new(), pending: 0, slice, spilled: false });
-        self.index.insert(Pointer::new(page.hash(), at));
-        self.of_any_id += usize::from(page.is_of_any_id());
+        let at = self.streams.len();
+        self.streams.push(Stream::new(name, record_id, slice));
+        self.index.insert(Pointer::new(name.hash(), at));
+        self.of_any_id += usize::from(name.is_of_any_id());
         self.last = at;
+        At { stream: at, block: 0 }
+    }
+
+    /// Counts the keys of a chunk whose claims have not ended.
+    pub(super) fn pending(&mut self, at: At) -> &mut u32 {
+        self.streams[at.stream].pending(at.block)
+    }
+
+    /// Adds a key that is in the stretch of this chunk, and not there; where it is now.
+    pub(super) fn insert(&mut self, at: At, record_id: u64, stamp: Stamp, slice: Code) -> At {
+        let at = self.room_for(record_id, at, slice);
+        self.streams[at.stream].insert(at.block, record_id, stamp, &mut self.tally);
         at
     }
 
-    pub(super) fn insert(&mut self, at: usize, id: u8, stamp: Stamp) {
-        let chunk = &mut self.entries[at].chunk;
-        let before = chunk.heap_bytes();
-        chunk.insert(id, stamp);
-        self.heap_bytes = self.heap_bytes + chunk.heap_bytes() - before;
-        self.keys += 1;
+    /// Adds durable keys of a stream that come in order, as many as go into one chunk behind all that it has; how many those are.
+    /// None where it is not as simple as that.
+    pub(super) fn extend(&mut self, name: Name, keys: &[(u64, Stamp)], slice: Code) -> usize {
+        let Some((first, _)) = keys.first() else { return 0 };
+        let at = match self.find(name, *first) {
+            Some(at) if self.entry(at).stamp(*first).is_some() => return 0,
+            Some(at) => self.room_for(*first, at, slice),
+            None => self.add(name, *first, slice),
+        };
+        let count = self.streams[at.stream].extend(at.block, keys, &mut self.tally);
+        if count > 0 {
+            self.entry_mut(at).slice = slice;
+        }
+        count
     }
 
-    /// Puts a chunk in the place of one that holds no more than it.
-    pub(super) fn put(&mut self, at: usize, chunk: Chunk) {
-        let (more, bytes) = (chunk.len(), chunk.heap_bytes());
-        let before = std::mem::replace(&mut self.entries[at].chunk, chunk);
-        self.keys += u64::from(more - before.len());
-        self.heap_bytes = self.heap_bytes + bytes - before.heap_bytes();
+    fn room_for(&mut self, record_id: u64, at: At, slice: Code) -> At {
+        let stream = &mut self.streams[at.stream];
+        let block = stream.room_for(record_id, at.block, slice, &mut self.tally);
+        self.longest = self.longest.max(stream.entries().len());
+        At { block, ..at }
     }
 
-    pub(super) fn remove(&mut self, at: usize, id: u8) {
-        let chunk = &mut self.entries[at].chunk;
-        let before = chunk.heap_bytes();
-        chunk.remove(id);
-        self.heap_bytes = self.heap_bytes + chunk.heap_bytes() - before;
-        self.keys -= 1;
+    pub(super) fn remove(&mut self, at: At, record_id: u64) {
+        self.streams[at.stream].remove(at.block, record_id, &mut self.tally);
     }
 
     /// Lets a chunk go that serves nothing any more.
-    pub(super) fn remove_if_useless(&mut self, at: usize) {
-        let entry = &self.entries[at];
-        if entry.chunk.len() == 0 && entry.pending == 0 && !entry.spilled {
-            self.remove_entry(at);
+    pub(super) fn remove_if_useless(&mut self, at: At) {
+        if !self.streams[at.stream].remove_if_useless(at.block, &mut self.tally) {
+            self.remove_stream(at.stream);
         }
     }
 
     /// Removes the chunks that only the oldest `count` slices touched; returns how many keys went.
     pub(super) fn sweep(&mut self, slices: &Slices, count: usize) -> u64 {
-        let before = self.keys;
-        let mut at = 0;
-        while at < self.entries.len() {
-            let entry = &mut self.entries[at];
+        let before = self.tally.keys;
+        let stays = |entry: &mut Entry, is_held: bool| {
             let old = slices.position(entry.slice) < count;
-            if old && entry.pending == 0 {
-                self.remove_entry(at);
-                continue;
-            }
-            if old {
+            if old && is_held {
                 // The code of its slice will be given to another one; the end of the claim may leave it as it is.
                 entry.slice = slices.newest();
             }
-            at += 1;
+            !old || is_held
+        };
+        let (mut at, mut longest) = (0, 0);
+        while at < self.streams.len() {
+            if self.streams[at].retain(&mut self.tally, stays) {
+                longest = longest.max(self.streams[at].entries().len());
+                at += 1;
+            } else {
+                self.remove_stream(at);
+            }
         }
+        self.longest = longest;
         self.shrink();
-        before - self.keys
+        before - self.tally.keys
+    }
+
+    /// Settles the chunks that began long ago.
+    pub(super) fn settle_old(&mut self, slices: &Slices) {
+        for stream in &mut self.streams {
+            stream.settle_old(slices, &mut self.tally);
+        }
     }
 
     /// Adds to `keys[i]` the number of keys whose chunk was last touched in the i-th oldest slice.
     pub(super) fn count(&self, slices: &Slices, keys: &mut [u64]) {
-        for entry in self.entries.iter().filter(|entry| entry.pending == 0) {
-            keys[slices.position(entry.slice)] += u64::from(entry.chunk.len());
+        for entry in self.streams.iter().flat_map(Stream::free_entries) {
+            keys[slices.position(entry.slice)] += u64::from(entry.len());
         }
     }
 
-    fn place(&self, page: Page) -> Option<usize> {
-        let hash = page.hash();
+    fn place(&self, name: Name) -> Option<usize> {
+        let hash = name.hash();
         let tag = u64::from(hash) << 32;
-        self.index.find(tag, |pointer| pointer.hash() == tag && self.entries[pointer.at()].page == page)
+        self.index.find(tag, |pointer| pointer.hash() == tag && self.streams[pointer.at()].name == name)
     }
 
-    /// Removes an entry; the last one takes its place.
-    fn remove_entry(&mut self, at: usize) {
-        let moved = self.entries.len() - 1;
-        if let Some(place) = self.place(self.entries[at].page) {
+    /// Removes a stream without chunks; the last one takes its place.
+    fn remove_stream(&mut self, at: usize) {
+        let moved = self.streams.len() - 1;
+        if let Some(place) = self.place(self.streams[at].name) {
             self.index.remove(place);
         }
         if moved != at {
-            let page = self.entries[moved].page;
-            if let Some(place) = self.place(page) {
-                self.index.set(place, Pointer::new(page.hash(), at));
+            let name = self.streams[moved].name;
+            if let Some(place) = self.place(name) {
+                self.index.set(place, Pointer::new(name.hash(), at));
             }
         }
-        let gone = self.entries.swap_remove(at);
-        self.of_any_id -= usize::from(gone.page.is_of_any_id());
-        self.keys -= u64::from(gone.chunk.len());
-        self.heap_bytes -= gone.chunk.heap_bytes();
+        let gone = self.streams.swap_remove(at);
+        self.of_any_id -= usize::from(gone.name.is_of_any_id());
     }
 
-    fn entries_growth(&self) -> usize {
-        (self.entries.len() * 3 / 10).max(16)
+    fn streams_growth(&self) -> usize {
+        (self.streams.len() / 8).max(4)
     }
 
     fn shrink(&mut self) {
         self.index.shrink();
-        if self.entries.len() * 10 < self.entries.capacity() * 4 {
-            self.entries.shrink_to(self.entries.len() * 20 / 13);
+        if self.streams.len() * 10 < self.streams.capacity() * 6 {
+            self.streams.shrink_to(self.streams.len() * 9 / 8);
         }
     }
 }

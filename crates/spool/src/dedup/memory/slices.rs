@@ -63,6 +63,17 @@ impl Slices {
         Code(((self.first + self.starts.len() as u64 - 1) % CODES) as u8 + 1)
     }
 
+    /// Whether a slice began more than half a window ago, or is gone.
+    pub(super) fn is_long_ago(&self, code: Code) -> bool {
+        let start = self.starts.get(self.position(code));
+        start.is_none_or(|start| self.now_s.saturating_sub(*start) >= self.window_s / 2)
+    }
+
+    /// Whether a slice is neither the newest nor the one before.
+    pub(super) fn is_idle(&self, code: Code) -> bool {
+        self.position(code) + 2 < self.starts.len()
+    }
+
     /// How many living slices are older than this one.
     pub(super) fn position(&self, code: Code) -> usize {
         ((u64::from(code.0) - 1 + CODES - self.first % CODES) % CODES) as usize

@@ -10,17 +10,17 @@
 //! A pending key (inserted, not yet confirmed) is never forgotten, whatever the bounds say: the claims in flight are
 //! bounded by the admission of uploads.
 
-use super::chunk::{Chunk, Stamp};
+use super::chunk::{FULL, Stamp};
 use super::record::{Kept, Record};
-use super::runs::Runs;
+use super::runs::{At, Runs};
 use super::slices::{ALIVE_MAX, Slices};
 use super::slots::{Seen, Slots};
 use crate::event::EventKey;
 
 /// A slice ends early when it took this share of what the bounds allow.
 const SHARE: u64 = 32;
-/// The largest growth of a chunk in one insertion, in bytes.
-const CHUNK_GROWTH: usize = 4096;
+/// The largest growth of chunks in one insertion, in bytes.
+const CHUNK_GROWTH: usize = 12 << 10;
 
 /// What an insertion found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(super) enum Found {
     PerhapsPending,
 }
 
-/// So many keys of a chunk are put there whole, where they come in order.
+/// So many keys are put into a chunk together, where they come in order.
 const WHOLE_MIN: usize = 8;
 
 /// The bounds of a table.
@@ -86,6 +86,7 @@ impl Table {
         }
         if self.slices.newest() != before {
             self.inserted = 0;
+            self.runs.settle_old(&self.slices);
         }
         if self.slices.alive() > ALIVE_MAX {
             self.evicted += self.forget_oldest(self.slices.alive() - ALIVE_MAX);
@@ -105,43 +106,39 @@ impl Table {
         self.put(Kept::of(key), false);
     }
 
-    /// The same for many keys; quick where those of a chunk stand together, in order.
+    /// The same for many keys; quick where those of a stream stand together, in order.
     pub(super) fn remember_all(&mut self, keys: &[EventKey]) {
-        let page = |key: &EventKey| match Kept::of(key) {
-            Kept::Record(record) => Some(record.page()),
-            Kept::Hash(_) => None,
-        };
-        for keys in keys.chunk_by(|one, other| page(one).is_some() && page(one) == page(other)) {
-            if keys.len() < WHOLE_MIN || self.remember_whole(keys).is_none() {
-                keys.iter().for_each(|key| self.remember(key));
-            }
+        let mut run = Vec::new();
+        for keys in keys.chunk_by(are_in_order) {
+            run.clear();
+            run.extend(keys.iter().filter_map(|key| match Kept::of(key) {
+                Kept::Record(record) => Some((record.record_id, record.stamp)),
+                Kept::Hash(_) => None,
+            }));
+            self.remember_run(keys, &run);
         }
     }
 
-    /// Adds keys of one chunk, unless it is not as simple as that; then nothing has changed.
-    fn remember_whole(&mut self, keys: &[EventKey]) -> Option<()> {
-        let records = keys.iter().map(|key| match Kept::of(key) {
-            Kept::Record(record) => Some(record),
-            Kept::Hash(_) => None,
-        });
-        let records = records.collect::<Option<Vec<Record>>>()?;
-        if self.keys() + keys.len() as u64 > self.bounds.keys || self.is_at_bound() {
-            return None;
+    /// Adds keys of one stream, in order, which stand as what is kept of them in `run` as well.
+    fn remember_run(&mut self, mut keys: &[EventKey], mut run: &[(u64, Stamp)]) {
+        while let Some(first) = keys.first() {
+            let count = if run.len() < WHOLE_MIN { 0 } else { self.remember_whole(first, run) };
+            if count == 0 {
+                self.remember(first);
+            }
+            (keys, run) = (&keys[count.max(1)..], run.get(count.max(1)..).unwrap_or_default());
         }
-        let stamps: Vec<_> = records.iter().map(|record| (record.id(), record.stamp)).collect();
-        let known = self.runs.find(records.first()?.page());
-        let before = match known.map(|at| self.runs.entry(at)) {
-            Some(entry) if entry.spilled || entry.pending > 0 => return None,
-            Some(entry) => entry.chunk.stamps(),
-            None => Vec::new(),
-        };
-        let merged = merge(&before, &stamps)?;
-        let newest = self.slices.newest();
-        let at = known.unwrap_or_else(|| self.runs.add(records[0].page(), newest));
-        self.inserted += (merged.len() - before.len()) as u64;
-        self.runs.put(at, Chunk::of(&merged));
-        self.touch(at, false);
-        Some(())
+    }
+
+    /// Adds as many keys as go into one chunk together; how many those are. None when it is not as simple as that.
+    fn remember_whole(&mut self, first: &EventKey, run: &[(u64, Stamp)]) -> usize {
+        let Kept::Record(record) = Kept::of(first) else { return 0 };
+        if self.keys() + u64::from(FULL) > self.bounds.keys || self.is_at_bound() {
+            return 0;
+        }
+        let count = self.runs.extend(record.name(), run, self.slices.newest());
+        self.inserted += count as u64;
+        count
     }
 
     /// A key that [`Table::claim`] added is durable now.
@@ -150,11 +147,11 @@ impl Table {
         match Kept::of(key) {
             Kept::Hash(hash) => self.slots.confirm(hash, newest),
             Kept::Record(record) => {
-                let Some(at) = self.runs.find(record.page()) else { return };
+                let Some(at) = self.find(&record) else { return };
+                *self.runs.pending(at) -= 1;
                 let entry = self.runs.entry_mut(at);
-                entry.pending -= 1;
                 entry.slice = newest;
-                if entry.spilled && entry.chunk.stamp(record.id()) != Some(record.stamp) {
+                if entry.spilled && entry.stamp(record.record_id) != Some(record.stamp) {
                     self.slots.confirm(record.hash(), newest);
                 }
             }
@@ -170,11 +167,10 @@ impl Table {
         match kept {
             Kept::Hash(hash) => self.slots.remove(hash),
             Kept::Record(record) => {
-                let Some(at) = self.runs.find(record.page()) else { return };
-                let entry = self.runs.entry_mut(at);
-                entry.pending -= 1;
-                if entry.chunk.stamp(record.id()) == Some(record.stamp) {
-                    self.runs.remove(at, record.id());
+                let Some(at) = self.find(&record) else { return };
+                *self.runs.pending(at) -= 1;
+                if self.runs.entry(at).stamp(record.record_id) == Some(record.stamp) {
+                    self.runs.remove(at, record.record_id);
                 } else {
                     self.slots.remove(record.hash());
                 }
@@ -198,9 +194,9 @@ impl Table {
             return;
         }
         if let Kept::Record(record) = kept
-            && let Some(at) = self.runs.find(record.page())
+            && let Some(at) = self.find(&record)
         {
-            self.runs.entry_mut(at).pending += 1;
+            *self.runs.pending(at) += 1;
         }
         self.release_kept(kept);
     }
@@ -224,10 +220,14 @@ impl Table {
         }
     }
 
+    fn find(&mut self, record: &Record) -> Option<At> {
+        self.runs.find(record.name(), record.record_id)
+    }
+
     fn knows(&mut self, record: &Record) -> bool {
-        let Some(at) = self.runs.find(record.page()) else { return false };
+        let Some(at) = self.find(record) else { return false };
         let entry = self.runs.entry(at);
-        entry.chunk.stamp(record.id()) == Some(record.stamp)
+        entry.stamp(record.record_id) == Some(record.stamp)
             || (entry.spilled && self.slots.seen(record.hash()) != Seen::No)
     }
 
@@ -243,12 +243,12 @@ impl Table {
     }
 
     fn put_record(&mut self, record: &Record, pending: bool) -> Found {
-        let (page, id, newest) = (record.page(), record.id(), self.slices.newest());
-        let at = self.runs.find(page).unwrap_or_else(|| self.runs.add(page, newest));
+        let (name, id, newest) = (record.name(), record.record_id, self.slices.newest());
+        let at = self.runs.find(name, id).unwrap_or_else(|| self.runs.add(name, id, newest));
         let entry = self.runs.entry(at);
-        let known = entry.chunk.stamp(id);
+        let known = entry.stamp(id);
         if known == Some(record.stamp) {
-            return if entry.pending == 0 { Found::Durable } else { Found::PerhapsPending };
+            return if *self.runs.pending(at) == 0 { Found::Durable } else { Found::PerhapsPending };
         }
         if entry.spilled || known.is_some() {
             let hash = record.hash();
@@ -257,12 +257,12 @@ impl Table {
                 return self.put_spilled(at, hash, pending);
             }
         }
-        self.runs.insert(at, id, record.stamp);
+        let at = self.runs.insert(at, id, record.stamp, newest);
         self.touch(at, pending);
         Found::New
     }
 
-    fn put_spilled(&mut self, at: usize, hash: u128, pending: bool) -> Found {
+    fn put_spilled(&mut self, at: At, hash: u128, pending: bool) -> Found {
         let found = self.put_hash(hash, pending);
         if found == Found::New {
             self.runs.entry_mut(at).spilled = true;
@@ -271,11 +271,11 @@ impl Table {
         found
     }
 
-    fn touch(&mut self, at: usize, pending: bool) {
-        let newest = self.slices.newest();
-        let entry = self.runs.entry_mut(at);
-        entry.slice = newest;
-        entry.pending += u32::from(pending);
+    fn touch(&mut self, at: At, pending: bool) {
+        self.runs.entry_mut(at).slice = self.slices.newest();
+        if pending {
+            *self.runs.pending(at) += 1;
+        }
     }
 
     fn is_at_bound(&self) -> bool {
@@ -330,25 +330,10 @@ impl Table {
     }
 }
 
-/// Both together, in order; none where an id comes with two stamps, or `more` is not in order.
-fn merge(known: &[(u8, Stamp)], more: &[(u8, Stamp)]) -> Option<Vec<(u8, Stamp)>> {
-    let mut merged: Vec<(u8, Stamp)> = Vec::with_capacity(known.len() + more.len());
-    let mut known = known.iter().copied().peekable();
-    for next in more.iter().copied() {
-        while let Some(before) = known.next_if(|before| before.0 < next.0) {
-            merged.push(before);
-        }
-        known.next_if(|same| *same == next);
-        match merged.last() {
-            Some(last) if *last == next => continue,
-            Some(last) if last.0 >= next.0 => return None,
-            _ => {}
-        }
-        if known.peek().is_some_and(|same| same.0 == next.0) {
-            return None;
-        }
-        merged.push(next);
+/// Whether two keys are of one stream, the first below the second.
+fn are_in_order(one: &EventKey, other: &EventKey) -> bool {
+    match (Kept::of(one), Kept::of(other)) {
+        (Kept::Record(one), Kept::Record(other)) => one.name() == other.name() && one.record_id < other.record_id,
+        (Kept::Hash(_), _) | (_, Kept::Hash(_)) => false,
     }
-    merged.extend(known);
-    Some(merged)
 }

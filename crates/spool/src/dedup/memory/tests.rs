@@ -115,6 +115,7 @@ fn step() -> impl Strategy<Value = Step> {
     let keys = prop_oneof![
         prop::collection::vec(key(), 0..12),
         (1u128..3, 0u64..600, 1u64..300).prop_map(|(stream, first, n)| run(stream, first..first + n, 0)),
+        sparse(),
     ]
     .boxed();
     prop_oneof![
@@ -124,6 +125,21 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<usize>().prop_map(Step::Release),
         1 => prop_oneof![1i64..200, Just(WINDOW_S), Just(3 * WINDOW_S)].prop_map(Step::Pass),
     ]
+}
+
+/// What an event set leaves of a log, from wherever it goes on or comes again, in the order of the log or against it.
+fn sparse() -> impl Strategy<Value = Vec<EventKey>> {
+    let gap = prop_oneof![1u64..4, 1u64..700, Just(1u64 << 33)];
+    (1u128..3, 0u64..400, gap, 1u64..500, 0u64..3, any::<bool>()).prop_map(
+        |(stream, first, gap, n, late, backwards)| {
+            let ids = (first..first + n).map(|at| at * gap + late * (at % 5));
+            let mut keys: Vec<_> = ids.flat_map(|id| run(stream, id..id + 1, 0)).collect();
+            if backwards {
+                keys.reverse();
+            }
+            keys
+        },
+    )
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -286,6 +302,58 @@ fn a_run_takes_one_to_two_bytes_a_key_event_ids_included() {
         println!("{a_second} events a second of {event_ids} event ids, {share} of them: {bytes:.2} bytes a key");
         assert!(bytes < most, "{a_second} a second, {event_ids} event ids: {bytes}");
     }
+}
+
+/// What a hundred thousand events of one host's log take, in bytes a key, of which so many come of a log of 10 events a second.
+fn bytes_a_key_at(gap: u64) -> f64 {
+    let (store, _) = store();
+    let mut rng = fastrand::Rng::with_seed(5);
+    let mut id = 0;
+    for _ in 0..200 {
+        let keys = (0..500).map(|_| {
+            while rng.u64(..gap) != 0 {
+                id += 1;
+            }
+            id += 1;
+            record_of(4_624 + rng.u64(..12) as u16, id, (id / 10) as i64)
+        });
+        confirmed(&store, &keys.collect::<Vec<_>>());
+    }
+    let remembered = store.remembered();
+    remembered.bytes as f64 / remembered.keys as f64
+}
+
+#[test]
+fn where_an_event_set_keeps_little_of_a_log_a_key_takes_two_to_four_bytes() {
+    for (gap, most) in [(1, 1.1), (10, 2.0), (50, 2.5), (100, 2.8), (300, 3.2), (600, 3.5)] {
+        let bytes = bytes_a_key_at(gap);
+        println!("one of {gap} record ids: {bytes:.2} bytes a key");
+        assert!(bytes < most, "one of {gap}: {bytes}");
+    }
+}
+
+#[test]
+fn a_log_that_comes_in_two_parts_with_neighbours_in_each_takes_little_and_is_told_apart() {
+    let (store, _) = store();
+    let part = |odd: u64| -> Vec<EventKey> { run(1, 0..40_000, 0).into_iter().skip(odd as usize).step_by(2).collect() };
+    for uploads in [part(0), part(1)] {
+        uploads.chunks(500).for_each(|keys| confirmed(&store, keys));
+    }
+    assert_eq!(seen(&store, &run(1, 0..40_001, 0)), "D".repeat(40_000) + "N");
+    let remembered = store.remembered();
+    assert!(remembered.bytes < 4 * remembered.keys, "{remembered:?}");
+}
+
+#[test]
+fn keys_of_a_slow_log_do_not_wait_for_each_other_for_more_than_half_a_window() {
+    let (store, clock) = store();
+    confirmed(&store, &run(1, 0..1, 0));
+    for id in 1..100 {
+        clock.pass(WINDOW_S / 16);
+        confirmed(&store, &run(1, id * 100..id * 100 + 1, 0));
+    }
+    assert!(store.remembered().keys <= 16 * 3 / 2 + 2, "{:?}", store.remembered());
+    assert_eq!(seen(&store, &run(1, 9_900..9_901, 0)), "D");
 }
 
 #[test]
