@@ -42,8 +42,8 @@ pub struct Config {
     /// the oldest are forgotten first, in whole slices of time, and counted in `gatepost_dedup_evicted_total`.
     pub max_keys: u64,
     /// How much memory the remembered events take at most. Default an eighth of what this process may use, at most
-    /// `"64 MiB"`, which is for 30 to 45 million events: events with record ids in runs take
-    /// 1 to 2 bytes each, events without a record id about 20. At the bound the oldest are forgotten first, as above.
+    /// `"64 MiB"`, which is for 24 to 60 million events: events with record ids in runs take
+    /// 1 to 3 bytes each, events without a record id about 20. At the bound the oldest are forgotten first, as above.
     pub max_memory: Option<ByteSize>,
 }
 

@@ -1,7 +1,6 @@
 //! A few hundred neighbouring keys of one stream, each with its exact [`Stamp`]: second and event id.
 //!
-//! A chunk is open while it is filled, which is cheap there, and sealed when it is full. Sealed, 256 keys with a second and twelve event
-//! ids take 0.8 bytes each when no record id is missing, 1.9 with 49 of 50 missing, and 3.2 with 599 of 600. A key that comes
+//! A chunk is open while it is filled, which is cheap there, and sealed when it is full: then it is small. A key that comes
 //! late, or goes, opens the chunk again.
 
 use super::open::Open;
