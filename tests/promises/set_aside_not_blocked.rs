@@ -143,6 +143,14 @@ fn letters(site: &Site, events: &[SimulatedEvent]) {
     kept.put(events.iter().map(letter).collect()).unwrap();
 }
 
+/// How many letters were ever put into the spool again.
+fn replayed_by(site: &Site) -> u64 {
+    let account = &json_lines(&site.gatepost(&["--json", "audit"]))[0];
+    let inputs = account["inputs"].as_array().expect("inputs have accounts");
+    let replay = inputs.iter().find(|input| input["name"] == "replay");
+    replay.and_then(|input| input["received"].as_u64()).expect("replay has one")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replay_that_is_killed_is_begun_again_and_nothing_is_lost() {
     let collector = Collector::start(Memory::Identities).await.unwrap();
@@ -180,8 +188,10 @@ async fn a_replay_that_is_killed_is_begun_again_and_nothing_is_lost() {
     let held = collector.held();
     let lost = owed.iter().filter(|identity| !held.events.contains_key(*identity)).count();
     assert_eq!(lost, 0, "of {}", owed.len());
-    // What was in the spool and still a letter when it was killed: a page at a time.
-    assert!(held.records() <= owed.len() as u64 + 4 * 500, "{} records", held.records());
     assert!(running.stop().success());
     site.assert_audit_balances();
+    // What was in the spool and still a letter when it was killed: a page at a time. The collector may have more: what was on its
+    // way then is ambiguous.
+    let again = replayed_by(&site) - owed.len() as u64;
+    assert!(again <= 3 * 500, "{again} letters were replayed again");
 }
