@@ -49,7 +49,11 @@ const MEANT: &[(&str, &str, &str)] = &[
     ("crates/core/src", "filter/dcr/template/expression", "expressions hold names, and a name may hold an expression"),
     ("crates/core/src", "filter/xpath/parse/lexer", "a hint reads on where the lexer stopped"),
     ("crates/core/src", "filter/xpath/program/walk", "conditions are tested within walks, and walks within conditions"),
-    ("crates/spool/src", "dedup/memory/runs", "a record is made of pages, and a page says of which kind it is"),
+    (
+        "crates/spool/src",
+        "dedup/memory/stream",
+        "a record is a key of a stream, and a stream says of which kind its keys are; its chunks lie in blocks of its entries",
+    ),
     (
         "crates/spool/src",
         "dedup/redis/engine",

@@ -50,20 +50,6 @@ impl Buffer {
         self.as_mut().copy_within(at..old, at + count);
     }
 
-    /// Takes out `count` bytes at `at`.
-    pub(super) fn close_gap(&mut self, at: usize, count: usize) {
-        let old = self.as_ref().len();
-        self.as_mut().copy_within(at + count.., at);
-        self.resize(old - count);
-    }
-
-    /// Gives back what is not used.
-    pub(super) fn shrink(&mut self) {
-        if let Self::Heap(bytes) = self {
-            bytes.shrink_to_fit();
-        }
-    }
-
     /// Cuts, or adds bytes that are not defined. Gives back memory when more than half is unused after a cut.
     pub(super) fn resize(&mut self, new: usize) {
         if new > INLINE {

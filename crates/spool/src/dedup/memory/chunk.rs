@@ -5,18 +5,10 @@
 
 use super::open::Open;
 use super::sealed::Sealed;
+use super::stamp::{FULL, Stamp};
 
-/// A chunk with so many keys is full.
-pub(super) const FULL: u16 = 512;
 /// So many it takes all the same when they come late, between those that it has.
 pub(super) const MOST: u16 = FULL + FULL / 4;
-
-/// What tells records with one record id apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
-    pub(super) second: i64,
-    pub(super) event_id: u16,
-}
 
 /// Ids are counted from a record id that the owner knows.
 #[derive(Debug)]

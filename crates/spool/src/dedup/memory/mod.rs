@@ -21,6 +21,7 @@ mod runs;
 mod sealed;
 mod slices;
 mod slots;
+mod stamp;
 mod stream;
 mod table;
 #[cfg(test)]

@@ -7,7 +7,7 @@
 
 use super::bits;
 use super::buffer::Buffer;
-use super::chunk::{FULL, Stamp};
+use super::stamp::{FULL, Stamp};
 
 /// Bytes of one of the event ids in front.
 const EVENT_ID: usize = 2;

@@ -4,8 +4,8 @@ use std::hash::Hasher;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use super::chunk::Stamp;
 use super::slots::cut;
+use super::stamp::Stamp;
 use super::stream::Name;
 use crate::event::EventKey;
 

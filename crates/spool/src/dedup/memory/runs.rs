@@ -5,9 +5,9 @@
 //! [`Entry::spilled`] and lives at least as long as they do, so that a key of a chunk that is not marked needs one look only.
 
 use super::blocks::Blocks;
-use super::chunk::Stamp;
 use super::probing::{Item, Probing};
 use super::slices::{Code, Slices};
+use super::stamp::Stamp;
 use super::stream::{Entry, Name, Stream, Tally};
 
 /// A place in the list of streams, with 32 bits of the name's hash above it. Zero is free.

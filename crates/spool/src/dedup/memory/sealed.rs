@@ -14,8 +14,8 @@
 use std::ops::Range;
 
 use super::bits;
-use super::chunk::Stamp;
 use super::rising;
+use super::stamp::Stamp;
 
 const EVENT_ID: usize = 2;
 /// What an allocator adds to a block, as in [`super::buffer`].

@@ -8,9 +8,10 @@
 //! half counts for both ([`Entry::joined`]), until none are left.
 
 use super::blocks::Blocks;
-use super::chunk::{Chunk, FULL, MOST, Stamp};
+use super::chunk::{Chunk, MOST};
 use super::record::Kind;
 use super::slices::{Code, Slices};
+use super::stamp::{FULL, Stamp};
 
 /// Which stream, and which kind of its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,11 +10,11 @@
 //! A pending key (inserted, not yet confirmed) is never forgotten, whatever the bounds say: the claims in flight are
 //! bounded by the admission of uploads.
 
-use super::chunk::{FULL, Stamp};
 use super::record::{Kept, Record};
 use super::runs::{At, Runs};
 use super::slices::{ALIVE_MAX, Slices};
 use super::slots::{Seen, Slots};
+use super::stamp::{FULL, Stamp};
 use crate::event::EventKey;
 
 /// A slice ends early when it took this share of what the bounds allow.
