@@ -29,4 +29,4 @@ pub use gatepost_core::{event, faults, filter, limits, memory, metrics, telemetr
 #[cfg(any(test, feature = "lab"))]
 pub use gatepost_lab as lab;
 pub use gatepost_net::{access_log, balancer, net, tunnel};
-pub use gatepost_spool::{clock, dedup, fs, shared, spool};
+pub use gatepost_spool::{clock, dedup, fs, replication, shared, spool};

@@ -21,7 +21,7 @@ const LAYERS: [&[&str]; 9] = [
     &["faults", "fs", "limits", "memory", "metrics", "telemetry", "values"],
     &["access_log", "clock", "event", "net", "shared", "turns"],
     &["filter", "dedup", "spool", "balancer", "outputs", "hosts"],
-    &["lab"],
+    &["lab", "replication"],
     &["ingest", "forward"],
     &["admin", "tunnel", "inputs"],
     &["config"],

@@ -1,5 +1,7 @@
 //! What Gatepost keeps on disk: the spool, the memory of events, and the file system and clock below them.
 
+pub mod replication;
+
 pub mod dedup;
 pub mod spool;
 

@@ -56,7 +56,7 @@ metrics! {
     CLOCK_JUMPS = Counter "gatepost_clock_jumps_total" [];
     /// Files of the state directory that were found lost or damaged at the start or since, by part. What was done about each
     /// is in the log.
-    STATE_DAMAGED = Counter "gatepost_state_damaged_total" ["part" = "agents" | "certificate" | "dead_letters" | "decided" | "dedup" | "hosts" | "ledger" | "position" | "rules" | "secret" | "spool" | "token_keys" | "wef_bookmarks"];
+    STATE_DAMAGED = Counter "gatepost_state_damaged_total" ["part" = "agents" | "certificate" | "dead_letters" | "decided" | "dedup" | "hosts" | "ledger" | "position" | "replica" | "rules" | "secret" | "spool" | "token_keys" | "wef_bookmarks"];
     /// 1 when a file or directory that the gateway has open was removed or replaced under it, else 0. Uploads are refused
     /// until a restart.
     STATE_REMOVED = Gauge "gatepost_state_removed" [];
@@ -176,7 +176,7 @@ metrics! {
     EVENTS_SPOOLED = Counter "gatepost_events_spooled_total" ["input"];
     /// Uploads refused because of load, or because of a trouble of the gateway's own, by reason.
     UPLOADS_SHED = Counter "gatepost_uploads_shed_total"
-        ["reason" = "in_flight_bytes" | "crowded" | "stopping" | "spool_full" | "spool_failed" | "state_removed" | "dead_letters_full" | "dead_letters_failed" | "internal" | "too_slow" | "gone" | "loading" | "held" | "dedup_unavailable" | "pending"];
+        ["reason" = "in_flight_bytes" | "crowded" | "stopping" | "spool_full" | "spool_failed" | "state_removed" | "dead_letters_full" | "dead_letters_failed" | "internal" | "too_slow" | "gone" | "loading" | "held" | "dedup_unavailable" | "pending" | "not_replicated"];
     /// Bytes of uploads being worked on now.
     INGEST_IN_FLIGHT_BYTES = Gauge "gatepost_ingest_in_flight_bytes" [];
 
@@ -222,6 +222,20 @@ metrics! {
     DEDUP_ALONE = Gauge "gatepost_dedup_alone" [];
     /// Events that are stored and of which it is not known yet whether this gateway forwards them.
     DEDUP_UNDECIDED = Gauge "gatepost_dedup_undecided" [];
+    /// 1 while what is appended is replicated (`replication.kind = "jetstream"`), else 0; absent without replication.
+    REPLICATION_UP = Gauge "gatepost_replication_up" [];
+    /// Events that are durable here and not replicated yet; their uploads wait.
+    REPLICATION_PENDING = Gauge "gatepost_replication_pending_events" [];
+    /// Messages that a quorum of the servers has acknowledged: each has what became durable while the one before was on its way.
+    REPLICATION_MESSAGES = Counter "gatepost_replication_messages_total" [];
+    /// Bytes of these messages.
+    REPLICATION_BYTES = Counter "gatepost_replication_bytes_total" [];
+    /// Seconds from a message to its acknowledgement: the mean of the last second.
+    REPLICATION_SECONDS = Gauge "gatepost_replication_ack_seconds" [];
+    /// How often the servers could not be reached, or the replica could not be written.
+    REPLICATION_FAILURES = Counter "gatepost_replication_failures_total" [];
+    /// Logs of gateways that were gone, taken over by this one.
+    REPLICATION_TAKEOVERS = Counter "gatepost_replication_takeovers_total" [];
     /// Other gateways of the installation that were seen within the last ten seconds.
     GATEWAYS_SEEN = Gauge "gatepost_gateways_seen" [];
     /// Of these, gateways whose configuration differs from this one's where all must be alike (`dedup.window`, `filter`).
@@ -257,6 +271,9 @@ metrics! {
     EVENTS_SHAPELESS = Counter "gatepost_events_without_shape_total" ["output"];
     /// Events of the spool that were for other outputs only, by output that passed over them.
     EVENTS_SKIPPED = Counter "gatepost_events_skipped_total" ["output"];
+    /// Events of the spool that another gateway has taken over, because this one was thought to be gone, by output that passed
+    /// over them.
+    EVENTS_HANDED_OVER = Counter "gatepost_events_handed_over_total" ["output"];
     /// Events in the spool that this output still has to send.
     EVENTS_PENDING = Gauge "gatepost_events_pending" ["output"];
     /// Age in seconds of the oldest event that this output still has to send.
@@ -276,7 +293,7 @@ metrics! {
     EVENTS_IN_DOUBT = Gauge "gatepost_events_in_doubt" ["output"];
     /// The same by what left it open: "no_answer", "failed" (408, 5xx), "overloaded" (429, 503: most endpoints took
     /// nothing) or "restart".
-    EVENTS_AMBIGUOUS_BY_REASON = Counter "gatepost_events_ambiguous_by_reason_total" ["output", "reason" = "no_answer" | "failed" | "overloaded" | "restart"];
+    EVENTS_AMBIGUOUS_BY_REASON = Counter "gatepost_events_ambiguous_by_reason_total" ["output", "reason" = "no_answer" | "failed" | "overloaded" | "restart" | "takeover"];
     /// Requests to endpoints, by output and outcome.
     FORWARD_REQUESTS = Counter "gatepost_forward_requests_total" ["output", "outcome" = "accepted"];
     /// Requests that an endpoint refused (400, 413) and another endpoint took as they were, by output; which endpoint it is stands on

@@ -15,7 +15,7 @@
 //!    it.
 //! 7. A full or failing disk refuses appends for as long as it lasts, shows in [`Spool::status`], and is over by
 //!    itself. Giving segments back needs no space.
-//! 7. Nothing is acknowledged into a file that was deleted or moved away: see [`Spool::is_in_place`].
+//! 8. Nothing is acknowledged into a file that was deleted or moved away: see [`Spool::is_in_place`].
 //!
 //! The layers, each knowing only what is below it: [`Spool`] → committer, [`Reader`] → segment and its walk →
 //! [`frame`] → [`crate::fs`]. Beside the log stand the read positions ([`cursor`]) and what no endpoint takes
@@ -41,6 +41,7 @@ pub mod dead_letter;
 pub mod decided;
 pub mod frame;
 pub mod inspect;
+mod raw;
 mod reader;
 mod recent;
 mod recovery;
@@ -52,6 +53,7 @@ mod tests;
 pub use config::Config;
 pub use cursor::{Cursor, CursorError, Settlement, Totals};
 pub use frame::{Entry, Packed};
+pub use raw::{Raw, RawItem, read_raw};
 pub use reader::{Head, HeadItem, Item, Reader, Record};
 pub use recovery::{OpenError, Recovered};
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::frame::RecordHeader;
+use super::raw::{Raw, RawItem};
 use super::recent::Recent;
 use super::segment::{NARROW, Segment, Step, WIDE, Walk};
 use super::shared::Shared;
@@ -137,6 +138,14 @@ impl Reader {
         Ok(self.advance(NARROW, head_only)?.map(|seen| match seen {
             Seen::Whole(head) => HeadItem::Head(head),
             Seen::Damaged { first, until, reason } => HeadItem::Damaged { first, until, reason },
+        }))
+    }
+
+    /// The same without unpacking anything.
+    pub fn next_raw(&mut self) -> Result<Option<RawItem>, ReadError> {
+        Ok(self.advance(WIDE, as_stored)?.map(|seen| match seen {
+            Seen::Whole(raw) => RawItem::Raw(raw),
+            Seen::Damaged { until, .. } => RawItem::Damaged { until },
         }))
     }
 
@@ -314,6 +323,11 @@ fn whole_record(
     });
     record.iter().for_each(|record| recent.keep(header, record));
     Ok(record)
+}
+
+fn as_stored(header: &RecordHeader, walk: &mut Walk, end: u64, _: &Recent) -> io::Result<Result<Raw, String>> {
+    let body = walk.body(header, end)?;
+    Ok(if header.body_is_whole(body) { Ok(Raw::of(header, body)) } else { Err(WRONG_SUM.to_owned()) })
 }
 
 fn head_only(header: &RecordHeader, walk: &mut Walk, end: u64, _: &Recent) -> io::Result<Result<Head, String>> {

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::connect::Trouble;
 use super::engine::{Away, Shared};
 use super::grouped::Part;
+use super::segment::Gateway;
 use super::session::Session;
 
 /// What one call holds at most, in parts and pages: the engine does nothing else meanwhile.
@@ -31,6 +32,8 @@ pub(super) struct Ask {
 #[derive(Debug, Clone)]
 pub(super) struct Held {
     pub(super) me: String,
+    /// Whose keys they become.
+    pub(super) gateway: Gateway,
     pub(super) part: Part,
 }
 
@@ -228,7 +231,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    fn add_records(&mut self, ask: &Ask, Held { me, part }: &Held, stream: u128) {
+    fn add_records(&mut self, ask: &Ask, Held { me, gateway, part }: &Held, stream: u128) {
         let names = &self.shared.names;
         let page = |page: &u64| names.of_stream(stream, &format!("{page:x}"));
         self.keys.push(names.of_stream(stream, "o"));
@@ -240,7 +243,7 @@ impl<'a> Words<'a> {
                 self.say([word("C"), word(me), lease, flag(durable), number(pages.len()), part.ranges().into_bytes()]);
             }
             What::Confirm => {
-                let segments = part.segments(self.shared.gateway);
+                let segments = part.segments(*gateway);
                 self.keys.extend(segments.iter().map(|(number, _)| page(number)));
                 let ttl = number(ask.window.as_secs().saturating_add(3600));
                 self.say([word("K"), word(me), ttl, number(segments.len())]);
@@ -250,7 +253,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    fn add_hashes(&mut self, ask: &Ask, Held { me, part }: &Held) {
+    fn add_hashes(&mut self, ask: &Ask, Held { me, gateway, part }: &Held) {
         let names = &self.shared.names;
         let span = (ask.window.as_secs() / SLICES).max(1);
         let now = self.now_s / span;
@@ -267,7 +270,7 @@ impl<'a> Words<'a> {
             What::Confirm => {
                 self.keys.push(slice(now));
                 let ttl = number(span.saturating_mul(SLICES + 2));
-                let owner = self.shared.gateway.0.to_vec();
+                let owner = gateway.0.to_vec();
                 self.say([word("k"), word(me), ttl, owner, part.hashes()]);
             }
             What::Release => self.say([word("r"), word(me), part.hashes()]),

@@ -29,6 +29,12 @@ impl Gateway {
         Self(bytes)
     }
 
+    /// The one of this name; `None` when it is none.
+    pub fn named(name: &str) -> Option<Self> {
+        let number = u64::from_str_radix(name, 16).ok().filter(|_| name.len() == 12)?;
+        Some(Self::of(number.swap_bytes() >> 16))
+    }
+
     /// In hexadecimal digits, as in the names of claims.
     pub fn name(self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -135,8 +135,13 @@ impl SharedStore {
     /// Settles whose the keys of a durable record are: those that nobody has become this gateway's. Returns the places of those
     /// that another gateway has. Waits for gateways that store some of them durably just now.
     pub async fn contest(&self, keys: &[EventKey]) -> Result<Vec<usize>, Unavailable> {
+        self.contest_as(self.inner.me(), keys).await
+    }
+
+    /// The same for a record of another gateway that is gone: those that nobody has become the other one's.
+    pub async fn contest_as(&self, me: Gateway, keys: &[EventKey]) -> Result<Vec<usize>, Unavailable> {
         let parts = grouped::parts(keys, 0..keys.len());
-        let contested = try_join_all(parts.into_iter().map(|part| self.inner.contest(part))).await;
+        let contested = try_join_all(parts.into_iter().map(|part| self.inner.contest(me, part))).await;
         contested.map(|lost| lost.into_iter().flatten().collect()).map_err(unavailable)
     }
 }
@@ -150,14 +155,14 @@ impl Inner {
         self.engine.shared.gateway
     }
 
-    fn next_claim(&self) -> String {
-        format!("{}.{:x}", self.me().name(), self.next_claim.fetch_add(1, Ordering::Relaxed))
+    fn next_claim(&self, me: Gateway) -> String {
+        format!("{}.{:x}", me.name(), self.next_claim.fetch_add(1, Ordering::Relaxed))
     }
 
-    async fn contest(&self, part: Part) -> Result<Vec<usize>, Away> {
+    async fn contest(&self, gateway: Gateway, part: Part) -> Result<Vec<usize>, Away> {
         loop {
-            let me = self.next_claim();
-            let held = |part| vec![Held { me: me.clone(), part }];
+            let me = self.next_claim(gateway);
+            let held = |part| vec![Held { me: me.clone(), gateway, part }];
             let claim = self.ask(What::Claim { durable: true }, held(part.clone()));
             let answer = self.engine.ask(claim).await?.pop();
             let pages = match answer {
@@ -169,8 +174,8 @@ impl Inner {
                 _ => continue,
             };
             let owners = part.look_up(&pages).owners;
-            let mine: HashSet<usize> = places(&owners, |owner| owner == self.me());
-            let lost = places(&owners, |owner| owner != self.me()).difference(&mine).copied().collect();
+            let mine: HashSet<usize> = places(&owners, |owner| owner == gateway);
+            let lost = places(&owners, |owner| owner != gateway).difference(&mine).copied().collect();
             let known: HashSet<usize> = owners.iter().map(|(place, _)| *place).collect();
             let free = part.without(&known);
             if free.is_empty() {
@@ -192,7 +197,8 @@ impl Inner {
     ) -> Result<Option<Remote>, Away> {
         let new = (0..keys.len()).filter(|place| matches!(verdicts[*place], Verdict::New));
         let parts = grouped::parts(keys, new).into_iter();
-        let parts: Vec<Held> = parts.map(|part| Held { me: self.next_claim(), part }).collect();
+        let gateway = self.me();
+        let parts: Vec<Held> = parts.map(|part| Held { me: self.next_claim(gateway), gateway, part }).collect();
         if parts.is_empty() {
             return Ok(None);
         }
@@ -200,7 +206,7 @@ impl Inner {
         let identity = self.engine.identity();
         let answers = self.engine.ask(self.ask(What::Claim { durable: false }, parts.clone())).await?;
         let (mut held, mut useless, mut elsewhere) = (Vec::new(), Vec::new(), HashSet::new());
-        for (Held { me, part }, answer) in parts.into_iter().zip(answers) {
+        for (Held { me, gateway, part }, answer) in parts.into_iter().zip(answers) {
             let Answer::Claimed(pages) = answer else {
                 let Answer::Blocked(left) = answer else { continue };
                 let end: Arc<dyn Settled> = Arc::new(Elsewhere(left));
@@ -219,7 +225,11 @@ impl Inner {
                 .collect();
             seen.iter().for_each(|place| verdicts[*place] = Verdict::Duplicate);
             let new = part.without(&seen);
-            if new.is_empty() { useless.push(Held { me, part }) } else { held.push(Held { me, part: new }) }
+            if new.is_empty() {
+                useless.push(Held { me, gateway, part })
+            } else {
+                held.push(Held { me, gateway, part: new })
+            }
         }
         if !elsewhere.is_empty() {
             local.hand_back(&elsewhere);

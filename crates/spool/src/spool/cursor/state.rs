@@ -22,11 +22,13 @@ pub enum Settlement {
     Skipped = 3,
     /// It was settled before the position was lost; how, is lost with it.
     Forgotten = 4,
+    /// Another gateway has taken it over.
+    HandedOver = 5,
 }
 
 impl Settlement {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Forwarded, Self::DeadLettered, Self::Damaged, Self::Skipped, Self::Forgotten];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Forwarded, Self::DeadLettered, Self::Damaged, Self::Skipped, Self::Forgotten, Self::HandedOver];
 
     pub(super) fn of(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|settlement| *settlement as u8 == code)
@@ -46,12 +48,14 @@ pub struct Totals {
     pub skipped: u64,
     /// Settled before the position was lost.
     pub forgotten: u64,
+    /// Taken over by other gateways.
+    pub handed_over: u64,
 }
 
 impl Totals {
     /// All settled items.
     pub fn sum(&self) -> u64 {
-        self.forwarded + self.dead_lettered + self.damaged + self.skipped + self.forgotten
+        self.forwarded + self.dead_lettered + self.damaged + self.skipped + self.forgotten + self.handed_over
     }
 
     fn of(&mut self, settlement: Settlement) -> &mut u64 {
@@ -61,6 +65,7 @@ impl Totals {
             Settlement::Damaged => &mut self.damaged,
             Settlement::Skipped => &mut self.skipped,
             Settlement::Forgotten => &mut self.forgotten,
+            Settlement::HandedOver => &mut self.handed_over,
         }
     }
 }

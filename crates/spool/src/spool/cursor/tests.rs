@@ -51,7 +51,10 @@ fn ranges_settle_out_of_order_and_the_low_mark_follows_without_a_gap() {
     cursor.settle(15..31, Settlement::DeadLettered).unwrap();
     assert_eq!(cursor.low(), 31);
     assert!(cursor.is_settled(0..31) && !cursor.is_settled(30..32));
-    assert_eq!(cursor.totals(), Totals { forwarded: 10, dead_lettered: 1, damaged: 0, skipped: 10, forgotten: 0 });
+    assert_eq!(
+        cursor.totals(),
+        Totals { forwarded: 10, dead_lettered: 1, damaged: 0, skipped: 10, ..Totals::default() }
+    );
 }
 
 #[test]

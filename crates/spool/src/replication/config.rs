@@ -1,0 +1,182 @@
+//! What an operator can set about replication.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::faults::Fault;
+use crate::values::{ByteSize, FileToRead, Secret, Span};
+
+/// Where the log is replicated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Nowhere: what is acknowledged lies on the disk of this gateway.
+    #[default]
+    None,
+    /// At servers of NATS JetStream.
+    Jetstream,
+}
+
+/// A second place for what is acknowledged and not forwarded yet, so that it outlives the machine of the gateway. With it an upload
+/// is acknowledged when the disk of this gateway and a quorum of the servers have it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where: `none`, or `jetstream` for servers of NATS, 2.10 or later, that are named in `servers`. Default `none`.
+    pub kind: Kind,
+    /// `"host:port"` of the servers. Required with `jetstream`.
+    pub servers: Vec<String>,
+    /// How many servers keep each event; a majority of them must have it. Default 3, at most 5.
+    pub replicas: usize,
+    /// Most bytes that the servers keep for all gateways of the installation. At the limit uploads are refused with 503 until
+    /// outputs have come on. It is set when the first gateway makes the stream. Default `"10 GiB"`.
+    pub max_size: ByteSize,
+    /// What the streams at the servers begin with: gateways with the same prefix are one installation, and take each other's
+    /// logs over. Letters, digits, `-` and `_`. Default `gatepost`.
+    pub prefix: String,
+    /// The name of this gateway, for people. Default: the name of the host.
+    pub name: Option<String>,
+    /// After so long without a sign of life another gateway takes the log of this one over. A gateway that cannot reach the
+    /// servers stops forwarding after half of it. At least `"10 s"`, default `"30 s"`: restarts and elections are shorter.
+    pub takeover_after: Span,
+    /// Longest wait of an upload for the servers; then it is refused with 503, and the client sends it again. Default `"10 s"`:
+    /// servers that elect a leader need 5 to 7 s.
+    pub wait_max: Span,
+    /// Longest wait for one answer of the servers. Default `"5 s"`.
+    pub timeout: Span,
+    /// Whether connections are TLS. Default `false`. Events stand in messages as they were uploaded, compressed and not
+    /// encrypted.
+    pub tls: bool,
+    /// PEM file of the certificate authorities to trust beside the system's. Default: only the system's.
+    #[schemars(with = "Option<FileToRead>")]
+    pub ca_file: Option<PathBuf>,
+    /// PEM file with a client certificate and the authorities between. Default: none.
+    #[schemars(with = "Option<FileToRead>")]
+    pub client_certificate_file: Option<PathBuf>,
+    /// PEM file with the key of the client certificate. Default: none.
+    #[schemars(with = "Option<FileToRead>")]
+    pub client_key_file: Option<PathBuf>,
+    /// The user name at the servers. Default: none.
+    pub user: Option<String>,
+    /// The password of `user`. Default: none.
+    pub password: Option<Secret>,
+    /// A token instead of a user and a password. Default: none.
+    pub token: Option<Secret>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            kind: Kind::None,
+            servers: Vec::new(),
+            replicas: 3,
+            max_size: ByteSize::gib(10),
+            prefix: "gatepost".to_owned(),
+            name: None,
+            takeover_after: Span::secs(30),
+            wait_max: Span::secs(10),
+            timeout: Span::secs(5),
+            tls: false,
+            ca_file: None,
+            client_certificate_file: None,
+            client_key_file: None,
+            user: None,
+            password: None,
+            token: None,
+        }
+    }
+}
+
+impl Config {
+    /// Whether the log is replicated.
+    pub fn is_on(&self) -> bool {
+        self.kind == Kind::Jetstream
+    }
+
+    /// What keeps replication from starting.
+    pub fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut wrong = |key: &str, why: String| faults.push(Fault::stops(key, why));
+        if !self.is_on() {
+            return faults;
+        }
+        if self.servers.is_empty() {
+            wrong("servers", "is missing; it must be a list of \"host:port\"".to_owned());
+        }
+        for (at, server) in self.servers.iter().enumerate().filter(|(_, server)| !is_host_and_port(server)) {
+            wrong(&format!("servers[{at}]"), format!("{server:?} is not \"host:port\""));
+        }
+        if !(1..=5).contains(&self.replicas) {
+            wrong("replicas", format!("{} is not from 1 to 5", self.replicas));
+        }
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        if self.prefix.is_empty() || self.prefix.len() > 64 || !self.prefix.bytes().all(is_plain) {
+            wrong("prefix", "must be 1 to 64 of letters, digits, - and _".to_owned());
+        }
+        if self.takeover_after.get().as_secs() < 10 {
+            wrong("takeover_after", format!("{} is less than 10 s, which an election may take", self.takeover_after));
+        }
+        if self.max_size.as_u64() < 16 << 20 || i64::try_from(self.max_size.as_u64()).is_err() {
+            wrong("max_size", format!("{} is less than 16 MiB, or too much", self.max_size));
+        }
+        if self.client_certificate_file.is_some() != self.client_key_file.is_some() {
+            wrong("client_key_file", "goes with client_certificate_file: name both or neither".to_owned());
+        }
+        if self.user.is_some() != self.password.is_some() {
+            wrong("password", "goes with user: name both or neither".to_owned());
+        }
+        if self.user.is_some() && self.token.is_some() {
+            wrong("token", "is instead of user and password: name one of them".to_owned());
+        }
+        if !self.tls && (self.ca_file.is_some() || self.client_certificate_file.is_some()) {
+            wrong("tls", "is false, and certificates are named: set it to true, or leave them out".to_owned());
+        }
+        let files = [("ca_file", &self.ca_file), ("client_certificate_file", &self.client_certificate_file)];
+        for (key, path) in files.into_iter().chain([("client_key_file", &self.client_key_file)]) {
+            if let Some((path, error)) = path.as_ref().and_then(|path| Some((path, std::fs::read(path).err()?))) {
+                wrong(key, format!("{}: {error}", path.display()));
+            }
+        }
+        faults
+    }
+
+    /// The name of this gateway.
+    pub fn shown_name(&self) -> String {
+        let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        self.name.clone().unwrap_or_else(host)
+    }
+}
+
+fn is_host_and_port(address: &str) -> bool {
+    address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_mistake_is_told_with_its_key() {
+        assert!(Config::default().faults().is_empty());
+        let config = Config {
+            kind: Kind::Jetstream,
+            servers: vec!["nats".to_owned()],
+            replicas: 6,
+            prefix: "a.b".to_owned(),
+            takeover_after: Span::secs(9),
+            max_size: ByteSize::mib(1),
+            ca_file: Some("/nowhere/ca.pem".into()),
+            user: Some("gatepost".to_owned()),
+            ..Config::default()
+        };
+        let keys: Vec<String> = config.faults().iter().map(|fault| fault.key.clone()).collect();
+        assert_eq!(
+            keys,
+            ["servers[0]", "replicas", "prefix", "takeover_after", "max_size", "password", "tls", "ca_file"]
+        );
+        let good = Config { kind: Kind::Jetstream, servers: vec!["nats:4222".to_owned()], ..Config::default() };
+        assert!(good.faults().is_empty());
+    }
+}
