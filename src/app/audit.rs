@@ -84,6 +84,8 @@ pub struct OutputAccount {
     pub skipped: u64,
     /// Events that it settled before its position was lost.
     pub forgotten: u64,
+    /// Events that another gateway has taken over.
+    pub handed_over: u64,
     /// When its position was lost last, and how.
     pub position_lost: Option<Loss>,
     /// Events it still has to send, counted in the log.
@@ -246,8 +248,8 @@ impl Kept {
             ));
         } else if !removed && totals.sum() + pending != spooled {
             differences.push(format!(
-                "output {name}: forwarded {} + dead-lettered {} + damaged {} + skipped {} + forgotten {} + pending {pending} is not the {spooled} events spooled since it began",
-                totals.forwarded, totals.dead_lettered, totals.damaged, totals.skipped, totals.forgotten
+                "output {name}: forwarded {} + dead-lettered {} + damaged {} + skipped {} + forgotten {} + handed over {} + pending {pending} is not the {spooled} events spooled since it began",
+                totals.forwarded, totals.dead_lettered, totals.damaged, totals.skipped, totals.forgotten, totals.handed_over
             ));
         }
         OutputAccount {
@@ -259,6 +261,7 @@ impl Kept {
             damaged: totals.damaged,
             skipped: totals.skipped,
             forgotten: totals.forgotten,
+            handed_over: totals.handed_over,
             position_lost: cursor.lost(),
             pending,
         }

@@ -20,6 +20,7 @@ use super::inside::Inside;
 use super::kept::{Kept, keep, stand_in};
 use super::objections::{self, STARTING};
 use super::outputs::{Common, Outputs};
+use super::replicating::Replicating;
 use super::rule_store::{LiveRules, RuleStore, SharedRules};
 use super::rules;
 use super::sharing::{self, Sharing};
@@ -62,6 +63,8 @@ pub(super) struct Parts {
     pub(super) dedup: Arc<MemoryStore>,
     /// What is shared with other gateways, if anything is.
     pub(super) sharing: Option<Sharing>,
+    /// The log a second time, if it is replicated.
+    pub(super) replicating: Option<Replicating>,
     dead_letters: SharedLetters,
     pub(super) books: Bookkeeper,
     pub(super) rules: Arc<ArcSwap<Rules>>,
@@ -135,7 +138,8 @@ fn open(
     let admin_tls = admin::load_tls(&config.admin, state.path()).context("admin plane")?.map(Arc::new);
     let kept = state.secret(&*machine.fs).and_then(|secret| keep(&config, state.folder(), &machine, secret));
     let is_standing_in = kept.is_err();
-    let Kept { secret, clock, spool, dead_letters, dedup, sharing, waiting, books, positions } = match kept {
+    let Kept { secret, clock, spool, dead_letters, dedup, sharing, replicating, waiting, books, positions } = match kept
+    {
         Ok(kept) => kept,
         Err(error) => stand_in(&config, &state, &machine, &error)?,
     };
@@ -160,6 +164,7 @@ fn open(
             keys: Arc::new(KeyMaker::new(&sharing::secret(&config.dedup).unwrap_or(secret))),
             dedup: store,
             spool: spool.clone(),
+            replicated: replicating.as_ref().map(Replicating::replicated),
             dead_letters: dead_letters.clone(),
             waiting,
             hosts: hosts.clone(),
@@ -172,6 +177,7 @@ fn open(
         secret,
         spool: spool.clone(),
         decided: sharing.as_ref().map(Sharing::decided),
+        permit: replicating.as_ref().map(|replicating| replicating.replicated().permit()),
         dead_letters: dead_letters.clone(),
     });
     let access_log = AccessLog::open(&config.access_log).context("access_log")?;
@@ -189,6 +195,7 @@ fn open(
         spool,
         dedup,
         sharing,
+        replicating,
         dead_letters,
         books,
         rules,

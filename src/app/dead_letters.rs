@@ -113,6 +113,9 @@ fn unsendable(parts: &Parts, letter: &Letter) -> Option<String> {
 
 /// Appends the events of these letters, then removes the letters of those that are durable. How many went.
 async fn replay_page(parts: &Arc<Parts>, letters: Vec<Letter>) -> Result<usize, ControlError> {
+    if let Some(replicating) = &parts.replicating {
+        replicating.replicated().check().map_err(failed)?;
+    }
     let appends = letters
         .into_iter()
         .map(|letter| async move { ingest::replay(&parts.spool, &letter).await.map(|()| letter.id) });

@@ -91,6 +91,9 @@ pub(super) async fn checkpoint(parts: &Arc<Parts>) {
         if let Some(sharing) = &parts.sharing {
             sharing.keep();
         }
+        if let Some(replicating) = &parts.replicating {
+            replicating.note(&parts);
+        }
         if let Some(low) = low {
             parts.spool.release(counted.min(low));
         }

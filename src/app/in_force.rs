@@ -61,6 +61,7 @@ impl InForce {
             ("admin", without_certificates(&runs.admin) != without_certificates(&wanted.admin)),
             ("ingest", runs.ingest != wanted.ingest),
             ("dedup", runs.dedup != wanted.dedup),
+            ("replication", runs.replication != wanted.replication),
             ("spool", runs.spool != wanted.spool),
             ("dead_letters", runs.dead_letters != wanted.dead_letters),
             ("listeners.limits, as far as they limit connections", wanted.listeners.iter().any(limits_differ)),

@@ -7,6 +7,7 @@ use anyhow::Context;
 
 use super::build::Machine;
 use super::positions::Positions;
+use super::replicating::Replicating;
 use super::sharing::{self, Sharing};
 use super::state::{Folder, Secret, StateDir};
 use crate::clock::Clock;
@@ -44,6 +45,7 @@ pub(super) struct Kept {
     pub(super) dead_letters: SharedLetters,
     pub(super) dedup: Arc<MemoryStore>,
     pub(super) sharing: Option<Sharing>,
+    pub(super) replicating: Option<Replicating>,
     pub(super) waiting: Arc<Waiting>,
     pub(super) books: Bookkeeper,
     pub(super) positions: Positions,
@@ -79,7 +81,8 @@ pub(super) fn keep(config: &Config, state: &Folder, machine: &Machine, secret: S
     )?;
     let positions = Positions::open(Arc::clone(fs), state.path(), state.dir(&**fs, "outputs")?, spool.clone())?;
     let sharing = Sharing::open(config, state.path(), fs, &spool, &dedup)?;
-    Ok(Kept { secret, clock, spool, dead_letters, dedup, sharing, waiting, books, positions })
+    let replicating = Replicating::open(config, &spool, sharing.as_ref());
+    Ok(Kept { secret, clock, spool, dead_letters, dedup, sharing, replicating, waiting, books, positions })
 }
 
 /// Letters that cannot be opened keep nothing else from its work: what would become one waits.

@@ -41,6 +41,7 @@ pub mod opening;
 mod outputs;
 mod positions;
 pub mod reload;
+mod replicating;
 mod rule_store;
 pub mod rules;
 mod series;
@@ -144,6 +145,9 @@ impl Gateway {
         if !parts.is_standing_in() {
             parts.outputs.begin(&config.outputs)?;
             parts.outputs.end_others(&config.outputs).await;
+        }
+        if let Some(replicating) = &parts.replicating {
+            replicating.begin(parts, tasks, stop);
         }
         // Before the first upload: a repetition of what is lost would else be taken for a duplicate.
         housekeeping::checkpoint(parts).await;

@@ -31,6 +31,7 @@ reasons! {
     CANNOT_START "output_cannot_start" "an output cannot start";
     ENGINE_AWAY "dedup_engine_away" "the shared deduplication engine is unreachable";
     CONFIGURATIONS_DIFFER "gateways_differ" "another gateway of the installation has another dedup.window or filter: see sharing.gateways on /status";
+    REPLICA_AWAY "replication_away" "the log is not replicated: its servers do not answer, have no room, or have given it to another gateway";
     ENGINE_EVICTS "dedup_engine_evicts" "the shared deduplication engine evicts keys when its memory is full; set maxmemory-policy to noeviction";
 }
 
@@ -70,6 +71,9 @@ fn facts(parts: &Parts) -> Standing {
         let of_engine = sharing.objections();
         standing.objections.extend(of_engine.objections);
         standing.warnings.extend(of_engine.warnings);
+    }
+    if let Some(replicating) = &parts.replicating {
+        standing.objections.extend(replicating.objections().objections);
     }
     standing
 }

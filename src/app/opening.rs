@@ -29,6 +29,7 @@ pub fn look(config: &Config, running: Option<&Config>) -> Vec<Fault> {
         }
     }
     add("dedup", config.dedup.faults());
+    add("replication", config.replication.faults());
     add("tunnel", config.tunnel.faults());
     add("access_log", config.access_log.faults());
     add("telemetry", traces::faults(&config.telemetry));

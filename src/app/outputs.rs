@@ -21,6 +21,7 @@ use crate::forward::batch::Identity;
 use crate::forward::{self, Forwarder};
 use crate::memory::Shares;
 use crate::metrics;
+use crate::replication::Permit;
 use crate::spool::cursor::CursorError;
 use crate::spool::dead_letter::SharedLetters;
 use crate::spool::decided::Decided;
@@ -41,6 +42,8 @@ pub(super) struct Common {
     pub(super) spool: Spool,
     /// Where gateways share events, which of them are this one's to forward.
     pub(super) decided: Option<Arc<Decided>>,
+    /// Where the log is replicated, whether it may be sent.
+    pub(super) permit: Option<Permit>,
     pub(super) dead_letters: SharedLetters,
 }
 
@@ -268,6 +271,7 @@ impl Outputs {
             balancer: Balancer::new(specs, &section.balancer, fastrand::Rng::new()),
             spool: common.spool.clone(),
             decided: common.decided.clone(),
+            permit: common.permit.clone(),
             cursor,
             dead_letters: common.dead_letters.clone(),
             backoff: Backoff::between_retries(&section.balancer),
@@ -324,6 +328,11 @@ impl Outputs {
         let runs = |name: &String| forwarders.iter().any(|forwarder| forwarder.name() == name);
         let all_run = self.needs().keys().all(runs);
         all_run.then(|| forwarders.iter().flat_map(|forwarder| forwarder.unsettled(range)).collect())
+    }
+
+    /// By output the item below which it needs nothing, as last made durable.
+    pub(super) fn lows(&self) -> BTreeMap<String, Ordinal> {
+        self.needs().clone()
     }
 
     fn needs(&self) -> MutexGuard<'_, BTreeMap<String, Ordinal>> {
@@ -408,6 +417,7 @@ mod tests {
             secret: [0; 32],
             spool,
             decided: None,
+            permit: None,
             dead_letters: letters.into(),
         })
     }

@@ -84,6 +84,11 @@ impl Sharing {
         Ok(Some(Self { store, decided, spool: spool.clone(), idle: Mutex::new(Some((work, recheck, queue))) }))
     }
 
+    /// By what name this gateway's confirmations stand there.
+    pub(super) fn gateway(&self) -> String {
+        Gateway::of(self.decided.gateway()).name()
+    }
+
     /// Where uploads ask which events were seen.
     pub(super) fn store(&self) -> SharedStore {
         self.store.clone()

@@ -8,7 +8,7 @@ use super::build::Parts;
 use super::gauges::Gauge;
 use super::growth::{Growth, Left};
 use super::objections::STARTING;
-use super::{EVERY, sharing};
+use super::{EVERY, replicating, sharing};
 use crate::clock::Standing;
 use crate::dedup::store::Store as _;
 use crate::forward::Forwarder;
@@ -27,6 +27,7 @@ pub(super) struct Seen {
     latencies: Gauge,
     running: Gauge,
     sharing: sharing::Seen,
+    replicating: replicating::Seen,
 }
 
 impl Seen {
@@ -42,6 +43,7 @@ impl Seen {
             latencies: Gauge::new(&metrics::ENDPOINT_LATENCY_SECONDS),
             running: Gauge::new(&metrics::OUTPUT_RUNNING),
             sharing: sharing::Seen::default(),
+            replicating: replicating::Seen::default(),
         }
     }
 }
@@ -69,6 +71,9 @@ pub(super) fn show(parts: &Parts, seen: &mut Seen) {
 
     if let Some(sharing) = &parts.sharing {
         sharing.show(parts, &mut seen.sharing);
+    }
+    if let Some(replicating) = &parts.replicating {
+        replicating.show(&parts.spool, &mut seen.replicating);
     }
     show_letters(parts);
     parts.uploads.agents().show();

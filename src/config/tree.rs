@@ -16,7 +16,8 @@ use super::load::Sections;
 use crate::spool::dead_letter;
 use crate::values::{PlaceToKeep, SpanOrZero};
 use crate::{
-    access_log, admin, balancer, dedup, filter, forward, hosts, ingest, inputs, outputs, spool, telemetry, tunnel,
+    access_log, admin, balancer, dedup, filter, forward, hosts, ingest, inputs, outputs, replication, spool, telemetry,
+    tunnel,
 };
 
 /// Everything that can be configured. Every key has a default: without a file Gatepost listens on loopback, keeps its
@@ -49,6 +50,8 @@ pub struct Config {
     pub filter: filter::Config,
     /// Which events count as seen before.
     pub dedup: dedup::Config,
+    /// A second place for what is acknowledged, so that it outlives the machine of the gateway.
+    pub replication: replication::Config,
     /// The durable log between uploads and outputs.
     pub spool: spool::Config,
     /// Who sends events, and from when on a computer counts as silent.
@@ -73,6 +76,7 @@ impl Default for Config {
             ingest: ingest::Config::default(),
             filter: filter::Config::default(),
             dedup: dedup::Config::default(),
+            replication: replication::Config::default(),
             spool: spool::Config::default(),
             hosts: hosts::Config::default(),
             dead_letters: dead_letter::Config::default(),
@@ -107,6 +111,7 @@ pub(super) fn read(sections: &mut Sections<'_>) -> Config {
     sections.one("ingest", &mut config.ingest, none);
     sections.one("filter", &mut config.filter, filter::Config::problems);
     sections.one("dedup", &mut config.dedup, none);
+    sections.one("replication", &mut config.replication, none);
     sections.one("spool", &mut config.spool, spool_problems);
     sections.one("hosts", &mut config.hosts, hosts::Config::problems);
     sections.one("dead_letters", &mut config.dead_letters, dead_letter::Config::problems);

@@ -141,6 +141,7 @@ impl Scene {
             balancer: Balancer::new(stub.specs.iter().map(spec).collect(), &config, fastrand::Rng::with_seed(7)),
             spool,
             decided: None,
+            permit: None,
             cursor: Cursor::open(Arc::new(RealFs), &dir.path().join("out.cursor"), &at_the_start).unwrap(),
             dead_letters: dead_letters.into(),
             backoff: Backoff::between_retries(&config),

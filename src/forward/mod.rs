@@ -7,7 +7,8 @@
 //! - a begin is on file before the first byte is sent, and taken back when nobody can have it, so that after a crash the
 //!   batches that may have been taken are known, sent again under their old ids, and counted as ambiguous;
 //! - one output delays nobody else: each has its own reader, cursor, balancer and task;
-//! - tries have no limit, only the age of an event has.
+//! - tries have no limit, only the age of an event has;
+//! - where the log is replicated, nothing is sent while another gateway may have taken it over.
 //!
 //! It knows no protocol and no input.
 
@@ -25,6 +26,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::balancer::{Backoff, Balancer, RetryBudget};
 use crate::outputs::output::Output;
+use crate::replication::Permit;
 use crate::spool::cursor::{Cursor, Settlement};
 use crate::spool::dead_letter::SharedLetters;
 use crate::spool::decided::Decided;
@@ -37,6 +39,7 @@ mod builder;
 mod config;
 mod count;
 mod deliver;
+mod permitted;
 mod piece;
 mod position;
 mod probes;
@@ -74,6 +77,8 @@ pub struct Parts {
     pub spool: Spool,
     /// Where gateways share events, which of them are this one's to forward.
     pub decided: Option<Arc<Decided>>,
+    /// Where the log is replicated, whether it may be sent.
+    pub permit: Option<Permit>,
     /// The output's read position in it.
     pub cursor: Cursor,
     /// Keeps what no endpoint will take.
@@ -98,6 +103,7 @@ pub struct Forwarder {
     balancer: Balancer,
     spool: Spool,
     decided: Option<Arc<Decided>>,
+    permit: Option<Permit>,
     cursor: Mutex<Cursor>,
     dead_letters: SharedLetters,
     backoff: Backoff,
@@ -147,6 +153,7 @@ impl Forwarder {
             balancer,
             spool,
             decided,
+            permit,
             cursor,
             dead_letters,
             backoff,
@@ -163,6 +170,7 @@ impl Forwarder {
             balancer,
             spool,
             decided,
+            permit,
             cursor: Mutex::new(cursor),
             dead_letters,
             backoff,
@@ -186,10 +194,14 @@ impl Forwarder {
     /// A panic, or a position that can no longer be read, costs a new beginning from what is settled, not the output.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            let once = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&self).run_once(stop.clone())));
+            let Some(leave) = self.permitted(&stop).await else { return };
+            let once = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&self).run_once(leave.token())));
             let ended = once.await;
             if stop.is_cancelled() {
                 return;
+            }
+            if leave.is_over() {
+                continue;
             }
             let error = ended.err().map(|ended| ended.to_string());
             tracing::error!(output = &*self.name, error, "the output restarts after the last settled event");

@@ -67,6 +67,12 @@ pub enum Refusal {
         /// Why, for the operator.
         because: String,
     },
+    /// The servers that replicate the log do not have it, as far as is known.
+    #[error("the log is not replicated: {because}")]
+    Unreplicated {
+        /// Why, for the operator.
+        because: String,
+    },
     /// The gateway is draining.
     #[error("the gateway is stopping")]
     Stopping,

@@ -15,6 +15,7 @@ use super::room::{Room, Taken};
 use crate::dedup::store::Unavailable;
 use crate::memory::Shares;
 use crate::metrics::{self, Gauge};
+use crate::replication::NotReplicated;
 use crate::turns::Who;
 
 /// Label value: no room for more bytes in flight.
@@ -42,6 +43,9 @@ pub const DEDUP_UNAVAILABLE: &str = "dedup_unavailable";
 /// Label value: another upload of the same events does not come to its end.
 pub const PENDING: &str = "pending";
 
+/// Label value: the servers of the replicated log do not have it.
+pub const NOT_REPLICATED: &str = "not_replicated";
+
 /// Label value: an event is larger than a record of the spool may be.
 pub const TOO_LARGE: &str = "too_large";
 
@@ -49,6 +53,12 @@ pub const TOO_LARGE: &str = "too_large";
 pub(super) fn unjudged(unavailable: &Unavailable) -> Refusal {
     metrics::UPLOADS_SHED.add(&[DEDUP_UNAVAILABLE], 1);
     Refusal::Unjudged { retry_after: unavailable.retry_after, because: unavailable.reason.clone() }
+}
+
+/// The refusal of an upload that the servers of the replicated log may not have.
+pub(super) fn unreplicated(error: NotReplicated) -> Refusal {
+    metrics::UPLOADS_SHED.add(&[NOT_REPLICATED], 1);
+    Refusal::Unreplicated { because: error.because }
 }
 
 /// The refusal of an upload whose events somebody else is storing, and does not get done with.

@@ -7,7 +7,8 @@
 //!   of events that are;
 //! - dedup remembers after the spool does: a claim is confirmed after its append and released when the append fails,
 //!   so a failed upload can be sent again;
-//! - nothing stays between the answer and the disk: what waits in memory has not been acknowledged.
+//! - nothing stays between the answer and the disk: what waits in memory has not been acknowledged;
+//! - where the log is replicated, both come after a quorum of the servers has it too.
 //!
 //! It knows no protocol and no output.
 
@@ -26,6 +27,7 @@ use crate::filter::{Rules, Taken};
 use crate::hosts::{Hosts, Sender};
 use crate::memory::Shares;
 use crate::metrics;
+use crate::replication::Replicated;
 use crate::spool::dead_letter::SharedLetters;
 use crate::spool::{AppendError, Appended, Entry, Ordinal, Spool};
 use crate::turns::{BRIEF, Ended, Turn, Turns, Who};
@@ -43,12 +45,14 @@ mod lost;
 mod patience;
 mod recheck;
 mod replay;
+mod replicate;
 mod reserve;
 mod retell;
 mod room;
 mod saved;
 mod set_aside;
 mod sort;
+mod takeover;
 mod timeless;
 mod to_its_end;
 mod trouble;
@@ -60,6 +64,7 @@ pub use recheck::{Queue, Recheck, Unread};
 pub use replay::replay;
 pub use retell::JournalPlace;
 pub use saved::Savings;
+pub use takeover::Inheritance;
 pub use timeless::Timeless;
 pub use to_its_end::{Panicked, to_its_end};
 pub use trouble::{Lasting, Trouble};
@@ -85,6 +90,8 @@ pub struct Parts {
     pub dedup: Arc<dyn Store>,
     /// Keeps events until every output has them.
     pub spool: Spool,
+    /// Where the log is replicated, how far.
+    pub replicated: Option<Replicated>,
     /// Keeps records that cannot be understood.
     pub dead_letters: SharedLetters,
     /// Shares of the account that wait for a record.
@@ -214,6 +221,7 @@ impl Inner {
 
     async fn accept(self: Arc<Self>, upload: Upload, sender: &Sender) -> Result<Receipt, Refusal> {
         self.check_spool()?;
+        self.check_replica()?;
         let body = upload.body.len();
         // Held until its events are durable: whoever changes the rules can wait for the last upload of the old ones.
         let rules = self.parts.rules.load_full();
@@ -250,6 +258,7 @@ impl Inner {
             counters.unknowable(&sorted, total.spooled);
             self.parts.hosts.note(sender, sightings, total.set_aside);
         });
+        self.replicate().await?;
         Ok(total.receipt(&positions))
     }
 
@@ -378,7 +387,7 @@ impl Inner {
                     self.count_rules(sorted);
                 }
                 let positions = appended.first..appended.first + Ordinal::from(appended.items);
-                claim.confirm(positions.clone());
+                self.confirm(claim, positions.clone()).await?;
                 counters.appended(began.elapsed().as_secs_f64());
                 Ok(positions)
             }

@@ -85,6 +85,7 @@ mod tests {
             dedup: Arc::new(MemoryStore::new(&Default::default())),
             hosts: Hosts::new(hosts::Config::default(), spool.clock().clone()),
             spool,
+            replicated: None,
             dead_letters: letters.clone(),
             waiting: Arc::new(Waiting::default()),
         };

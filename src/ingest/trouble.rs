@@ -238,6 +238,7 @@ fn met(refusal: &Refusal) -> Option<(&'static Trouble, &str)> {
         | Refusal::Gone
         | Refusal::Busy { .. }
         | Refusal::Unjudged { .. }
+        | Refusal::Unreplicated { .. }
         | Refusal::Stopping
         | Refusal::Loading
         | Refusal::Held(_) => None,

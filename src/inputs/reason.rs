@@ -94,6 +94,7 @@ reasons! { {
     BOOKMARKS_FAILED "bookmarks_failed" 503 30 "the bookmark of a forwarding host cannot be kept", "mend the disk";
     AGENTS_FAILED "agents_failed" 503 30 "the registry of agents cannot be read or kept, or is full", "mend the disk; gatepost agents expire";
     DEDUP_UNAVAILABLE "dedup_unavailable" 503 2 "the shared deduplication engine is unreachable, or cannot be used", "mend Redis or Valkey; see dedup.redis.when_unavailable";
+    NOT_REPLICATED "not_replicated" 503 5 "the servers that replicate the log do not answer, or have no room", "mend the servers of replication.servers; see /status";
     LOADING "loading" 503 2 "the gateway has just begun and reads what it saw before", "nothing: a start is over in seconds; /readyz says how far it is";
     HELD "held" 503 30 "a rule, or the state, cannot be read", "see /readyz: a person must mend it";
 } and of ingest {
@@ -244,6 +245,7 @@ impl From<Refusal> for Failure {
             Refusal::Foreign(_) => Reason::FOREIGN_EVENTS,
             Refusal::Busy { .. } => Reason::IN_FLIGHT_BYTES,
             Refusal::Unjudged { .. } => Reason::DEDUP_UNAVAILABLE,
+            Refusal::Unreplicated { .. } => Reason::NOT_REPLICATED,
             Refusal::Stopping => Reason::STOPPING,
             Refusal::Loading => Reason::LOADING,
             Refusal::Held(_) => Reason::HELD,

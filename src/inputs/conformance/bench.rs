@@ -88,6 +88,7 @@ impl<'s> Bench<'s> {
             keys: Arc::new(KeyMaker::new(&[7; 32])),
             dedup: Arc::new(MemoryStore::new(&crate::dedup::Config::default())),
             spool: spool.clone(),
+            replicated: None,
             dead_letters: letters.expect("dead letters").into(),
             waiting: Arc::new(Waiting::default()),
             hosts: Hosts::new(crate::hosts::Config::default(), spool.clock().clone()),
