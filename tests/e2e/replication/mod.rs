@@ -1,0 +1,13 @@
+//! Replicated logs: real gateways over three real servers of NATS.
+//!
+//! Gateways and servers are killed, cut off and burnt. What is asked at the end is always the same: nothing acknowledged is missing,
+//! and what arrived twice was counted by somebody.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod away;
+mod burnt;
+mod cut;
+mod kills;
+mod scene;
+mod servers;
