@@ -50,6 +50,7 @@ impl Scene {
             keys: Arc::new(KeyMaker::new(&[7; 32])),
             dedup: Arc::new(MemoryStore::new(&gatepost::dedup::Config::default())),
             spool: spool.clone(),
+            replicated: None,
             dead_letters: letters.into(),
             waiting: Arc::new(Waiting::default()),
             hosts: Hosts::new(gatepost::hosts::Config::default(), spool.clock().clone()),

@@ -94,6 +94,7 @@ impl Scene {
             dedup,
             hosts: Hosts::new(gatepost::hosts::Config::default(), spool.clock().clone()),
             spool,
+            replicated: None,
             dead_letters: letters.into(),
             waiting: Arc::new(Waiting::default()),
         };

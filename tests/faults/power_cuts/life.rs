@@ -71,6 +71,7 @@ impl Life {
             keys: Arc::new(KeyMaker::new(&SECRET)),
             dedup,
             spool: spool.clone(),
+            replicated: None,
             dead_letters: letters.clone(),
             waiting,
             hosts: Hosts::new(gatepost::hosts::Config::default(), spool.clock().clone()),
@@ -199,5 +200,6 @@ fn forwarder(output: &str, line: Line, spool: Spool, cursor: Cursor, dead_letter
         rng: fastrand::Rng::with_seed(2),
         room: u64::MAX,
         decided: None,
+        permit: None,
     })
 }
