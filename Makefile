@@ -42,6 +42,8 @@ soak: ## Every damage of the state, many kills and power cuts, the whole model o
 	GATEPOST_MODEL=all $(CARGO) test -p gatepost-spool --lib -- model_tests --nocapture
 	GATEPOST_CLUSTER_ROUNDS=$$(( 3 * $${SOAK_ROUNDS:-20} )) GATEPOST_CLUSTER_SEED=$${SOAK_SEED:-1} \
 		$(CARGO) test $(WITH) --test e2e -- cluster::kills --nocapture
+	GATEPOST_REPLICATION_ROUNDS=$$(( 5 * $${SOAK_ROUNDS:-20} )) GATEPOST_REPLICATION_SEED=$${SOAK_SEED:-1} \
+		$(CARGO) test $(WITH) --test e2e -- replication::kills --nocapture
 	GATEPOST_ROLLING_ROUNDS=$${SOAK_ROUNDS:-20} GATEPOST_ROLLING_AGENTS=40 GATEPOST_ROLLING_BATCH=100 GATEPOST_ROLLING_PAUSE_MS=5 \
 		$(CARGO) test $(WITH) --test e2e -- cluster::rolling --nocapture
 

@@ -58,6 +58,7 @@ const NAMES: &[(&Reason, &str)] = &[
     (Reason::BOOKMARKS_FAILED, "BookmarksFailed"),
     (Reason::AGENTS_FAILED, "AgentsFailed"),
     (Reason::DEDUP_UNAVAILABLE, "ServerNotReady"),
+    (Reason::NOT_REPLICATED, "ServerNotReady"),
     (Reason::LOADING, "ServerNotReady"),
     (Reason::HELD, "ServerNotReady"),
     (Reason::SPOOL_FULL, "SpoolFull"),

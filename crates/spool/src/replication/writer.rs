@@ -20,6 +20,8 @@ use crate::spool::{LogId, Ordinal, RawItem, ReadError, Reader, Spool};
 const RENEW_EVERY: Duration = Duration::from_secs(1);
 /// How long to wait before the servers are asked again.
 const AGAIN: Duration = Duration::from_millis(250);
+/// What to do about a log without a name.
+const NAMELESS: &str = "the spool was begun by a version that gave logs no names: switch replication off until it is empty, stop the gateway, and move the folder spool of state_dir away";
 /// How often a log may be taken over.
 const GENERATIONS_MAX: u32 = 1_000_000;
 
@@ -73,6 +75,8 @@ enum Trouble {
     Displaced(String),
     /// Another gateway takes it over, and has not closed it yet.
     BeingTakenOver(String),
+    /// An old version made the log, and it has no name that no other log has.
+    Nameless,
 }
 
 impl From<Away> for Trouble {
@@ -126,18 +130,25 @@ impl Writer {
                 Trouble::BeingTakenOver(by) => {
                     shared.stand(Standing::Lost(format!("gateway {by} is taking the log of this one over")));
                 }
-                Trouble::Displaced(by) => {
-                    shared.granted.send_modify(|granted| granted.until = None);
-                    shared.stand(Standing::Lost(format!("another process has the log of this gateway: {by}")));
-                    return;
-                }
+                Trouble::Displaced(by) => return self.end(format!("another process has the log of this gateway: {by}")),
+                Trouble::Nameless => return self.end(NAMELESS.to_owned()),
             }
             sleep(AGAIN).await;
         }
     }
 
+    /// Nothing is replicated or sent any more before a person has done something.
+    fn end(&self, why: String) {
+        let shared = &self.replicated.shared;
+        shared.granted.send_modify(|granted| granted.until = None);
+        shared.stand(Standing::Lost(why));
+    }
+
     /// Finds the replica that is this gateway's to write, and makes it its own.
     async fn establish(&mut self) -> Result<Session, Trouble> {
+        if self.log == LogId::UNKNOWN {
+            return Err(Trouble::Nameless);
+        }
         let mut handed_over = 0;
         for generation in 0..GENERATIONS_MAX {
             let log = LogName::of(self.log, generation);
