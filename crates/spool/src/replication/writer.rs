@@ -130,7 +130,9 @@ impl Writer {
                 Trouble::BeingTakenOver(by) => {
                     shared.stand(Standing::Lost(format!("gateway {by} is taking the log of this one over")));
                 }
-                Trouble::Displaced(by) => return self.end(format!("another process has the log of this gateway: {by}")),
+                Trouble::Displaced(by) => {
+                    return self.end(format!("another process has the log of this gateway: {by}"));
+                }
                 Trouble::Nameless => return self.end(NAMELESS.to_owned()),
             }
             sleep(AGAIN).await;
