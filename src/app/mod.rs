@@ -146,7 +146,8 @@ impl Gateway {
             parts.outputs.begin(&config.outputs)?;
             parts.outputs.end_others(&config.outputs).await;
         }
-        if let Some(replicating) = &parts.replicating {
+        // What stands in for a state that cannot be used is nobody's log, and no heir: no output runs that could send.
+        if let Some(replicating) = parts.replicating.as_ref().filter(|_| !parts.is_standing_in()) {
             replicating.begin(parts, tasks, stop);
         }
         // Before the first upload: a repetition of what is lost would else be taken for a duplicate.
