@@ -5,7 +5,7 @@
 //! share a memory of events, its keys are confirmed in the name of the former owner: what another gateway has won of it is
 //! dropped, as he would have dropped it. Its record here then has no keys, since they are not this gateway's to win.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -36,10 +36,19 @@ pub struct Inheritance {
 }
 
 impl Heir for Inheritance {
+    fn objection(&self, outputs: &BTreeMap<String, Ordinal>) -> Option<String> {
+        // What is for an output that nobody has here would leave the spool unsent.
+        let configured = self.outputs.load();
+        let unknown = outputs.keys().find(|name| !configured.contains(name))?;
+        Some(format!("its output {unknown:?} is not configured here"))
+    }
+
     fn take<'a>(&'a self, record: &'a Record, origin: &'a Origin) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
             let end = self.keep(record, origin).await?;
-            self.replicated.reach(end).await.map_err(|error| error.to_string())
+            // It is kept: whoever gave up here would keep it once more with the next try.
+            self.replicated.reached(end).await;
+            Ok(())
         })
     }
 }
@@ -172,10 +181,15 @@ impl<'a> Owed<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use bytes::Bytes;
 
     use super::*;
     use crate::event::Format;
+    use crate::fs::RealFs;
+    use crate::replication::in_memory::InMemory;
+    use crate::replication::{Identity, Replication};
 
     fn origin(lows: &[(&str, Ordinal)]) -> Origin {
         let lows: BTreeMap<String, Ordinal> = lows.iter().map(|(name, low)| ((*name).to_owned(), *low)).collect();
@@ -212,6 +226,45 @@ mod tests {
         assert_eq!(to("a"), [None, Some("x".to_owned()), None]);
         assert_eq!(to("gone"), [None, None, Some("s".to_owned())]);
         assert_eq!((&*kept.stream, kept.client.as_deref()), ("s", Some("c")));
+    }
+
+    fn heir(dir: &std::path::Path, wait_max: Duration) -> Inheritance {
+        let (spool, _) = Spool::open(&crate::spool::Config::default(), dir, Arc::new(RealFs)).unwrap();
+        let (servers, me) = (Arc::new(InMemory::new(64 << 10)), Identity::new("heir".to_owned(), None));
+        let replicated = Replication::new(servers, me, wait_max, wait_max).replicated().clone();
+        let outputs = Arc::new(ArcSwap::from_pointee(vec!["a".to_owned()]));
+        Inheritance { spool, replicated, shared: None, outputs }
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_over_is_kept_once_however_long_the_servers_take() {
+        let dir = tempfile::tempdir().unwrap();
+        let heir = heir(dir.path(), Duration::from_millis(20));
+        let events: &[(Format, &[u8])] = &[(Format::Json, b"{}")];
+        let upload = StoredUpload {
+            stream: "s",
+            input: "i",
+            client: None,
+            first_seen_ms: 0,
+            tries: 0,
+            routing: Routing::default(),
+            events,
+        };
+        let payload = stored::encode(&upload).into();
+        let record = Record { first: 0, items: 1, appended_at_ms: 0, note: Bytes::new(), index: Bytes::new(), payload };
+        let origin = origin(&[]);
+        // Nothing is replicated here, ever.
+        let taken = tokio::time::timeout(Duration::from_millis(300), heir.take(&record, &origin)).await;
+        assert!(taken.is_err(), "it is neither replicated nor to be tried again: {taken:?}");
+        assert_eq!(heir.spool.status().end, 1);
+    }
+
+    #[test]
+    fn what_is_for_an_output_that_is_not_configured_here_is_left_to_another_gateway() {
+        let dir = tempfile::tempdir().unwrap();
+        let heir = heir(dir.path(), Duration::from_secs(1));
+        assert_eq!(heir.objection(&origin(&[("a", 3)]).lows), None);
+        assert!(heir.objection(&origin(&[("a", 3), ("b", 3)]).lows).unwrap().contains("\"b\""));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use futures_util::future::{BoxFuture, ready};
 use parking_lot::Mutex;
 
 use super::servers::{Away, Chain, LogName, Refused, Servers, Stored};
+use super::state::State;
 
 /// They.
 #[derive(Debug)]
@@ -60,6 +61,12 @@ impl InMemory {
     /// The messages of a log.
     pub fn messages(&self, log: &LogName) -> Vec<Stored> {
         self.kept.lock().logs.get(log).cloned().unwrap_or_default()
+    }
+
+    /// The last state of a log.
+    pub fn state(&self, log: &LogName) -> Option<State> {
+        let kept = self.kept.lock();
+        kept.states.get(log).and_then(|stored| State::decode(&stored.bytes).ok())
     }
 
     fn check(&self) -> Result<(), Away> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep};
 
-use super::message::{Content, Message, Unpacker};
+use super::message::{Content, Message, Unpacker, Unreadable};
 use super::replicated::Replicated;
 use super::servers::{Chain, LogName, Refused, Servers};
 use super::state::{State, TakenOver};
@@ -36,8 +36,11 @@ pub struct Origin {
 
 /// Who takes the records of other gateways' logs.
 pub trait Heir: Send + Sync + 'static {
+    /// Why this gateway cannot take over what these outputs still need; none when it can.
+    fn objection(&self, outputs: &std::collections::BTreeMap<String, Ordinal>) -> Option<String>;
+
     /// Takes what of a record some output still needs. It is durable and replicated as this gateway's when this resolves. The
-    /// error says why it cannot be taken now.
+    /// error says why it cannot be taken now; then nothing of it was kept, and it can be tried again.
     fn take<'a>(&'a self, record: &'a Record, origin: &'a Origin) -> BoxFuture<'a, Result<(), String>>;
 }
 
@@ -124,6 +127,9 @@ impl Takeover {
                 return Ok(());
             }
         }
+        if let Some(reason) = self.heir.objection(&state.lows) {
+            return Err(reason);
+        }
         self.take_over(Claimed { log: log.clone(), state, state_at: stored.at, shown: Instant::now() }).await
     }
 
@@ -187,11 +193,13 @@ impl Takeover {
         let mut unpacker = Unpacker::default();
         loop {
             let Some(stored) = self.servers.next(&chain, from).await.map_err(|away| away.0)? else { return Ok(taken) };
-            let message = Message::decode(&stored.bytes).map_err(|error| error.to_string())?;
-            if message.content == Content::Seal {
-                return Ok(taken);
-            }
-            let records = unpacker.read(message.content).unwrap_or_else(|error| {
+            let content = match Message::decode(&stored.bytes) {
+                Ok(Message { content: Content::Seal, .. }) => return Ok(taken),
+                Ok(message) => Ok(message.content),
+                Err(error @ Unreadable::Version(_)) => return Err(error.to_string()),
+                Err(error) => Err(error),
+            };
+            let records = content.and_then(|content| unpacker.read(content)).unwrap_or_else(|error| {
                 // Nobody else has it any better: the servers keep their own checksums.
                 tracing::error!(log = claimed.log.as_str(), at = stored.at, %error, "a part of a replica is damaged and lost");
                 metrics::STATE_DAMAGED.add(&["replica"], 1);
