@@ -25,8 +25,8 @@ async fn what_was_acknowledged_outlives_the_machine_of_the_gateway() {
     for part in pending.chunks(20) {
         assert!(gateways[0].upload(&client, part).await, "{}", gateways[0].site.log());
     }
-    // So that the servers know what was forwarded.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    let told = async || gateways[0].told(&servers).await >= 100;
+    gateways[0].site.until("the servers know what was forwarded", told).await;
     gateways[0].kill().await;
     std::fs::remove_dir_all(gateways[0].site.state()).unwrap();
     let others = &gateways[1..];
@@ -57,7 +57,7 @@ async fn a_gateway_that_loses_its_state_under_load_loses_nothing_that_it_acknowl
     let doors: Vec<_> = gateways.iter().map(|gateway| (gateway.site.url(PATH), gateway.site.client())).collect();
     let agents = (0..6).map(|host| tokio::spawn(agent(host, doors[host as usize % 3].clone(), 60, Arc::clone(&stop))));
     let agents: Vec<_> = agents.collect();
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    gateways[0].until_it_has_taken(300).await;
     gateways[0].kill().await;
     std::fs::remove_dir_all(gateways[0].site.state().join("spool")).unwrap();
     std::fs::remove_dir_all(gateways[0].site.state().join("outputs")).unwrap();
@@ -65,7 +65,7 @@ async fn a_gateway_that_loses_its_state_under_load_loses_nothing_that_it_acknowl
     let taken_over = async || others[0].taken_over().await + others[1].taken_over().await == 1;
     others[0].site.until("another gateway takes it over", taken_over).await;
     gateways[0].start().await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    gateways[0].until_it_has_taken(100).await;
     stop.store(true, Ordering::Relaxed);
     let mut acknowledged = std::collections::HashSet::new();
     for agent in agents {

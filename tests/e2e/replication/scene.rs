@@ -8,6 +8,10 @@ use std::time::Duration;
 use gatepost::lab::collector::{Collector, Memory};
 use gatepost::lab::events::{Host, Identity, Shape, SimulatedEvent};
 use gatepost::net::upload_client::Client;
+use gatepost::replication::jetstream::JetStream;
+use gatepost::replication::servers::{Chain, LogName, Servers as _};
+use gatepost::replication::state::State;
+use gatepost::replication::{Config, Kind};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -101,7 +105,23 @@ impl Gateway {
         self.site.status().await["replication"].take()
     }
 
-    /// Waits until it has taken so many logs over.
+    /// Waits until this process has acknowledged uploads of so many events.
+    pub(super) async fn until_it_has_taken(&self, events: u64) {
+        let taken =
+            async || self.site.metric("gatepost_events_spooled_total{input=\"uploads\"}").await >= events as f64;
+        self.site.until("it takes uploads", taken).await;
+    }
+
+    /// The item below which the servers think that its output needs nothing.
+    pub(super) async fn told(&self, servers: &Servers) -> u64 {
+        let log = self.replication().await["log"].as_str().and_then(LogName::parse).unwrap();
+        let addresses = servers.ports.map(|port| format!("127.0.0.1:{port}")).to_vec();
+        let config = Config { kind: Kind::Jetstream, servers: addresses, ..Config::default() };
+        let state = JetStream::new(config).last(&Chain::State(log)).await.unwrap().unwrap();
+        State::decode(&state.bytes).unwrap().lows.get("workspace").copied().unwrap_or(0)
+    }
+
+    /// How many logs it has taken over.
     pub(super) async fn taken_over(&self) -> u64 {
         self.replication().await["taken_over"].as_u64().unwrap()
     }
