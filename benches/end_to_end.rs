@@ -22,12 +22,17 @@ use gatepost::lab::events::{Host, Shape};
 use gatepost::net::upload_client::Client;
 use gateway::Gateway;
 use libdeflater::{CompressionLvl, Compressor};
+use load::{Load, Stop};
 use tokio::time::Instant;
 
 #[path = "end_to_end/backlog.rs"]
 mod backlog;
+#[path = "end_to_end/engines.rs"]
+mod engines;
 #[path = "end_to_end/gateway.rs"]
 mod gateway;
+#[path = "end_to_end/load.rs"]
+mod load;
 #[path = "end_to_end/restart.rs"]
 mod restart;
 #[path = "end_to_end/rows.rs"]
@@ -64,7 +69,7 @@ impl RulesKind {
 #[derive(Clone, Parser)]
 struct Args {
     /// Scenarios: throughput, rate, small, restart, backlog, rows (or one of them: rows-json-security, rows-json-windows, rows-xml-security,
-    /// rows-xml-http, rows-json-http, rows-pass), outputs (outputs-one, outputs-all, outputs-tenth), wef, wef-rate, wef-sldc;
+    /// rows-xml-http, rows-json-http, rows-pass), outputs (outputs-one, outputs-all, outputs-tenth), shared, replicated, seen, wef, wef-rate, wef-sldc;
     /// wef-idle, wef-kerberos, wef-kerberos-sldc. All but the last three when none is named.
     scenarios: Vec<String>,
     /// How long throughput and rate run.
@@ -141,6 +146,15 @@ fn main() -> Result<()> {
         }
         if wanted("restart") {
             restart::run(&args).await?;
+        }
+        if wanted("shared") {
+            engines::shared(&args).await?;
+        }
+        if wanted("replicated") {
+            engines::replicated(&args).await?;
+        }
+        if wanted("seen") {
+            engines::seen(&args).await?;
         }
         wef::run(&args, wanted).await
     })
@@ -227,106 +241,6 @@ endpoints = [{endpoints}]
 fn sha256(text: &str) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Uploads as fast as the gateway takes them, or at a rate; returns what was acknowledged and how long each took.
-struct Load {
-    bodies: Arc<Bodies>,
-    next: AtomicUsize,
-    acknowledged: AtomicU64,
-    refused: AtomicU64,
-    batch: u64,
-}
-
-impl Load {
-    fn new(bodies: &Arc<Bodies>, args: &Args) -> Arc<Self> {
-        Arc::new(Self {
-            bodies: Arc::clone(bodies),
-            next: AtomicUsize::new(0),
-            acknowledged: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
-            batch: args.batch as u64,
-        })
-    }
-
-    /// So many clients, each with a connection of its own.
-    fn clients(&self, gateway: &Gateway, count: usize) -> Result<Vec<(Client, String)>> {
-        let stream = "/dataCollectionRules/dcr-00000000000000000000000000000000/streams/Custom-SecurityEvent";
-        self.clients_at(gateway, count, &format!("{stream}?api-version=2023-01-01"))
-    }
-
-    /// The same at another door.
-    fn clients_at(&self, gateway: &Gateway, count: usize, path: &str) -> Result<Vec<(Client, String)>> {
-        let url = format!("https://127.0.0.1:{}{path}", gateway.port);
-        let ca = gateway.ca()?;
-        (0..count).map(|_| Ok((Client::new(Some(&ca))?, url.clone()))).collect()
-    }
-
-    /// Uploads until `stop`; the latencies of all acknowledgements come back, in seconds.
-    async fn run(self: &Arc<Self>, clients: &[(Client, String)], stop: Stop) -> Result<Vec<f64>> {
-        let mut tasks = tokio::task::JoinSet::new();
-        for (number, (http, url)) in clients.iter().cloned().enumerate() {
-            let (load, count) = (Arc::clone(self), clients.len());
-            tasks.spawn(async move { load.client(number, count, &http, &url, stop).await });
-        }
-        let mut latencies = Vec::new();
-        while let Some(ended) = tasks.join_next().await {
-            latencies.extend(ended?);
-        }
-        latencies.sort_by(f64::total_cmp);
-        Ok(latencies)
-    }
-
-    async fn client(&self, client: usize, clients: usize, http: &Client, url: &str, stop: Stop) -> Vec<f64> {
-        let mut latencies = Vec::new();
-        let mut due = Instant::now() + stop.pace.map_or(Duration::ZERO, |pace| pace * client as u32);
-        while !stop.reached(self.acknowledged.load(Ordering::Relaxed)) {
-            if let Some(pace) = stop.pace {
-                tokio::time::sleep_until(due).await;
-                due += pace * clients as u32;
-            }
-            let at = self.next.fetch_add(1, Ordering::Relaxed);
-            let body = self.bodies.gz[at % self.bodies.gz.len()].clone();
-            let scope = at / self.bodies.gz.len() % SCOPES;
-            let bearer = format!("Bearer token-{scope}");
-            let headers = [
-                ("authorization", bearer.as_str()),
-                ("content-type", "application/json"),
-                ("content-encoding", "gzip"),
-            ];
-            let began = Instant::now();
-            match http.post(url, &headers, body, Duration::from_secs(60)).await {
-                Ok(answer) if matches!(answer.status, 200 | 204) => {
-                    latencies.push(began.elapsed().as_secs_f64());
-                    self.acknowledged.fetch_add(self.batch, Ordering::Relaxed);
-                }
-                _ => {
-                    self.refused.fetch_add(1, Ordering::Relaxed);
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
-        latencies
-    }
-}
-
-/// When a load ends, and how fast it goes.
-#[derive(Clone, Copy)]
-struct Stop {
-    at: Option<Instant>,
-    events: Option<u64>,
-    /// Time from one upload to the next, over all clients.
-    pace: Option<Duration>,
-}
-
-impl Stop {
-    fn after(seconds: u64) -> Self {
-        Self { at: Some(Instant::now() + Duration::from_secs(seconds)), events: None, pace: None }
-    }
-
-    fn reached(self, events: u64) -> bool {
-        self.at.is_some_and(|at| Instant::now() >= at) || self.events.is_some_and(|most| events >= most)
-    }
 }
 
 fn percentile(sorted: &[f64], share: f64) -> f64 {

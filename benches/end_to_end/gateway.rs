@@ -69,10 +69,15 @@ impl Gateway {
 
     /// CPU seconds used so far, user and system.
     pub(super) fn cpu(&self) -> Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let fields: Vec<&str> = stat.rsplit(')').next().context("no fields")?.split_whitespace().collect();
-        let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-        Ok(ticks as f64 / 100.0)
+        cpu_of(self.child.id())
+    }
+
+    /// A metric without labels.
+    pub(super) async fn metric(&self, name: &str) -> Result<f64> {
+        let (client, url) = (Client::new(None)?, format!("http://127.0.0.1:{}/metrics", self.admin));
+        let page = String::from_utf8(client.get(&url, Duration::from_secs(5)).await?.body.to_vec())?;
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(value.with_context(|| format!("no {name}"))?.parse()?)
     }
 
     /// Resident memory in MiB.
@@ -92,6 +97,14 @@ impl Drop for Gateway {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// CPU seconds that a process has used so far, user and system.
+pub(super) fn cpu_of(process: u32) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let fields: Vec<&str> = stat.rsplit(')').next().context("no fields")?.split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+    Ok(ticks as f64 / 100.0)
 }
 
 pub(super) fn binary() -> Result<PathBuf> {

@@ -1,7 +1,9 @@
 //! Whatever stands in the headers and the body of a post to the Data Collector API: rows come out within their limit, or words.
 #![no_main]
 
-use gatepost::event::Timestamp;
+mod agreement;
+
+use gatepost::event::{Syntax, Timestamp};
 use gatepost::inputs::data_collector::Columns;
 use gatepost::inputs::data_collector::rewrite::{How, rewrite};
 use gatepost::inputs::data_collector::signature::{shown, unix_seconds};
@@ -21,6 +23,8 @@ fuzz_target!(|input: (&str, Vec<String>, Option<&str>, bool, &[u8])| {
     let how = How { columns: columns.as_ref(), time_field, resource_id: Some(header), arrival };
     if let Ok(rows) = rewrite(body, &how, LIMIT, &mut Memory::new(4 * LIMIT).share(&Who::default())) {
         assert!(rows.text.len() as u64 <= LIMIT);
-        assert!(serde_json::from_slice::<Vec<&RawValue>>(&rows.text).is_ok());
+        // What is not proven is for decoding to refuse.
+        assert!(rows.known.is_none() || serde_json::from_slice::<Vec<&RawValue>>(&rows.text).is_ok());
+        agreement::check(Syntax::JsonArray, &rows.text, &[], rows.known);
     }
 });

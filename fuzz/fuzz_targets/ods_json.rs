@@ -1,6 +1,9 @@
-//! Whatever an agent sends in JSON: one record a line comes out, within the limit, or words.
+//! Whatever an agent sends in JSON: one record a line comes out, within the limit, and known as it is decoded, or words.
 #![no_main]
 
+mod agreement;
+
+use gatepost::event::Syntax;
 use gatepost::inputs::http::body::Memory;
 use gatepost::inputs::ods::json::{Envelope, How};
 use gatepost::turns::Who;
@@ -22,4 +25,5 @@ fuzz_target!(|input: (&str, &str, &[u8])| {
         let record: Result<&RawValue, _> = serde_json::from_slice(line);
         assert!(record.is_ok_and(|record| record.get().starts_with('{')));
     }
+    agreement::check(Syntax::Enveloped, &rows.text, &rows.damaged, rows.known);
 });

@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use gatepost::dedup::redis::segment::{self, Gateway, Item};
+use gatepost::dedup::several::segment::{self, Gateway, Item};
 use libfuzzer_sys::fuzz_target;
 
 /// Keys of one segment, as many as a writer puts into it.

@@ -85,6 +85,8 @@ pub trait Control: Send + Sync + 'static {
     fn reload(&self) -> BoxFuture<'_, Result<Value, ControlError>>;
     /// Turns readiness off; uploads and new tunnels are taken for a while, then no more; outputs go on. Answers at once.
     fn drain(&self) -> BoxFuture<'_, Result<Value, ControlError>>;
+    /// The way back from a drain: listeners are open, and readiness is what it would be. Refused when it does not drain, or stops.
+    fn undrain(&self) -> BoxFuture<'_, Result<Value, ControlError>>;
     /// Takes what the wall clock shows for right: a jump that is held is over. Nothing is forgotten or expires by it.
     fn accept_clock(&self) -> BoxFuture<'_, Result<Value, ControlError>>;
     /// The configuration in force without its secrets, and what became of the last reload.
@@ -109,6 +111,7 @@ pub(super) fn routes(control: Arc<dyn Control>, guard: Guard) -> Router {
     Router::new()
         .route("/reload", post(reload))
         .route("/drain", post(drain))
+        .route("/undrain", post(undrain))
         .route("/clock/accept", post(accept_clock))
         .route("/configuration", get(configuration))
         .route("/tunnel/refused", get(refused_hosts))
@@ -127,6 +130,10 @@ async fn reload(State(control): Controls) -> Response {
 
 async fn drain(State(control): Controls) -> Response {
     answer(control.drain().await)
+}
+
+async fn undrain(State(control): Controls) -> Response {
+    answer(control.undrain().await)
 }
 
 async fn accept_clock(State(control): Controls) -> Response {

@@ -107,6 +107,12 @@ impl Readiness {
         self.standing();
     }
 
+    /// Takes back what [`Readiness::fall`] said for good.
+    pub fn rise(&self, reason: Reason) {
+        self.latches().remove(&reason);
+        self.standing();
+    }
+
     /// How it stands now. The metric then says the same.
     pub fn standing(&self) -> Standing {
         let mut standing = self.0.facts.get().map(|facts| facts()).unwrap_or_default();

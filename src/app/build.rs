@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::time::Instant;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::control::LastReload;
@@ -18,6 +18,7 @@ use super::history::History;
 use super::in_force::InForce;
 use super::inside::Inside;
 use super::kept::{Kept, keep, stand_in};
+use super::leave::Leaving;
 use super::objections::{self, STARTING};
 use super::outputs::{Common, Outputs};
 use super::replicating::Replicating;
@@ -25,6 +26,7 @@ use super::rule_store::{LiveRules, RuleStore, SharedRules};
 use super::rules;
 use super::sharing::{self, Sharing};
 use super::state::StateDir;
+use super::state_sharing::StateSharing;
 use crate::access_log::AccessLog;
 use crate::admin::{self, Latch, Readiness};
 use crate::clock::{self, Clock};
@@ -43,6 +45,8 @@ use crate::inputs::protocol::Shared;
 use crate::inputs::{Uploads, plane};
 use crate::inputs::{ods, wef};
 use crate::net::tls_server::ServerTls;
+use crate::shared::Store as Documents;
+use crate::shared::entries::Entries;
 use crate::spool::Spool;
 use crate::spool::dead_letter::SharedLetters;
 use crate::tunnel::Tunnels;
@@ -63,6 +67,8 @@ pub(super) struct Parts {
     pub(super) dedup: Arc<MemoryStore>,
     /// What is shared with other gateways, if anything is.
     pub(super) sharing: Option<Sharing>,
+    /// What is shared with them at the servers of replication, if anything is.
+    pub(super) state_sharing: Option<StateSharing>,
     /// The log a second time, if it is replicated.
     pub(super) replicating: Option<Replicating>,
     dead_letters: SharedLetters,
@@ -93,8 +99,10 @@ pub(super) struct Parts {
     pub(super) stopping: CancellationToken,
     /// Held during a replay of dead letters: two at a time would send the same ones.
     pub(super) replaying: tokio::sync::Mutex<()>,
-    /// Until when uploads and tunnels are still taken, once readiness has fallen for good.
-    pub(super) taken_until: OnceLock<Instant>,
+    /// The way out, once it has begun.
+    pub(super) leaving: Mutex<Option<Leaving>>,
+    /// Held while doors close after a drain, and while they open again.
+    pub(super) doors: tokio::sync::Mutex<()>,
 }
 
 /// Opens the state directory and builds the parts; nothing runs yet but the spool's committer, and what was seen before is not
@@ -182,7 +190,9 @@ fn open(
     });
     let access_log = AccessLog::open(&config.access_log).context("access_log")?;
     let requests = Requests::new(access_log.clone());
-    let shared = listeners_share(&config, &machine, state.path(), &rules, sharing.as_ref())?;
+    let state_sharing = StateSharing::open(&config)?;
+    let others = Others { sharing: sharing.as_ref(), state_sharing: state_sharing.as_ref() };
+    let shared = listeners_share(&config, &machine, state.path(), &rules, &others)?;
     let uploads = Arc::new(Uploads::new(shared, Arc::new(ingest.clone()), requests));
     let tunnels = Tunnels::new(&config.tunnel, state.path().to_owned(), Arc::new(Inside(Arc::clone(&uploads))))?;
     Ok(Parts {
@@ -195,6 +205,7 @@ fn open(
         spool,
         dedup,
         sharing,
+        state_sharing,
         replicating,
         dead_letters,
         books,
@@ -218,8 +229,33 @@ fn open(
         reloading: tokio::sync::Mutex::default(),
         stopping: CancellationToken::new(),
         replaying: tokio::sync::Mutex::default(),
-        taken_until: OnceLock::new(),
+        leaving: Mutex::default(),
+        doors: tokio::sync::Mutex::default(),
     })
+}
+
+/// Where other gateways have what this one has: in the engine that has their memory of events, or at the servers of replication.
+struct Others<'a> {
+    sharing: Option<&'a Sharing>,
+    state_sharing: Option<&'a StateSharing>,
+}
+
+impl Others<'_> {
+    /// Documents that nobody else can read or make.
+    fn sealed_documents(&self, config: &Config) -> anyhow::Result<Option<Arc<dyn Documents>>> {
+        let of_engine = self.sharing.map(|sharing| sharing.sealed_documents(&config.dedup)).transpose()?.flatten();
+        Ok(of_engine.or_else(|| self.state_sharing.map(StateSharing::documents)))
+    }
+
+    /// Rules are no secret, and stand in the engine as they are. Whoever writes at the servers could put other ones in force.
+    fn documents_of_rules(&self) -> Option<Arc<dyn Documents>> {
+        let of_engine = self.sharing.and_then(Sharing::documents);
+        of_engine.or_else(|| self.state_sharing.map(StateSharing::documents))
+    }
+
+    fn bookmarks(&self) -> Option<Arc<dyn Entries>> {
+        self.sharing.and_then(Sharing::bookmarks).or_else(|| self.state_sharing.map(StateSharing::bookmarks))
+    }
 }
 
 /// What listeners share, with each other and with those of other gateways.
@@ -228,11 +264,11 @@ fn listeners_share(
     machine: &Machine,
     state: &Path,
     rules: &Arc<ArcSwap<Rules>>,
-    sharing: Option<&Sharing>,
+    others: &Others<'_>,
 ) -> anyhow::Result<Shared> {
-    let documents = sharing.map(|sharing| sharing.sealed_documents(&config.dedup)).transpose()?;
+    let documents = others.sealed_documents(config)?;
     let wef = wef::Memory::new(Arc::clone(&machine.fs), state.to_owned(), Arc::clone(rules));
-    let wef = Arc::new(wef.sharing(sharing.map(Sharing::bookmarks)));
+    let wef = Arc::new(wef.sharing(others.bookmarks()));
     let ods = ods::Memory::new(Arc::clone(&machine.fs), state.to_owned()).sharing(documents.clone());
     Ok(Shared { state_dir: state.to_owned(), wef, ods: Arc::new(ods), documents })
 }
@@ -245,7 +281,8 @@ impl Parts {
 
     /// The rules together with other gateways, where there are any.
     pub(super) fn shared_rules(&self) -> Option<Arc<SharedRules>> {
-        let documents = Arc::new(self.sharing.as_ref()?.store());
+        let others = Others { sharing: self.sharing.as_ref(), state_sharing: self.state_sharing.as_ref() };
+        let documents = others.documents_of_rules()?;
         Some(SharedRules::new(Arc::clone(&self.rule_store), Arc::new(self.activation()), documents))
     }
 

@@ -33,14 +33,19 @@ impl Control for Controls {
     fn drain(&self) -> BoxFuture<'_, Result<Value, ControlError>> {
         Box::pin(async {
             let until = self.0.begin_to_leave(objections::DRAINING);
-            let parts = Arc::clone(&self.0);
-            tokio::spawn(async move {
-                tokio::time::sleep_until(until).await;
-                parts.close_doors().await;
-            });
+            tokio::spawn(Arc::clone(&self.0).close_doors_at(until));
             let pending: u64 = self.0.outputs.forwarders().iter().map(|forwarder| forwarder.pending()).sum();
             let seconds = until.saturating_duration_since(Instant::now()).as_secs_f64();
             Ok(json!({ "draining": true, "pending": pending, "taken_for_seconds": seconds }))
+        })
+    }
+
+    fn undrain(&self) -> BoxFuture<'_, Result<Value, ControlError>> {
+        Box::pin(async {
+            let parts = Arc::clone(&self.0);
+            let back = tokio::spawn(async move { parts.come_back().await }).await;
+            back.map_err(|ended| ControlError::Failed(ended.to_string()))??;
+            Ok(json!({ "draining": false, "ready": self.0.readiness.is_ready() }))
         })
     }
 

@@ -48,6 +48,7 @@ mod series;
 mod sharing;
 mod shown;
 pub mod state;
+mod state_sharing;
 mod status;
 mod traces;
 pub mod warnings;
@@ -141,6 +142,9 @@ impl Gateway {
         loading::load(parts).await;
         if let Some(sharing) = &parts.sharing {
             sharing.begin(tasks, stop).await;
+        }
+        if let Some(sharing) = &parts.state_sharing {
+            sharing.begin(tasks, stop);
         }
         if !parts.is_standing_in() {
             parts.outputs.begin(&config.outputs)?;

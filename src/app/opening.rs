@@ -5,7 +5,9 @@
 
 use super::memory;
 use super::rules;
+use super::sharing;
 use super::state::{self, StateDir};
+use super::state_sharing;
 use super::traces;
 use super::warnings;
 use crate::config::Config;
@@ -30,6 +32,8 @@ pub fn look(config: &Config, running: Option<&Config>) -> Vec<Fault> {
     }
     add("dedup", config.dedup.faults());
     add("replication", config.replication.faults());
+    add("", state_sharing::faults(config));
+    add("", sharing::faults(config));
     add("tunnel", config.tunnel.faults());
     add("access_log", config.access_log.faults());
     add("telemetry", traces::faults(&config.telemetry));

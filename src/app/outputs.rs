@@ -17,6 +17,7 @@ use super::positions::Positions;
 use crate::balancer::{Backoff, Balancer, EventRates, RetryBudget, Spec};
 use crate::config;
 use crate::faults::with_causes;
+use crate::forward::alike::Groups;
 use crate::forward::batch::Identity;
 use crate::forward::{self, Forwarder};
 use crate::memory::Shares;
@@ -26,6 +27,7 @@ use crate::spool::cursor::CursorError;
 use crate::spool::dead_letter::SharedLetters;
 use crate::spool::decided::Decided;
 use crate::spool::{Ordinal, Spool};
+use crate::values::PerMinute;
 
 /// How long an output that is taken out of the configuration may go on sending what was spooled for it.
 const PARTING: Duration = Duration::from_secs(10);
@@ -50,6 +52,8 @@ pub(super) struct Common {
 /// The outputs that run, by name.
 pub(super) struct Outputs {
     common: Common,
+    /// What outputs of one form share.
+    alike: Groups,
     running: Mutex<BTreeMap<String, Running>>,
     /// They were stopped for good. Set while `running` is locked, where nothing is added after it.
     is_closed: AtomicBool,
@@ -81,6 +85,7 @@ impl Outputs {
     pub(super) fn new(common: Common) -> Self {
         Self {
             common,
+            alike: Groups::default(),
             running: Mutex::default(),
             is_closed: AtomicBool::new(false),
             needs: Mutex::default(),
@@ -264,6 +269,7 @@ impl Outputs {
         // What this output has seen must never be numbered again, even if damage took it from the log.
         common.spool.advance_to(cursor.high());
         let identity = Identity::new(&common.secret, cursor.log(), name);
+        let alike = output.form().map(|form| Arc::new(self.alike.join(form)));
         let forwarder = Arc::new(Forwarder::new(forward::Parts {
             name: name.into(),
             config: section.forward.clone(),
@@ -272,6 +278,7 @@ impl Outputs {
             spool: common.spool.clone(),
             decided: common.decided.clone(),
             permit: common.permit.clone(),
+            alike,
             cursor,
             dead_letters: common.dead_letters.clone(),
             backoff: Backoff::between_retries(&section.balancer),
@@ -299,6 +306,16 @@ impl Outputs {
         for (name, life) in ended.into_iter().flatten() {
             self.common.positions.note(&name, life);
         }
+    }
+
+    /// What is sent through each data collection rule.
+    pub(super) fn quotas_used(&self) -> BTreeMap<String, PerMinute> {
+        self.common.shared.quotas_used()
+    }
+
+    /// Shares the limits of rules with other gateways, which use this much of them.
+    pub(super) fn share_quotas_with(&self, others: &[BTreeMap<String, PerMinute>]) {
+        self.common.shared.share_quotas_with(others);
     }
 
     /// The forwarders that run.

@@ -119,7 +119,7 @@ impl Replicating {
     pub(super) fn status(&self, spool: &Spool) -> Value {
         let (state, because) = match &*self.replicated.standing().borrow() {
             Standing::Starting => ("starting", None),
-            Standing::Writing => ("writing", None),
+            Standing::Writing => ("writing", self.replicated.objection()),
             Standing::Full => ("full", None),
             Standing::Away(why) => ("away", Some(why.clone())),
             Standing::Lost(why) => ("lost", Some(why.clone())),

@@ -19,10 +19,13 @@ use crate::admin;
 use crate::config::Config;
 use crate::dedup;
 use crate::dedup::memory::MemoryStore;
-use crate::dedup::redis::{Gateway, Neighbour, SharedStore, Standing, WhenUnavailable, Work};
+use crate::dedup::redis::{Redis, WhenUnavailable};
+use crate::dedup::several::{Decisions, Gateway, Neighbour, SharedStore, Standing, Work};
+use crate::faults::Fault;
 use crate::fs::Fs;
 use crate::ingest::{JournalPlace, Queue, Recheck};
 use crate::metrics;
+use crate::replication::seen;
 use crate::shared::Store as Documents;
 use crate::shared::entries::Entries;
 use crate::shared::sealed::Sealed;
@@ -43,6 +46,8 @@ const SEEN_S: u64 = 10;
 /// What is shared.
 pub(super) struct Sharing {
     store: SharedStore,
+    /// What else is shared, where the engine is Redis or Valkey.
+    redis: Option<Redis>,
     decided: Arc<Decided>,
     spool: Spool,
     /// What has to run, until it runs.
@@ -73,15 +78,18 @@ impl Sharing {
         let decided = Arc::new(decided);
         let (queue, unread) = Queue::new(Arc::clone(&decided), spool.clone());
         let gateway = Gateway::of(decided.gateway());
-        let (store, work) = SharedStore::new(
-            &config.dedup,
-            Arc::clone(local),
-            gateway,
-            Arc::clone(&queue) as Arc<dyn dedup::redis::Decisions>,
-        );
+        let decisions = Arc::clone(&queue) as Arc<dyn Decisions>;
+        let local = Arc::clone(local);
+        let (store, redis, work) = if config.dedup.is_in_redis() {
+            let (store, redis, work) = dedup::redis::open(&config.dedup, local, gateway, decisions);
+            (store, Some(redis), work)
+        } else {
+            let (store, work) = seen::open(&config.dedup, &config.replication, local, gateway, decisions);
+            (store, None, work)
+        };
         let kept = JournalPlace { fs: Arc::clone(fs), folder: state.join(JOURNAL), window: config.dedup.window.get() };
         let recheck = Recheck::new(Arc::clone(&decided), spool.clone(), store.clone(), unread, kept);
-        Ok(Some(Self { store, decided, spool: spool.clone(), idle: Mutex::new(Some((work, recheck, queue))) }))
+        Ok(Some(Self { store, redis, decided, spool: spool.clone(), idle: Mutex::new(Some((work, recheck, queue))) }))
     }
 
     /// By what name this gateway's confirmations stand there.
@@ -99,16 +107,19 @@ impl Sharing {
         Arc::clone(&self.decided)
     }
 
-    /// Where the bookmarks of forwarding hosts are.
-    pub(super) fn bookmarks(&self) -> Arc<dyn Entries> {
-        Arc::new(self.store.entries(BOOKMARKS))
+    /// Where the bookmarks of forwarding hosts are, if they are in this engine.
+    pub(super) fn bookmarks(&self) -> Option<Arc<dyn Entries>> {
+        Some(Arc::new(self.redis.as_ref()?.entries(BOOKMARKS)))
+    }
+
+    /// Documents as they stand in this engine, if they do.
+    pub(super) fn documents(&self) -> Option<Arc<dyn Documents>> {
+        Some(Arc::new(self.redis.clone()?))
     }
 
     /// Documents that whoever runs the engine can neither read nor make.
-    pub(super) fn sealed_documents(&self, config: &dedup::Config) -> anyhow::Result<Arc<dyn Documents>> {
-        let secret = config.secret.as_ref().map(|secret| secret.reveal().trim()).unwrap_or_default();
-        let sealed = Sealed::over(Arc::new(self.store.clone()), secret.as_bytes());
-        Ok(Arc::new(sealed.map_err(|_| anyhow!("no key for shared documents can be made of dedup.secret"))?))
+    pub(super) fn sealed_documents(&self, config: &dedup::Config) -> anyhow::Result<Option<Arc<dyn Documents>>> {
+        self.documents().map(|documents| sealed(config, documents)).transpose()
     }
 
     /// Runs, and waits a little for the engine.
@@ -148,7 +159,7 @@ impl Sharing {
         let mut found = admin::Standing::default();
         match &*self.store.standing().borrow() {
             Standing::Connected { about, .. } => {
-                found.warnings.extend(about.evicts().then_some(ENGINE_EVICTS));
+                found.warnings.extend(about.evicts.then_some(ENGINE_EVICTS));
                 found.warnings.extend((self.disagreeing() > 0).then_some(CONFIGURATIONS_DIFFER));
             }
             Standing::Away { refused, .. } if *refused || self.store.when_unavailable() == WhenUnavailable::Strict => {
@@ -164,10 +175,13 @@ impl Sharing {
         let pending = parts.outputs.forwarders().iter().map(|forwarder| forwarder.pending()).max();
         self.store.tell_pending(pending.unwrap_or(0));
         self.store.tell_agreed(agreed(&parts.in_force.current()));
+        self.store.tell_quotas(parts.outputs.quotas_used());
+        let near = self.store.neighbours().into_iter().filter(|other| other.seen_seconds_ago <= SEEN_S);
+        parts.outputs.share_quotas_with(&near.map(|other| other.quotas).collect::<Vec<_>>());
         let standing = self.store.standing().borrow().clone();
         let (mut evicts, mut evicted) = (false, 0);
         if let Standing::Connected { about, .. } = &standing {
-            (evicts, evicted) = (about.evicts(), about.evicted);
+            (evicts, evicted) = (about.evicts, about.evicted);
             metrics::DEDUP_ENGINE_EVICTED.set(&[], evicted as f64);
         }
         seen.tell(&standing, evicts, evicted);
@@ -214,6 +228,7 @@ impl Sharing {
                 "version": about.version,
                 "maxmemory_policy": about.policy,
                 "evicted_keys": about.evicted,
+                "memory_bytes": about.memory,
             }),
             Standing::Away { reason, since, .. } => {
                 json!({ "state": "away", "because": reason, "for_seconds": since.elapsed().as_secs() })
@@ -229,6 +244,16 @@ impl Sharing {
     }
 }
 
+/// What of other sections keeps it from starting.
+pub(super) fn faults(config: &Config) -> Vec<Fault> {
+    let needs_servers = config.dedup.is_shared() && !config.dedup.is_in_redis();
+    if !needs_servers || config.replication.is_on() {
+        return Vec::new();
+    }
+    let why = "needs servers of replication: set replication.kind = \"jetstream\" and replication.servers";
+    vec![Fault::stops("dedup.kind", why)]
+}
+
 /// The hash of what must be configured alike: for how long events are remembered, and which are kept. Texts of rules that stand in
 /// files are not in it.
 fn agreed(config: &Config) -> String {
@@ -242,6 +267,13 @@ pub(super) fn secret(config: &dedup::Config) -> Option<Secret> {
     let secret = config.secret.as_ref().filter(|_| config.is_shared())?;
     let told = digest::digest(&digest::SHA256, secret.reveal().trim().as_bytes());
     Secret::try_from(told.as_ref()).ok()
+}
+
+/// Documents sealed with the secret of the installation.
+pub(super) fn sealed(config: &dedup::Config, documents: Arc<dyn Documents>) -> anyhow::Result<Arc<dyn Documents>> {
+    let secret = config.secret.as_ref().map(|secret| secret.reveal().trim()).unwrap_or_default();
+    let sealed = Sealed::over(documents, secret.as_bytes());
+    Ok(Arc::new(sealed.map_err(|_| anyhow!("no key for shared documents can be made of dedup.secret"))?))
 }
 
 fn events(ranges: Vec<std::ops::Range<u64>>) -> f64 {
@@ -274,7 +306,7 @@ impl Seen {
         }
         if evicts && !self.evicts {
             tracing::error!(
-                "the shared deduplication engine evicts keys when its memory is full; set maxmemory-policy to noeviction"
+                "the shared deduplication engine forgets events before their time; set maxmemory-policy to noeviction, or raise dedup.jetstream.max_size"
             );
         }
         if evicted > self.evicted && self.evicted > 0 {

@@ -28,6 +28,8 @@ pub(super) struct Seen {
     running: Gauge,
     sharing: sharing::Seen,
     replicating: replicating::Seen,
+    /// Why what is shared at the servers cannot be reached.
+    state_sharing: Option<String>,
 }
 
 impl Seen {
@@ -44,6 +46,7 @@ impl Seen {
             running: Gauge::new(&metrics::OUTPUT_RUNNING),
             sharing: sharing::Seen::default(),
             replicating: replicating::Seen::default(),
+            state_sharing: None,
         }
     }
 }
@@ -74,6 +77,9 @@ pub(super) fn show(parts: &Parts, seen: &mut Seen) {
     }
     if let Some(replicating) = &parts.replicating {
         replicating.show(&parts.spool, &mut seen.replicating);
+    }
+    if let Some(sharing) = &parts.state_sharing {
+        sharing.show(&mut seen.state_sharing);
     }
     show_letters(parts);
     parts.uploads.agents().show();

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::build::Parts;
 use super::left_behind::Why;
 use super::sharing::Sharing;
+use super::state_sharing::StateSharing;
 use super::{needs, warnings};
 use crate::admin::{self, Standing, StatusSource};
 use crate::dedup::store::Store as _;
@@ -105,6 +106,7 @@ pub(super) fn status(parts: &Parts) -> Value {
             "evicted": remembered.evicted,
         },
         "sharing": parts.sharing.as_ref().map(Sharing::status),
+        "state_sharing": parts.state_sharing.as_ref().map(StateSharing::status),
         "replication": parts.replicating.as_ref().map(|replicating| replicating.status(&parts.spool)),
         "saved": saved(parts),
         "dead_letters": letters(parts),

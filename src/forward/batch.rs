@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use aws_lc_rs::digest;
 
-use crate::outputs::output::{OutgoingEvent, Request, Row};
+use crate::outputs::output::{OutgoingEvent, Row};
 use crate::spool::{LogId, Ordinal};
 
 /// Events with their positions, already in the form in which the output sends them.
@@ -15,6 +15,8 @@ pub struct Batch {
     pub events: Vec<Positioned>,
     /// When the first of them was spooled, in milliseconds since 1970.
     pub spooled_at_ms: u64,
+    /// Whether other outputs may have a batch of the same events.
+    pub for_several: bool,
     /// Whether it may have been sent before, by a process that did not live to hear the answer.
     pub resent: bool,
 }
@@ -66,14 +68,13 @@ impl Batch {
     /// sent them as they are.
     pub fn halves(mut self) -> (Self, Self) {
         let second = self.events.split_off(self.events.len() / 2);
-        let second = Self { events: second, spooled_at_ms: self.spooled_at_ms, resent: false };
+        let second = Self { events: second, resent: false, ..self };
         (Self { events: self.events, ..second }, second)
     }
 
-    /// The batch as a request. CPU work.
-    pub fn encode(&self, identity: &Identity, output: &dyn crate::outputs::output::Output) -> Request {
-        let rows: Vec<Row> = self.events.iter().map(|event| event.row.clone()).collect();
-        output.encode(identity.batch_id(&self.range()), &rows)
+    /// Its events as the output sends them.
+    pub fn rows(&self) -> Vec<Row> {
+        self.events.iter().map(|event| event.row.clone()).collect()
     }
 }
 

@@ -15,8 +15,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::ahead;
+use super::alike::{Member, Place};
 use super::aside::{Aside, put_aside};
 use super::batch::{Batch, Earlier, Positioned};
+use super::waiting::{Queued, Waiting};
 use crate::event::stored::{self, StoredError, StoredUploadOwned};
 use crate::metrics;
 use crate::outputs::output::{BatchLimits, OutgoingEvent, Output, Row};
@@ -65,6 +67,8 @@ pub(super) struct Builder {
     reader: Reader,
     /// Where gateways share events, which of them are this one's.
     decided: Option<Arc<Decided>>,
+    /// What outputs of its form share with it.
+    alike: Option<Arc<Member>>,
     /// A record that was read before it was decided.
     held: Option<Record>,
     limits: BatchLimits,
@@ -84,33 +88,13 @@ pub(super) struct Builder {
     growing: Growing,
 }
 
-enum Queued {
-    Event(Waiting),
-    Aside(Aside),
-}
-
-/// An event that was read.
-struct Waiting {
-    ordinal: Ordinal,
-    event: OutgoingEvent,
-    spooled_at_ms: u64,
-    earlier: Earlier,
-    /// Its row, where that was made ahead.
-    row: Option<ahead::Made>,
-}
-
-impl Waiting {
-    /// Whether it gets a row, and has none.
-    fn wants_row(&self, oldest_ms: u64) -> bool {
-        self.row.is_none() && self.spooled_at_ms >= oldest_ms
-    }
-}
-
 #[derive(Default)]
 struct Growing {
     events: Vec<Positioned>,
     bytes: usize,
     spooled_at_ms: u64,
+    /// Whether an event in it goes to other outputs too.
+    for_several: bool,
     /// Set while the batch of a former process is being rebuilt: its range.
     again: Option<Range<Ordinal>>,
 }
@@ -131,6 +115,7 @@ impl Builder {
             name,
             reader,
             decided: None,
+            alike: None,
             held: None,
             limits,
             most: usize::MAX,
@@ -146,6 +131,11 @@ impl Builder {
     /// Reads no further than it is decided which events are this gateway's, and passes over those of others.
     pub(super) fn heeding(self, decided: Option<Arc<Decided>>) -> Self {
         Self { decided, ..self }
+    }
+
+    /// Makes only the rows that no output of the same form has made.
+    pub(super) fn sharing(self, alike: Option<Arc<Member>>) -> Self {
+        Self { alike, ..self }
     }
 
     /// Cuts the batches that are begun from now on to so many events, so that they can be paced.
@@ -196,7 +186,7 @@ impl Builder {
                         built.batch = self.take();
                         return Ok(built);
                     }
-                    let spooled_at_ms = waiting.spooled_at_ms;
+                    let (spooled_at_ms, for_several) = (waiting.spooled_at_ms, waiting.place.is_some());
                     match self.prepare(waiting, oldest_ms) {
                         Err(aside) => {
                             if let Aside::DeadLetter { event, .. } = &*aside {
@@ -209,12 +199,13 @@ impl Builder {
                                 let Positioned { ordinal, event, earlier, row } = event;
                                 // The next batch may have other limits, within which less need be cut.
                                 let row = (!row.is_shortened).then_some(Ok(row));
-                                let waiting = Waiting { ordinal, event, spooled_at_ms, earlier, row };
+                                let waiting = Waiting { ordinal, event, spooled_at_ms, earlier, row, place: None };
                                 self.ready.push_front(Queued::Event(waiting));
                                 built.batch = self.take();
                                 return Ok(built);
                             }
                             self.add(event, spooled_at_ms);
+                            self.growing.for_several |= for_several;
                         }
                     }
                 }
@@ -238,8 +229,7 @@ impl Builder {
 
     fn next_queued(&mut self, oldest_ms: u64) -> Result<Option<Queued>, Stuck> {
         loop {
-            let wants_row = |queued: &Queued| matches!(queued, Queued::Event(waiting) if waiting.wants_row(oldest_ms));
-            if self.ready.is_empty() && self.queue.front().is_some_and(wants_row) {
+            if self.ready.is_empty() && self.queue.front().is_some_and(|queued| queued.wants_row(oldest_ms)) {
                 self.make_rows_ahead(oldest_ms);
             }
             if let Some(queued) = self.ready.pop_front().or_else(|| self.queue.pop_front()) {
@@ -275,15 +265,20 @@ impl Builder {
             }
             taken += 1;
         }
-        let output = Arc::clone(&self.output);
-        let make = move |queued: &mut Queued| {
-            if let Queued::Event(waiting) = queued
-                && waiting.wants_row(oldest_ms)
-            {
-                waiting.row = Some(ahead::row(&*output, &waiting.event));
-            }
-        };
-        self.ready = ahead::each(self.queue.drain(..taken).collect(), make).into();
+        let mut taken: Vec<Queued> = self.queue.drain(..taken).collect();
+        taken.iter_mut().for_each(|queued| queued.find_row(oldest_ms));
+        if taken.iter().any(|queued| queued.wants_row(oldest_ms)) {
+            let output = Arc::clone(&self.output);
+            let make = move |queued: &mut Queued| {
+                if let Queued::Event(waiting) = queued
+                    && waiting.wants_row(oldest_ms)
+                {
+                    waiting.row = Some(waiting.take_row(&*output));
+                }
+            };
+            taken = ahead::each(taken, make);
+        }
+        self.ready = taken.into();
     }
 
     /// What of a record is another gateway's; `None` while that is not known. What has no keys was never claimed.
@@ -317,11 +312,14 @@ impl Builder {
         let streams = upload.streams_to(&self.name);
         let events = std::mem::take(&mut upload.events);
         let earlier = Earlier { first_seen_ms: upload.first_seen_ms, tries: upload.tries };
-        let mine = (0..).zip(&events).filter(|(at, _)| streams[upload.set_of(*at)].is_some());
-        let mine: usize = mine.map(|(_, (_, raw))| raw.len()).sum();
+        let is_mine = |at: usize| streams[upload.set_of(at)].is_some();
+        let mine: usize = (0..).zip(&events).filter(|(at, _)| is_mine(*at)).map(|(_, (_, raw))| raw.len()).sum();
         // A slice keeps its whole record in memory. Where little of many records is for this output, a batch would keep
         // all of them.
         let copied = mine < record.payload.len() / 2;
+        let for_several = (0..events.len()).any(|at| is_mine(at) && upload.is_for_several(upload.set_of(at)));
+        let rows = self.alike.as_ref().filter(|_| !copied && for_several);
+        let rows = rows.and_then(|alike| alike.rows_of(record.first, &record.payload, events.len()));
         for ((at, (format, raw)), ordinal) in events.into_iter().enumerate().zip(record.first..) {
             if self.is_settled(ordinal) {
                 continue;
@@ -336,7 +334,8 @@ impl Builder {
                     let event =
                         OutgoingEvent { format, stream: Arc::clone(stream), client: upload.client.clone(), raw };
                     let spooled_at_ms = record.appended_at_ms;
-                    let waiting = Waiting { ordinal, event, spooled_at_ms, earlier, row: None };
+                    let place = rows.as_ref().map(|rows| Place::of(rows, at));
+                    let waiting = Waiting { ordinal, event, spooled_at_ms, earlier, row: None, place };
                     self.queue.push_back(Queued::Event(waiting));
                 }
                 None => self.skip(ordinal),
@@ -360,7 +359,8 @@ impl Builder {
         self.settled.front().is_some_and(|range| range.contains(&ordinal))
     }
 
-    /// Whether the batch must end before this event so that a former process's batch keeps its bounds.
+    /// Whether the batch must end before this event so that a former process's batch keeps its bounds, or so that outputs of one
+    /// form make the same batches.
     fn ends_before(&mut self, ordinal: Ordinal) -> bool {
         if self.growing.again.as_ref().is_some_and(|range| ordinal >= range.end) {
             return true;
@@ -369,7 +369,8 @@ impl Builder {
         while self.again.front().is_some_and(|range| range.end <= ordinal) {
             self.again.pop_front();
         }
-        let Some(range) = self.again.front().filter(|range| ordinal >= range.start).cloned() else { return false };
+        let again = self.again.front().filter(|range| ordinal >= range.start).cloned();
+        let Some(range) = again else { return self.growing.again.is_none() && self.is_behind_a_mark(ordinal) };
         if !self.growing.events.is_empty() && self.growing.again.is_none() {
             return true;
         }
@@ -378,18 +379,24 @@ impl Builder {
         false
     }
 
-    fn prepare(&self, waiting: Waiting, oldest_ms: u64) -> Result<Positioned, Box<Aside>> {
-        let Waiting { ordinal, event, spooled_at_ms, earlier, row } = waiting;
+    /// Whether a batch that others may have as well must end before this event.
+    fn is_behind_a_mark(&self, ordinal: Ordinal) -> bool {
+        let first = self.growing.events.first().filter(|_| self.growing.for_several);
+        self.alike.as_ref().zip(first).is_some_and(|(alike, first)| alike.have_mark_between(first.ordinal, ordinal))
+    }
+
+    fn prepare(&self, mut waiting: Waiting, oldest_ms: u64) -> Result<Positioned, Box<Aside>> {
+        let is_expired = waiting.spooled_at_ms < oldest_ms;
+        let made = (!is_expired).then(|| waiting.take_row(&*self.output));
+        let Waiting { ordinal, event, spooled_at_ms, earlier, .. } = waiting;
         let dead = |event, row, reason, detail| {
             let event = Positioned { ordinal, event, row, earlier };
             Err(Box::new(Aside::DeadLetter { event, reason, detail, spooled_at_ms }))
         };
-        if spooled_at_ms < oldest_ms {
-            return dead(event, Row::default(), EXPIRED, "it waited longer than max_age".to_owned());
-        }
-        match row.unwrap_or_else(|| ahead::row(&*self.output, &event)) {
-            Err(detail) => dead(event, Row::default(), UNSENDABLE, detail),
-            Ok(row) => match self.fitting(row) {
+        match made {
+            None => dead(event, Row::default(), EXPIRED, "it waited longer than max_age".to_owned()),
+            Some(Err(detail)) => dead(event, Row::default(), UNSENDABLE, detail),
+            Some(Ok(row)) => match self.fitting(row) {
                 Ok(row) => Ok(Positioned { ordinal, event, row, earlier }),
                 Err(row) => {
                     let detail =
@@ -429,8 +436,8 @@ impl Builder {
     }
 
     fn take(&mut self) -> Option<Batch> {
-        let Growing { events, spooled_at_ms, again, .. } = std::mem::take(&mut self.growing);
-        (!events.is_empty()).then_some(Batch { events, spooled_at_ms, resent: again.is_some() })
+        let Growing { events, spooled_at_ms, for_several, again, .. } = std::mem::take(&mut self.growing);
+        (!events.is_empty()).then_some(Batch { events, spooled_at_ms, for_several, resent: again.is_some() })
     }
 }
 

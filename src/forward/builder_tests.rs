@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -7,7 +8,7 @@ use super::*;
 use crate::event::Format;
 use crate::event::stored::{Routing, StoredRoute, StoredUpload};
 use crate::fs::RealFs;
-use crate::outputs::output::{EndpointSpec, Outcome, Request};
+use crate::outputs::output::{Body, EndpointSpec, Outcome, Request};
 use crate::spool::cursor::{Boot, Cursor, Settlement, Surroundings};
 use crate::spool::decided::Decision;
 use crate::spool::{Config, Entry, LogId, Spool};
@@ -16,6 +17,14 @@ use crate::values::ByteSize;
 /// An output that takes `max_events` a request and has no form for an event that says `unsendable`.
 struct Stub {
     max_events: usize,
+    /// How many rows it made.
+    made: Arc<AtomicUsize>,
+}
+
+impl Stub {
+    fn of(max_events: usize) -> Arc<Self> {
+        Arc::new(Self { max_events, made: Arc::default() })
+    }
 }
 
 impl Output for Stub {
@@ -32,6 +41,7 @@ impl Output for Stub {
     }
 
     fn row(&self, event: &OutgoingEvent) -> Result<Row, String> {
+        self.made.fetch_add(1, Ordering::Relaxed);
         if &event.raw[..] == b"unsendable" {
             return Err("it says so".to_owned());
         }
@@ -39,8 +49,8 @@ impl Output for Stub {
         Ok(Row::timeless(Bytes::copy_from_slice(&event.raw)))
     }
 
-    fn encode(&self, batch_id: String, rows: &[Row]) -> Request {
-        Request { batch_id, body: Bytes::new(), events: rows.len(), plain_bytes: 0 }
+    fn body(&self, rows: &[Row]) -> Body {
+        Body { bytes: Bytes::new(), events: rows.len(), plain_bytes: 0 }
     }
 
     fn send<'a>(&'a self, _: usize, _: &'a Request) -> BoxFuture<'a, Outcome> {
@@ -102,7 +112,7 @@ impl Log {
 
     fn builder(&self, output: &str, max_events: usize) -> Builder {
         let reader = self.spool.reader(0).unwrap();
-        Builder::new(output.into(), Arc::new(Stub { max_events }), reader, Vec::new(), Vec::new())
+        Builder::new(output.into(), Stub::of(max_events), reader, Vec::new(), Vec::new())
     }
 
     /// An output as its forwarder begins it.
@@ -110,7 +120,7 @@ impl Log {
         let cursor = Cursor::open(Arc::new(RealFs), &self.dir.path().join(name), &at_the_start()).unwrap();
         let settled = super::super::settled_below(self.end(), cursor.unsettled(cursor.low(), self.end()));
         let (reader, again) = (self.spool.reader(cursor.low()).unwrap(), cursor.open_batches());
-        let builder = Builder::new(name.into(), Arc::new(Stub { max_events }), reader, settled, again);
+        let builder = Builder::new(name.into(), Stub::of(max_events), reader, settled, again);
         Simulated { builder, cursor, on_the_way: Vec::new(), end: self.end() }
     }
 }
@@ -425,3 +435,6 @@ async fn nothing_undecided_is_forwarded_and_what_another_gateway_won_is_passed_o
     assert_eq!(ordinals, [1, 3]);
     assert!(matches!(&built.aside[..], [Aside::Skipped(range)] if *range == (2..3)), "{:?}", built.aside);
 }
+
+#[path = "builder_tests/sharing.rs"]
+mod sharing;

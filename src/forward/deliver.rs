@@ -104,7 +104,7 @@ impl Forwarder {
     fn shortened(&self, batch: &Batch) -> Option<Batch> {
         let [event] = &*batch.events else { return None };
         let row = self.output.shorten(&event.row)?;
-        Some(Batch { events: vec![Positioned { row, ..event.clone() }], resent: false, ..*batch })
+        Some(Batch { events: vec![Positioned { row, ..event.clone() }], resent: false, for_several: false, ..*batch })
     }
 
     /// Counts events that arrived, and how old they were.
@@ -201,9 +201,19 @@ impl Forwarder {
 
     async fn encode(self: &Arc<Self>, batch: &Batch) -> Request {
         let forwarder = Arc::clone(self);
-        let batch = batch.clone();
-        let work = move || batch.encode(&forwarder.identity, &*forwarder.output);
-        tokio::task::spawn_blocking(work).await.expect("encoding does not panic and is never cancelled")
+        let (id, runs, rows) = (self.identity.batch_id(&batch.range()), batch.runs(), batch.rows());
+        let for_several = batch.for_several;
+        let work = move || {
+            let is_shared = for_several && !rows.iter().any(|row| row.is_shortened);
+            let make = || forwarder.output.body(&rows);
+            match forwarder.alike.as_ref().filter(|_| is_shared) {
+                Some(alike) => alike.body_of(runs, make),
+                None => make(),
+            }
+        };
+        let body = tokio::task::spawn_blocking(work).await.expect("encoding does not panic and is never cancelled");
+        self.output.learn(&body);
+        Request::new(id, body)
     }
 
     async fn send(&self, lease: Lease, piece: &mut Piece, request: &Request) -> Outcome {

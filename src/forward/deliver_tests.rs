@@ -12,7 +12,7 @@ use super::*;
 use crate::balancer::{self, Backoff, Balancer, EndpointStatus, RetryBudget, SharedRate, Spec};
 use crate::event::Format;
 use crate::fs::RealFs;
-use crate::outputs::output::{BatchLimits, EndpointSpec, OutgoingEvent, Output, Row};
+use crate::outputs::output::{BatchLimits, Body, EndpointSpec, OutgoingEvent, Output, Row};
 use crate::spool::cursor::{Boot, Cursor, Surroundings};
 use crate::spool::dead_letter::DeadLetters;
 use crate::spool::{LogId, Spool};
@@ -78,9 +78,9 @@ impl Output for Stub {
         Ok(Row::timeless(event.raw.clone()))
     }
 
-    fn encode(&self, batch_id: String, rows: &[Row]) -> Request {
+    fn body(&self, rows: &[Row]) -> Body {
         let body: Vec<u8> = rows.iter().flat_map(|row| row.bytes.to_vec()).collect();
-        Request { batch_id, plain_bytes: body.len(), body: body.into(), events: rows.len() }
+        Body { plain_bytes: body.len(), bytes: body.into(), events: rows.len() }
     }
 
     fn send<'a>(&'a self, endpoint: usize, request: &'a Request) -> BoxFuture<'a, Outcome> {
@@ -142,6 +142,7 @@ impl Scene {
             spool,
             decided: None,
             permit: None,
+            alike: None,
             cursor: Cursor::open(Arc::new(RealFs), &dir.path().join("out.cursor"), &at_the_start).unwrap(),
             dead_letters: dead_letters.into(),
             backoff: Backoff::between_retries(&config),
@@ -162,7 +163,7 @@ impl Scene {
         };
         let events: Vec<_> = (0..events).map(event).collect();
         self.next += events.len() as u64;
-        Batch { events, spooled_at_ms: 1, resent: false }
+        Batch { events, spooled_at_ms: 1, for_several: false, resent: false }
     }
 
     async fn deliver(&self, batch: Batch) {

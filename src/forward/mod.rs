@@ -33,6 +33,7 @@ use crate::spool::decided::Decided;
 use crate::spool::{Ordinal, ReadError, Spool};
 
 mod ahead;
+pub mod alike;
 mod aside;
 pub mod batch;
 mod builder;
@@ -49,11 +50,13 @@ mod shapeless;
 mod standing;
 mod told;
 mod unburied;
+mod waiting;
 
 pub use config::Config;
 pub use shapeless::Shapeless;
 pub use unburied::Unburied;
 
+use alike::Member;
 use batch::{Batch, Identity};
 use builder::{Builder, Built, Stuck};
 
@@ -79,6 +82,8 @@ pub struct Parts {
     pub decided: Option<Arc<Decided>>,
     /// Where the log is replicated, whether it may be sent.
     pub permit: Option<Permit>,
+    /// What outputs of its form share with it.
+    pub alike: Option<Arc<Member>>,
     /// The output's read position in it.
     pub cursor: Cursor,
     /// Keeps what no endpoint will take.
@@ -104,6 +109,7 @@ pub struct Forwarder {
     spool: Spool,
     decided: Option<Arc<Decided>>,
     permit: Option<Permit>,
+    alike: Option<Arc<Member>>,
     cursor: Mutex<Cursor>,
     dead_letters: SharedLetters,
     backoff: Backoff,
@@ -154,6 +160,7 @@ impl Forwarder {
             spool,
             decided,
             permit,
+            alike,
             cursor,
             dead_letters,
             backoff,
@@ -171,6 +178,7 @@ impl Forwarder {
             spool,
             decided,
             permit,
+            alike,
             cursor: Mutex::new(cursor),
             dead_letters,
             backoff,
@@ -288,7 +296,7 @@ impl Forwarder {
             tracing::info!(output = &*self.name, batches = again.len(), "resending batches that were never answered");
         }
         let builder = Builder::new(Arc::clone(&self.name), Arc::clone(&self.output), reader, settled, again);
-        Ok(builder.heeding(self.decided.clone()))
+        Ok(builder.heeding(self.decided.clone()).sharing(self.alike.clone()))
     }
 
     /// Builds off the async runtime; the builder goes there and comes back.

@@ -169,6 +169,11 @@ impl Admission {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
+    /// From now on nobody is refused for that any more.
+    pub fn go_on(&self) {
+        self.stopping.store(false, Ordering::Relaxed);
+    }
+
     /// Whether no upload is inside.
     pub fn is_empty(&self) -> bool {
         self.room.is_empty()

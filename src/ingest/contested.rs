@@ -8,12 +8,15 @@ use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::dedup::redis::{SharedStore, WhenUnavailable};
+use crate::dedup::redis::WhenUnavailable;
+use crate::dedup::several::SharedStore;
 use crate::event::{EventKey, key};
 use crate::metrics;
 use crate::spool::decided::{Decided, Decision};
 use crate::spool::{HeadItem, Ordinal, ReadError, Spool};
+use crate::telemetry::Repeats;
 
 /// Why a record is asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +31,9 @@ pub(super) enum Why {
 
 /// So many records are remembered of which possible duplicates were counted.
 const COUNTED_MAX: usize = 1 << 16;
+
+/// An engine that was away for long leaves a hundred thousand records to ask about; metrics have the sum.
+const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// Records of which possible duplicates were counted.
 type Counted = Mutex<HashSet<Ordinal>>;
@@ -56,11 +62,13 @@ pub(super) struct Asker {
     decided: Arc<Decided>,
     store: SharedStore,
     counted: Arc<Counted>,
+    /// What was told of records that others have, by whether they are dropped here.
+    told: Arc<Repeats<bool>>,
 }
 
 impl Asker {
     pub(super) fn new(decided: Arc<Decided>, store: SharedStore) -> Self {
-        Self { decided, store, counted: Arc::default() }
+        Self { decided, store, counted: Arc::default(), told: Arc::new(Repeats::new(TOLD_AGAIN_AFTER)) }
     }
 
     pub(super) fn may_go_alone(&self) -> bool {
@@ -133,19 +141,25 @@ impl Asker {
         let drops = why == (Why::Unsure { old: false });
         if events > 0 && drops {
             metrics::DEDUP_DROPPED.add(&[], events);
-            tracing::info!(
-                first = record.start,
-                events,
-                "another gateway forwards these events; they are not forwarded here"
-            );
+            if let Some(left_out) = self.told.pass(drops) {
+                tracing::info!(
+                    first = record.start,
+                    events,
+                    left_out,
+                    "another gateway forwards these events; they are not forwarded here"
+                );
+            }
         } else if events > 0 && self.counted().insert(record.start) {
             // Told again after each change of the engine, it is still the same event.
             metrics::DEDUP_POSSIBLE_DUPLICATES.add(&[], events);
-            tracing::warn!(
-                first = record.start,
-                events,
-                "another gateway holds these events as well, taken while the engine was unreachable or emptied; they may be forwarded twice"
-            );
+            if let Some(left_out) = self.told.pass(drops) {
+                tracing::warn!(
+                    first = record.start,
+                    events,
+                    left_out,
+                    "another gateway holds these events as well, taken while the engine was unreachable or emptied; they may be forwarded twice"
+                );
+            }
         }
         self.decided.settle(record, if drops { &theirs } else { &[] });
     }
@@ -177,7 +191,8 @@ mod tests {
     use super::*;
     use crate::dedup;
     use crate::dedup::memory::MemoryStore;
-    use crate::dedup::redis::{Decisions, Gateway, Outcome};
+    use crate::dedup::redis;
+    use crate::dedup::several::{Decisions, Gateway, Outcome};
     use crate::fs::RealFs;
     use crate::spool::LogId;
 
@@ -191,7 +206,7 @@ mod tests {
         let decided = Decided::open(Arc::new(RealFs), &dir.join("decided"), LogId::UNKNOWN, 0..0).unwrap().0;
         let (decided, config) = (Arc::new(decided), dedup::Config::default());
         let local = Arc::new(MemoryStore::new(&config));
-        let (store, _) = SharedStore::new(&config, local, Gateway::of(1), Arc::new(Nobody));
+        let (store, ..) = redis::open(&config, local, Gateway::of(1), Arc::new(Nobody));
         (Arc::clone(&decided), Asker::new(decided, store))
     }
 

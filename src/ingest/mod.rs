@@ -191,6 +191,11 @@ impl Ingest {
         self.inner.admission.stop();
     }
 
+    /// Takes uploads again.
+    pub fn go_on(&self) {
+        self.inner.admission.go_on();
+    }
+
     /// Refuses every upload for as long as it is not known which events were seen.
     pub fn load(&self, is_loading: bool) {
         self.inner.admission.load(is_loading);

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::contested::{Asked, Asker, Keyed, Why, heads};
 use super::retell::JournalPlace;
-use crate::dedup::redis::{Decisions, Outcome, SharedStore, Standing, Watcher};
+use crate::dedup::several::{Decisions, Outcome, SharedStore, Standing, Watcher};
 use crate::event::EventKey;
 use crate::metrics;
 use crate::spool::decided::{Decided, Decision};

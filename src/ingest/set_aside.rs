@@ -97,6 +97,7 @@ mod tests {
             syntax: Syntax::JsonArray,
             body: ONE_UNREADABLE.into(),
             damaged: Vec::new(),
+            known: None,
             presence: Presence::default(),
         };
         disk.fail_all_syncs();

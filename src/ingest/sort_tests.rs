@@ -150,6 +150,7 @@ fn an_upload_is_decoded_filtered_and_cut() {
         syntax: Syntax::JsonArray,
         body: Bytes::from_static(body.as_bytes()),
         damaged: Vec::new(),
+        known: None,
         presence: Presence::default(),
     };
     let rules = Rules::of_event_set(crate::filter::EventSet::Minimal);
@@ -174,6 +175,7 @@ fn who_sent_it_is_kept_where_the_policy_wants_that() {
             syntax: Syntax::JsonArray,
             body: Bytes::from_static(br#"[{"Computer":"web01","Channel":"Security","EventID":4624}]"#),
             damaged: Vec::new(),
+            known: None,
             presence: Presence::default(),
         };
         let rules = Rules::of_event_set(crate::filter::EventSet::All);
@@ -194,6 +196,7 @@ fn an_upload_whose_sender_has_gone_is_not_read_further() {
         syntax: Syntax::Sniff,
         body: Bytes::from("{}\n".repeat(10)),
         damaged: Vec::new(),
+        known: None,
         presence,
     };
     let rules = Rules::of_event_set(crate::filter::EventSet::All);

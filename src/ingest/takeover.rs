@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 
 use super::ledger::{Note, Tally};
-use crate::dedup::redis::{Gateway, SharedStore};
+use crate::dedup::several::{Gateway, SharedStore};
 use crate::event::key;
 use crate::event::stored::{self, MAX_SETS, Routing, StoredError, StoredRoute, StoredUpload, StoredUploadOwned};
 use crate::metrics;

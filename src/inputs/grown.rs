@@ -1,9 +1,17 @@
 //! Text that a protocol makes of a body: it grows within the limits and the memory of its listener, and is counted there before
 //! it does.
+//!
+//! Beside it stands what is known of its records, so that they need not be read again. That is a help and no more: it is given up
+//! where it is not certain, and before the text would lack memory for it.
+
+use std::ops::Range;
+use std::sync::Arc;
 
 use super::http::body::Share;
 use super::reason::{Failure, Reason};
 use crate::event::from_json::special;
+use crate::event::near::markup;
+use crate::event::{Fields, Format, Known, Syntax, decode};
 
 /// The text grows by no less.
 const STEP: u64 = 64 << 10;
@@ -33,13 +41,16 @@ pub struct Grown<'s> {
     expected: u64,
     /// What is in memory beside it.
     beside: u64,
+    /// What is known of its records, unless that was given up; and what of the memory is counted for it.
+    known: Option<Known>,
+    noted: u64,
     share: &'s mut Share,
 }
 
 impl<'s> Grown<'s> {
     /// Nothing yet; at most `limit` bytes, while `beside` bytes are in memory that `share` has counted already.
     pub fn new(limit: u64, beside: u64, share: &'s mut Share) -> Self {
-        Self { text: Vec::new(), limit, room: 0, expected: 0, beside, share }
+        Self { text: Vec::new(), limit, room: 0, expected: 0, beside, known: Some(Known::default()), noted: 0, share }
     }
 
     /// The same, when it will be about so large: it is made so at once where there is room, instead of being moved as it grows.
@@ -47,9 +58,57 @@ impl<'s> Grown<'s> {
         Self { expected: bytes, ..self }
     }
 
-    /// What was made.
-    pub fn into_text(self) -> Vec<u8> {
-        self.text
+    /// What was made, and what is known of its records where each was noted.
+    pub fn into_records(self) -> (Vec<u8>, Option<Arc<Known>>) {
+        (self.text, self.known.map(Arc::new))
+    }
+
+    /// Whether something is known of its records so far.
+    #[inline]
+    pub fn is_known(&self) -> bool {
+        self.known.is_some()
+    }
+
+    /// A record is in the text of which nothing is known.
+    pub fn give_up(&mut self) {
+        self.known = None;
+        self.noted = 0;
+    }
+
+    /// Notes the record that begins there and ends `behind` bytes before the end.
+    pub fn note(&mut self, format: Format, from: usize, behind: usize, fields: &Fields<'_>) {
+        let span = from..self.text.len() - behind;
+        let Some(known) = &mut self.known else { return };
+        let bytes = known.bytes_with(span.len()) as u64;
+        if bytes > self.noted {
+            let room = (bytes + bytes / 2).next_multiple_of(STEP);
+            if self.share.grow_to(self.beside + self.text.capacity() as u64 + room).is_err() {
+                return self.give_up();
+            }
+            self.noted = room;
+        }
+        if !known.note(format, span, fields) {
+            self.give_up();
+        }
+    }
+
+    /// The same of a record that somebody has to read for it.
+    pub fn note_read(&mut self, from: usize, behind: usize) {
+        if !self.is_known() {
+            return;
+        }
+        let record = self.text[from..self.text.len() - behind].to_vec();
+        match decode(Syntax::Enveloped, &record).map(|decoded| (decoded.events, decoded.unreadable.len())) {
+            Ok((events, 0)) if events.len() == 1 && events[0].raw.len() == record.len() => {
+                self.note(events[0].format, from, behind, &events[0].fields);
+            }
+            _ => self.give_up(),
+        }
+    }
+
+    /// What was made from there on.
+    pub fn since(&self, from: usize) -> &[u8] {
+        &self.text[from..]
     }
 
     /// How many bytes there are.
@@ -96,6 +155,17 @@ impl<'s> Grown<'s> {
         Ok(())
     }
 
+    /// Appends what was made there once more.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room for it.
+    pub fn repeat(&mut self, made: Range<usize>) -> Result<(), NoRoom> {
+        self.make_room(made.len())?;
+        self.text.extend_from_within(made);
+        Ok(())
+    }
+
     /// Appends bytes, and a few of which is known how many they are.
     ///
     /// # Errors
@@ -128,18 +198,28 @@ impl<'s> Grown<'s> {
         Ok(())
     }
 
-    /// Has room counted for so many bytes, and some to come.
+    /// Has room counted for so many bytes, and some to come. What is known is no reason to have none.
     fn counted(&mut self, length: u64) -> Result<u64, NoRoom> {
-        let most = self.share.most().saturating_sub(self.beside);
+        match self.counted_beside(self.beside + self.noted, length) {
+            Err(_) if self.noted > 0 => {
+                self.give_up();
+                self.counted_beside(self.beside, length)
+            }
+            counted => counted,
+        }
+    }
+
+    fn counted_beside(&mut self, beside: u64, length: u64) -> Result<u64, NoRoom> {
+        let most = self.share.most().saturating_sub(beside);
         let expected = std::mem::take(&mut self.expected).next_multiple_of(STEP);
-        if (length..=most.min(self.limit)).contains(&expected) && self.share.grow_to(self.beside + expected).is_ok() {
+        if (length..=most.min(self.limit)).contains(&expected) && self.share.grow_to(beside + expected).is_ok() {
             return Ok(expected);
         }
         let room = (length + length / 2).next_multiple_of(STEP);
         if room > most {
             return Err(NoRoom::TooLarge { limit: most });
         }
-        self.share.grow_to(self.beside + room).map_err(|_| NoRoom::NoMemory)?;
+        self.share.grow_to(beside + room).map_err(|_| NoRoom::NoMemory)?;
         Ok(room)
     }
 
@@ -163,25 +243,36 @@ impl<'s> Grown<'s> {
         }
     }
 
-    /// Appends a text as text or as an attribute in XML.
+    /// Appends a text as text or as an attribute in XML, between these.
     ///
     /// # Errors
     ///
     /// When there is no room for it.
-    pub fn push_escaped(&mut self, text: &str) -> Result<(), NoRoom> {
-        let mut rest = text.as_bytes();
-        while let Some(at) = rest.iter().position(|byte| matches!(byte, b'&' | b'<' | b'>' | b'"')) {
-            let entity: &[u8] = match rest[at] {
+    pub fn push_escaped(&mut self, [before, behind]: [&[u8]; 2], text: &str) -> Result<(), NoRoom> {
+        let (bytes, mut from) = (text.as_bytes(), 0);
+        let mut at = markup(bytes, 0);
+        if at == bytes.len() {
+            return self.push_all([before, bytes, behind]);
+        }
+        self.push(before)?;
+        while let Some(byte) = bytes.get(at) {
+            let entity: &[u8] = match byte {
                 b'&' => b"&amp;",
                 b'<' => b"&lt;",
                 b'>' => b"&gt;",
                 _ => b"&quot;",
             };
-            self.push_all([&rest[..at], entity])?;
-            rest = &rest[at + 1..];
+            self.push_all([&bytes[from..at], entity])?;
+            from = at + 1;
+            at = markup(bytes, from);
         }
-        self.push(rest)
+        self.push_all([&bytes[from..], behind])
     }
+}
+
+/// How much memory a text has, with what is known of its records.
+pub fn memory_of(text: &Vec<u8>, known: Option<&Known>) -> u64 {
+    (text.capacity() + known.map_or(0, Known::bytes)) as u64
 }
 
 impl From<NoRoom> for Failure {
@@ -207,9 +298,12 @@ mod tests {
         let mut share = Memory::new(1 << 20).share(&Who::default());
         let mut out = Grown::new(100, 0, &mut share);
         out.push_quoted("a\"\\\n").expect("room");
-        out.push_escaped("<&>\"x").expect("room");
+        out.push_escaped([b"(", b")"], "<&>\"x").expect("room");
         assert_eq!(out.push(&[b'x'; 100]), Err(NoRoom::TooLarge { limit: 100 }));
-        assert_eq!(String::from_utf8(out.into_text()).expect("text"), "\"a\\\"\\\\\\u000a\"&lt;&amp;&gt;&quot;x");
+        assert_eq!(
+            String::from_utf8(out.into_records().0).expect("text"),
+            "\"a\\\"\\\\\\u000a\"(&lt;&amp;&gt;&quot;x)"
+        );
     }
 
     #[test]
@@ -245,10 +339,10 @@ mod tests {
             for text in texts.iter().chain([&hostile]) {
                 let mut out = Grown::new(u64::MAX, 0, &mut share);
                 out.push_quoted(text).expect("room");
-                prop_assert_eq!(&serde_json::from_slice::<String>(&out.into_text()).expect("JSON"), text);
+                prop_assert_eq!(&serde_json::from_slice::<String>(&out.into_records().0).expect("JSON"), text);
                 let mut out = Grown::new(u64::MAX, 0, &mut share);
-                out.push_escaped(text).expect("room");
-                let escaped = String::from_utf8(out.into_text()).expect("text");
+                out.push_escaped([b"", b""], text).expect("room");
+                let escaped = String::from_utf8(out.into_records().0).expect("text");
                 prop_assert_eq!(&*quick_xml::escape::unescape(&escaped).expect("XML"), text);
                 prop_assert!(!escaped.contains(['<', '>', '"']));
             }
@@ -259,10 +353,10 @@ mod tests {
             let mut share = Memory::new(1 << 20).share(&Who::default());
             let mut one_by_one = Grown::new(limit, 0, &mut share);
             let fits = parts.iter().try_for_each(|part| one_by_one.push(part));
-            let expected = one_by_one.into_text();
+            let expected = one_by_one.into_records().0;
             let mut together = Grown::new(limit, 0, &mut share);
             prop_assert_eq!(together.push_all([&parts[0], &parts[1], &parts[2]]), fits);
-            if fits.is_ok() { prop_assert_eq!(together.into_text(), expected) } else { prop_assert!(together.is_empty()) }
+            if fits.is_ok() { prop_assert_eq!(together.into_records().0, expected) } else { prop_assert!(together.is_empty()) }
         }
     }
 }

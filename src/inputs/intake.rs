@@ -197,7 +197,7 @@ impl<'a> Intake<'a> {
             Some(foreign) => Err(foreign.into()),
             None => {
                 let stream = Arc::clone(&self.destination.stream);
-                Ok(Content { stream, syntax, body, damaged, then: None })
+                Ok(Content { stream, syntax, body, damaged, known: None, then: None })
             }
         }
     }

@@ -1,14 +1,15 @@
 //! The elements of arrays and the members of objects in JSON, one after the other, at the speed of a byte search.
 //!
 //! It finds where values begin and end and proves nothing else about them: whoever keeps what it found reads it once more, as JSON, and
-//! refuses or sets aside what is none. Generic readers prove on the way what is proven again there, which costs more than all else
-//! that is done to an upload. Each byte is looked at once, nothing is allocated, and nesting takes neither stack nor memory.
+//! refuses or sets aside what is none. It is for what is no JSON, and for records that were walked through before
+//! ([`walk`](crate::event::from_json::walk)). Each byte is looked at once, nothing is allocated, and nesting takes neither stack nor memory.
 
 use std::borrow::Cow;
 
 use memchr::memchr2;
 
-use crate::event::from_json::special;
+use crate::event::from_json::walk::{Name, Plain, Walk};
+use crate::event::from_json::{JsonError, special};
 
 /// Why there is no next value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +56,31 @@ pub struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
+    /// What a walk sees of the member of this name, whose value is next: it keeps that under a name, or passes over it. Of what is
+    /// kept nobody asks whether it is a plain text.
+    #[inline]
+    pub fn by(walk: &mut Walk<'a>, text: &'a str, name: &Name, kept: Option<&str>) -> Result<Self, JsonError> {
+        let value_at = walk.pos();
+        let is_plain_text = match kept {
+            Some(kept) => walk.keep(kept).map(|()| false)?,
+            None => walk.pass()?,
+        };
+        let Name { at, end: name_end, is_plain: has_plain_name, has_letters } = *name;
+        Ok(Self { text, at, name_end, value_at, end: walk.pos(), has_plain_name, has_letters, is_plain_text })
+    }
+
+    /// A member that a walk passed over in one step.
+    pub fn plain(text: &'a str, plain: &Plain) -> Self {
+        let Plain { at, name_end, value_at, end, is_plain_text } = *plain;
+        Self { text, at, name_end, value_at, end, has_plain_name: true, has_letters: true, is_plain_text }
+    }
+
+    /// What of it is written as nearly all are, where its name is.
+    pub fn as_plain(&self) -> Option<Plain> {
+        let Self { at, name_end, value_at, end, is_plain_text, .. } = *self;
+        self.has_letters.then_some(Plain { at, name_end, value_at, end, is_plain_text })
+    }
+
     /// The member as it is written.
     pub fn member(&self) -> Member<'a> {
         Member { name: &self.text[self.at..self.name_end], value: self.value() }
@@ -97,6 +123,11 @@ impl<'a> Members<'a> {
         self.pos
     }
 
+    /// Goes on at another place.
+    pub fn go_to(&mut self, pos: usize) {
+        self.pos = pos;
+    }
+
     /// Whether the next value begins so.
     pub fn begins_with(&mut self, bracket: u8) -> bool {
         self.blank();
@@ -126,17 +157,18 @@ impl<'a> Members<'a> {
     /// The same, with what was seen of it.
     #[inline]
     pub fn seen(&mut self, is_first: bool) -> Result<Option<Seen<'a>>, Broken> {
-        self.seen_with(is_first, |_| false)
+        self.seen_with(is_first, |_| 0)
     }
 
-    /// The same; names that hold nothing but some letters, which are neither quotes nor backslashes, are known then.
+    /// The same. `letters` tells how many letters a text begins with that are neither quotes nor backslashes: names of nothing else
+    /// are known then.
     #[inline]
-    pub fn seen_with(&mut self, is_first: bool, is_letter: impl Fn(u8) -> bool) -> Result<Option<Seen<'a>>, Broken> {
+    pub fn seen_with(&mut self, is_first: bool, letters: impl Fn(&[u8]) -> usize) -> Result<Option<Seen<'a>>, Broken> {
         if !self.at_name(is_first)? {
             return Ok(None);
         }
         let at = self.pos;
-        let letters = self.rest(at + 1).iter().position(|byte| !is_letter(*byte)).unwrap_or_default();
+        let letters = letters(self.rest(at + 1));
         let has_letters = self.rest(at + 1).get(letters) == Some(&b'"');
         let has_plain_name = if has_letters {
             self.pos = at + letters + 2;
@@ -335,124 +367,5 @@ pub fn text(json: &str) -> Option<Cow<'_, str>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::Value;
-
-    use super::*;
-
-    fn elements(text: &str) -> Result<Vec<&str>, Broken> {
-        let (mut members, mut found) = (Members::of(text), Vec::new());
-        members.enter(b'[')?;
-        while members.has_element(found.is_empty())? {
-            found.push(members.value()?);
-        }
-        members.end()?;
-        Ok(found)
-    }
-
-    fn members(text: &str) -> Result<Vec<(&str, &str)>, Broken> {
-        let (mut members, mut found) = (Members::of(text), Vec::new());
-        members.enter(b'{')?;
-        while let Some(Member { name, value }) = members.member(found.is_empty())? {
-            found.push((name, value));
-        }
-        members.end()?;
-        Ok(found)
-    }
-
-    #[test]
-    fn values_are_found_as_they_are_written() {
-        assert_eq!(elements(" [ ] "), Ok(vec![]));
-        let text = r#"[1, "a]\"b" ,{"x":[{}]},[[]],null ]"#;
-        assert_eq!(elements(text), Ok(vec!["1", r#""a]\"b""#, r#"{"x":[{}]}"#, "[[]]", "null"]));
-        assert_eq!(members("{}"), Ok(vec![]));
-        let text = "{ \"a\" : 1.5e3,\n\"b\\\"\":{\"c\":\"}\"} }";
-        assert_eq!(members(text), Ok(vec![("\"a\"", "1.5e3"), ("\"b\\\"\"", "{\"c\":\"}\"}")]));
-        assert_eq!(text_of(r#""a\u0062c""#), Some("abc".to_owned()));
-        assert_eq!([text_of("\"a\""), text_of("\""), text_of("5")], [Some("a".to_owned()), None, None]);
-    }
-
-    fn text_of(json: &str) -> Option<String> {
-        super::text(json).map(Cow::into_owned)
-    }
-
-    #[test]
-    fn frames_that_break_off_or_do_not_fit_are_broken() {
-        for text in
-            ["", "5", "[", "[1", "[1,]", "[,1]", "[1 2]", "[\"a]", "[\"a\\", "[{]", "[] x", "[1\"a\"]", "[\"a\nb\"]"]
-        {
-            assert!(elements(text).is_err(), "{text}");
-        }
-        for text in ["{", "{1:2}", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{\"a\":1 \"b\":2}", "{\"a\" 1}", "[]"] {
-            assert!(members(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn nesting_takes_neither_stack_nor_memory() {
-        let deep = format!("[{}{}]", "[".repeat(1 << 20), "]".repeat(1 << 20));
-        assert_eq!(elements(&deep).map(|found| found.len()), Ok(1));
-    }
-
-    /// The end of the string that a text begins with, first by its quote and then by what may not stand before that.
-    fn searched_twice(text: &str) -> Result<usize, Broken> {
-        let broken = |reason| Err(Broken { reason, at: 0 });
-        let mut at = 1;
-        loop {
-            let Some(found) = text.as_bytes().get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) else {
-                return broken("a string does not end");
-            };
-            at += found;
-            if text.as_bytes()[at] == b'"' {
-                break;
-            }
-            at += 2;
-        }
-        if text[1..at].contains(['\n', '\r']) { broken("a line break stands in a string") } else { Ok(at + 1) }
-    }
-
-    proptest! {
-        #[test]
-        fn of_json_it_finds_what_every_reader_finds(texts in prop::collection::vec(any::<String>(), 0..4), numbers: [i64; 2]) {
-            let object: serde_json::Map<String, Value> =
-                texts.iter().enumerate().map(|(n, text)| (format!("{n}{text}"), Value::from(text.as_str()))).collect();
-            let all = vec![Value::from(object.clone()), Value::from(numbers.to_vec()), Value::from(texts)];
-            let pretty = serde_json::to_string_pretty(&all).expect("it can be written");
-            for text in [Value::from(all.clone()).to_string(), pretty] {
-                let found = elements(&text).expect("it is JSON");
-                let read: Vec<Value> = found.iter().map(|raw| serde_json::from_str(raw).expect("a value")).collect();
-                prop_assert_eq!(&read, &all);
-                let names: Vec<_> = members(found[0]).expect("an object").into_iter().map(|(name, _)| super::text(name)).collect();
-                let want: Vec<_> = object.keys().map(|name| Some(Cow::Borrowed(name.as_str()))).collect();
-                prop_assert_eq!(names, want);
-            }
-        }
-
-        #[test]
-        fn what_it_sees_of_a_member_is_what_is_written(text in "[\"\\\\n\n\r\u{1}a:,é{}]{0,12}", plain: String) {
-            for text in [text, Value::from(plain).to_string()] {
-                let object = format!("{{{text}:{text}}}");
-                let Ok(Some(seen)) = ({ let mut members = Members::of(&object); members.enter(b'{').and_then(|()| members.seen(true)) })
-                else { continue };
-                let Member { name, value } = seen.member();
-                prop_assert_eq!(seen.name(), super::text(name));
-                prop_assert_eq!(seen.has_plain_name, !name.contains('\\'));
-                let is_plain = value.starts_with('"') && !value.contains('\\');
-                prop_assert_eq!(seen.plain_text(), is_plain.then(|| &value[1..value.len() - 1]));
-            }
-        }
-
-        #[test]
-        fn strings_end_where_they_did_when_they_were_searched_twice(inner in "[\"\\\\\n\ra1\u{2}é ]{0,24}") {
-            let text = format!("\"{inner}");
-            let mut members = Members::of(&text);
-            prop_assert_eq!(members.string().map(|_| members.pos), searched_twice(&text));
-        }
-
-        #[test]
-        fn of_anything_it_says_something(text: String) {
-            _ = (elements(&text), members(&text));
-        }
-    }
-}
+#[path = "members_tests.rs"]
+mod tests;

@@ -8,6 +8,8 @@
 
 pub mod access_log;
 #[cfg(test)]
+mod agreement;
+#[cfg(test)]
 mod conformance;
 pub mod data_collector;
 pub mod entra;

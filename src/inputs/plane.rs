@@ -45,7 +45,7 @@ pub struct Uploads {
     turned_away: Arc<TurnedAway>,
     running: Mutex<BTreeMap<String, Running>>,
     /// Of all listeners, also of those that are yet to come.
-    stages: Stages,
+    stages: ArcSwap<Stages>,
     is_unready: Arc<AtomicBool>,
     tasks: TaskTracker,
 }
@@ -91,7 +91,7 @@ impl Uploads {
             requests,
             turned_away: Arc::default(),
             running: Mutex::default(),
-            stages: Stages::default(),
+            stages: ArcSwap::default(),
             is_unready: Arc::default(),
             tasks: TaskTracker::new(),
         }
@@ -99,14 +99,20 @@ impl Uploads {
 
     /// Binds what the configuration has and does not run yet, inside a runtime. Changes nothing.
     pub fn prepare(&self, configs: &[Config]) -> Result<Prepared, BindError> {
+        self.prepare_where(configs, |config| {
+            self.running().get(&config.name).is_some_and(|running| same_socket(&running.config, config))
+        })
+    }
+
+    /// The same, where `stays` tells which of them have their socket.
+    fn prepare_where(&self, configs: &[Config], stays: impl Fn(&Config) -> bool) -> Result<Prepared, BindError> {
         let mut fresh = Vec::new();
         let mut renewed = BTreeMap::new();
         let mut opened = BTreeMap::new();
         for config in configs {
             let name = &config.name;
             opened.insert(name.clone(), self.open(config)?);
-            let stays = self.running().get(name).is_some_and(|running| same_socket(&running.config, config));
-            if !stays {
+            if !stays(config) {
                 fresh.push((config.clone(), self.bind(&fitted(config, configs.len()))?));
             } else if config.tls.mode == Mode::On {
                 renewed.insert(name.clone(), serve::load_tls(config, &self.shared.state_dir)?);
@@ -187,7 +193,7 @@ impl Uploads {
     fn serve(&self, config: Config, listener: Listener, opened: Opened) -> Running {
         let router = router(&config, Arc::clone(&self.accept), opened.clone(), &self.bodies);
         let router = Arc::new(ArcSwap::from_pointee(router));
-        let stages = self.stages.child();
+        let stages = self.stages.load().child();
         let (address, tls, balancers) = (listener.address(), listener.tls(), listener.balancers());
         let handed = listener.handed();
         let current = Router::new().fallback(with_current).with_state(Arc::clone(&router));
@@ -210,12 +216,30 @@ impl Uploads {
 
     /// From now on clients are told to close their connections. New ones are still served.
     pub fn leave(&self) {
-        self.stages.leave();
+        self.stages.load().leave();
+    }
+
+    /// The way back from [`Uploads::leave`], and from [`Uploads::stop`] when that has ended: then listeners of this configuration are
+    /// opened anew.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be opened. Then none is.
+    pub fn come_back(&self, configs: &[Config]) -> Result<(), BindError> {
+        if !self.stages.load().are_closed() {
+            self.stages.load().stay();
+            return Ok(());
+        }
+        let prepared = self.prepare_where(configs, |_| false)?;
+        self.stages.store(Arc::default());
+        self.tasks.reopen();
+        self.apply(prepared, Duration::ZERO);
+        Ok(())
     }
 
     /// Stops all of them: no new connections; resolves when the open ones have drained.
     pub async fn stop(&self) {
-        self.stages.end();
+        self.stages.load().end();
         self.tasks.close();
         self.tasks.wait().await;
     }

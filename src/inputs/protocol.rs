@@ -29,7 +29,7 @@ use super::reason::Failure;
 use super::{Config, ods, wef};
 #[expect(unused_imports, reason = "named by the documentation")]
 use crate::event::Client;
-use crate::event::{Damaged, Syntax};
+use crate::event::{Damaged, Known, Syntax};
 use crate::filter::{EventSet, Rules};
 use crate::ingest::accept::Receipt;
 use crate::net::target;
@@ -149,6 +149,8 @@ pub struct Content {
     pub body: Bytes,
     /// What stands behind the text, in order.
     pub damaged: Vec<Damaged>,
+    /// What is known of the records in the text, where whoever wrote it knows of all of them.
+    pub known: Option<Arc<Known>>,
     /// What is to be made durable after the events and before the answer. It runs to its end even if the client hangs up.
     pub then: Option<Then>,
 }

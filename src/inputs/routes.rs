@@ -262,9 +262,10 @@ impl Door {
         share: Share,
     ) -> Result<Receipt, Failure> {
         let client = Client { policy: self.config.identity.policy, ..client };
-        let Content { stream, syntax, body, damaged, then } = content;
+        let Content { stream, syntax, body, damaged, known, then } = content;
         let input = Arc::clone(&self.name);
-        let accepting = self.accept.accept(Upload { input, client, stream, syntax, body, damaged, presence });
+        let upload = Upload { input, client, stream, syntax, body, damaged, known, presence };
+        let accepting = self.accept.accept(upload);
         let kept = to_its_end(async move {
             let kept = match accepting.await {
                 Ok(receipt) => finish(receipt, then).await,

@@ -7,7 +7,7 @@ use libdeflater::{CompressionLvl, Compressor, Decompressor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::output::{BatchLimits, Row};
+use super::output::{BatchLimits, Body, Row};
 
 /// How the rows of a body stand together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -110,6 +110,13 @@ impl Compression {
             Self::None => body.clone(),
         }
     }
+}
+
+/// Rows joined and compressed.
+pub(super) fn compressed(shape: Shape, compression: Compression, level: u8, rows: &[Row]) -> Body {
+    let plain = shape.join(rows);
+    let plain_bytes = plain.len();
+    Body { bytes: compression.compress(level, plain), events: rows.len(), plain_bytes }
 }
 
 fn gzip(level: u8, plain: &[u8]) -> Bytes {

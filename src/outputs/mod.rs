@@ -16,6 +16,7 @@ use crate::net::tls_client::{Trust, TrustError, client_config};
 mod body;
 pub mod config;
 pub mod file;
+pub mod form;
 pub mod http;
 pub mod identity;
 mod outcome;
@@ -32,6 +33,7 @@ mod conformance;
 
 pub use config::Config;
 pub use output::Output;
+pub(crate) use shared::Kept;
 pub use shared::Shared;
 
 /// Why an output cannot be built from its configuration.

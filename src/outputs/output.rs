@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use super::form::Form;
 use super::identity::TokenStatus;
 use crate::event::{Format, Timestamp};
 
@@ -57,6 +58,17 @@ impl Row {
     }
 }
 
+/// Rows as they are sent together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body {
+    /// Compressed if the output compresses.
+    pub bytes: Bytes,
+    /// How many events it holds.
+    pub events: usize,
+    /// Bytes before compression.
+    pub plain_bytes: usize,
+}
+
 /// A batch, encoded and ready to send, again and again if need be: the bytes and the id never change.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -68,6 +80,14 @@ pub struct Request {
     pub events: usize,
     /// Bytes before compression.
     pub plain_bytes: usize,
+}
+
+impl Request {
+    /// A body under the id of its batch.
+    pub fn new(batch_id: String, body: Body) -> Self {
+        let Body { bytes, events, plain_bytes } = body;
+        Self { batch_id, body: bytes, events, plain_bytes }
+    }
 }
 
 /// What an endpoint said about a batch.
@@ -180,8 +200,17 @@ pub trait Output: Send + Sync + 'static {
         true
     }
 
-    /// Rows as one request. CPU-heavy (compression): called off the async runtime.
-    fn encode(&self, batch_id: String, rows: &[Row]) -> Request;
+    /// Rows as one body; the same rows always give the same. CPU-heavy (compression): called off the async runtime.
+    fn body(&self, rows: &[Row]) -> Body;
+
+    /// What [`Output::row`] and [`Output::body`] depend on: an output of equal form would give the same. `None` when what they
+    /// give is no other output's.
+    fn form(&self) -> Option<Form> {
+        None
+    }
+
+    /// Takes note of a body that is about to be sent, whoever made it.
+    fn learn(&self, _body: &Body) {}
 
     /// Resolves when the output's own quotas let this request pass. Safe to drop at any time.
     fn admit<'a>(&'a self, _request: &'a Request) -> BoxFuture<'a, ()> {

@@ -4,12 +4,14 @@
 //! what no output uses any more is gone, what a reload leaves in use keeps its token.
 
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use super::identity::{Identity, Tokens};
 use super::workspace::Quota;
 use crate::net::http_proxy;
+use crate::values::PerMinute;
 
 /// Handed to every output that is built.
 #[derive(Debug)]
@@ -45,10 +47,24 @@ impl Shared {
         let Ok(quota) = made;
         quota
     }
+
+    /// What is sent through each data collection rule, by its id.
+    pub fn quotas_used(&self) -> BTreeMap<String, PerMinute> {
+        self.quotas.all().into_iter().map(|(rule, quota)| (rule, quota.used())).collect()
+    }
+
+    /// Shares the limits of each rule with other gateways, which use this much of them.
+    pub fn share_quotas_with(&self, others: &[BTreeMap<String, PerMinute>]) {
+        for (rule, quota) in self.quotas.all() {
+            let used =
+                || others.iter().filter_map(|used| used.get(&rule)).filter(|used| **used != PerMinute::default());
+            quota.leave_to(used().count(), used().copied().sum());
+        }
+    }
 }
 
 /// What makes tokens the same: who asks for what, by which way.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct TokenHolder {
     pub(super) identity: Identity,
     pub(super) scope: String,
@@ -59,7 +75,7 @@ pub(super) struct TokenHolder {
 
 /// Values by key, for as long as somebody holds them. There are a few.
 #[derive(Debug)]
-struct Kept<K, V>(Mutex<Vec<(K, Weak<V>)>>);
+pub(crate) struct Kept<K, V>(Mutex<Vec<(K, Weak<V>)>>);
 
 impl<K, V> Default for Kept<K, V> {
     fn default() -> Self {
@@ -67,8 +83,14 @@ impl<K, V> Default for Kept<K, V> {
     }
 }
 
-impl<K: PartialEq, V> Kept<K, V> {
-    fn get_or_make<E>(&self, key: K, make: impl FnOnce() -> Result<V, E>) -> Result<Arc<V>, E> {
+impl<K: PartialEq + Clone, V> Kept<K, V> {
+    /// All that somebody holds.
+    fn all(&self) -> Vec<(K, Arc<V>)> {
+        self.0.lock().iter().filter_map(|(key, value)| Some((key.clone(), value.upgrade()?))).collect()
+    }
+
+    /// What is kept under the key, or what `make` makes.
+    pub(crate) fn get_or_make<E>(&self, key: K, make: impl FnOnce() -> Result<V, E>) -> Result<Arc<V>, E> {
         let mut kept = self.0.lock();
         kept.retain(|(_, value)| value.strong_count() > 0);
         if let Some(value) = kept.iter().find(|(known, _)| *known == key).and_then(|(_, value)| value.upgrade()) {

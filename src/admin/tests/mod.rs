@@ -57,6 +57,9 @@ impl Control for Fake {
     fn drain(&self) -> BoxFuture<'_, Result<Value, ControlError>> {
         self.did("drain".to_owned())
     }
+    fn undrain(&self) -> BoxFuture<'_, Result<Value, ControlError>> {
+        self.did("undrain".to_owned())
+    }
     fn accept_clock(&self) -> BoxFuture<'_, Result<Value, ControlError>> {
         self.did("accept the clock".to_owned())
     }

@@ -63,6 +63,19 @@ pub struct Args {
     /// installed: the Debian packages haproxy and redis-server
     #[arg(long)]
     pub cluster: bool,
+    /// With `--cluster`: where the log of each gateway is. With `jetstream` three servers of NATS stand in the place of Redis, and
+    /// keep it a second time; nats-server 2.10 or later must be installed
+    #[arg(long, value_enum, default_value_t = Spool::Segments, requires = "cluster")]
+    pub spool: Spool,
+}
+
+/// Where what is acknowledged lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Spool {
+    /// On the disk of the gateway that took it.
+    Segments,
+    /// There, and at servers of NATS JetStream.
+    Jetstream,
 }
 
 /// What the demo wants of a gateway: one listener on loopback with both doors and no authentication, the event set

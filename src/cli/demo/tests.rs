@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use super::account::{Account, Books};
 use super::hosts::Written;
-use super::{Args, Plan, UnderTest, perform};
+use super::{Args, Plan, Spool, UnderTest, perform};
 use crate::cli::send::uploader::Tally;
 use crate::lab::events::Identity;
 use crate::lab::held::Held;
@@ -132,7 +132,7 @@ async fn start(kind: Gateway, plan: Plan) -> anyhow::Result<Box<dyn UnderTest>> 
 }
 
 async fn account_of(kind: Gateway) -> Account {
-    let args = Args { seconds: 3, hosts: 5, events: 1_500, keep: false, cluster: false };
+    let args = Args { seconds: 3, hosts: 5, events: 1_500, keep: false, cluster: false, spool: Spool::Segments };
     let account = perform(&args, |plan| start(kind, plan)).await.expect("a performance");
     println!("{}", account.describe());
     account

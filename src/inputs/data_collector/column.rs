@@ -11,7 +11,8 @@ use std::collections::HashMap;
 
 use serde_json::value::RawValue;
 
-use crate::event::{MAX_RECORD_BYTES, Timestamp};
+use crate::event::from_json::walk::Plain;
+use crate::event::{MAX_RECORD_BYTES, Timestamp, near};
 use crate::inputs::members::{Seen, text};
 
 /// Most characters of a column's name.
@@ -103,22 +104,22 @@ impl Columns {
         self.place_read(property, value, &read)
     }
 
-    /// The suffix of a member that was [passed over](in_columns) and stands in its row as it is written; `None` where more has to be
-    /// looked at.
-    #[inline]
-    pub(super) fn plain_suffix(&self, text: &[u8], seen: &Seen<'_>) -> Option<[u8; 2]> {
-        if !self.0.is_empty() || !seen.has_letters {
+    /// The suffix of a member whose name holds nothing but the [letters](near::word) of columns, and that stands in its row as it is
+    /// written; `None` where more has to be looked at.
+    #[inline(always)]
+    pub(super) fn plain_suffix(&self, text: &[u8], plain: &Plain) -> Option<[u8; 2]> {
+        if !self.0.is_empty() {
             return None;
         }
-        match text[seen.value_at] {
+        let value = &text[plain.value_at..plain.end];
+        match value[0] {
             b't' | b'f' => Some(*b"_b"),
             b'-' | b'0'..=b'9' => Some(*b"_d"),
             // It has the length of a GUID or may be a time; `Computer` has no suffix.
-            _ if !seen.is_plain_text || matches!(seen.end - seen.value_at, GUID_IN_QUOTES | BARE_GUID_IN_QUOTES) => {
-                None
-            }
-            _ if text[seen.value_at..seen.end].get(11) == Some(&b'T') => None,
-            _ if text[seen.at + 1..seen.name_end - 1] == *COMPUTER.as_bytes() => None,
+            _ if !plain.is_plain_text && !is_told_by_an_escape(value) => None,
+            _ if matches!(value.len(), GUID_IN_QUOTES | BARE_GUID_IN_QUOTES) => None,
+            _ if value.get(11) == Some(&b'T') => None,
+            _ if text[plain.at + 1..plain.name_end - 1] == *COMPUTER.as_bytes() => None,
             _ => Some(*b"_s"),
         }
     }
@@ -218,6 +219,13 @@ const GUID_IN_QUOTES: usize = GUID + 2;
 const BARE_GUID_IN_QUOTES: usize = 32 + 2;
 const DASHES: [usize; 4] = [8, 13, 18, 23];
 
+/// Whether the first escape of a string is that of a backslash or a quote, as paths have it: no GUID and no time holds one, whatever
+/// else the string means.
+fn is_told_by_an_escape(string: &[u8]) -> bool {
+    let at = memchr::memchr(b'\\', string).filter(|_| string.starts_with(b"\""));
+    at.and_then(|at| string.get(at + 1)).is_some_and(|escaped| matches!(escaped, b'\\' | b'"'))
+}
+
 /// Whether a text is a GUID, with its dashes or without them.
 fn is_guid(text: &str) -> bool {
     let bytes = text.as_bytes();
@@ -251,26 +259,9 @@ fn flag(text: &str) -> Option<&'static str> {
     ["true", "false"].into_iter().find(|word| text.trim_ascii().eq_ignore_ascii_case(word))
 }
 
-/// The bytes of columns' names.
-static IN_COLUMNS: [bool; 256] = {
-    let mut known = [false; 256];
-    let mut byte = 0;
-    while byte < known.len() {
-        known[byte] = (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'_';
-        byte += 1;
-    }
-    known
-};
-
-/// Whether a column's name may hold this byte.
-#[inline]
-pub(super) fn in_columns(byte: u8) -> bool {
-    IN_COLUMNS[usize::from(byte)]
-}
-
 /// A property's name as far as a column may have it.
 fn in_column_letters(property: &str) -> Cow<'_, str> {
-    if property.bytes().all(in_columns) {
+    if near::word(property.as_bytes()) == property.len() {
         return Cow::Borrowed(property);
     }
     let is_letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -279,7 +270,7 @@ fn in_column_letters(property: &str) -> Cow<'_, str> {
 
 /// Whether a text can be the name of a column.
 pub(super) fn is_column(name: &str) -> bool {
-    (1..=COLUMN_MAX).contains(&name.len()) && name.bytes().all(in_columns)
+    (1..=COLUMN_MAX).contains(&name.len()) && near::word(name.as_bytes()) == name.len()
 }
 
 #[cfg(test)]
@@ -362,7 +353,7 @@ mod tests {
     fn member(object: &str) -> Seen<'_> {
         let mut members = Members::of(object);
         members.enter(b'{').expect("an object");
-        members.seen_with(true, in_columns).expect("it is well formed").expect("a member")
+        members.seen_with(true, near::word).expect("it is well formed").expect("a member")
     }
 
     proptest! {
@@ -374,7 +365,7 @@ mod tests {
         #[test]
         fn what_stands_as_it_is_written_is_placed_there(
             name in "Computer|[a-zA-Z_]{1,12}|\\PC{0,6}",
-            text in "\\PC{0,40}|[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|20[0-9]{2}-0[1-9]-[0-3][0-9]T1[0-9]:00:00Z",
+            text in "\\PC{0,40}|[C:\\\\\"\n0-9a]{0,8}|2026-01-02T03:04:05Z[\\\\\"\n ]{0,2}|[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|20[0-9]{2}-0[1-9]-[0-3][0-9]T1[0-9]:00:00Z",
             number: i32,
             kind in 0..5,
         ) {
@@ -387,7 +378,8 @@ mod tests {
             let object = serde_json::json!({ name.as_str(): value }).to_string();
             let (columns, seen) = (Columns::default(), member(&object));
             let placed = columns.place(&name, seen.value());
-            if let Some(suffix) = columns.plain_suffix(object.as_bytes(), &seen) {
+            let plain = seen.as_plain();
+            if let Some(suffix) = plain.and_then(|plain| columns.plain_suffix(object.as_bytes(), &plain)) {
                 let Some(Placed { name: column, suffix: wanted, written }) = placed else { panic!("it is placed") };
                 prop_assert_eq!((&*column, wanted.as_bytes()), (&*name, &suffix[..]));
                 prop_assert_eq!(written, Written::Json(seen.value()));

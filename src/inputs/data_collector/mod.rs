@@ -13,6 +13,7 @@ mod column;
 pub(in crate::inputs) mod config;
 pub mod rewrite;
 pub mod signature;
+mod source;
 #[cfg(test)]
 pub(super) mod specimen;
 mod workspaces;
@@ -24,6 +25,7 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, ready};
 use http::{HeaderMap, Response, header};
 
+use super::grown::memory_of;
 use super::http::auth::Admitted;
 use super::http::body::Share;
 use super::http::readable::Readable;
@@ -166,10 +168,10 @@ impl Post {
             let rows = rewrite::rewrite(&body, &How { columns, time_field, resource_id, arrival }, limit, share)?;
             let mark = mark.and(&body);
             drop(body);
-            share.shrink_to(rows.text.capacity() as u64);
+            share.shrink_to(memory_of(&rows.text, rows.known.as_deref()));
             Ok::<_, RewriteError>((rows, mark))
         };
-        let (Rows { text, timed }, mark) = intake.work(work).await??;
+        let (Rows { text, known, timed }, mark) = intake.work(work).await??;
         let is_certain = timed || repeats == Repeats::Body;
         let mark = match repeats {
             Repeats::Never => mark.and(&fastrand::u128(..).to_le_bytes()),
@@ -181,7 +183,7 @@ impl Post {
         self.mark = Some(mark.finish());
         let (stream, body) = (Arc::clone(&log_type.stream), Bytes::from(text));
         let then = (!is_certain).then(|| counted(head.listener));
-        Ok(Content { stream, syntax: Syntax::JsonArray, body, damaged: Vec::new(), then })
+        Ok(Content { stream, syntax: Syntax::JsonArray, body, damaged: Vec::new(), known, then })
     }
 
     /// What is known of the record type that the headers name.

@@ -1,11 +1,18 @@
 //! The body of a post as rows of its custom table, in one pass over its bytes.
 //!
+//! A record is proven to be JSON on the way, and what decoding would find in its row is noted beside it ([`source`](super::source)).
+//! The first that cannot be proven ends that: the rows are then decoded like anybody's, which has the words for what is wrong.
+//!
 //! It stands where the body comes in, and not at an output, because what a property's column is follows from the protocol alone:
 //! rules, the spool and every output then see the row that the service would have made. The text grows within the limits and
 //! the memory of the listener.
 
+use std::sync::Arc;
+
 use super::column::{self, Columns, Placed, Written};
-use crate::event::{MAX_EVENTS, Timestamp};
+use super::source::{Fault, Proven, Source, Unproven};
+use crate::event::from_json::walk::Plain;
+use crate::event::{Format, Known, MAX_EVENTS, MAX_RECORD_BYTES, Timestamp};
 use crate::inputs::grown::{Grown, NoRoom};
 use crate::inputs::http::body::Share;
 use crate::inputs::members::{Broken, Members, Seen, text};
@@ -39,6 +46,8 @@ pub struct How<'a> {
 pub struct Rows {
     /// A JSON array. What was no object stands there as it came.
     pub text: Vec<u8>,
+    /// What is known of the records, if all of them are.
+    pub known: Option<Arc<Known>>,
     /// Whether each record tells a time of its own, so that two equal ones are one.
     pub timed: bool,
 }
@@ -76,7 +85,8 @@ pub fn rewrite(body: &[u8], how: &How<'_>, limit: u64, share: &mut Share) -> Res
     let length = body.len() as u64;
     // Suffixes are a tenth of most bodies.
     let out = Grown::new(limit, length, share).expecting(length + length / 6);
-    let mut writer = Writer { how, arrival: how.arrival.to_string(), out, records: 0, untimed: 0 };
+    let arrival = WrittenTime::of(how.arrival);
+    let mut writer = Writer { how, arrival, out, records: 0, untimed: 0 };
     let mut members = Members::of(body);
     if members.begins_with(b'[') {
         members.enter(b'[')?;
@@ -91,14 +101,15 @@ pub fn rewrite(body: &[u8], how: &How<'_>, limit: u64, share: &mut Share) -> Res
     members.end()?;
     let end: &[u8] = if writer.records == 0 { b"[]" } else { b"]" };
     writer.out.push(end)?;
-    Ok(Rows { timed: writer.untimed == 0, text: writer.out.into_text() })
+    let (text, known) = writer.out.into_records();
+    Ok(Rows { text, known, timed: writer.untimed == 0 })
 }
 
 /// Writes records as rows.
 struct Writer<'h, 's> {
     how: &'h How<'h>,
-    /// When the post arrived, as it is written.
-    arrival: String,
+    /// When the post arrived.
+    arrival: WrittenTime,
     out: Grown<'s>,
     records: usize,
     /// How many tell no time of their own.
@@ -115,57 +126,112 @@ impl Writer<'_, '_> {
         self.out.push(if self.records == 1 { b"[" } else { b"," })?;
         if !members.begins_with(b'{') {
             // For ingest to set aside, with its reason.
+            self.out.give_up();
             return Ok(self.out.push(members.value()?.as_bytes())?);
         }
-        let mut told = Told { is_empty: true, own_time: None, has_time_generated: false };
-        let mut run = Run::at(members.pos());
-        members.enter(b'{')?;
-        let mut is_first = true;
-        let text = members.text();
-        while let Some(seen) = members.seen_with(is_first, column::in_columns)? {
-            is_first = false;
-            if let Some(suffix) = self.plain_suffix(text, &seen) {
-                self.plain_member(&mut told, &mut run, text, &seen, suffix)?;
-                continue;
+        if self.out.is_known() {
+            let (made, untimed) = (self.out.len(), self.untimed);
+            match self.proven(members) {
+                Err(Fault::NotProven) => {
+                    self.out.give_up();
+                    self.out.cut(made);
+                    self.untimed = untimed;
+                }
+                Err(Fault::Refused(refused)) => return Err(refused),
+                Ok(()) => return Ok(()),
             }
+        }
+        members.enter(b'{')?;
+        let text = members.text();
+        Ok(self.row(text, members.pos() - 1, &mut Unproven(members))?)
+    }
+
+    /// The next object of a body as a row that is known.
+    fn proven(&mut self, members: &mut Members<'_>) -> Result<(), Fault> {
+        let (text, at, made) = (members.text(), members.pos(), self.out.len());
+        let mut source = Proven::open(text, at, self.how.columns.is_none())?;
+        self.row(text, at, &mut source)?;
+        members.go_to(source.pos());
+        match source.fields() {
+            Some(fields) if self.out.len() - made <= MAX_RECORD_BYTES => {
+                self.out.note(Format::Json, made, 0, &fields);
+            }
+            _ => self.out.give_up(),
+        }
+        Ok(())
+    }
+
+    /// The record that begins there as a row, by its members.
+    fn row<'a>(&mut self, text: &'a str, at: usize, source: &mut impl Source<'a>) -> Result<(), Fault> {
+        let mut told = Told { is_empty: true, own_time: None, has_time_generated: false };
+        let (mut run, mut is_first) = (Run::at(at), true);
+        loop {
+            // A loop of its own, in which nothing of a member goes through memory.
+            let mut other = None;
+            while let Some(plain) = source.plain() {
+                let Some(suffix) = self.plain_suffix(text, &plain) else {
+                    other = Some(Seen::plain(text, &plain));
+                    break;
+                };
+                self.plain_member(&mut told, &mut run, text, &plain, suffix)?;
+            }
+            let seen = match other {
+                Some(seen) => seen,
+                None => {
+                    let Some(seen) = source.next(is_first)? else { break };
+                    is_first = false;
+                    if let Some((plain, suffix)) = self.plain_of(text, &seen) {
+                        self.plain_member(&mut told, &mut run, text, &plain, suffix)?;
+                        continue;
+                    }
+                    seen
+                }
+            };
             self.out.push(run.take(text))?;
             let name = seen.name().ok_or_else(|| self.no_name())?;
-            self.member(&mut told, &name, &seen)?;
+            self.member(&mut told, &name, &seen, source)?;
         }
         self.out.push(run.take(text))?;
-        self.end_record(told)
+        self.end_record(told, source)
     }
 
     /// The suffix of a member of which nothing else is to be done.
-    #[inline]
-    fn plain_suffix(&self, text: &str, seen: &Seen<'_>) -> Option<[u8; 2]> {
+    #[inline(always)]
+    fn plain_suffix(&self, text: &str, plain: &Plain) -> Option<[u8; 2]> {
         let text = text.as_bytes();
-        let suffix = self.how.columns?.plain_suffix(text, seen)?;
-        let name = &text[seen.at + 1..seen.name_end - 1];
-        let is = |wanted: &str| *name == *wanted.as_bytes();
+        let suffix = self.how.columns?.plain_suffix(text, plain)?;
+        let name = &text[plain.at + 1..plain.name_end - 1];
+        // Nearly all are told from those that count by their length.
+        let is = |wanted: &str| name.len() == wanted.len() && *name == *wanted.as_bytes();
         let counts = RESERVED.into_iter().any(is) || self.how.time_field.is_some_and(is);
         (!counts).then_some(suffix)
     }
 
+    /// The same of a member that may be any.
+    fn plain_of(&self, text: &str, seen: &Seen<'_>) -> Option<(Plain, [u8; 2])> {
+        let plain = seen.as_plain()?;
+        Some((plain, self.plain_suffix(text, &plain)?))
+    }
+
     /// Writes such a member up to its suffix, with what stands before it: what follows is written with the next.
-    #[inline]
+    #[inline(always)]
     fn plain_member(
         &mut self,
         told: &mut Told,
         run: &mut Run,
         text: &str,
-        seen: &Seen<'_>,
+        plain: &Plain,
         suffix: [u8; 2],
     ) -> Result<(), NoRoom> {
-        let (separator, quote) = (told.separator(), seen.name_end - 1);
-        if run.is_before(seen.at) && seen.value_at == quote + 2 {
+        let (separator, quote) = (told.separator(), plain.name_end - 1);
+        if run.is_before(plain.at) && plain.value_at == quote + 2 {
             self.out.push_with(&text.as_bytes()[run.from..quote], suffix)?;
-            *run = Run { from: quote, to: seen.end };
+            *run = Run { from: quote, to: plain.end };
             return Ok(());
         }
-        let name = &text.as_bytes()[seen.at..quote];
+        let name = &text.as_bytes()[plain.at..quote];
         self.out.push_all([run.take(text), separator, name, &suffix, b"\":"])?;
-        *run = Run { from: seen.value_at, to: seen.end };
+        *run = Run { from: plain.value_at, to: plain.end };
         Ok(())
     }
 
@@ -174,7 +240,13 @@ impl Writer<'_, '_> {
     }
 
     /// A member of the record that is being written.
-    fn member(&mut self, told: &mut Told, key: &str, seen: &Seen<'_>) -> Result<(), RewriteError> {
+    fn member<'a>(
+        &mut self,
+        told: &mut Told,
+        key: &str,
+        seen: &Seen<'a>,
+        source: &mut impl Source<'a>,
+    ) -> Result<(), Fault> {
         let value = seen.value();
         let is_time_field = self.how.time_field == Some(key);
         if is_time_field || (self.how.time_field.is_none() && key == TIMESTAMP) {
@@ -191,9 +263,13 @@ impl Writer<'_, '_> {
         if let Some(name) = RESERVED.into_iter().find(|name| *name == key) {
             // Whoever names it as the record's time means what it means.
             let meant = is_time_field && name == TIME_GENERATED;
-            return if meant { Ok(()) } else { Err(RewriteError::Reserved { record: self.records, name }) };
+            return if meant { Ok(()) } else { Err(RewriteError::Reserved { record: self.records, name }.into()) };
         }
         let Some(Placed { name, suffix, written }) = columns.place_seen(key, seen) else { return Ok(()) };
+        // What has a suffix is no field of an event.
+        if suffix.is_empty() {
+            source.keeps(&name, seen)?;
+        }
         // Letters of columns need no escapes.
         let (before, name, suffix) = (told.separator(), name.as_bytes(), suffix.as_bytes());
         match written {
@@ -206,19 +282,20 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    fn separate(&mut self, told: &mut Told) -> Result<(), RewriteError> {
-        Ok(self.out.push(told.separator())?)
+    fn separate(&mut self, told: &mut Told) -> Result<(), NoRoom> {
+        self.out.push(told.separator())
     }
 
     /// What every row has, and the end of it.
-    fn end_record(&mut self, mut told: Told) -> Result<(), RewriteError> {
+    fn end_record<'a>(&mut self, mut told: Told, source: &mut impl Source<'a>) -> Result<(), Fault> {
         self.untimed += usize::from(told.own_time.is_none());
         if !told.has_time_generated {
             let named = told.own_time.filter(|time| self.how.time_field.is_some() && self.is_believed(*time));
-            let named = named.map(|time| time.to_string());
+            let named = named.map(WrittenTime::of);
             self.separate(&mut told)?;
-            let time = named.as_deref().unwrap_or(&self.arrival);
-            self.out.push_all([b"\"TimeGenerated\":\"", time.as_bytes(), b"\""])?;
+            let time = named.as_ref().unwrap_or(&self.arrival);
+            source.adds_time(TIME_GENERATED, time.read);
+            self.out.push_all([b"\"TimeGenerated\":\"", time.text.as_bytes(), b"\""])?;
         }
         if let Some(id) = self.how.resource_id {
             self.separate(&mut told)?;
@@ -231,6 +308,19 @@ impl Writer<'_, '_> {
     fn is_believed(&self, time: Timestamp) -> bool {
         let arrival = self.how.arrival;
         (arrival.plus_seconds(-OLDEST)..=arrival.plus_seconds(NEWEST)).contains(&time)
+    }
+}
+
+/// A time as it is written, and what is read there.
+struct WrittenTime {
+    text: String,
+    read: Option<Timestamp>,
+}
+
+impl WrittenTime {
+    fn of(time: Timestamp) -> Self {
+        let text = time.to_string();
+        Self { read: Timestamp::parse(&text), text }
     }
 }
 
@@ -290,6 +380,9 @@ impl From<Broken> for RewriteError {
     }
 }
 
+#[cfg(test)]
+#[path = "known_tests.rs"]
+mod known_tests;
 #[cfg(test)]
 #[path = "rewrite_tests.rs"]
 mod tests;

@@ -20,6 +20,7 @@ fn upload(Readable { body, damaged }: Readable) -> Upload {
         syntax,
         body,
         damaged,
+        known: None,
         presence: Presence::default(),
     }
 }

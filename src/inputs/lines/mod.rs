@@ -54,7 +54,7 @@ impl Ask for Lines {
             let lines = intake.decompressed().await?;
             let body = intake.work(move |share| events(&lines, share)).await??;
             let (stream, syntax) = ("".into(), Syntax::Lines);
-            Ok(Reading::Events(Content { stream, syntax, body, damaged: Vec::new(), then: None }))
+            Ok(Reading::Events(Content { stream, syntax, body, damaged: Vec::new(), known: None, then: None }))
         })
     }
 

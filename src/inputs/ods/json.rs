@@ -2,16 +2,22 @@
 //!
 //! An item stays what it is, under the names that its table has, and gets the time, the computer and the resource that the
 //! protocol tells beside it. What is no object is set aside.
+//!
+//! An item is proven to be JSON on the way, and what decoding would find in its record is noted beside it. The first that cannot be
+//! proven ends that: the records are then decoded like anybody's, which has the words for what is wrong.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use memchr::memchr2;
 
 use super::catalogue::Columns;
-use crate::event::{Damaged, MAX_EVENTS, MAX_RECORD_BYTES, Timestamp};
+use crate::event::from_json::JsonError;
+use crate::event::from_json::walk::Walk;
+use crate::event::{Damaged, Fields, Format, Known, MAX_EVENTS, MAX_RECORD_BYTES, Timestamp, near};
 use crate::inputs::grown::{Grown, NoRoom};
 use crate::inputs::http::body::Share;
-use crate::inputs::members::{Broken, Member, Members, Seen, text};
+use crate::inputs::members::{Broken, Member, Members, text};
 use crate::inputs::reason::{Failure, Reason};
 
 /// Properties that tell the time of an item, the first that is there counts.
@@ -22,6 +28,8 @@ const COMPUTERS: [&str; 2] = ["Computer", "Host"];
 const RESOURCE_ID: &str = "_ResourceId";
 /// Longest name of a computer.
 const COMPUTER_MAX: usize = 255;
+/// What stands behind each record.
+const LINE_END: &[u8] = b"\n";
 
 /// The frame of an upload.
 #[derive(Debug)]
@@ -84,6 +92,8 @@ pub struct Rows {
     pub text: Vec<u8>,
     /// Where that stands, and why.
     pub damaged: Vec<Damaged>,
+    /// What is known of the records, if all of them are.
+    pub known: Option<Arc<Known>>,
     /// Whether an item tells a time.
     pub timed: bool,
 }
@@ -139,7 +149,8 @@ impl<'a> Envelope<'a> {
             out.push(raw.as_bytes())?;
             damaged.push(Damaged { span: from..out.len(), reason: reason.to_owned() });
         }
-        Ok(Rows { text: out.into_text(), damaged, timed })
+        let (text, known) = out.into_records();
+        Ok(Rows { text, damaged, known, timed })
     }
 }
 
@@ -200,7 +211,7 @@ struct Writer<'h, 's, 'a> {
     aside: Vec<(&'a str, &'static str)>,
 }
 
-impl<'a> Writer<'_, '_, 'a> {
+impl<'h, 'a> Writer<'h, '_, 'a> {
     /// Writes the next item, or puts it aside.
     fn item(&mut self, members: &mut Members<'a>) -> Result<(), JsonFault> {
         self.items += 1;
@@ -212,7 +223,7 @@ impl<'a> Writer<'_, '_, 'a> {
             return Ok(());
         }
         let (from, made) = (members.pos(), self.out.len());
-        let told = Told::of(members, self.how.columns)?;
+        let (told, walk) = self.told(members)?;
         let item = &self.text[from..members.pos()];
         if told.is_unreadable {
             self.aside.push((item, "a name of the record cannot be read"));
@@ -225,12 +236,30 @@ impl<'a> Writer<'_, '_, 'a> {
         } else {
             self.members(item)?;
         }
-        self.end_item(&told)?;
+        let fields = self.end_item(told, walk)?;
         if self.out.len() - made > MAX_RECORD_BYTES {
             self.out.cut(made);
             self.aside.push((item, "the record is larger than 1 MiB"));
+            return Ok(());
+        }
+        match fields {
+            Some(fields) => self.out.note(Format::Json, made, LINE_END.len(), &fields),
+            None => self.out.give_up(),
         }
         Ok(())
+    }
+
+    /// What the item that is next tells, and the walk that proved it. One that cannot be proven is passed over without.
+    fn told(&mut self, members: &mut Members<'a>) -> Result<(Told<'a>, Option<Walk<'a>>), JsonFault> {
+        if self.out.is_known()
+            && let Ok((told, walk)) = Told::proven(self.text, members.pos(), self.how.columns)
+            && !told.is_unreadable
+        {
+            members.go_to(walk.pos());
+            return Ok((told, Some(walk)));
+        }
+        self.out.give_up();
+        Ok((Told::of(members, self.how.columns)?, None))
     }
 
     /// Writes an item member by member, without its end.
@@ -241,8 +270,7 @@ impl<'a> Writer<'_, '_, 'a> {
         let mut is_first = true;
         while let Some(Member { name, value }) = members.member(is_first)? {
             let name = read(name)?;
-            let column = self.how.columns.iter().find(|(from, _)| *from == name).map_or(&*name, |(_, to)| to);
-            self.name(is_first, column)?;
+            self.name(is_first, column(&name, self.how.columns).unwrap_or(&name))?;
             self.value(value)?;
             is_first = false;
         }
@@ -265,19 +293,32 @@ impl<'a> Writer<'_, '_, 'a> {
         self.out.push(b":")
     }
 
-    fn end_item(&mut self, told: &Told<'_>) -> Result<(), NoRoom> {
-        let time = told.time.filter(|(rank, _)| *rank > 0).map(|(_, time)| time.to_string());
-        let computer = told.computer.as_deref().or(self.how.computer).filter(|_| !told.has_computer);
-        let id = self.how.resource_id.filter(|_| !told.has_resource);
+    /// Writes what an item lacks, and its end. The fields of its record, where it was proven.
+    fn end_item<'w>(&mut self, told: Told<'w>, mut walk: Option<Walk<'w>>) -> Result<Option<Fields<'w>>, NoRoom>
+    where
+        'h: 'w,
+    {
+        let time = told.time.filter(|(rank, _)| *rank > 0).map(|(_, time)| time.to_string().into());
+        let computer = told.computer.or(self.how.computer.map(Cow::Borrowed)).filter(|_| !told.has_computer);
+        let id = self.how.resource_id.filter(|_| !told.has_resource).map(Cow::Borrowed);
         let mut is_first = told.is_empty;
-        for (name, text) in [(TIMES[0], time.as_deref()), (COMPUTERS[0], computer), (RESOURCE_ID, id)] {
+        for (name, text) in [(TIMES[0], time), (COMPUTERS[0], computer), (RESOURCE_ID, id)] {
             let Some(text) = text else { continue };
             self.name(is_first, name)?;
-            self.out.push_quoted(text)?;
+            self.out.push_quoted(&text)?;
+            if let Some(walk) = &mut walk {
+                walk.add(name, text);
+            }
             is_first = false;
         }
-        self.out.push(b"}\n")
+        self.out.push_all([b"}", LINE_END])?;
+        Ok(walk.and_then(Walk::end))
     }
+}
+
+/// The column that a property is; `None` where it keeps its name.
+fn column<'n>(name: &str, columns: &[(&str, &'n str)]) -> Option<&'n str> {
+    columns.iter().find(|(from, _)| *from == name).map(|(_, to)| *to)
 }
 
 /// What is known of an item.
@@ -295,9 +336,8 @@ struct Told<'a> {
 }
 
 impl<'a> Told<'a> {
-    /// Of the object that is next.
-    fn of(members: &mut Members<'a>, columns: &[(&str, &str)]) -> Result<Self, Broken> {
-        let mut told = Self {
+    fn nothing() -> Self {
+        Self {
             is_empty: true,
             is_as_it_is: true,
             is_unreadable: false,
@@ -305,7 +345,37 @@ impl<'a> Told<'a> {
             has_computer: false,
             computer: None,
             has_resource: false,
-        };
+        }
+    }
+
+    /// Of the object that begins there, which is proven.
+    fn proven(text: &'a str, at: usize, columns: &[(&str, &str)]) -> Result<(Self, Walk<'a>), JsonError> {
+        let (mut told, mut walk) = (Self::nothing(), Walk::open(text, at)?);
+        loop {
+            if let Some(plain) = walk.plain() {
+                let own = &text[plain.at + 1..plain.name_end - 1];
+                let renamed = column(own, columns);
+                told.is_empty = false;
+                told.is_as_it_is &= renamed.is_none();
+                walk.keep_plain(&plain, renamed.unwrap_or(own))?;
+                told.see(own, &text[plain.value_at..plain.end]);
+                continue;
+            }
+            let Some(name) = walk.name(near::letters)? else { break };
+            told.is_empty = false;
+            let (own, value_at) = (walk.text_of(&name), walk.pos());
+            let renamed = column(&own, columns);
+            told.is_as_it_is &= name.is_plain && renamed.is_none();
+            walk.keep(renamed.unwrap_or(&own))?;
+            told.see(&own, &text[value_at..walk.pos()]);
+        }
+        told.is_unreadable = walk.is_unreadable();
+        Ok((told, walk))
+    }
+
+    /// Of the object that is next.
+    fn of(members: &mut Members<'a>, columns: &[(&str, &str)]) -> Result<Self, Broken> {
+        let mut told = Self::nothing();
         members.enter(b'{')?;
         while let Some(seen) = members.seen(told.is_empty)? {
             told.is_empty = false;
@@ -314,17 +384,16 @@ impl<'a> Told<'a> {
                 continue;
             };
             told.is_as_it_is &= seen.has_plain_name && columns.iter().all(|(from, _)| *from != name);
-            told.see(&name, &seen);
+            told.see(&name, seen.value());
         }
         Ok(told)
     }
 
-    fn see(&mut self, name: &str, seen: &Seen<'a>) {
+    fn see(&mut self, name: &str, value: &'a str) {
         // Most names are told from those that count by their length.
         if !matches!(name.len(), 4 | 8 | 9 | 11 | 13 | 14) {
             return;
         }
-        let value = seen.value();
         if let Some(rank) = TIMES.iter().position(|time| *time == name)
             && self.time.is_none_or(|(known, _)| rank < known)
             && let Some(time) = time_of(value)
@@ -348,6 +417,9 @@ fn time_of(value: &str) -> Option<Timestamp> {
     }
 }
 
+#[cfg(test)]
+#[path = "json_known_tests.rs"]
+mod known_tests;
 #[cfg(test)]
 #[path = "json_tests.rs"]
 mod tests;

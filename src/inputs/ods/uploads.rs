@@ -8,7 +8,8 @@ use super::catalogue::{DIAGNOSTICS, Way, is_data_type};
 use super::exchange::Exchange;
 use super::json::{self, Envelope};
 use super::{RESOURCE_ID, RETRY_COUNT, text, xml};
-use crate::event::{Damaged, Syntax};
+use crate::event::{Damaged, Known, Syntax};
+use crate::inputs::grown::memory_of;
 use crate::inputs::http::body::Share;
 use crate::inputs::http::readable::Readable;
 use crate::inputs::intake::Intake;
@@ -25,8 +26,16 @@ struct Made {
     way: Way,
     text: Vec<u8>,
     damaged: Vec<Damaged>,
+    known: Option<Arc<Known>>,
     /// Whether an item tells a time.
     timed: bool,
+}
+
+impl Made {
+    /// Whether each record of it is known by its own record id, so that nobody asks by what the upload is known.
+    fn is_known_by_its_events(&self) -> bool {
+        self.damaged.is_empty() && self.known.as_ref().is_some_and(|known| known.are_identified())
+    }
 }
 
 impl Exchange {
@@ -39,9 +48,9 @@ impl Exchange {
             let way = way(ods, name)?;
             let how =
                 json::How { columns: &[], computer: of.computer.as_deref(), resource_id: of.resource_id.as_deref() };
-            let json::Rows { text, damaged, timed } =
+            let json::Rows { text, damaged, known, timed } =
                 envelope.rewrite(how.with(way.columns), limit, body.len() as u64, share)?;
-            Ok(Made { way, text, damaged, timed })
+            Ok(Made { way, text, damaged, known, timed })
         })
         .await
     }
@@ -51,8 +60,8 @@ impl Exchange {
         self.upload(intake, |ods, body, of, limit, share| {
             let way = way(ods, &xml::data_type(body)?)?;
             let how = xml::How { computer: of.computer.as_deref(), resource_id: of.resource_id.as_deref() };
-            let xml::Rows { text, damaged, timed } = xml::rewrite(body, how, limit, share)?;
-            Ok(Made { way, text, damaged, timed })
+            let xml::Rows { text, damaged, known, timed } = xml::rewrite(body, how, limit, share)?;
+            Ok(Made { way, text, damaged, known, timed })
         })
         .await
     }
@@ -69,22 +78,23 @@ impl Exchange {
         let marks = intake.upload_mark();
         // Who sends it, and its body as it was before it was packed.
         let mark = marks.clone().and(own.as_bytes());
-        let work = move |share: &mut Share| -> Result<(Made, [u8; 32]), Failure> {
+        let work = move |share: &mut Share| -> Result<(Made, Option<[u8; 32]>), Failure> {
             let made = rewrite(&ods, &body, &of, limit, share)?;
-            let mark = mark.and(of.resource_id.as_deref().unwrap_or_default().as_bytes()).and(&body).finish();
+            let parts = || mark.and(of.resource_id.as_deref().unwrap_or_default().as_bytes());
+            let mark = (!made.is_known_by_its_events()).then(|| parts().and(&body).finish());
             drop(body);
-            share.shrink_to(made.text.capacity() as u64);
+            share.shrink_to(memory_of(&made.text, made.known.as_deref()));
             Ok((made, mark))
         };
-        let (Made { way, text, damaged, timed }, of_body) = intake.work(work).await??;
+        let (Made { way, text, damaged, known, timed }, of_body) = intake.work(work).await??;
         let is_first_try = super::text(head.headers(), RETRY_COUNT) == Some("0");
-        self.mark = Some(match timed {
+        self.mark = of_body.map(|of_body| match timed {
             true => of_body,
             false => marks.and(&of_body).and(&self.ods.memory.rounds.of(&of_body, is_first_try)).finish(),
         });
         let then = Some(self.heard_then(&head));
-        let content = Content { stream: way.stream, syntax: Syntax::Enveloped, body: Bytes::from(text), damaged, then };
-        Ok(Reading::Events(content))
+        let (stream, syntax, body) = (way.stream, Syntax::Enveloped, Bytes::from(text));
+        Ok(Reading::Events(Content { stream, syntax, body, damaged, known, then }))
     }
 
     /// The body out of its compression, as text.

@@ -210,7 +210,8 @@ impl Exchange {
         }
         let then: Then = Box::new(move |receipt| then.keep(receipt.received).boxed());
         let stream = Arc::clone(&intake.destination().stream);
-        let content = Content { stream, syntax: Syntax::Enveloped, body: text, damaged: Vec::new(), then: Some(then) };
+        let (syntax, damaged, then) = (Syntax::Enveloped, Vec::new(), Some(then));
+        let content = Content { stream, syntax, body: text, damaged, known: None, then };
         Ok(Reading::Events(content))
     }
 

@@ -70,7 +70,7 @@ fn request(output: &dyn Output) -> Request {
         raw: format!("{{\"n\":{n}}}").into(),
     };
     let rows: Vec<_> = (1..=3).map(|n| output.row(&event(n)).unwrap()).collect();
-    output.encode(ID.to_owned(), &rows)
+    Request::new(ID.to_owned(), output.body(&rows))
 }
 
 /// A request whose body does not fit into the buffers of a socket.

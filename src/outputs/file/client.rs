@@ -11,8 +11,11 @@ use tokio::time::timeout;
 
 use super::Config;
 use super::writer::{WriteError, Writer};
-use crate::outputs::body::Shape;
-use crate::outputs::output::{BatchLimits, EndpointSpec, Outcome, OutgoingEvent, Output, Request, RetryReason, Row};
+use crate::outputs::body::{Compression, Shape, compressed};
+use crate::outputs::form::Form;
+use crate::outputs::output::{
+    BatchLimits, Body, EndpointSpec, Outcome, OutgoingEvent, Output, Request, RetryReason, Row,
+};
 use crate::outputs::row::json_row;
 
 /// Files of NDJSON in a directory.
@@ -77,9 +80,12 @@ impl Output for File {
         json_row(event)
     }
 
-    fn encode(&self, batch_id: String, rows: &[Row]) -> Request {
-        let body = Shape::Ndjson.join(rows);
-        Request { batch_id, events: rows.len(), plain_bytes: body.len(), body: body.into() }
+    fn body(&self, rows: &[Row]) -> Body {
+        compressed(Shape::Ndjson, Compression::None, 0, rows)
+    }
+
+    fn form(&self) -> Option<Form> {
+        Some(Form::as_uploaded(Shape::Ndjson, Compression::None, 0))
     }
 
     fn send<'a>(&'a self, _: usize, request: &'a Request) -> BoxFuture<'a, Outcome> {

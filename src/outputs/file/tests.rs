@@ -120,7 +120,7 @@ async fn a_full_disk_is_a_reason_to_try_again() {
     let dir = tempfile::tempdir().unwrap();
     let room = Arc::new(AtomicUsize::new(3));
     let output = File::with_writer(&Config::default(), failing_writer(dir.path(), Arc::clone(&room)));
-    let batch = output.encode("a".to_owned(), &[Row::timeless("{\"n\":1}".into())]);
+    let batch = crate::outputs::output::Request::new("a".to_owned(), output.body(&[Row::timeless("{\"n\":1}".into())]));
     let outcome = output.send(0, &batch).await;
     assert!(matches!(outcome, Outcome::Retry { after: None, reason: RetryReason::Failed, .. }), "{outcome:?}");
     room.store(usize::MAX, Ordering::Relaxed);

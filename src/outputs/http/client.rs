@@ -10,10 +10,11 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT}
 use super::{Config, Probe};
 use crate::net::http_client::HttpClient;
 use crate::net::tls_client::TrustError;
-use crate::outputs::body::{Compression, Shape};
+use crate::outputs::body::{Compression, Shape, compressed};
 use crate::outputs::config::{origin_urls, specs, trust, urls};
+use crate::outputs::form::Form;
 use crate::outputs::outcome::Words;
-use crate::outputs::output::{BatchLimits, EndpointSpec, Outcome, OutgoingEvent, Output, Request, Row};
+use crate::outputs::output::{BatchLimits, Body, EndpointSpec, Outcome, OutgoingEvent, Output, Request, Row};
 use crate::outputs::row::json_row;
 use crate::outputs::sender::{CONNECT_TIMEOUT, Sender, USER_AGENT_VALUE, well};
 
@@ -84,10 +85,12 @@ impl Output for Http {
         json_row(event)
     }
 
-    fn encode(&self, batch_id: String, rows: &[Row]) -> Request {
-        let plain = self.shape.join(rows);
-        let plain_bytes = plain.len();
-        Request { batch_id, body: self.compression.compress(self.level, plain), events: rows.len(), plain_bytes }
+    fn body(&self, rows: &[Row]) -> Body {
+        compressed(self.shape, self.compression, self.level, rows)
+    }
+
+    fn form(&self) -> Option<Form> {
+        Some(Form::as_uploaded(self.shape, self.compression, self.level))
     }
 
     fn send<'a>(&'a self, endpoint: usize, request: &'a Request) -> BoxFuture<'a, Outcome> {

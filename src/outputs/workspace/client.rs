@@ -19,11 +19,14 @@ use crate::event::Timestamp;
 use crate::event::columns::{self, Extras, Made, Source, Table};
 use crate::net::http_client::HttpClient;
 use crate::net::tls_client::Trust;
-use crate::outputs::body::{Compression, Shape};
+use crate::outputs::body::{Compression, Shape, compressed};
 use crate::outputs::config::{specs, trust, urls};
+use crate::outputs::form::Form;
 use crate::outputs::identity::{Token, TokenError, TokenStatus, Tokens};
 use crate::outputs::outcome::Words;
-use crate::outputs::output::{BatchLimits, EndpointSpec, Outcome, OutgoingEvent, Output, Request, RetryReason, Row};
+use crate::outputs::output::{
+    BatchLimits, Body, EndpointSpec, Outcome, OutgoingEvent, Output, Request, RetryReason, Row,
+};
 use crate::outputs::sender::{CONNECT_TIMEOUT, Sender, USER_AGENT_VALUE, well};
 use crate::outputs::shared::TokenHolder;
 use crate::outputs::{BuildError, Shared};
@@ -202,14 +205,18 @@ impl Output for Workspace {
         Ok(Row { bytes, time, is_shortened: false, is_shapeless })
     }
 
-    fn encode(&self, batch_id: String, rows: &[Row]) -> Request {
-        let plain = Shape::JsonArray.join(rows);
-        let plain_bytes = plain.len();
-        let body = self.compression.compress(self.level, plain);
+    fn body(&self, rows: &[Row]) -> Body {
+        compressed(Shape::JsonArray, self.compression, self.level, rows)
+    }
+
+    fn form(&self) -> Option<Form> {
+        Some(Form::of_table(self.table, self.extras.clone(), self.compression, self.level))
+    }
+
+    fn learn(&self, body: &Body) {
         if let Some(wire) = &self.wire {
-            wire.learn(plain_bytes, body.len());
+            wire.learn(body.plain_bytes, body.bytes.len());
         }
-        Request { batch_id, body, events: rows.len(), plain_bytes }
     }
 
     fn shorten(&self, row: &Row) -> Option<Row> {

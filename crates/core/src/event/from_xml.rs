@@ -15,6 +15,8 @@ use super::{Fields, MAX_RECORD_BYTES, Timestamp, trimmed, work};
 pub(super) const RAW_TIME: &str = "RawTime";
 
 static EVENT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("Event"));
+/// What comments and CDATA sections begin with.
+static HIDING: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("<!"));
 
 /// Reads one `<Event>` element, with whatever stands before it (byte order mark, XML declaration, comments, white
 /// space). Returns its fields and the position after `</Event>`; what follows is not looked at.
@@ -127,6 +129,11 @@ fn keywords(text: &str) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok()
 }
 
+/// Whether an event that someone wrote ends where its text does, looking from behind its `System`.
+pub fn ends_at_its_end(event: &[u8], system_end: usize) -> bool {
+    find_end(event, system_end) == Ok(event.len())
+}
+
 /// The position after `</Event>`, looking from `pos`, which is inside the element.
 ///
 /// `<` is illegal in attributes and text, so only comments and CDATA can hide a tag. Both searches go over each byte once:
@@ -162,9 +169,10 @@ fn find_end(xml: &[u8], mut pos: usize) -> Result<usize, XmlError> {
 
 /// Passes over the comments and CDATA sections that begin between `pos` and `until`; the position behind the last.
 fn pass_hidden(xml: &[u8], mut pos: usize, until: usize) -> Result<usize, XmlError> {
-    while pos < until
-        && let Some(hidden) = work::find(b"<!", &xml[pos..until])
-    {
+    while pos < until {
+        let hidden = HIDING.find(&xml[pos..until]);
+        work::visited(|| hidden.map_or(until - pos, |at| at + 2));
+        let Some(hidden) = hidden else { break };
         pos = pass_declaration(xml, pos + hidden)?;
     }
     Ok(pos)

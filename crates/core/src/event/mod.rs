@@ -23,8 +23,10 @@ pub mod from_json;
 pub mod from_utf16;
 pub mod from_xml;
 pub mod key;
+pub mod known;
 mod lookup;
 pub mod names;
+pub mod near;
 mod numbers;
 pub mod presence;
 mod quoted;
@@ -37,6 +39,7 @@ pub mod xml;
 pub use client::{Binding, Client, IdentityPolicy};
 pub use decode::{DecodeError, Decoded, Pieces, Unreadable, decode};
 pub use key::{EventKey, KeyMaker, ScopedKeys, UploadMark};
+pub use known::Known;
 pub use presence::Presence;
 pub use timestamp::Timestamp;
 pub use xml::XmlError;
@@ -110,6 +113,12 @@ impl Fields<'_> {
         self.event_id.is_some() && self.computer.is_some() && has_origin
     }
 
+    /// Whether an event is known by these, whatever upload it comes in: by its computer, its record id and its time.
+    pub fn has_identity(&self) -> bool {
+        let has_computer = self.computer.as_deref().is_some_and(|computer| !computer.is_empty());
+        self.record_id.is_some() && self.time.is_some() && has_computer
+    }
+
     /// The same fields, on their own.
     pub(crate) fn into_owned(self) -> Fields<'static> {
         let owned = |text: Option<Cow<'_, str>>| text.map(|text| Cow::Owned(text.into_owned()));
@@ -157,6 +166,8 @@ pub struct Upload {
     pub body: Bytes,
     /// What stands behind the text, in order.
     pub damaged: Vec<Damaged>,
+    /// What the records of the text are, where whoever wrote it knows of all of them.
+    pub known: Option<Arc<Known>>,
     /// Whether its sender still waits for the answer.
     pub presence: Presence,
 }
@@ -178,7 +189,11 @@ impl Upload {
     /// When the text as a whole cannot be read, or nothing of it was understood; and when `go_on` says so.
     pub fn decode<E: From<DecodeError>>(&self, go_on: impl Fn() -> Result<(), E>) -> Result<Decoded<'_>, E> {
         let text = self.damaged.first().map_or(self.body.len(), |damaged| damaged.span.start);
-        let mut decoded = decode::decode_while(self.syntax, &self.body[..text], go_on)?;
+        let text = &self.body[..text];
+        let mut decoded = match &self.known {
+            Some(known) => known.decoded(text, go_on)?,
+            None => decode::decode_while(self.syntax, text, go_on)?,
+        };
         let unreadable =
             |damaged: &Damaged| Unreadable { raw: &self.body[damaged.span.clone()], reason: damaged.reason.clone() };
         decoded.unreadable.extend(self.damaged.iter().map(unreadable));

@@ -11,7 +11,12 @@ use std::ops::Range;
 use super::{Event, Fields, Format, from_xml};
 
 /// Whether a text in JSON, as it is written there, may hold an event. Most texts are ruled out by their first byte.
+#[inline]
 pub(super) fn may_begin(escaped: &[u8]) -> bool {
+    matches!(escaped.first(), Some(b'<' | b'\\' | b' ' | 0xC2..)) && begins(escaped)
+}
+
+fn begins(escaped: &[u8]) -> bool {
     let tag = match escaped.first() {
         Some(b'<') => &escaped[1..],
         Some(b'\\' | b' ' | 0xC2..) => match opening(escaped) {

@@ -127,6 +127,11 @@ impl StoredUploadOwned {
         std::iter::once(Some(Arc::clone(&self.stream))).chain(of_sets).collect()
     }
 
+    /// Whether events of this set, from 0 on, go to more than one output.
+    pub fn is_for_several(&self, set: usize) -> bool {
+        set.checked_sub(1).is_none_or(|set| self.sets.get(set).is_some_and(|routes| routes.len() > 1))
+    }
+
     fn stream_to(&self, output: &str, set: &[u16]) -> Option<Arc<str>> {
         let mut routes = set.iter().map(|route| &self.routes[usize::from(*route)]);
         let route = routes.find(|route| &*route.output == output)?;

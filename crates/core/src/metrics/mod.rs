@@ -196,16 +196,16 @@ metrics! {
     /// Event keys forgotten before the end of the window because a bound was reached.
     DEDUP_EVICTED = Counter "gatepost_dedup_evicted_total" [];
 
-    /// 1 while the engine that gateways share (`dedup.kind = "redis"`) answers, else 0; absent without one.
+    /// 1 while the engine that gateways share (`dedup.kind`) answers, else 0; absent without one.
     DEDUP_ENGINE_UP = Gauge "gatepost_dedup_engine_up" [];
-    /// 1 while the engine drops keys in silence when its memory is full (`maxmemory-policy` is not noeviction): events may then be
-    /// forwarded twice.
+    /// 1 while the engine drops keys before their time: with Redis or Valkey when its memory is full (`maxmemory-policy` is not
+    /// noeviction), with `jetstream` because the stream is full (`dedup.jetstream.max_size`). Events may then be forwarded twice.
     DEDUP_ENGINE_EVICTS = Gauge "gatepost_dedup_engine_evicts" [];
     /// Keys that the engine dropped for want of memory since its own start; of all its users.
     DEDUP_ENGINE_EVICTED = Gauge "gatepost_dedup_engine_evicted_keys" [];
     /// Calls of the engine; one does the work of all uploads that wait.
     DEDUP_ENGINE_CALLS = Counter "gatepost_dedup_engine_calls_total" [];
-    /// Claims, confirmations and releases of uploads in these calls.
+    /// Claims, confirmations and releases of uploads in these calls; with `jetstream` confirmations, since nobody else is asked.
     DEDUP_ENGINE_OPERATIONS = Counter "gatepost_dedup_engine_operations_total" [];
     /// Seconds that a call of the engine took, on average over the last second in which there was one.
     DEDUP_ENGINE_SECONDS = Gauge "gatepost_dedup_engine_call_seconds" [];

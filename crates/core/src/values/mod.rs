@@ -11,8 +11,10 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+mod per_minute;
 mod span;
 
+pub use per_minute::PerMinute;
 pub use span::{Span, SpanOrZero};
 
 /// Why a text is not the value it should be: what was found and what would be right.

@@ -214,7 +214,12 @@ impl Tunnels {
 
     /// From now on requests for a tunnel are answered 503; tunnels that stand live on.
     pub fn drain(&self) {
-        self.shared.drain();
+        self.shared.drain(true);
+    }
+
+    /// The way back from [`Tunnels::drain`].
+    pub fn undrain(&self) {
+        self.shared.drain(false);
     }
 
     /// Drains, waits for tunnels to end up to their `drain_timeout`, cuts the rest, and closes the access log.

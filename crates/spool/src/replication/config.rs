@@ -30,9 +30,13 @@ pub struct Config {
     pub servers: Vec<String>,
     /// How many servers keep each event; a majority of them must have it. Default 3, at most 5.
     pub replicas: usize,
-    /// Most bytes that the servers keep for all gateways of the installation. At the limit uploads are refused with 503 until
-    /// outputs have come on. It is set when the first gateway makes the stream. Default `"10 GiB"`.
+    /// Most bytes that the servers keep for all gateways of the installation. From seven eighths of it on uploads are refused with
+    /// 503 until outputs have come on; the rest is for takeovers. It is set when the first gateway makes the stream. Default `"10 GiB"`.
     pub max_size: ByteSize,
+    /// Whether gateways have the same rules, agents, signing keys and bookmarks through these servers, as `dedup.kind = "redis"` would
+    /// let them have. Default `false`. It needs a `dedup.secret`, which seals what must not be read at the servers, and is for
+    /// installations without Redis or Valkey: where these are used, they share it.
+    pub share_state: bool,
     /// What the streams at the servers begin with: gateways with the same prefix are one installation, and take each other's
     /// logs over. Letters, digits, `-` and `_`. Default `gatepost`.
     pub prefix: String,
@@ -73,6 +77,7 @@ impl Default for Config {
             servers: Vec::new(),
             replicas: 3,
             max_size: ByteSize::gib(10),
+            share_state: false,
             prefix: "gatepost".to_owned(),
             name: None,
             takeover_after: Span::secs(30),
@@ -95,11 +100,19 @@ impl Config {
         self.kind == Kind::Jetstream
     }
 
+    /// Whether gateways share what is not events through the servers.
+    pub fn shares_state(&self) -> bool {
+        self.is_on() && self.share_state
+    }
+
     /// What keeps replication from starting.
     pub fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         let mut wrong = |key: &str, why: String| faults.push(Fault::stops(key, why));
         if !self.is_on() {
+            if self.share_state {
+                wrong("share_state", "is true, and kind is none: set kind = \"jetstream\", or leave it out".to_owned());
+            }
             return faults;
         }
         if self.servers.is_empty() {
@@ -178,5 +191,13 @@ mod tests {
         );
         let good = Config { kind: Kind::Jetstream, servers: vec!["nats:4222".to_owned()], ..Config::default() };
         assert!(good.faults().is_empty());
+    }
+
+    #[test]
+    fn nothing_is_shared_where_there_are_no_servers() {
+        let config = Config { share_state: true, ..Config::default() };
+        assert!(!config.shares_state());
+        assert_eq!(config.faults().len(), 1);
+        assert_eq!(config.faults()[0].key, "share_state");
     }
 }

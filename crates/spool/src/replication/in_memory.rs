@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
 use parking_lot::Mutex;
 
-use super::servers::{Away, Chain, LogName, Refused, Servers, Stored};
+use super::servers::{Away, Chain, Fill, LogName, Refused, Servers, Stored};
 use super::state::State;
 
 /// They.
@@ -17,6 +17,7 @@ pub struct InMemory {
     kept: Mutex<Kept>,
     is_away: AtomicBool,
     is_full: AtomicBool,
+    is_scarce: AtomicBool,
     /// So many of the next messages are kept and not answered.
     unanswered: AtomicUsize,
     appended: AtomicU64,
@@ -37,6 +38,7 @@ impl InMemory {
             kept: Mutex::default(),
             is_away: AtomicBool::default(),
             is_full: AtomicBool::default(),
+            is_scarce: AtomicBool::default(),
             unanswered: AtomicUsize::default(),
             appended: AtomicU64::default(),
             message_max,
@@ -51,6 +53,11 @@ impl InMemory {
     /// Takes no message of a log from now on, or does again.
     pub fn set_full(&self, is_full: bool) {
         self.is_full.store(is_full, Ordering::SeqCst);
+    }
+
+    /// Has room for takeovers only from now on, or for everybody again.
+    pub fn set_scarce(&self, is_scarce: bool) {
+        self.is_scarce.store(is_scarce, Ordering::SeqCst);
     }
 
     /// Keeps so many messages of logs without saying so.
@@ -140,6 +147,11 @@ impl Servers for InMemory {
 
     fn logs(&self) -> BoxFuture<'_, Result<Vec<LogName>, Away>> {
         ready(self.check().map(|()| self.kept.lock().states.keys().cloned().collect())).boxed()
+    }
+
+    fn fill(&self) -> BoxFuture<'_, Result<Fill, Away>> {
+        let bytes = if self.is_scarce.load(Ordering::SeqCst) { 15 } else { 0 };
+        ready(self.check().map(|()| Fill { bytes, max: 16 })).boxed()
     }
 
     fn message_max(&self) -> usize {

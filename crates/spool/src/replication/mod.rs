@@ -17,17 +17,23 @@
 //! read when the home is gone. `docs/replication.md` tells why it is built so, and what each failure costs.
 //!
 //! The parts: [`servers`] is what is asked of the servers, [`jetstream`] asks NATS; [`message`] and [`state`] are what is written
-//! there; [`writer`] replicates the log of this gateway; [`takeover`] takes over those that nobody owns any more.
+//! there; [`writer`] replicates the log of this gateway; [`takeover`] takes over those that nobody owns any more. [`shared`] keeps
+//! at the same servers what gateways have together beside their logs.
 
 mod config;
+mod connection;
 #[cfg(any(test, feature = "faulty"))]
 pub mod in_memory;
 pub mod jetstream;
 pub mod message;
 mod permit;
 mod replicated;
+pub mod seen;
 pub mod servers;
+pub mod shared;
 pub mod state;
+mod streams;
+pub mod survey;
 pub mod takeover;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering as Atomic};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering as Atomic};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::permit::{Granted, Permit};
-use super::servers::LogName;
+use super::servers::{Fill, LogName};
 use crate::spool::Ordinal;
 
 /// For so long the servers may be silent before uploads are shed at once and readiness falls: an election takes 5 to 7 s.
@@ -58,6 +58,10 @@ pub struct Counts {
 pub(super) struct Shared {
     pub(super) reached: watch::Sender<Ordinal>,
     pub(super) granted: watch::Sender<Granted>,
+    /// How full the servers are: as they said last, and with what was written since.
+    fill: Mutex<Option<Fill>>,
+    /// Whether what room they have is left to takeovers.
+    is_scarce: AtomicBool,
     standing: watch::Sender<Standing>,
     /// When the servers last kept something.
     heard: Mutex<Option<Instant>>,
@@ -94,6 +98,21 @@ impl Shared {
         });
     }
 
+    /// The servers say how full they are.
+    pub(super) fn fill(&self, fill: Fill) {
+        *self.fill.lock() = Some(fill);
+        let is_scarce = fill.is_scarce(self.is_scarce.load(Atomic::Relaxed));
+        self.is_scarce.store(is_scarce, Atomic::Relaxed);
+    }
+
+    /// So much was written since they said it: in the time to the next look the rest of their room may be gone.
+    fn wrote(&self, bytes: usize) {
+        if let Some(fill) = &mut *self.fill.lock() {
+            fill.bytes = fill.bytes.saturating_add(bytes as u64);
+            self.is_scarce.fetch_or(fill.is_scarce(false), Atomic::Relaxed);
+        }
+    }
+
     pub(super) fn is_writing(&self) -> bool {
         *self.standing.borrow() == Standing::Writing
     }
@@ -116,6 +135,8 @@ impl Replicated {
         let shared = Shared {
             reached: watch::Sender::new(0),
             granted: watch::Sender::new(Granted::default()),
+            fill: Mutex::default(),
+            is_scarce: AtomicBool::default(),
             standing: watch::Sender::new(Standing::Starting),
             heard: Mutex::new(None),
             started: Instant::now(),
@@ -160,7 +181,8 @@ impl Replicated {
     ///
     /// # Errors
     ///
-    /// When the servers were never reached, have been silent for longer than an election takes, or have no room.
+    /// When the servers were never reached, have been silent for longer than an election takes, or have no room beside what they
+    /// leave to takeovers.
     pub fn check(&self) -> Result<(), NotReplicated> {
         let because = match self.objection() {
             None if self.shared.own.lock().is_none() => {
@@ -172,11 +194,15 @@ impl Replicated {
         Err(NotReplicated { because })
     }
 
-    /// Why nothing can be replicated, once that has lasted for longer than an election takes.
+    /// Why uploads are not to come: nothing can be replicated, and that has lasted for longer than an election takes, or nothing is
+    /// to be, so that there is room for takeovers.
     pub fn objection(&self) -> Option<String> {
         let since = self.shared.heard.lock().unwrap_or(self.shared.started);
         let lasts = since.elapsed() > SILENCE;
         match &*self.shared.standing.borrow() {
+            Standing::Writing if !lasts && self.shared.is_scarce.load(Atomic::Relaxed) => Some(
+                "the servers of the replicated log are nearly full: the rest of their room is for takeovers".to_owned(),
+            ),
             Standing::Writing | Standing::Starting if !lasts => None,
             Standing::Writing | Standing::Starting => {
                 Some("the servers of the replicated log do not answer".to_owned())
@@ -218,6 +244,7 @@ impl Replicated {
     }
 
     pub(super) fn count_message(&self, bytes: usize, took: Duration) {
+        self.shared.wrote(bytes);
         let counts = &self.shared.counts;
         counts.messages.fetch_add(1, Atomic::Relaxed);
         counts.bytes.fetch_add(bytes as u64, Atomic::Relaxed);

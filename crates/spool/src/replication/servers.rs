@@ -46,6 +46,24 @@ pub struct Stored {
     pub bytes: Bytes,
 }
 
+/// How full servers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fill {
+    /// Bytes that they keep.
+    pub bytes: u64,
+    /// Bytes that they keep at most.
+    pub max: u64,
+}
+
+impl Fill {
+    /// Whether uploads are to leave the rest to takeovers: each needs some room before it makes some. `was_scarce` keeps it
+    /// from changing with each upload.
+    pub fn is_scarce(self, was_scarce: bool) -> bool {
+        let parts = if was_scarce { 13 } else { 14 };
+        self.bytes >= self.max / 16 * parts
+    }
+}
+
 /// Nobody can be asked now. What was asked for may have been done, and may still be done later.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -83,6 +101,9 @@ pub trait Servers: Send + Sync + 'static {
     /// The logs that have a state.
     fn logs(&self) -> BoxFuture<'_, Result<Vec<LogName>, Away>>;
 
+    /// How full they are, for all logs together.
+    fn fill(&self) -> BoxFuture<'_, Result<Fill, Away>>;
+
     /// Most bytes of a message.
     fn message_max(&self) -> usize;
 }
@@ -90,6 +111,13 @@ pub trait Servers: Send + Sync + 'static {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn uploads_leave_an_eighth_of_the_room_to_takeovers_and_come_back_a_little_below() {
+        let scarce = |bytes, was_scarce| Fill { bytes, max: 1_600 }.is_scarce(was_scarce);
+        assert_eq!([scarce(1_399, false), scarce(1_400, false), scarce(1_600, false)], [false, true, true]);
+        assert_eq!([scarce(1_299, true), scarce(1_300, true)], [false, true]);
+    }
 
     #[test]
     fn a_name_is_read_as_it_is_written_and_nothing_else_is_one() {

@@ -203,6 +203,23 @@ async fn while_the_servers_are_away_or_full_nothing_is_called_replicated_and_aft
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploads_leave_the_last_room_of_the_servers_to_takeovers() {
+    let servers = Arc::new(InMemory::new(64 << 10));
+    let one = Gateway::begin(&servers, "one");
+    for n in 0..10 {
+        one.acknowledge(&format!("event {n}")).await;
+    }
+    one.kill().await;
+    let two = Gateway::begin(&servers, "two");
+    two.acknowledge("of its own").await;
+    servers.set_scarce(true);
+    until("it refuses uploads", || two.replication.replicated().check().is_err()).await;
+    until("it takes over all the same", || two.payloads().len() == 11).await;
+    servers.set_scarce(false);
+    until("it takes uploads again", || two.replication.replicated().check().is_ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_of_a_gateway_that_is_gone_is_taken_over_and_not_sent_by_it_when_it_is_back() {
     let servers = Arc::new(InMemory::new(64 << 10));
     let one = Gateway::begin(&servers, "one");

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::message::{Content, HEADER_LEN, Message, pack};
 use super::permit::Granted;
@@ -306,6 +306,10 @@ impl Writer {
         session.renewed = asked;
         self.replicated.shared.hear();
         self.replicated.shared.granted.send_modify(|granted| granted.until = Some(asked + self.holds));
+        // Whoever cannot say it soon is asked again with the next sign of life: neither that nor the log may wait for it.
+        if let Ok(Ok(fill)) = timeout(RENEW_EVERY, self.servers.fill()).await {
+            self.replicated.shared.fill(fill);
+        }
         let floor = self.replicated.shared.needs().floor();
         let before = session.kept.len();
         // The last message stays: by its place the next one is put.

@@ -149,3 +149,15 @@ impl Entries for InMemory {
         self.filling.subscribe()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance;
+    use super::*;
+
+    #[tokio::test]
+    async fn it_keeps_the_promises_of_the_traits() {
+        conformance::documents(&InMemory::default(), async || {}, 5_000).await;
+        conformance::entries(&InMemory::default()).await;
+    }
+}

@@ -11,6 +11,8 @@ use aws_lc_rs::digest;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
+#[cfg(any(test, feature = "faulty"))]
+pub mod conformance;
 pub mod entries;
 #[cfg(any(test, feature = "faulty"))]
 pub mod in_memory;
@@ -57,6 +59,18 @@ impl Document {
         let number = revision.get(..16).and_then(|number| u64::from_str_radix(number, 16).ok()).unwrap_or(0);
         let revision = format!("{:016x}-{}", number.saturating_add(1), hash(&content));
         Self { revision, content }
+    }
+
+    /// As one text: its revision, the end of a line, its content.
+    pub(crate) fn to_line(&self) -> Vec<u8> {
+        [self.revision.as_bytes(), b"\n", &self.content].concat()
+    }
+
+    /// From such a text; `None` where it is none.
+    pub(crate) fn from_line(bytes: &[u8]) -> Option<Self> {
+        let end = bytes.iter().position(|byte| *byte == b'\n')?;
+        let revision = std::str::from_utf8(&bytes[..end]).ok()?.to_owned();
+        Some(Self { revision, content: bytes[end + 1..].to_vec() })
     }
 
     /// Whether a revision was made of this content.

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::program::{LOOK, PATIENCE, Program, found, free_port};
 
 /// What the Sentinel calls them.
-pub(super) const MASTER: &str = "events";
+const MASTER: &str = "events";
 
 /// The two servers and the Sentinel.
 pub(super) struct Engine {
@@ -48,6 +48,17 @@ impl Engine {
         let mut sentinel = Program::new("sentinel", path, arguments, folder, port);
         sentinel.start().await?;
         Ok(Self { first, second, sentinel })
+    }
+
+    /// How a gateway of this name finds it. Strict: while the engine is away uploads are refused, and agents wait, so that nothing goes
+    /// twice for it.
+    pub(super) fn configuration(&self, name: &str) -> String {
+        format!(
+            "[dedup]\nkind = \"redis\"\nsecret = \"all gateways of the demo have this one\"\n\n[dedup.redis]\nname = \"{name}\"\n\
+             sentinels = [\"127.0.0.1:{}\"]\nsentinel_master = \"{MASTER}\"\nwhen_unavailable = \"strict\"\nlease = \"2 s\"\n\
+             timeout = \"1 s\"\n",
+            self.sentinel.port()
+        )
     }
 
     /// Kills the primary; the replica takes its place. It comes back, and the Sentinel makes a replica of it.

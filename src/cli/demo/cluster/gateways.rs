@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tokio::time::{Instant, sleep};
 
-use super::engine::MASTER;
 use super::program::{LOOK, PATIENCE, Program, found, free_port};
 use crate::app::audit::{Report, audit};
 use crate::config;
@@ -26,12 +25,11 @@ pub(super) struct Gateway {
 }
 
 impl Gateway {
-    /// Starts it.
-    pub(super) async fn start(number: usize, folder: &Path, sentinel: u16, endpoints: &str) -> anyhow::Result<Self> {
+    /// Starts the one of this name, with this TOML about what it shares with the others.
+    pub(super) async fn start(name: String, folder: &Path, shares: &str, endpoints: &str) -> anyhow::Result<Self> {
         let (uploads, admin) = (free_port()?, free_port()?);
-        let name = format!("gatepost-{number}");
         let state = folder.join(&name);
-        let text = configuration(&name, &state, uploads, admin, sentinel, endpoints);
+        let text = configuration(&state, uploads, admin, shares, endpoints);
         let file = folder.join(format!("{name}.toml"));
         std::fs::write(&file, &text)?;
         let arguments =
@@ -96,8 +94,7 @@ impl Gateway {
     }
 }
 
-/// Strict: while the engine is away uploads are refused, and agents wait, so that nothing goes twice for it.
-fn configuration(name: &str, state: &Path, uploads: u16, admin: u16, sentinel: u16, endpoints: &str) -> String {
+fn configuration(state: &Path, uploads: u16, admin: u16, shares: &str, endpoints: &str) -> String {
     format!(
         r#"
 state_dir = "{state}"
@@ -106,18 +103,7 @@ admin.listen = "127.0.0.1:{admin}"
 access_log.enabled = false
 drain_grace = "0 s"
 
-[dedup]
-kind = "redis"
-secret = "all gateways of the demo have this one"
-
-[dedup.redis]
-name = "{name}"
-sentinels = ["127.0.0.1:{sentinel}"]
-sentinel_master = "{MASTER}"
-when_unavailable = "strict"
-lease = "2 s"
-timeout = "1 s"
-
+{shares}
 [[listeners]]
 name = "agents"
 listen = "127.0.0.1:{uploads}"

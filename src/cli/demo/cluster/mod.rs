@@ -1,23 +1,25 @@
-//! `gatepost demo --cluster`: three gateways that share what they have seen, behind HAProxy, over Redis with a replica and a Sentinel.
+//! `gatepost demo --cluster`: three gateways that share what they have seen, behind HAProxy, over Redis with a replica and a Sentinel, or
+//! over three servers of NATS that keep their logs as well.
 //!
 //! All are real programs of this machine. Under the load of the demo's hosts one after the other is killed with -9: each gateway, the
-//! primary of Redis, its replica, the Sentinel, HAProxy. In the end what the collectors hold is compared with what the hosts
+//! primary of Redis, its replica, the Sentinel, or each server, and HAProxy. In the end what the collectors hold is compared with what the hosts
 //! wrote, and with the accounts of the three gateways, read from their disks.
 
 mod engine;
 mod gateways;
 mod program;
+mod servers;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tokio::time::{Instant, sleep};
 
 use super::account::{Account, Books, GatewayPart};
 use super::hosts::{Fleet, Progress};
-use super::{Args, BATCH, Cast, DRAIN, LOST_REPLIES, StateDir, say, watch};
+use super::{Args, BATCH, Cast, DRAIN, LOST_REPLIES, Spool, StateDir, say, watch};
 use crate::app::audit::Report;
 use crate::lab::lossy_relay::LossyRelay;
 use crate::metrics;
@@ -25,6 +27,7 @@ use crate::net::upload_client::Client;
 use engine::Engine;
 use gateways::Gateway;
 use program::Program;
+use servers::Servers;
 
 /// How long what was killed stays dead.
 const DEAD: Duration = Duration::from_millis(500);
@@ -36,10 +39,11 @@ enum Kill {
     Primary,
     Replica,
     Sentinel,
+    Server(usize),
     Balancer,
 }
 
-const KILLS: [Kill; 7] = [
+const OVER_REDIS: [Kill; 7] = [
     Kill::Gateway(0),
     Kill::Primary,
     Kill::Gateway(1),
@@ -49,9 +53,41 @@ const KILLS: [Kill; 7] = [
     Kill::Gateway(2),
 ];
 
+const OVER_SERVERS: [Kill; 7] = [
+    Kill::Gateway(0),
+    Kill::Server(0),
+    Kill::Gateway(1),
+    Kill::Server(1),
+    Kill::Server(2),
+    Kill::Balancer,
+    Kill::Gateway(2),
+];
+
+/// What gateways share what they have seen in.
+enum Behind {
+    Redis(Box<Engine>),
+    Nats(Servers),
+}
+
+impl Behind {
+    fn configuration(&self, name: &str) -> String {
+        match self {
+            Self::Redis(engine) => engine.configuration(name),
+            Self::Nats(servers) => servers.configuration(name),
+        }
+    }
+
+    const fn kills(&self) -> [Kill; 7] {
+        match self {
+            Self::Redis(_) => OVER_REDIS,
+            Self::Nats(_) => OVER_SERVERS,
+        }
+    }
+}
+
 /// Everything that runs beside the hosts and the collectors.
 struct Stage {
-    engine: Engine,
+    behind: Behind,
     gateways: Vec<Gateway>,
     balancer: Program,
     client: Client,
@@ -67,7 +103,7 @@ pub(super) async fn perform(args: &Args) -> anyhow::Result<Account> {
     let fleet = Fleet { hosts, events_per_host: (args.events as usize).div_ceil(hosts), batch: BATCH, span };
     let state = StateDir::new(args.keep)?;
     let cast = Cast::new().await?;
-    let mut stage = Stage::set(&state.0, &cast.addresses()).await?;
+    let mut stage = Stage::set(args.spool, &state.0, &cast.addresses()).await?;
     let relay = LossyRelay::start(([127, 0, 0, 1], stage.balancer.port()).into(), LOST_REPLIES, 1).await?;
     let certificates: Vec<Vec<u8>> = stage.gateways.iter().map(Gateway::certificate).collect::<anyhow::Result<_>>()?;
     let client = Client::new(Some(&certificates.concat()))?;
@@ -83,7 +119,7 @@ pub(super) async fn perform(args: &Args) -> anyhow::Result<Account> {
         tokio::join!(cast.play(span), watch(agents, &fleet, &progress, &cast), stage.play(span));
     watched?;
     let killed = killed?;
-    stage.settle().await?;
+    stage.settle(&cast, written.values().filter(|wanted| **wanted).count() as u64).await?;
     let counted = stage.counted + stage.sum(&metrics::DEDUP_POSSIBLE_DUPLICATES).await?;
     let reports = stage.stop().await?;
 
@@ -122,23 +158,28 @@ fn part(name: &str, report: &Report) -> GatewayPart {
 }
 
 impl Stage {
-    async fn set(folder: &Path, collectors: &[(String, String)]) -> anyhow::Result<Self> {
-        let engine = Engine::start(folder).await?;
+    async fn set(spool: Spool, folder: &Path, collectors: &[(String, String)]) -> anyhow::Result<Self> {
+        let behind = match spool {
+            Spool::Segments => Behind::Redis(Box::new(Engine::start(folder).await?)),
+            Spool::Jetstream => Behind::Nats(Servers::start(folder).await?),
+        };
         let endpoint = |(name, url): &(String, String)| format!("{{ name = \"{name}\", url = \"{url}\" }}");
         let endpoints = collectors.iter().map(endpoint).collect::<Vec<_>>().join(", ");
         let mut gateways = Vec::new();
-        for number in 1..=3 {
-            gateways.push(Gateway::start(number, folder, engine.sentinel.port(), &endpoints).await?);
+        for name in (1..=3).map(|number| format!("gatepost-{number}")) {
+            let shares = behind.configuration(&name);
+            gateways.push(Gateway::start(name, folder, &shares, &endpoints).await?);
         }
         let balancer = gateways::balancer(&gateways, folder).await?;
-        Ok(Self { engine, gateways, balancer, client: Client::new(None)?, counted: 0 })
+        Ok(Self { behind, gateways, balancer, client: Client::new(None)?, counted: 0 })
     }
 
     /// Kills one after the other while hosts upload, each when the one before runs again. Tells what it did.
     async fn play(&mut self, span: Duration) -> anyhow::Result<Vec<String>> {
-        let (begin, pause) = (Instant::now(), span / (KILLS.len() as u32 + 2));
+        let kills = self.behind.kills();
+        let (begin, pause) = (Instant::now(), span / (kills.len() as u32 + 2));
         let mut told = Vec::new();
-        for (number, kill) in (1..).zip(KILLS) {
+        for (number, kill) in (1..).zip(kills) {
             tokio::time::sleep_until(begin + pause * number).await;
             let at = Instant::now();
             let what = self.kill(kill).await.with_context(|| format!("after {kill:?} was killed"))?;
@@ -150,20 +191,24 @@ impl Stage {
     }
 
     async fn kill(&mut self, kill: Kill) -> anyhow::Result<String> {
-        match kill {
-            Kill::Gateway(at) => {
+        match (kill, &mut self.behind) {
+            (Kill::Gateway(at), _) => {
                 let gateway = &mut self.gateways[at];
                 self.counted += gateway.sum(&self.client, &metrics::DEDUP_POSSIBLE_DUPLICATES).await?;
                 let name = gateway.name.clone();
                 again(&mut gateway.program, &name).await
             }
-            Kill::Primary => {
-                self.engine.fail_over().await?;
+            (Kill::Primary, Behind::Redis(engine)) => {
+                engine.fail_over().await?;
                 Ok("the primary of Redis; the replica had taken its place and it ran again".to_owned())
             }
-            Kill::Replica => again(&mut self.engine.first, "the replica of Redis").await,
-            Kill::Sentinel => again(&mut self.engine.sentinel, "the Sentinel").await,
-            Kill::Balancer => again(&mut self.balancer, "HAProxy").await,
+            (Kill::Replica, Behind::Redis(engine)) => again(&mut engine.first, "the replica of Redis").await,
+            (Kill::Sentinel, Behind::Redis(engine)) => again(&mut engine.sentinel, "the Sentinel").await,
+            (Kill::Server(at), Behind::Nats(servers)) => {
+                again(servers.one(at), &format!("server {} of NATS", at + 1)).await
+            }
+            (Kill::Balancer, _) => again(&mut self.balancer, "HAProxy").await,
+            (kill, _) => bail!("there is no {kill:?} here"),
         }
     }
 
@@ -175,16 +220,26 @@ impl Stage {
         Ok(sum)
     }
 
-    /// Waits until nothing is undecided or unsent, or for as long as is fair.
-    async fn settle(&self) -> anyhow::Result<()> {
+    /// Waits until the collectors have so many events and nothing is undecided or unsent, or for as long as is fair. Gauges of a busy
+    /// machine may be a second old, so they alone do not tell.
+    async fn settle(&self, cast: &Cast, wanted: u64) -> anyhow::Result<()> {
         let deadline = Instant::now() + DRAIN;
         for gateway in &self.gateways {
             gateway.until_ready().await?;
-            while !gateway.is_settled(&self.client).await? && Instant::now() < deadline {
-                sleep(Duration::from_millis(200)).await;
-            }
+        }
+        while !(cast.events() >= wanted && self.is_settled().await?) && Instant::now() < deadline {
+            sleep(Duration::from_millis(200)).await;
         }
         Ok(())
+    }
+
+    async fn is_settled(&self) -> anyhow::Result<bool> {
+        for gateway in &self.gateways {
+            if !gateway.is_settled(&self.client).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Stops the gateways in order; their accounts.

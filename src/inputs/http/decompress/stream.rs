@@ -27,7 +27,8 @@ impl<'b> Wire<'b> {
         Self { whole, rest: whole, turn, presence }
     }
 
-    fn go_on(&self) -> io::Result<()> {
+    /// Gives way to others, and fails where nobody waits for the body.
+    pub(super) fn go_on(&self) -> io::Result<()> {
         if self.presence.has_gone() {
             return Err(io::Error::other("the sender has gone"));
         }

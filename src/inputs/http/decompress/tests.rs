@@ -87,6 +87,55 @@ fn cut_off_or_damaged_bodies_are_errors_wherever_the_cut_is() {
     assert!(matches!(open(Encoding::Gzip, wrong_sum), Err(DecompressError::Damaged(_))));
 }
 
+/// What streaming makes of a body in zlib.
+fn streamed(body: &[u8], limit: u64) -> Result<Bytes, DecompressError> {
+    let (turn, presence, memory) = (Turn::alone(), Presence::default(), Memory::new(64 << 20));
+    let mut decoder = ZlibDecoder::new(Wire::new(body, &turn, &presence));
+    let wire = Wire::new(body, &turn, &presence);
+    let out = stream(&mut decoder, wire, None, limit, &mut memory.share(&Who::default()))?;
+    if decoder.total_in() == body.len() as u64 { Ok(out) } else { Err(damaged("bytes after the end")) }
+}
+
+fn at_once(body: &[u8], limit: u64, memory: &Memory) -> Option<Bytes> {
+    let (turn, presence) = (Turn::alone(), Presence::default());
+    let mut share = memory.share(&Who::default());
+    share.grow_to(body.len() as u64).expect("there is room for it");
+    let out = zlib_at_once(Wire::new(body, &turn, &presence), limit, &mut share);
+    assert!(out.is_some() || share.bytes() == body.len() as u64, "nothing is held of what was tried");
+    out
+}
+
+#[test]
+fn what_comes_out_of_zlib_at_once_is_what_streaming_finds_and_all_else_is_left_to_it() {
+    let memory = Memory::new(64 << 20);
+    let random: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(10_000).collect();
+    for data in [events(), Vec::new(), b"[]".to_vec(), vec![b'x'; 100_000], random] {
+        let sound = zlib_of(&data);
+        let fits = data.len() as u64 <= sound.len() as u64 * ZLIB_TIMES;
+        assert_eq!(at_once(&sound, LIMIT, &memory).is_some(), fits);
+        let cut = |by: usize| sound[..sound.len() - by].to_vec();
+        let mut wrong = sound.clone();
+        *wrong.last_mut().expect("a checksum") ^= 1;
+        let sum = sound.last_chunk::<4>().expect("a checksum");
+        let bodies =
+            [sound.clone(), cut(1), cut(4), cut(5), wrong, [&sound[..], b"x"].concat(), [&sound[..], sum].concat()];
+        for body in bodies {
+            for limit in [LIMIT, data.len() as u64, (data.len() as u64).saturating_sub(1)] {
+                if let Some(out) = at_once(&body, limit, &memory) {
+                    assert_eq!(streamed(&body, limit), Ok(out));
+                }
+            }
+        }
+    }
+    assert_eq!(at_once(&zlib_of(&events()), LIMIT, &Memory::new(8 << 10)), None, "memory is asked for first");
+    let waiting = std::sync::Arc::new(());
+    let (turn, presence) = (Turn::alone(), Presence::of(&waiting));
+    drop(waiting);
+    let body = zlib_of(&events());
+    let gone = zlib_at_once(Wire::new(&body, &turn, &presence), LIMIT, &mut memory.share(&Who::default()));
+    assert_eq!(gone, None, "nobody waits for it");
+}
+
 #[test]
 fn several_gzip_members_are_one_body_even_when_they_are_equal() {
     let (one, two) = (gzip_of(b"same\n"), gzip_of(&events()));

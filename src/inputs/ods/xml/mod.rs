@@ -1,11 +1,14 @@
 //! What agents send in XML, read in one pass and without a tree: uploads, registrations and renewals.
 
+mod alike;
+mod event_data;
 mod items;
 mod linked;
+mod places;
 mod reader;
 mod registration;
 
-pub use items::{How, Rows, data_type, rewrite};
+pub use items::{How, Rows, data_type, rewrite, rewrite_each};
 pub use registration::{Registration, registration, renewal};
 
 use crate::event::{MAX_EVENTS, MAX_RECORD_BYTES};

@@ -6,7 +6,11 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use memchr::memmem;
+
 use super::XmlFault;
+use super::event_data::{EventData, Logged};
+use crate::event::near::letters;
 use crate::event::xml::{Token, Tokens, attributes, near, unescape};
 
 /// Deepest nesting. What agents send needs 8.
@@ -27,6 +31,11 @@ impl<'a> Element<'a> {
             Some(colon) => &self.name[colon + 1..],
             None => self.name,
         }
+    }
+
+    /// Whether nothing stands in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.empty
     }
 
     /// The value of an attribute, in any letter case.
@@ -71,6 +80,22 @@ impl<'a> Reader<'a> {
     /// The same, for a document that is read whole.
     pub(super) fn of_all(text: &'a [u8]) -> Self {
         Self { sound: std::str::from_utf8(text).ok(), ..Self::new(text) }
+    }
+
+    /// All of it, where that is known to be text.
+    pub(super) fn sound(&self) -> Option<&'a str> {
+        self.sound
+    }
+
+    /// What stands there.
+    pub(super) fn bytes(&self, span: Range<usize>) -> &'a [u8] {
+        &self.text[span]
+    }
+
+    /// Where reading would go on, did it pass over white space.
+    pub(super) fn behind_blanks(&self) -> usize {
+        let rest = &self.text[self.tokens.pos..];
+        self.text.len() - rest.trim_ascii_start().len()
     }
 
     /// Where the last tag or text begins.
@@ -199,20 +224,33 @@ impl<'a> Reader<'a> {
         Some((name, from..from + length))
     }
 
-    /// The name and the text, as [`Reader::value`] has it, of such an element in an element.
-    pub(super) fn short_child(&mut self, of: &Element<'a>, limit: usize) -> Option<(&'a [u8], Cow<'a, str>)> {
+    /// The name and the text, as [`Reader::value`] has it, of such an element in an element, and where the text stands.
+    pub(super) fn short_child(
+        &mut self,
+        of: &Element<'a>,
+        limit: usize,
+    ) -> Option<(&'a [u8], Cow<'a, str>, Range<usize>)> {
         if of.empty {
             return None;
         }
         let before = self.tokens.clone();
         let (name, span) = self.short()?;
-        match self.text(span) {
-            Ok(text) if text.len() <= limit => Some((name, trimmed(unescape(text)))),
+        match self.text(span.clone()) {
+            Ok(text) if text.len() <= limit => Some((name, value_of(text), span)),
             _ => {
                 self.tokens = before;
                 None
             }
         }
+    }
+
+    /// Passes over data that is written as nearly all is: where it stands, and what it says of its log. `None`, and nothing is passed,
+    /// where anything else stands here.
+    pub(super) fn event_data(&mut self) -> Option<(Range<usize>, Option<Logged<'a>>)> {
+        let from = self.tokens.pos;
+        let EventData { end, logged } = EventData::read(self.sound?, from)?;
+        self.tokens.pos = end;
+        Some((from..end, logged))
     }
 
     /// Passes over the rest of an element of this name that has just begun, and tells where its text stands; `None`, and nothing is
@@ -224,6 +262,16 @@ impl<'a> Reader<'a> {
         let behind = rest[length..].strip_prefix(b"</")?.strip_prefix(name)?.strip_prefix(b">")?;
         (self.tokens.start, self.tokens.pos) = (from + length, self.text.len() - behind.len());
         Some(from..from + length)
+    }
+
+    /// Where the item ends in which reading failed there: behind an end tag after which another item begins, or all of them end.
+    pub(super) fn item_end(&self, from: usize) -> Option<usize> {
+        const END: &[u8] = b"</DataItem>";
+        let rest = self.text.get(from..)?;
+        memmem::find_iter(rest, END).map(|at| from + at + END.len()).find(|end| {
+            let behind = self.text[*end..].trim_ascii_start();
+            behind.starts_with(b"<DataItem") || behind.starts_with(b"</DataItems")
+        })
     }
 
     /// The text that stands there.
@@ -283,23 +331,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Letters of names that are looked at in short.
-static LETTERS: [bool; 256] = {
-    let mut known = [false; 256];
-    let mut byte = 0;
-    while byte < known.len() {
-        known[byte] = (byte as u8).is_ascii_alphabetic();
-        byte += 1;
-    }
-    known
-};
-
-/// How many letters a text begins with.
-#[inline]
-fn letters(text: &[u8]) -> usize {
-    text.iter().position(|byte| !LETTERS[usize::from(*byte)]).unwrap_or(text.len())
-}
-
 /// What follows an attribute that is written as nearly all are, and is [`harmless`].
 fn behind_attribute(text: &[u8]) -> Option<&[u8]> {
     let (quote, value) = match &text[letters(text)..] {
@@ -308,6 +339,28 @@ fn behind_attribute(text: &[u8]) -> Option<&[u8]> {
     };
     let (value, behind) = value.split_at(near(quote, value)?);
     near(b'<', value).is_none().then(|| &behind[1..])
+}
+
+/// Where the first time stands among the attributes of a tag, and its quotes; `None` where the tag is not written as nearly all are.
+pub(super) fn time_in(tag: &[u8]) -> Option<(Range<usize>, u8)> {
+    let mut rest = tag.strip_prefix(b"<")?;
+    rest = &rest[letters(rest)..];
+    loop {
+        rest = rest.strip_prefix(b" ")?;
+        let (name, behind) = rest.split_at(letters(rest));
+        let (quote, value) = behind.strip_prefix(b"=")?.split_first()?;
+        let length = if matches!(quote, b'"' | b'\'') { near(*quote, value)? } else { return None };
+        if name.eq_ignore_ascii_case(b"time") {
+            let from = tag.len() - value.len();
+            return Some((from..from + length, *quote));
+        }
+        rest = &value[length + 1..];
+    }
+}
+
+/// What a text in an element means.
+pub(super) fn value_of(text: &str) -> Cow<'_, str> {
+    trimmed(unescape(text))
 }
 
 fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {

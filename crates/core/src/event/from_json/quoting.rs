@@ -10,13 +10,15 @@ use crate::event::{Fields, quoted};
 const QUOTES_MAX: usize = 16;
 
 impl Scanner<'_> {
-    /// Passes over a text, and notes it if it may be an event in XML.
-    pub(super) fn pass_text(&mut self) -> Scan {
+    /// Passes over a text, and notes it if it may be an event in XML; whether it is written without escapes.
+    #[inline]
+    pub(super) fn pass_text(&mut self) -> Scan<bool> {
         let text = self.pass_string()?;
+        let is_plain = !text.has_escapes;
         if self.quotes.len() < QUOTES_MAX && quoted::may_begin(&self.bytes[text.start..text.end]) {
             self.quotes.push(text);
         }
-        Ok(())
+        Ok(is_plain)
     }
 
     /// Takes the first event among the noted texts for the record, which begins at `at`, unless the record is one by itself.

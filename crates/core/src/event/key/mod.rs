@@ -129,10 +129,7 @@ impl ScopedKeys<'_> {
 
     /// Whether an event is known by its upload and its place there, and by nothing else.
     pub fn is_known_by_place(&self, event: &Event<'_>) -> bool {
-        let has_record = event.fields.record_id.is_some()
-            && event.fields.time.is_some()
-            && event.fields.computer.as_deref().is_some_and(|computer| !computer.is_empty());
-        self.place.is_some() && !has_record && !self.is_exact(event)
+        self.place.is_some() && !event.fields.has_identity() && !self.is_exact(event)
     }
 
     fn is_exact(&self, event: &Event<'_>) -> bool {

@@ -22,6 +22,8 @@ const READ_SIZE_MAX: usize = 16 << 10;
 /// What a peer may still send after we closed: enough for one upload at the default limits to end, so that the answer
 /// is not lost to a connection reset.
 const LINGER_BYTES_MAX: usize = 64 << 20;
+/// The same with HTTP/2, whose windows bound what of bodies is on its way.
+const LINGER_HTTP2_BYTES_MAX: usize = 8 << 20;
 
 /// The clocks of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -129,6 +131,16 @@ impl<S> Guard<S> {
         }
     }
 
+    /// Whether the peer may still send something after we closed: the rest of a request, or with HTTP/2 a stream that it began before
+    /// it read that none is taken any more, or that its connection was idle for too long.
+    fn may_be_sent_more(&self) -> bool {
+        match self.protocol {
+            Protocol::Unknown => false,
+            Protocol::Http1 => self.refused || !self.framing.in_head(),
+            Protocol::Http2 => true,
+        }
+    }
+
     /// What must happen at the latest when.
     fn due(&self) -> Instant {
         if let Some(since) = self.head_since {
@@ -229,11 +241,12 @@ impl<S: AsyncRead + Unpin> Guard<S> {
         }
     }
 
-    /// Reads and forgets what a refused peer still sends: closing with unread bytes would reset the connection and
-    /// could take the answer with it.
+    /// Reads and forgets what the peer still sends: closing with unread bytes would reset the connection and could take the
+    /// answer with it, or the GOAWAY that says which streams may be tried anew.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut space = [0u8; READ_SIZE];
-        while self.lingering.is_some_and(|taken| taken < LINGER_BYTES_MAX) {
+        let most = if self.protocol == Protocol::Http2 { LINGER_HTTP2_BYTES_MAX } else { LINGER_BYTES_MAX };
+        while self.lingering.is_some_and(|taken| taken < most) {
             let mut buf = ReadBuf::new(&mut space);
             match Pin::new(&mut self.io).poll_read(cx, &mut buf) {
                 Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
@@ -311,8 +324,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
             this.lingering = Some(0);
             this.clock.as_mut().reset(Instant::now() + this.timeouts.linger);
         }
-        let unread = this.protocol == Protocol::Http1 && (this.refused || !this.framing.in_head());
-        if unread {
+        if this.may_be_sent_more() {
             ready!(this.poll_linger(cx));
         }
         Poll::Ready(Ok(()))

@@ -147,6 +147,49 @@ async fn http2_passes_untouched() {
     assert_eq!(seen, sent);
 }
 
+/// A connection of HTTP/2 that the gateway is about to close.
+async fn closing_http2() -> (tokio::io::DuplexStream, Guard<tokio::io::DuplexStream>) {
+    let (mut client, server) = duplex(1024);
+    let mut guard = Guard::new(server, Session::new(), TIMEOUTS);
+    client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("the pipe takes it");
+    assert_eq!(guard.read(&mut [0; 64]).await.expect("read"), 24);
+    (client, guard)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_crosses_goaway_resets_nothing_so_that_its_client_reads_that_it_was_not_taken() {
+    let (mut client, mut guard) = closing_http2().await;
+    let closing = tokio::spawn(async move {
+        guard.write_all(b"GOAWAY").await?;
+        guard.shutdown().await
+    });
+    // More than the pipe holds: it has to be read.
+    client.write_all(&[0; 4096]).await.expect("taken");
+    let mut seen = Vec::new();
+    client.read_to_end(&mut seen).await.expect("the end");
+    assert_eq!(seen, b"GOAWAY");
+    drop(client);
+    closing.await.expect("it ends").expect("closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_crosses_the_end_of_an_idle_connection_resets_nothing_either() {
+    let (mut client, mut guard) = closing_http2().await;
+    assert_eq!(guard.read(&mut [0; 64]).await.expect("the end"), 0, "it was idle for too long");
+    let closing = tokio::spawn(async move { guard.shutdown().await });
+    client.write_all(&[0; 4096]).await.expect("taken");
+    drop(client);
+    closing.await.expect("it ends").expect("closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http2_peer_that_never_closes_is_waited_for_no_longer_than_others() {
+    let (_client, mut guard) = closing_http2().await;
+    let began = Instant::now();
+    guard.shutdown().await.expect("closed");
+    assert_eq!(began.elapsed().as_secs(), 2);
+}
+
 #[tokio::test]
 async fn a_connection_whose_answer_is_still_being_written_is_not_quiet() {
     let (mut client, server) = duplex(16);

@@ -178,7 +178,7 @@ async fn a_bandwidth_limit_slows_and_loses_nothing() {
 async fn many_tunnels_share_one_limit() {
     const RATE: u64 = 4 << 20;
     let throttles = Throttles { all: Some(std::sync::Arc::new(Throttle::new(RATE))), client: None };
-    let mut tasks = Vec::new();
+    let (mut tasks, start) = (Vec::new(), Instant::now());
     for _ in 0..50 {
         let (mut client, mut destination, relay) = tunnel(LONG, throttles.clone()).await;
         tasks.push(tokio::spawn(async move {
@@ -199,8 +199,10 @@ async fn many_tunnels_share_one_limit() {
     for task in tasks {
         got += task.await.expect("no panic");
     }
-    // Two seconds, a full bucket, and one turn beyond it.
-    assert!(got <= 2 * RATE + RATE / 4 + (4 << 20), "{got} bytes in 2 s at {RATE} bytes a second");
+    // What two seconds took on a busy machine, a full bucket, and one turn beyond it.
+    let took = start.elapsed();
+    let most = (RATE as f64 * took.as_secs_f64()) as u64 + RATE / 4 + (4 << 20);
+    assert!(got <= most, "{got} bytes in {took:?} at {RATE} bytes a second");
 }
 
 #[tokio::test]

@@ -64,9 +64,9 @@ impl Shared {
         }
     }
 
-    /// From now on nobody gets a new tunnel.
-    pub(in crate::tunnel) fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+    /// Whether anybody gets a new tunnel from now on.
+    pub(in crate::tunnel) fn drain(&self, draining: bool) {
+        self.draining.store(draining, Ordering::Relaxed);
     }
 
     /// Whether nobody gets a new tunnel.

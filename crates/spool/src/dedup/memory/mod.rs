@@ -141,6 +141,7 @@ impl MemoryStore {
         let state = &mut *state;
         state.is_whole = true;
         state.table.advance((self.shared.now_unix_s)());
+        state.table.fetch(keys);
         for key in keys {
             verdicts.push(state.claim(key, &mut held));
         }

@@ -60,6 +60,12 @@ impl<T: Item> Probing<T> {
         }
     }
 
+    /// Looks at the place where an item with this hash would be found first; whether it is free. Nothing depends on the answer: who
+    /// asks for many before it works on them waits for memory once, and not at each.
+    pub(super) fn glance(&self, hash: u64) -> bool {
+        self.places.get(self.home(hash)).is_some_and(Item::is_free)
+    }
+
     pub(super) fn at(&self, at: usize) -> T {
         self.places[at]
     }

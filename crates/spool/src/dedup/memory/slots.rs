@@ -83,6 +83,11 @@ impl Slots {
         }
     }
 
+    /// As [`Probing::glance`].
+    pub(super) fn glance(&self, hash: u128) -> bool {
+        self.slots.glance(spread(cut(hash)))
+    }
+
     /// Adds a hash that is not there: as pending, or in a slice.
     pub(super) fn insert(&mut self, hash: u128, slice: Option<Code>) {
         self.slots.insert(Slot::new(hash, slice.map_or(PENDING, |code| code.0)));

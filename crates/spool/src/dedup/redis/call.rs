@@ -7,78 +7,23 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
-use tokio::sync::oneshot;
 
 use super::connect::Trouble;
-use super::engine::{Away, Shared};
-use super::grouped::Part;
-use super::segment::Gateway;
+use super::engine::Shared;
 use super::session::Session;
+use crate::dedup::several::ask::{Answer, Ask, Away, Held, Job, What};
+use crate::dedup::several::grouped::Part;
 
 /// What one call holds at most, in parts and pages: the engine does nothing else meanwhile.
 pub(super) const WEIGHT_MAX: usize = 512;
 
-/// What is asked of the engine for the parts of one upload.
-#[derive(Debug, Clone)]
-pub(super) struct Ask {
-    pub(super) what: What,
-    pub(super) parts: Vec<Held>,
-    /// For how long keys are remembered.
-    pub(super) window: Duration,
+/// How much of a call a job takes.
+pub(super) fn weight(job: &Job) -> usize {
+    job.ask.parts.iter().map(|held| 1 + held.part.pages().len()).sum()
 }
 
-/// A part with the name of its claim. Each part is a claim of its own: of two in one stream the second would else take the
-/// place of the first, and what the first holds would be anybody's.
-#[derive(Debug, Clone)]
-pub(super) struct Held {
-    pub(super) me: String,
-    /// Whose keys they become.
-    pub(super) gateway: Gateway,
-    pub(super) part: Part,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
-    /// Claim; a durable claim is for events that are stored already, and pushes those aside that are not.
-    Claim {
-        durable: bool,
-    },
-    Confirm,
-    Release,
-}
-
-/// What the engine says of one part.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// It is claimed; what is known of its keys.
-    Claimed(Vec<Vec<u8>>),
-    /// Another gateway has some of it, for so long at most.
-    Blocked(Duration),
-    /// The claim stood, and is confirmed or released.
-    Ended,
-    /// The claim did not stand any more.
-    Lost,
-}
-
-/// Somebody who waits for an answer.
-pub(super) struct Job {
-    pub(super) ask: Ask,
-    pub(super) reply: oneshot::Sender<Result<Vec<Answer>, Away>>,
-}
-
-impl Job {
-    pub(super) fn weight(&self) -> usize {
-        self.ask.parts.iter().map(|held| 1 + held.part.pages().len()).sum()
-    }
-
-    /// Nobody is left to tell when the upload has gone.
-    pub(super) fn fail(self, away: &Away) {
-        drop(self.reply.send(Err(away.clone())));
-    }
-
-    fn begins(&self) -> bool {
-        matches!(self.ask.what, What::Claim { .. })
-    }
+fn begins(job: &Job) -> bool {
+    matches!(job.ask.what, What::Claim { .. })
 }
 
 /// How a call went.
@@ -93,7 +38,7 @@ pub(super) enum Called {
 
 /// Does the work of these jobs.
 pub(super) async fn call(shared: &Shared, session: &mut Session, jobs: Vec<Job>) -> Called {
-    let (begin, end): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(Job::begins);
+    let (begin, end): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(begins);
     let (ended, begun) = {
         let session = &*session;
         tokio::join!(send(shared, session, &end), send(shared, session, &begin))
@@ -132,7 +77,7 @@ async fn settle(session: &mut Session, shared: &Shared, jobs: Vec<Job>, sent: Re
             // The connection is sound, and what ends claims goes through.
             let away = Away { reason: "the memory of the engine is full".to_owned(), refused: false };
             jobs.into_iter().for_each(|job| job.fail(&away));
-            shared.counts.losses.fetch_add(1, Ordering::Relaxed);
+            shared.board.counts.losses.fetch_add(1, Ordering::Relaxed);
             return Called::Done;
         }
         Err(error) => return fail(jobs, error.into()),
@@ -194,7 +139,7 @@ fn read(what: What, Held { part, .. }: &Held, answer: Value) -> Option<Answer> {
             };
             let known = values.drain(1..).map(bytes).collect::<Option<Vec<_>>>()?;
             // What is missing would be taken for unknown.
-            part.may_be_told(&known).then_some(Answer::Claimed(known))
+            part.may_be_told(&known).then(|| Answer::Claimed(part.look_up(&known)))
         }
         (What::Confirm, Value::Int(0)) => Some(Answer::Lost),
         (What::Confirm | What::Release, Value::Int(1)) => Some(Answer::Ended),

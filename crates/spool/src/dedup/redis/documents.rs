@@ -9,8 +9,8 @@ use futures_util::future::BoxFuture;
 use redis::{FromRedisValue, RedisResult};
 use tokio::sync::watch;
 
-use super::SharedStore;
 use super::connect::Trouble;
+use super::opening::Redis;
 use super::session::Session;
 use crate::shared::{Away, Document, Revisions, Store};
 
@@ -30,9 +30,9 @@ pub(super) async fn revisions(session: &Session, key: &str) -> Result<BTreeMap<S
     Ok(redis::cmd("HGETALL").arg(key).query_async(&mut session.connection.clone()).await?)
 }
 
-impl SharedStore {
+impl Redis {
     async fn run<T: FromRedisValue>(&self, script: &str, words: &[&[u8]]) -> Result<T, Away> {
-        let engine = self.engine();
+        let engine = &self.shared;
         let (mut connection, _) = engine.connection().ok_or_else(|| Away("it is away".to_owned()))?;
         let script = redis::Script::new(script);
         let mut call = script.key(engine.names.revisions());
@@ -47,7 +47,7 @@ impl SharedStore {
     }
 }
 
-impl Store for SharedStore {
+impl Store for Redis {
     fn get<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Document>, Away>> {
         Box::pin(async move {
             let (revision, content): (Option<String>, Option<Vec<u8>>) = self.run(GET, &[name.as_bytes()]).await?;
@@ -71,6 +71,6 @@ impl Store for SharedStore {
     }
 
     fn watch(&self) -> watch::Receiver<Revisions> {
-        self.engine().revisions.subscribe()
+        self.shared.revisions.subscribe()
     }
 }

@@ -4,22 +4,24 @@
 //! the engine a share of a call, and never more than one round trip for its claim and one for its confirmation. While the
 //! engine is away, whoever asks is told so at once, after a short patience: a server that restarts is back within it.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::call::{self, Answer, Called, Job};
+use super::call::{self, Called, weight};
 use super::config::Config;
 use super::connect::Trouble;
 use super::documents;
-use super::neighbours::{Neighbour, Presence};
-use super::segment::Gateway;
-use super::session::{About, Names, Session};
+use super::neighbours::Presence;
+use super::session::{Names, Session};
+use crate::dedup::several::ask::{Answer, Ask, Away, Job};
+use crate::dedup::several::engine::{Board, Engine, Watcher};
 use crate::shared::Revisions;
 
 /// For how long whoever asks waits for an engine that has just gone.
@@ -31,154 +33,65 @@ const JOBS_MAX: usize = 4_096;
 /// Between two tries to connect: from, to.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
-/// Who is told what became of the engine. What is passed down to the engine's task, so that it knows no upper layer.
-pub trait Watcher: Send + Sync + 'static {
-    /// The engine is there again. `identity` tells one filling of it from another: with another one it may have forgotten.
-    fn connected(&self, identity: u64);
-}
-
-/// How it stands with the engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
-    /// It answers.
-    Connected {
-        /// Where.
-        address: String,
-        /// What it says of itself.
-        about: About,
-    },
-    /// It does not.
-    Away {
-        /// Why.
-        reason: String,
-        /// Since when.
-        since: Instant,
-        /// Whether only a person can mend it.
-        refused: bool,
-    },
-}
-
-/// Why the engine did not answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Away {
-    pub(super) reason: String,
-    /// Whether only a person can mend it.
-    pub(super) refused: bool,
-}
-
-/// What was done since the start, for metrics.
-#[derive(Debug, Default)]
-pub struct Counts {
-    /// Calls of the script.
-    pub calls: AtomicU64,
-    /// Operations in them.
-    pub operations: AtomicU64,
-    /// Microseconds that they took, waiting included.
-    pub micros: AtomicU64,
-    /// Times that the engine was found away.
-    pub losses: AtomicU64,
-}
-
 pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) names: Names,
-    pub(super) gateway: Gateway,
-    /// The hash of what gateways must be configured alike.
-    agreed: Mutex<String>,
+    pub(super) board: Arc<Board>,
     /// Which revisions of documents there are, while the engine is there.
     pub(super) revisions: watch::Sender<Revisions>,
     /// Which filling of the engine answers, while one does.
     pub(super) filling: watch::Sender<Option<u64>>,
     /// With the generation that it was found with.
     connection: Mutex<Option<(MultiplexedConnection, String)>>,
-    pub(super) counts: Counts,
-    /// Events that this gateway still has to send, told to the others.
-    pub(super) pending: AtomicU64,
-    identity: AtomicU64,
-    standing: watch::Sender<Standing>,
-    neighbours: Mutex<Vec<Neighbour>>,
 }
 
 impl Shared {
-    /// The hash of what gateways must be configured alike; empty while nobody has told it.
-    pub(super) fn agreed(&self) -> String {
-        lock(&self.agreed).clone()
-    }
-
     /// The connection, while there is one, for what is not asked of the worker; and the generation of the engine behind it.
     pub(super) fn connection(&self) -> Option<(MultiplexedConnection, String)> {
-        lock(&self.connection).clone()
-    }
-
-    pub(super) fn tell_agreed(&self, hash: String) {
-        *lock(&self.agreed) = hash;
+        self.connection.lock().clone()
     }
 }
 
-/// Asks the engine. Cheap to clone.
-#[derive(Clone)]
-pub(super) struct Engine {
-    pub(super) shared: Arc<Shared>,
+/// Asks the worker.
+pub(super) struct Asker {
     jobs: mpsc::Sender<Job>,
 }
 
-impl Engine {
-    /// An engine, and the task that has to run for it.
-    pub(super) fn new(config: Config, gateway: Gateway, check: String) -> (Self, Worker) {
-        let away = Standing::Away { reason: "not asked yet".to_owned(), since: Instant::now(), refused: false };
-        let shared = Arc::new(Shared {
-            names: Names::new(&config.prefix),
-            config,
-            gateway,
-            agreed: Mutex::default(),
-            revisions: watch::Sender::new(None),
-            filling: watch::Sender::new(None),
-            connection: Mutex::default(),
-            counts: Counts::default(),
-            pending: AtomicU64::new(0),
-            identity: AtomicU64::new(0),
-            standing: watch::Sender::new(away),
-            neighbours: Mutex::default(),
-        });
-        let (jobs, todo) = mpsc::channel(JOBS_MAX);
-        let worker = Worker {
-            shared: Arc::clone(&shared),
-            todo,
-            again: Vec::new(),
-            check,
-            presence: Presence::default(),
-            pause: PAUSES.0,
-        };
-        (Self { shared, jobs }, worker)
-    }
+/// What an engine is asked with, what others may ask of it, and the task that has to run for it.
+pub(super) fn open(config: Config, board: Arc<Board>, check: String) -> (Asker, Arc<Shared>, Worker) {
+    let shared = Arc::new(Shared {
+        names: Names::new(&config.prefix),
+        config,
+        board,
+        revisions: watch::Sender::new(None),
+        filling: watch::Sender::new(None),
+        connection: Mutex::default(),
+    });
+    let (jobs, todo) = mpsc::channel(JOBS_MAX);
+    let worker = Worker {
+        shared: Arc::clone(&shared),
+        todo,
+        again: Vec::new(),
+        check,
+        presence: Presence::default(),
+        pause: PAUSES.0,
+    };
+    (Asker { jobs }, shared, worker)
+}
 
-    /// Asks; an answer for each part, or why there is none. Whatever is answered, it may have been done.
-    pub(super) async fn ask(&self, job: call::Ask) -> Result<Vec<Answer>, Away> {
+impl Engine for Asker {
+    fn ask(&self, ask: Ask) -> BoxFuture<'_, Result<Vec<Answer>, Away>> {
         let (reply, answer) = oneshot::channel();
         let gone = || Away { reason: "the gateway stops".to_owned(), refused: false };
-        self.jobs.send(Job { ask: job, reply }).await.map_err(|_| gone())?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        Box::pin(async move {
+            self.jobs.send(Job { ask, reply }).await.map_err(|_| gone())?;
+            answer.await.unwrap_or_else(|_| Err(gone()))
+        })
     }
 
-    /// Asks without waiting for the answer.
-    pub(super) fn tell(&self, job: call::Ask) {
+    fn tell(&self, ask: Ask) {
         // Where there is no room, or nobody any more because the gateway stops, a claim ends with its lease.
-        drop(self.jobs.try_send(Job { ask: job, reply: oneshot::channel().0 }));
-    }
-
-    /// Which filling of the engine answered last.
-    pub(super) fn identity(&self) -> u64 {
-        self.shared.identity.load(Ordering::Acquire)
-    }
-
-    /// How it stands, and its changes.
-    pub(super) fn standing(&self) -> watch::Receiver<Standing> {
-        self.shared.standing.subscribe()
-    }
-
-    /// The other gateways, as they were last seen.
-    pub(super) fn neighbours(&self) -> Vec<Neighbour> {
-        lock(&self.shared.neighbours).clone()
+        drop(self.jobs.try_send(Job { ask, reply: oneshot::channel().0 }));
     }
 }
 
@@ -201,10 +114,10 @@ impl Worker {
             match self.connect(since).await {
                 Ok(mut session) => {
                     let identity = session.identity();
-                    self.shared.identity.store(identity, Ordering::Release);
+                    self.shared.board.set_identity(identity);
                     watcher.connected(identity);
                     self.show(&session);
-                    *lock(&self.shared.connection) = Some((session.connection.clone(), session.generation.clone()));
+                    *self.shared.connection.lock() = Some((session.connection.clone(), session.generation.clone()));
                     self.shared.filling.send_replace(Some(identity));
                     let began = Instant::now();
                     let trouble = self.serve(&mut session).await;
@@ -232,7 +145,7 @@ impl Worker {
         let opening = async {
             let session = Session::open(&shared.config, &shared.names, &check).await?;
             // Also for what it may not: it is found here, before anybody relies on it.
-            *lock(&shared.neighbours) = presence.meet(&shared, &session).await?;
+            shared.board.set_neighbours(presence.meet(&shared, &session).await?);
             Ok(session)
         };
         let session = self.refuse_until(since, opening).await;
@@ -262,7 +175,7 @@ impl Worker {
     /// Refuses the next one who asks, once the patience is over.
     async fn refuse_next(&mut self, since: Instant) {
         tokio::time::sleep_until(since + PATIENCE).await;
-        let away = self.away();
+        let away = self.shared.board.away();
         for job in self.again.drain(..) {
             job.fail(&away);
         }
@@ -272,29 +185,16 @@ impl Worker {
         }
     }
 
-    fn away(&self) -> Away {
-        match &*self.shared.standing.borrow() {
-            Standing::Away { reason, refused, .. } => Away { reason: reason.clone(), refused: *refused },
-            Standing::Connected { .. } => Away { reason: "it has just gone".to_owned(), refused: false },
-        }
-    }
-
     fn show(&self, session: &Session) {
-        let (address, about) = (session.address.clone(), session.about.clone());
-        self.shared.standing.send_replace(Standing::Connected { address, about });
+        self.shared.board.show(session.address.clone(), session.about.told());
     }
 
     fn lose(&self, trouble: &Trouble, since: Instant) {
-        let refused = matches!(trouble, Trouble::Refused(_));
-        let was_there = matches!(*self.shared.standing.borrow(), Standing::Connected { .. });
-        if was_there {
-            self.shared.counts.losses.fetch_add(1, Ordering::Relaxed);
-        }
         self.shared.filling.send_replace(None);
-        *lock(&self.shared.connection) = None;
+        *self.shared.connection.lock() = None;
         self.shared.revisions.send_replace(None);
-        let reason = trouble.to_string();
-        self.shared.standing.send_replace(Standing::Away { reason, since, refused });
+        let refused = matches!(trouble, Trouble::Refused(_));
+        self.shared.board.lose(Away { reason: trouble.to_string(), refused }, since);
     }
 
     /// Works with a connection until it is of no use any more; says why.
@@ -329,12 +229,12 @@ impl Worker {
 
     /// This one and those that wait behind it, as many as one call may hold.
     fn gather(&mut self, first: Job) -> Vec<Job> {
-        let mut weight = first.weight();
+        let mut gathered = weight(&first);
         let mut jobs = vec![first];
-        while weight < call::WEIGHT_MAX
+        while gathered < call::WEIGHT_MAX
             && let Ok(job) = self.todo.try_recv()
         {
-            weight += job.weight();
+            gathered += weight(&job);
             jobs.push(job);
         }
         jobs
@@ -342,7 +242,7 @@ impl Worker {
 
     async fn work(&mut self, session: &mut Session, jobs: Vec<Job>) -> Result<(), Trouble> {
         let began = Instant::now();
-        let counts = &self.shared.counts;
+        let counts = &self.shared.board.counts;
         counts.operations.fetch_add(jobs.len() as u64, Ordering::Relaxed);
         counts.calls.fetch_add(1, Ordering::Relaxed);
         let called = call::call(&self.shared, session, jobs).await;
@@ -361,13 +261,9 @@ impl Worker {
         session.look(&self.shared.names).await?;
         self.show(session);
         let neighbours = self.presence.meet(&self.shared, session).await?;
-        *lock(&self.shared.neighbours) = neighbours;
+        self.shared.board.set_neighbours(neighbours);
         let revisions = Some(documents::revisions(session, &self.shared.names.revisions()).await?);
         self.shared.revisions.send_if_modified(|shown| std::mem::replace(shown, revisions.clone()) != revisions);
         Ok(())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock()
 }

@@ -11,9 +11,9 @@ use futures_util::future::BoxFuture;
 use redis::Value;
 use tokio::sync::watch;
 
-use super::SharedStore;
 use super::documents::PATIENCE;
-use super::engine::Standing;
+use super::opening::Redis;
+use crate::dedup::several::engine::Standing;
 use crate::shared::entries::{Entries, Found, Place, Write};
 use crate::shared::{Away, Document};
 
@@ -65,25 +65,25 @@ const DOUBT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Values of one kind. Cheap to clone.
 #[derive(Clone)]
 pub struct SharedEntries {
-    store: SharedStore,
+    redis: Redis,
     kind: &'static str,
 }
 
-impl SharedStore {
+impl Redis {
     /// Values of this kind.
     pub fn entries(&self, kind: &'static str) -> SharedEntries {
-        SharedEntries { store: self.clone(), kind }
+        SharedEntries { redis: self.clone(), kind }
     }
 }
 
 impl SharedEntries {
     fn name(&self, of: &str) -> String {
-        self.store.engine().names.of_kind(self.kind, of)
+        self.redis.shared.names.of_kind(self.kind, of)
     }
 
     /// Calls a script about places, with what the generation of the engine must be in front of the arguments.
     async fn call(&self, script: &str, places: &[&Place], words: Vec<Vec<u8>>) -> Result<Vec<Value>, Away> {
-        let engine = self.store.engine();
+        let engine = &self.redis.shared;
         let (mut connection, generation) = engine.connection().ok_or_else(|| Away("it is away".to_owned()))?;
         let script = redis::Script::new(script);
         let mut call = script.key(engine.names.generation());
@@ -101,26 +101,16 @@ impl SharedEntries {
 
     /// Whether the engine drops values in silence.
     fn drops(&self) -> bool {
-        matches!(&*self.store.standing().borrow(), Standing::Connected { about, .. } if about.evicts())
+        matches!(&*self.redis.shared.board.standing().borrow(), Standing::Connected { about, .. } if about.evicts)
     }
 }
 
 fn found(value: Value, drops: bool) -> Found {
     match value {
-        Value::BulkString(bytes) => match parsed(&bytes) {
-            Some(document) => Found::Here(document),
-            None => Found::Unclear,
-        },
+        Value::BulkString(bytes) => Document::from_line(&bytes).map_or(Found::Unclear, Found::Here),
         Value::Int(0) if !drops => Found::Nothing,
         _ => Found::Unclear,
     }
-}
-
-/// The revision, the end of a line, the content.
-fn parsed(bytes: &[u8]) -> Option<Document> {
-    let end = bytes.iter().position(|byte| *byte == b'\n')?;
-    let revision = std::str::from_utf8(&bytes[..end]).ok()?.to_owned();
-    Some(Document { revision, content: bytes[end + 1..].to_vec() })
 }
 
 impl Entries for SharedEntries {
@@ -145,7 +135,7 @@ impl Entries for SharedEntries {
                 words.push(place.owner.clone().into_bytes());
                 words.push(place.group.clone().into_bytes());
                 words.push(seen.clone().unwrap_or_default().into_bytes());
-                words.push([document.revision.as_bytes(), b"\n", &document.content].concat());
+                words.push(document.to_line());
             }
             let places: Vec<&Place> = writes.iter().map(|write| &write.place).collect();
             let answer = this.call(WRITE, &places, words).await?;
@@ -157,7 +147,7 @@ impl Entries for SharedEntries {
     fn doubt(&self) -> BoxFuture<'static, Result<(), Away>> {
         let this = self.clone();
         async move {
-            let (mut connection, _) = this.store.engine().connection().ok_or_else(|| Away("it is away".to_owned()))?;
+            let (mut connection, _) = this.redis.shared.connection().ok_or_else(|| Away("it is away".to_owned()))?;
             let mut set = redis::cmd("SET");
             set.arg(this.name("doubt")).arg("1").arg("EX").arg(DOUBT.as_secs());
             let done = tokio::time::timeout(PATIENCE, set.query_async::<()>(&mut connection)).await;
@@ -167,7 +157,7 @@ impl Entries for SharedEntries {
     }
 
     fn filling(&self) -> watch::Receiver<Option<u64>> {
-        self.store.engine().filling.subscribe()
+        self.redis.shared.filling.subscribe()
     }
 }
 

@@ -11,9 +11,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::scripted::{Answer, Engine};
-use super::{Config, Decisions, Gateway, Outcome, SharedStore, Standing, Watcher, WhenUnavailable};
+use super::{Config, WhenUnavailable};
 use crate::dedup;
 use crate::dedup::memory::MemoryStore;
+use crate::dedup::several::{Decisions, Gateway, Outcome, SharedStore, Standing, Watcher};
 use crate::dedup::store::{Store, Verdict};
 use crate::event::EventKey;
 use crate::values::Span;
@@ -47,7 +48,7 @@ fn store(port: u16, when_unavailable: WhenUnavailable) -> (SharedStore, mpsc::Re
     };
     let config = dedup::Config { redis, ..dedup::Config::default() };
     let (told, outcomes) = mpsc::channel(OUTCOMES);
-    let (store, work) = SharedStore::new(&config, Arc::new(MemoryStore::new(&config)), ME, Arc::new(Told(told)));
+    let (store, _, work) = super::open(&config, Arc::new(MemoryStore::new(&config)), ME, Arc::new(Told(told)));
     tokio::spawn(work.run(Arc::new(Nobody)));
     (store, outcomes)
 }

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::config::Config;
 use super::connect::{Trouble, connect_as, login};
 use super::sentinel;
+use crate::dedup::several::engine::About;
 
 /// The script, and the version of everything that it keeps: a gateway that reads it otherwise has other keys.
 pub(super) const SCRIPT: &str = include_str!("script.lua");
@@ -23,21 +24,19 @@ const VERSION: u32 = 1;
 /// How often a cluster may send us on.
 const MOVES_MAX: u32 = 4;
 
-/// What an engine says of itself.
+/// What a server says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct About {
-    /// Its version.
-    pub version: String,
+pub(super) struct Info {
+    version: String,
     /// What it does when its memory is full.
-    pub policy: String,
-    /// Keys that it dropped for want of memory since its start.
-    pub evicted: u64,
+    policy: String,
+    evicted: u64,
     is_primary: bool,
     is_cluster: bool,
     replication: String,
 }
 
-impl About {
+impl Info {
     fn read(info: &str) -> Self {
         let value = |key: &str| {
             let line = info.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
@@ -56,8 +55,19 @@ impl About {
     }
 
     /// Whether it drops keys in silence when its memory is full.
-    pub fn evicts(&self) -> bool {
+    fn evicts(&self) -> bool {
         !self.policy.is_empty() && self.policy != "noeviction"
+    }
+
+    /// What people are told.
+    pub(super) fn told(&self) -> About {
+        About {
+            version: self.version.clone(),
+            policy: self.policy.clone(),
+            evicted: self.evicted,
+            evicts: self.evicts(),
+            memory: None,
+        }
     }
 }
 
@@ -110,7 +120,7 @@ impl Names {
 pub(super) struct Session {
     pub(super) connection: MultiplexedConnection,
     pub(super) address: String,
-    pub(super) about: About,
+    pub(super) about: Info,
     /// The hash of the script.
     pub(super) script: String,
     /// Names this filling of the engine.
@@ -228,9 +238,9 @@ async fn time(connection: &mut MultiplexedConnection) -> Result<u64, Trouble> {
     Ok(seconds.saturating_mul(1_000).saturating_add(micros / 1_000))
 }
 
-async fn about(connection: &mut MultiplexedConnection) -> Result<About, Trouble> {
+async fn about(connection: &mut MultiplexedConnection) -> Result<Info, Trouble> {
     let info: String = redis::cmd("INFO").query_async(connection).await?;
-    Ok(About::read(&info))
+    Ok(Info::read(&info))
 }
 
 async fn connect(config: &Config, address: &str) -> Result<MultiplexedConnection, Trouble> {
@@ -243,7 +253,7 @@ mod tests {
 
     #[test]
     fn what_drops_keys_in_silence_is_known() {
-        let of = |policy: &str| About::read(&format!("# Memory\r\nmaxmemory_policy:{policy}\r\nrole:master\r\n"));
+        let of = |policy: &str| Info::read(&format!("# Memory\r\nmaxmemory_policy:{policy}\r\nrole:master\r\n"));
         assert!(
             ["allkeys-lru", "volatile-lru", "volatile-ttl", "allkeys-random"].iter().all(|policy| of(policy).evicts())
         );
@@ -253,7 +263,7 @@ mod tests {
     #[test]
     fn a_valkey_says_which_it_is() {
         let about =
-            About::read("redis_version:7.2.4\r\nvalkey_version:9.1.2\r\nevicted_keys:7\r\nmaster_replid:abc\r\n");
+            Info::read("redis_version:7.2.4\r\nvalkey_version:9.1.2\r\nevicted_keys:7\r\nmaster_replid:abc\r\n");
         assert_eq!((about.version.as_str(), about.evicted, about.is_primary), ("9.1.2", 7, false));
     }
 

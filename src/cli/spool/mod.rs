@@ -1,4 +1,6 @@
-//! `gatepost spool`: what the log holds.
+//! `gatepost spool`: what the log holds, here and at the servers that replicate it.
+
+mod servers;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -32,15 +34,23 @@ enum Command {
         #[arg(long, default_value_t = 20)]
         count: usize,
     },
+    /// Make the streams at the servers of replication before the first gateway does, and look at them
+    Init(servers::Args),
+    /// Look at the streams at the servers of replication: whether they are as they must be, led, and at all servers
+    Check(servers::Args),
 }
 
-/// Runs the command; reads only, so it may run beside a gateway.
+/// Runs the command; what is on the disk is only read, so it may run beside a gateway.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let fs: Arc<dyn Fs> = Arc::new(RealFs);
-    let log = Inspection::open(&global.load()?.state_dir.join("spool"), fs)?;
+    let open = || -> anyhow::Result<Inspection> {
+        let fs: Arc<dyn Fs> = Arc::new(RealFs);
+        Ok(Inspection::open(&global.load()?.state_dir.join("spool"), fs)?)
+    };
     let text = match args.command {
-        Command::List => list(&log, global.json)?,
-        Command::Inspect { from, count } => inspect(&log, from, count, global.json)?,
+        Command::List => list(&open()?, global.json)?,
+        Command::Inspect { from, count } => inspect(&open()?, from, count, global.json)?,
+        Command::Init(args) => return servers::run(&args, true, global),
+        Command::Check(args) => return servers::run(&args, false, global),
     };
     print(&text)?;
     Ok(ExitCode::SUCCESS)

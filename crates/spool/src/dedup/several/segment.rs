@@ -19,7 +19,7 @@ use crate::event::EventKey;
 
 /// Which gateway: 48 random bits, made with its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Gateway(pub(super) [u8; 6]);
+pub struct Gateway(pub(crate) [u8; 6]);
 
 impl Gateway {
     /// Of the lower 48 bits of a number.
@@ -35,6 +35,16 @@ impl Gateway {
         Some(Self::of(number.swap_bytes() >> 16))
     }
 
+    /// From its bytes.
+    pub(crate) fn from_bytes(bytes: [u8; 6]) -> Self {
+        Self(bytes)
+    }
+
+    /// As bytes.
+    pub(crate) fn bytes(self) -> [u8; 6] {
+        self.0
+    }
+
     /// In hexadecimal digits, as in the names of claims.
     pub fn name(self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -43,9 +53,9 @@ impl Gateway {
 
 /// Record ids of one page, as a power of two.
 const PAGE_BITS: u32 = 12;
-const PAGE_MASK: u64 = (1 << PAGE_BITS) - 1;
+pub(crate) const PAGE_MASK: u64 = (1 << PAGE_BITS) - 1;
 /// Most keys of a segment, and so of the event ids that it lists.
-pub(super) const KEYS_MAX: usize = 1 << PAGE_BITS;
+pub(crate) const KEYS_MAX: usize = 1 << PAGE_BITS;
 
 const ESCAPE: u8 = 31;
 const GAP: u8 = 32;
@@ -55,10 +65,10 @@ const MORE: u8 = 128;
 /// A key within its stream. In this order keys stand in a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Item {
-    pub(super) record_id: u64,
-    pub(super) second: i64,
+    pub(crate) record_id: u64,
+    pub(crate) second: i64,
     /// 0 without an event id, 65,537 for any (keys of old versions), else the id and one.
-    pub(super) event: u32,
+    pub(crate) event: u32,
 }
 
 impl Item {

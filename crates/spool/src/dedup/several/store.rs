@@ -4,26 +4,26 @@
 //! keys of an upload. The answer to a confirmation is not waited for by the upload: its events are durable here, or, where
 //! another gateway turns out to have won them, durable there. Only forwarding waits for it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use aws_lc_rs::digest;
 use futures_util::future::{BoxFuture, try_join_all};
 use tokio::sync::watch;
 
-use super::call::{Answer, Ask, Held, What};
-use super::config::WhenUnavailable;
-use super::engine::{Away, Counts, Engine, Standing, Watcher, Worker};
+use super::ask::{Answer, Ask, Away, Held, What};
+use super::engine::{Board, Counts, Engine, Standing};
 use super::grouped::{self, Part};
 use super::neighbours::Neighbour;
 use super::segment::Gateway;
 use crate::dedup::Config;
 use crate::dedup::memory::{MemoryClaim, MemoryStore};
+use crate::dedup::redis::WhenUnavailable;
 use crate::dedup::store::{Claim, Remembered, Settled, Store, Unavailable, Verdict};
 use crate::event::EventKey;
+use crate::values::PerMinute;
 
 /// When an upload comes back that could not be judged.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -58,73 +58,65 @@ pub struct SharedStore {
 
 struct Inner {
     local: Arc<MemoryStore>,
-    engine: Engine,
+    engine: Arc<dyn Engine>,
+    board: Arc<Board>,
     when_unavailable: WhenUnavailable,
     window: Duration,
     decisions: Arc<dyn Decisions>,
     next_claim: AtomicU64,
 }
 
-/// What has to run for a shared store.
-pub struct Work(Worker);
-
-impl Work {
-    /// Runs until the store has gone; `watcher` learns when the engine is there.
-    pub async fn run(self, watcher: Arc<dyn Watcher>) {
-        self.0.run(watcher).await;
-    }
-}
-
 impl SharedStore {
-    /// A store over the memory of this gateway; nothing is asked before its [`Work`] runs.
-    pub fn new(
+    /// A store over the memory of this gateway and an engine.
+    pub(crate) fn new(
         config: &Config,
+        when_unavailable: WhenUnavailable,
         local: Arc<MemoryStore>,
-        gateway: Gateway,
+        (engine, board): (Arc<dyn Engine>, Arc<Board>),
         decisions: Arc<dyn Decisions>,
-    ) -> (Self, Work) {
+    ) -> Self {
         local.note_forgotten();
-        let secret = config.secret.as_ref().map(|secret| secret.reveal().trim()).unwrap_or_default();
-        let (engine, worker) = Engine::new(config.redis.clone(), gateway, check_value(secret));
         let inner = Inner {
             local,
             engine,
-            when_unavailable: config.redis.when_unavailable,
+            board,
+            when_unavailable,
             window: config.window.get(),
             decisions,
             // Names of claims never come again, whatever a restart forgets.
             next_claim: AtomicU64::new(fastrand::u64(..) << 24),
         };
-        (Self { inner: Arc::new(inner) }, Work(worker))
+        Self { inner: Arc::new(inner) }
     }
 
     /// How it stands with the engine, and its changes.
     pub fn standing(&self) -> watch::Receiver<Standing> {
-        self.inner.engine.standing()
-    }
-
-    pub(super) fn engine(&self) -> &super::engine::Shared {
-        &self.inner.engine.shared
+        self.inner.board.standing()
     }
 
     /// What was done since the start.
     pub fn counts(&self) -> &Counts {
-        &self.inner.engine.shared.counts
+        &self.inner.board.counts
     }
 
     /// The other gateways.
     pub fn neighbours(&self) -> Vec<Neighbour> {
-        self.inner.engine.neighbours()
+        self.inner.board.neighbours()
     }
 
     /// Tells the other gateways how many events this one has still to send.
     pub fn tell_pending(&self, events: u64) {
-        self.inner.engine.shared.pending.store(events, Ordering::Relaxed);
+        self.inner.board.pending.store(events, Ordering::Relaxed);
     }
 
     /// Tells the other gateways the hash of what all must be configured alike.
     pub fn tell_agreed(&self, hash: String) {
-        self.inner.engine.shared.tell_agreed(hash);
+        self.inner.board.tell_agreed(hash);
+    }
+
+    /// Tells the other gateways what this one sends through each data collection rule.
+    pub fn tell_quotas(&self, quotas: BTreeMap<String, PerMinute>) {
+        self.inner.board.tell_quotas(quotas);
     }
 
     /// What uploads are to expect while the engine is away.
@@ -152,7 +144,7 @@ impl Inner {
     }
 
     fn me(&self) -> Gateway {
-        self.engine.shared.gateway
+        self.board.gateway
     }
 
     fn next_claim(&self, me: Gateway) -> String {
@@ -165,15 +157,14 @@ impl Inner {
             let held = |part| vec![Held { me: me.clone(), gateway, part }];
             let claim = self.ask(What::Claim { durable: true }, held(part.clone()));
             let answer = self.engine.ask(claim).await?.pop();
-            let pages = match answer {
-                Some(Answer::Claimed(pages)) => pages,
+            let owners = match answer {
+                Some(Answer::Claimed(found)) => found.owners,
                 Some(Answer::Blocked(left)) => {
                     tokio::time::sleep(soon(left)).await;
                     continue;
                 }
                 _ => continue,
             };
-            let owners = part.look_up(&pages).owners;
             let mine: HashSet<usize> = places(&owners, |owner| owner == gateway);
             let lost = places(&owners, |owner| owner != gateway).difference(&mine).copied().collect();
             let known: HashSet<usize> = owners.iter().map(|(place, _)| *place).collect();
@@ -203,11 +194,11 @@ impl Inner {
             return Ok(None);
         }
         // Before it is asked: were it another one by the time of its answer, the claim would pass for one of the new one.
-        let identity = self.engine.identity();
+        let identity = self.board.identity();
         let answers = self.engine.ask(self.ask(What::Claim { durable: false }, parts.clone())).await?;
         let (mut held, mut useless, mut elsewhere) = (Vec::new(), Vec::new(), HashSet::new());
         for (Held { me, gateway, part }, answer) in parts.into_iter().zip(answers) {
-            let Answer::Claimed(pages) = answer else {
+            let Answer::Claimed(found) = answer else {
                 let Answer::Blocked(left) = answer else { continue };
                 let end: Arc<dyn Settled> = Arc::new(Elsewhere(left));
                 for place in part.places() {
@@ -216,7 +207,7 @@ impl Inner {
                 }
                 continue;
             };
-            let owners = part.look_up(&pages).owners;
+            let owners = found.owners;
             let is_lost_here = |place: usize, owner| owner == self.me() && self.local.has_forgotten(&keys[place]);
             let seen: HashSet<usize> = owners
                 .into_iter()
@@ -247,7 +238,7 @@ impl Inner {
         if record.is_empty() {
             return;
         }
-        let old = self.engine.identity() != remote.identity;
+        let old = self.board.identity() != remote.identity;
         self.decisions.decide(record, if won { Outcome::Won } else { Outcome::Unsure { old } });
     }
 }
@@ -263,12 +254,6 @@ fn soon(left: Duration) -> Duration {
 
 fn unavailable(away: Away) -> Unavailable {
     Unavailable { reason: away.reason, retry_after: RETRY_AFTER }
-}
-
-/// What gateways compare to know whether their secrets are the same, without telling them.
-fn check_value(secret: &str) -> String {
-    let told = digest::digest(&digest::SHA256, format!("gatepost dedup check\n{secret}").as_bytes());
-    told.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Another gateway's claim, which ends with its lease at the latest.

@@ -18,7 +18,7 @@ const HASHES_MAX: usize = 4_000;
 
 /// A part of a claim that is won or not won as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Part {
+pub(crate) enum Part {
     /// Keys with record ids of one stream, in order, each with its place in the claim.
     Records { stream: u128, items: Vec<(Item, usize)> },
     /// Hashes, each with its place in the claim.
@@ -26,14 +26,14 @@ pub(super) enum Part {
 }
 
 /// What the engine has of a part's keys.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Found {
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Found {
     /// Places of the claim that somebody has, and whom.
-    pub(super) owners: Vec<(usize, Gateway)>,
+    pub(crate) owners: Vec<(usize, Gateway)>,
 }
 
 /// Takes these keys of a claim apart; `places` are theirs in it.
-pub(super) fn parts(keys: &[EventKey], places: impl IntoIterator<Item = usize>) -> Vec<Part> {
+pub(crate) fn parts(keys: &[EventKey], places: impl IntoIterator<Item = usize>) -> Vec<Part> {
     let mut streams: BTreeMap<u128, Vec<(Item, usize)>> = BTreeMap::new();
     let mut hashes = Vec::new();
     for place in places {
@@ -60,7 +60,7 @@ pub(super) fn parts(keys: &[EventKey], places: impl IntoIterator<Item = usize>) 
 
 impl Part {
     /// The places of its keys in the claim.
-    pub(super) fn places(&self) -> Vec<usize> {
+    pub(crate) fn places(&self) -> Vec<usize> {
         match self {
             Self::Records { items, .. } => items.iter().map(|(_, place)| *place).collect(),
             Self::Hashes(hashes) => hashes.iter().map(|(_, place)| *place).collect(),
@@ -68,7 +68,7 @@ impl Part {
     }
 
     /// Without the keys at these places.
-    pub(super) fn without(&self, gone: &HashSet<usize>) -> Self {
+    pub(crate) fn without(&self, gone: &HashSet<usize>) -> Self {
         let stays = |place: &usize| !gone.contains(place);
         match self {
             Self::Records { stream, items } => {
@@ -79,7 +79,7 @@ impl Part {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         match self {
             Self::Records { items, .. } => items.is_empty(),
             Self::Hashes(hashes) => hashes.is_empty(),
@@ -87,7 +87,7 @@ impl Part {
     }
 
     /// The pages of its record ids, in order.
-    pub(super) fn pages(&self) -> Vec<u64> {
+    pub(crate) fn pages(&self) -> Vec<u64> {
         let Self::Records { items, .. } = self else { return Vec::new() };
         let mut pages: Vec<u64> = items.iter().map(|(item, _)| item.page()).collect();
         pages.dedup();
@@ -95,7 +95,7 @@ impl Part {
     }
 
     /// Its ranges of record ids, as the script compares them: bounds of 16 hexadecimal digits.
-    pub(super) fn ranges(&self) -> String {
+    pub(crate) fn ranges(&self) -> String {
         let Self::Records { items, .. } = self else { return String::new() };
         let mut text = String::new();
         let mut ranges = items.chunk_by(|(one, _), (other, _)| other.record_id - one.record_id <= APART);
@@ -110,7 +110,7 @@ impl Part {
     }
 
     /// What a confirmation appends to each of its pages.
-    pub(super) fn segments(&self, owner: Gateway) -> Vec<(u64, Vec<u8>)> {
+    pub(crate) fn segments(&self, owner: Gateway) -> Vec<(u64, Vec<u8>)> {
         let Self::Records { items, .. } = self else { return Vec::new() };
         let items: Vec<Item> = items.iter().map(|(item, _)| *item).collect();
         let pages = items.chunk_by(|one, other| one.page() == other.page());
@@ -120,13 +120,13 @@ impl Part {
     }
 
     /// Its hashes, one behind the other.
-    pub(super) fn hashes(&self) -> Vec<u8> {
+    pub(crate) fn hashes(&self) -> Vec<u8> {
         let Self::Hashes(hashes) = self else { return Vec::new() };
         hashes.iter().flat_map(|(hash, _)| hash.to_le_bytes()).collect()
     }
 
     /// Whether this can be the answer to a claim of it: a page for each page, or an owner for each hash.
-    pub(super) fn may_be_told(&self, answer: &[Vec<u8>]) -> bool {
+    pub(crate) fn may_be_told(&self, answer: &[Vec<u8>]) -> bool {
         match self {
             Self::Records { .. } => answer.len() == self.pages().len(),
             Self::Hashes(hashes) => answer.len() == 1 && answer[0].len() == hashes.len() * 6,
@@ -135,7 +135,7 @@ impl Part {
 
     /// Which of its keys stand in these pages, or, of hashes, in this row of owners. A page that cannot be read knows nothing:
     /// its keys are taken as new, since a duplicate is better than a loss.
-    pub(super) fn look_up(&self, answer: &[Vec<u8>]) -> Found {
+    pub(crate) fn look_up(&self, answer: &[Vec<u8>]) -> Found {
         let mut found = Found::default();
         match self {
             Self::Records { items, .. } => {
