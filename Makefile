@@ -9,6 +9,8 @@ export CARGO_INCREMENTAL ?= 0
 
 # Tickets of Kerberos are built in where MIT's headers are (libkrb5-dev) and what reads them (libclang-dev); FEATURES= leaves them out.
 FEATURES ?= $(shell pkg-config --exists krb5-gssapi 2>/dev/null && ls /usr/lib/llvm*/lib/libclang*.so* >/dev/null 2>&1 && echo kerberos)
+# Where the log of each gateway of `make demo-cluster` is: segments, or jetstream.
+SPOOL ?= segments
 WITH = $(if $(FEATURES),--features $(FEATURES))
 
 .PHONY: help demo demo-cluster test tests soak lint deny advisories bench fuzz reference release package
@@ -19,9 +21,9 @@ help: ## This list.
 demo: ## Build and run the demo: a gateway, three collectors, forty hosts, the account.
 	$(CARGO) run $(WITH) --bin gatepost -- demo
 
-demo-cluster: ## Three gateways behind HAProxy over Redis with a replica and Sentinel; each is killed under load, then the account.
+demo-cluster: ## Three gateways behind HAProxy over Redis (SPOOL=jetstream: over NATS); each is killed under load, then the account.
 	scripts/tools.sh cluster
-	$(CARGO) run $(WITH) --bin gatepost -- demo --cluster --seconds 45
+	$(CARGO) run $(WITH) --bin gatepost -- demo --cluster --seconds 45 --spool $(SPOOL)
 
 test: ## Run every test, with the real components they need.
 	scripts/tools.sh test
@@ -42,10 +44,12 @@ soak: ## Every damage of the state, many kills and power cuts, the whole model o
 	GATEPOST_MODEL=all $(CARGO) test -p gatepost-spool --lib -- model_tests --nocapture
 	GATEPOST_CLUSTER_ROUNDS=$$(( 3 * $${SOAK_ROUNDS:-20} )) GATEPOST_CLUSTER_SEED=$${SOAK_SEED:-1} \
 		$(CARGO) test $(WITH) --test e2e -- cluster::kills --nocapture
-	GATEPOST_REPLICATION_ROUNDS=$$(( 5 * $${SOAK_ROUNDS:-20} )) GATEPOST_REPLICATION_SEED=$${SOAK_SEED:-1} \
+	GATEPOST_AWAY_SECONDS=$$(( 15 * $${SOAK_ROUNDS:-20} )) \
+		$(CARGO) test $(WITH) --test e2e -- cluster::long_away --nocapture
+	GATEPOST_REPLICATION_ROUNDS=$$(( 18 * $${SOAK_ROUNDS:-20} / 4 )) GATEPOST_REPLICATION_SEED=$${SOAK_SEED:-1} \
 		$(CARGO) test $(WITH) --test e2e -- replication::kills --nocapture
 	GATEPOST_ROLLING_ROUNDS=$${SOAK_ROUNDS:-20} GATEPOST_ROLLING_AGENTS=40 GATEPOST_ROLLING_BATCH=100 GATEPOST_ROLLING_PAUSE_MS=5 \
-		$(CARGO) test $(WITH) --test e2e -- cluster::rolling --nocapture
+		$(CARGO) test $(WITH) --test e2e -- rolling --nocapture
 
 lint: ## Formatting, clippy, documentation and spelling, warnings are errors.
 	$(CARGO) fmt --check

@@ -6,7 +6,7 @@
 #   scripts/tools.sh clients  Azure's client libraries, from PyPI and npm; part of test
 #   scripts/tools.sh kubernetes  what knows Kubernetes' published schemas, from PyPI; part of test
 #   scripts/tools.sh cluster  what `make demo-cluster` runs beside the gateways; part of test
-#   scripts/tools.sh bench  the proxies that `make bench` measures Gatepost beside
+#   scripts/tools.sh bench  the proxies that `make bench` measures Gatepost beside, and the engines that gateways share
 #   scripts/tools.sh nats     the server that logs are replicated at, from PyPI; part of test
 #   scripts/tools.sh nextest  the test runner, from PyPI where it has one for this machine; part of test
 #   scripts/tools.sh lint   the spelling checker, from PyPI
@@ -144,7 +144,10 @@ test)
     nats
     nextest
     ;;
-cluster) debian haproxy haproxy redis-server redis-server ;;
+cluster)
+    debian haproxy haproxy redis-server redis-server
+    nats
+    ;;
 clients) client_libraries ;;
 kubernetes) kubernetes_validate ;;
 nats) nats ;;
@@ -153,7 +156,10 @@ lint)
     debian python3 python3
     of_pypi lint typos==1.52.0 typos
     ;;
-bench) debian squid squid-openssl tinyproxy tinyproxy ;;
+bench)
+    debian squid squid-openssl tinyproxy tinyproxy redis-server redis-server redis-cli redis-tools
+    nats
+    ;;
 deny) cargo_tool cargo-deny ;;
 fuzz) cargo_tool cargo-fuzz ;;
 *)

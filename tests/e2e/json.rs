@@ -166,6 +166,9 @@ fn offline(desk: &mut Desk<'_>) {
     desk.tells("check --print", &[]);
     desk.fails("check", &["--config", "wrong.toml"]);
     desk.fails("run", &["--config", "wrong.toml"]);
+    // What they answer where something is replicated is in `replication::reached`.
+    desk.fails("spool init", &[]);
+    desk.fails("spool check", &[]);
     desk.fails("top", &[]);
     desk.fails("status", &[]);
     desk.tells("hosts", &[]);

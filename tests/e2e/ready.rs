@@ -47,6 +47,40 @@ async fn check_ready_tells_what_the_gateway_says() {
     assert_eq!(json["codes"], serde_json::json!(["draining"]));
 }
 
+/// Asks the admin plane; status and answer.
+fn post(site: &Site, path: &str) -> (u16, serde_json::Value) {
+    let answer = curl(&["-X", "POST", &format!("http://127.0.0.1:{}/{path}", site.admin)], b"")
+        .expect("the admin plane answers");
+    (answer.status, serde_json::from_str(&answer.body).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_drain_can_be_taken_back_before_the_doors_close_and_after() {
+    for (grace, is_closed) in [("60 s", false), ("0 s", true)] {
+        let site = Site::new("", "");
+        site.configure(&site.config().replace("drain_grace = \"0 s\"", &format!("drain_grace = \"{grace}\"")));
+        let _running = site.start().await;
+        assert_eq!(post(&site, "undrain").0, 409, "it does not drain");
+        let client = site.client();
+        assert_eq!(site.upload(&client, b"[]".to_vec()).await.unwrap().status, 204);
+        for round in 0..2 {
+            assert_eq!(post(&site, "drain").0, 200);
+            assert_eq!(site.admin_get("/readyz").await.status, 503, "round {round}");
+            let until = tokio::time::Instant::now() + crate::support::PATIENCE;
+            while is_closed && site.upload(&site.client(), b"[]".to_vec()).await.is_ok() {
+                assert!(tokio::time::Instant::now() < until, "the door does not close");
+            }
+            let (status, said) = post(&site, "undrain");
+            assert_eq!((status, &said["draining"]), (200, &false.into()), "{said}");
+            site.until_ready().await;
+            for client in [&client, &site.client()] {
+                assert_eq!(site.upload(client, b"[]".to_vec()).await.unwrap().status, 204, "round {round}");
+            }
+        }
+        assert!(site.log().contains("the drain is over"));
+    }
+}
+
 #[tokio::test]
 async fn status_is_short_for_people_whole_for_scripts_and_an_exit_code() {
     let site = Site::new("", "");

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use gatepost::lab::collector::{Behaviour, Collector, Fault, Memory};
 use gatepost::lab::events::{Host, Shape};
@@ -122,6 +124,29 @@ async fn a_crash_under_load_leaves_an_account_that_balances_and_counts_every_ack
     assert_eq!(collector.tally().events, by_audit(&site)["spooled"]);
     assert!(running.stop().success());
     site.assert_audit_balances();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_audit_beside_a_gateway_that_writes_into_old_files_sees_no_damage() {
+    let collector = Collector::start(Memory::Identities).await.unwrap();
+    let rest = format!("{SMALL_SPOOL}[filter]\nevent_set = \"All\"\n");
+    let site = Arc::new(Site::new(&workspace("workspace", &[&collector]), &rest));
+    let running = site.start().await;
+    let over = Arc::new(AtomicBool::new(false));
+    let audits = tokio::task::spawn_blocking({
+        let (site, over) = (Arc::clone(&site), Arc::clone(&over));
+        move || {
+            while !over.load(Ordering::Relaxed) {
+                by_audit(&site);
+            }
+        }
+    });
+    for seed in 200..206 {
+        mixed_run(&site, seed).await;
+    }
+    over.store(true, Ordering::Relaxed);
+    audits.await.expect("each balances");
+    assert!(running.stop().success());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -67,6 +67,7 @@ impl Scene {
             syntax: Syntax::JsonArray,
             body: body.to_vec().into(),
             damaged: Vec::new(),
+            known: None,
             presence: Presence::default(),
         }))
     }

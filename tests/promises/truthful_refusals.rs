@@ -109,6 +109,7 @@ impl Scene {
             syntax: Syntax::JsonArray,
             body: body.into(),
             damaged: Vec::new(),
+            known: None,
             presence: Presence::default(),
         };
         self.ingest.accept(upload).await

@@ -43,6 +43,8 @@ pub struct Agent {
     sending: Duration,
     owed: HashSet<Identity>,
     pub failed: Vec<String>,
+    /// How long the slowest upload took, beside what its host takes to send it.
+    slowest: Duration,
 }
 
 impl Agent {
@@ -62,6 +64,7 @@ impl Agent {
             sending: if slow { SENDING } else { Duration::ZERO },
             owed: HashSet::new(),
             failed: Vec::new(),
+            slowest: Duration::ZERO,
         }
     }
 
@@ -92,7 +95,9 @@ impl Agent {
         let mut kept = None;
         while !stop.load(Ordering::Relaxed) {
             let (events, body) = self.next();
+            let began = Instant::now();
             let result = self.upload(&mut kept, &body).await;
+            self.slowest = self.slowest.max(began.elapsed().saturating_sub(self.sending));
             if result.is_err() {
                 kept = None;
             }
@@ -220,11 +225,12 @@ impl Fleet {
     /// Ends it. No upload failed, and the collector has what was acknowledged.
     pub async fn assert_none_failed(self, sites: &[&Site], collector: &Collector) {
         self.stop.store(true, Ordering::Relaxed);
-        let mut owed = HashSet::new();
+        let (mut owed, mut slowest) = (HashSet::new(), Duration::ZERO);
         for agent in self.agents {
             let agent = agent.await.unwrap();
             assert!(agent.failed.is_empty(), "{} of {} failed: {:#?}", agent.failed.len(), agent.address, agent.failed);
             owed.extend(agent.owed);
+            slowest = slowest.max(agent.slowest);
         }
         for site in sites {
             site.until_drained().await;
@@ -234,7 +240,7 @@ impl Fleet {
         assert_eq!(lost, 0, "of {} acknowledged events", owed.len());
         let seconds = self.begin.elapsed().as_secs_f64();
         println!(
-            "{} events acknowledged in {seconds:.0} s ({:.0}/s), no upload failed",
+            "{} events acknowledged in {seconds:.0} s ({:.0}/s), no upload failed, the slowest took {slowest:.1?}",
             owed.len(),
             owed.len() as f64 / seconds
         );

@@ -43,6 +43,11 @@ pub struct Running {
     child: Child,
 }
 
+/// What is started: this build's own, or another one, so that a campaign can run with optimised gateways.
+fn program() -> PathBuf {
+    std::env::var_os("GATEPOST_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_gatepost").into(), PathBuf::from)
+}
+
 impl Site {
     /// A site on free ports whose output is this TOML (`[[outputs]]` tables), with more TOML for the rest.
     pub fn new(outputs: &str, rest: &str) -> Self {
@@ -89,12 +94,12 @@ impl Site {
 
     /// Starts the process.
     pub fn launch(&self) -> Running {
-        self.spawn(Command::new(env!("CARGO_BIN_EXE_gatepost")))
+        self.spawn(Command::new(program()))
     }
 
     /// Starts the process with a variable of its environment.
     pub fn launch_with(&self, name: &str, value: &std::ffi::OsStr) -> Running {
-        let mut gatepost = Command::new(env!("CARGO_BIN_EXE_gatepost"));
+        let mut gatepost = Command::new(program());
         gatepost.env(name, value);
         self.spawn(gatepost)
     }

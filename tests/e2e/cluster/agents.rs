@@ -18,18 +18,18 @@ fn client(gateway: &Gateway, own: &OwnCertificate) -> Client {
     Client::showing(Some(&pem), own.shown()).unwrap()
 }
 
-async fn uploads(gateway: &Gateway, own: &OwnCertificate) -> u16 {
+pub(crate) async fn uploads(gateway: &Gateway, own: &OwnCertificate) -> u16 {
     let shown = [("Content-Type", "application/json".to_owned())];
     post(&client(gateway, own), &gateway.site.url(JSON), &shown, json("LINUX_SYSLOGS_BLOB", ITEMS)).await.status
 }
 
-async fn register(gateway: &Gateway, own: &OwnCertificate) -> u16 {
+pub(crate) async fn register(gateway: &Gateway, own: &OwnCertificate) -> u16 {
     let body = registration(own.der());
     let url = gateway.site.url("/AgentService.svc/AgentTopologyRequest");
     post(&client(gateway, own), &url, &signed(&body, 0), body).await.status
 }
 
-async fn within_two_seconds(gateway: &Gateway, own: &OwnCertificate, wanted: u16) {
+pub(crate) async fn within_two_seconds(gateway: &Gateway, own: &OwnCertificate, wanted: u16) {
     let began = Instant::now();
     until(&gateway.site, "the other gateway knows", async || uploads(gateway, own).await == wanted).await;
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());

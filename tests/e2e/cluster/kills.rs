@@ -1,6 +1,7 @@
 //! Gateways and the engine are killed under load.
 //!
 //! `GATEPOST_CLUSTER_ROUNDS` (4) kills, from `GATEPOST_CLUSTER_SEED` (1), under uploads of less than `GATEPOST_CLUSTER_BATCH` (60) events.
+//! `GATEPOST_BINARY` names the gateways to start, for more events a second than an unoptimised build takes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,14 +19,19 @@ pub(super) fn number(name: &str, default: u64) -> u64 {
 }
 
 /// A host that sends each upload to two gateways, and again until both copies were taken by somebody.
-async fn agent(host: u64, doors: Arc<Vec<(String, Client)>>, batch: usize, stop: Arc<AtomicBool>) -> Vec<Identity> {
+pub(crate) async fn agent(
+    host: u64,
+    doors: Arc<Vec<(String, Client)>>,
+    batch: usize,
+    stop: Arc<AtomicBool>,
+) -> Vec<Identity> {
     let mut events = Host::new(format!("AGENT-{host}.plant.example"), host);
     let mut rng = fastrand::Rng::with_seed(host);
     let mut sent = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let part: Vec<_> = events.by_ref().take(rng.usize(1..batch)).collect();
-        let first = rng.usize(..3);
-        let copies = [first, (first + 1) % 3].map(|door| take(&doors, door, body(&part)));
+        let first = rng.usize(..doors.len());
+        let copies = [first, (first + 1) % doors.len()].map(|door| take(&doors, door, body(&part)));
         let [one, other] = copies;
         tokio::join!(one, other);
         sent.extend(identities(&part));

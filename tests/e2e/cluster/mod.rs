@@ -6,18 +6,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-mod agents;
+pub(crate) mod agents;
 mod away;
 mod bookmarks;
 mod demo;
 mod engine;
-mod kills;
-mod once;
+pub(crate) mod kills;
+mod long_away;
+pub(crate) mod once;
+mod quotas;
 mod relay;
 mod rolling;
-mod rules;
-mod scene;
-mod tokens;
+pub(crate) mod rules;
+pub(crate) mod scene;
+pub(crate) mod tokens;
 mod topologies;
 mod twins;
 mod undecided;

@@ -3,10 +3,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use gatepost::lab::collector::Collector;
 use tokio::task::JoinSet;
 
 use super::engine::Engine;
-use super::scene::{SECRET, assert_all_arrived, body, collector, events, gateway, identities, site, sum, three, until};
+use super::scene::{
+    Gateway, SECRET, assert_all_arrived, body, collector, events, gateway, identities, site, sum, three, until,
+};
 use crate::support::Site;
 
 const UPLOADS: usize = 120;
@@ -16,6 +19,11 @@ const EVENTS: usize = 100;
 async fn of_three_gateways_each_event_is_forwarded_by_one_though_every_upload_goes_to_two() {
     let engine = Engine::start(&[]).await;
     let (collector, gateways) = three(&engine, "").await;
+    each_event_is_forwarded_once(&collector, gateways).await;
+}
+
+/// Every upload goes to two of these three gateways.
+pub(crate) async fn each_event_is_forwarded_once(collector: &Collector, gateways: Vec<Gateway>) {
     let gateways = Arc::new(gateways);
     let mut sent = HashSet::new();
     let mut uploads = JoinSet::new();
@@ -50,7 +58,7 @@ async fn of_three_gateways_each_event_is_forwarded_by_one_though_every_upload_go
         gateway.until_settled().await;
         gateway.site.assert_audit_balances();
     }
-    assert_all_arrived(&collector, &sent, &gateways.iter().collect::<Vec<_>>());
+    assert_all_arrived(collector, &sent, &gateways.iter().collect::<Vec<_>>());
     assert_eq!(collector.held().copies(), 0, "each event once");
     let duplicates = sum(&gateways, "gatepost_events_duplicate_total").await;
     let dropped = sum(&gateways, "gatepost_dedup_dropped_total").await;

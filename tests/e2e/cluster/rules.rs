@@ -15,7 +15,7 @@ const RULES: &str = "/subscriptions/s/resourceGroups/plant/providers/Microsoft.I
 const ASSOCIATION: &str = "/subscriptions/s/resourceGroups/plant/providers/Microsoft.HybridCompute/machines/%2A/providers/Microsoft.Insights/dataCollectionRuleAssociations/all";
 
 /// Sends one request to the admin plane; the status and the body.
-async fn call(gateway: &Gateway, method: &str, path: &str, body: &Value) -> (u16, Value) {
+pub(crate) async fn call(gateway: &Gateway, method: &str, path: &str, body: &Value) -> (u16, Value) {
     let mut stream = TcpStream::connect(("127.0.0.1", gateway.site.admin)).await.unwrap();
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let request = format!(
@@ -30,7 +30,7 @@ async fn call(gateway: &Gateway, method: &str, path: &str, body: &Value) -> (u16
     (status, serde_json::from_str(body).unwrap_or_default())
 }
 
-fn rule(version: u64) -> Value {
+pub(crate) fn rule(version: u64) -> Value {
     json!({
         "location": "eastus",
         "tags": { "version": version.to_string() },
@@ -44,16 +44,16 @@ fn rule(version: u64) -> Value {
     })
 }
 
-fn path(name: &str) -> String {
+pub(crate) fn path(name: &str) -> String {
     format!("{RULES}/{name}")
 }
 
-async fn version(gateway: &Gateway, name: &str) -> Option<String> {
+pub(crate) async fn version(gateway: &Gateway, name: &str) -> Option<String> {
     let (status, body) = call(gateway, "GET", &path(name), &Value::Null).await;
     (status == 200).then(|| body["tags"]["version"].as_str().unwrap().to_owned())
 }
 
-async fn until_version(gateway: &Gateway, name: &str, wanted: Option<&str>) {
+pub(crate) async fn until_version(gateway: &Gateway, name: &str, wanted: Option<&str>) {
     let has = async || version(gateway, name).await.as_deref() == wanted;
     until(&gateway.site, "the others' rule is there", has).await;
 }

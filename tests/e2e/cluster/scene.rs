@@ -11,11 +11,11 @@ use tokio::time::Instant;
 use super::engine::Engine;
 use crate::support::{PATIENCE, Running, Site, workspace};
 
-pub(super) const SECRET: &str = "a secret that all gateways of this test share";
+pub(crate) const SECRET: &str = "a secret that all gateways of this test share";
 
-pub(super) struct Gateway {
-    pub(super) site: Site,
-    pub(super) running: Option<Running>,
+pub(crate) struct Gateway {
+    pub(crate) site: Site,
+    pub(crate) running: Option<Running>,
 }
 
 /// A gateway that finds the engine at this port, with more TOML for `dedup.redis`.
@@ -57,26 +57,26 @@ fn site_of(name: &str, outputs: &str, secret: &str, redis: &str) -> Site {
 }
 
 impl Gateway {
-    pub(super) async fn start(&mut self) {
+    pub(crate) async fn start(&mut self) {
         self.running = Some(self.site.start().await);
     }
 
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.running.take().unwrap().kill();
     }
 
     /// Uploads; whether it was acknowledged.
-    pub(super) async fn upload(&self, client: &Client, events: &[SimulatedEvent]) -> bool {
+    pub(crate) async fn upload(&self, client: &Client, events: &[SimulatedEvent]) -> bool {
         self.site.upload(client, body(events)).await.is_ok_and(|answer| answer.status == 204)
     }
 
     /// A number of `sharing` on `/status`.
-    pub(super) async fn sharing(&self, key: &str) -> u64 {
+    pub(crate) async fn sharing(&self, key: &str) -> u64 {
         self.site.status().await["sharing"][key].as_u64().unwrap()
     }
 
     /// Waits until nothing of it is undecided or unsent.
-    pub(super) async fn until_settled(&self) {
+    pub(crate) async fn until_settled(&self) {
         until(&self.site, "everything is decided", async || self.sharing("undecided").await == 0).await;
         self.site.until_drained().await;
     }
@@ -94,14 +94,14 @@ impl Gateway {
         until(&self.site, "the engine is there", connected).await;
     }
 
-    pub(super) async fn until_connected(&self) {
+    pub(crate) async fn until_connected(&self) {
         let connected = async || self.site.status().await["sharing"]["engine"]["state"] == "connected";
         until(&self.site, "the engine is there", connected).await;
     }
 }
 
 /// Waits for something.
-pub(super) async fn until(site: &Site, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(site: &Site, what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let until = Instant::now() + PATIENCE;
     while !holds().await {
         assert!(Instant::now() < until, "never: {what}\n{}", site.log());
@@ -109,20 +109,20 @@ pub(super) async fn until(site: &Site, what: &str, mut holds: impl AsyncFnMut() 
     }
 }
 
-pub(super) fn body(events: &[SimulatedEvent]) -> Vec<u8> {
+pub(crate) fn body(events: &[SimulatedEvent]) -> Vec<u8> {
     let rows: Vec<Vec<u8>> = events.iter().map(|event| event.render(Shape::Row)).collect();
     [b"[", &*rows.join(&b","[..]), b"]"].concat()
 }
 
-pub(super) fn events(host: u64, count: usize) -> Vec<SimulatedEvent> {
+pub(crate) fn events(host: u64, count: usize) -> Vec<SimulatedEvent> {
     Host::new(format!("HOST-{host}.plant.example"), host).take(count).collect()
 }
 
-pub(super) fn identities<'a>(events: impl IntoIterator<Item = &'a SimulatedEvent>) -> HashSet<Identity> {
+pub(crate) fn identities<'a>(events: impl IntoIterator<Item = &'a SimulatedEvent>) -> HashSet<Identity> {
     events.into_iter().map(SimulatedEvent::identity).collect()
 }
 
-pub(super) async fn collector() -> Collector {
+pub(crate) async fn collector() -> Collector {
     Collector::start(Memory::Identities).await.unwrap()
 }
 

@@ -12,13 +12,13 @@ use crate::support::PATH;
 
 const WAIT: Duration = Duration::from_secs(30);
 
-async fn keys(gateway: &Gateway) -> Value {
+pub(crate) async fn keys(gateway: &Gateway) -> Value {
     let url = gateway.site.url("/common/discovery/v2.0/keys");
     let answer = gateway.site.client().get(&url, WAIT).await.unwrap();
     serde_json::from_slice(&answer.body).unwrap()
 }
 
-async fn token(gateway: &Gateway) -> String {
+pub(crate) async fn token(gateway: &Gateway) -> String {
     let form =
         "client_id=plant&client_secret=sesame&grant_type=client_credentials&scope=https://monitor.azure.com//.default";
     let url = gateway.site.url("/plant.example/oauth2/v2.0/token");
@@ -28,21 +28,52 @@ async fn token(gateway: &Gateway) -> String {
     answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
 }
 
-async fn upload(gateway: &Gateway, token: &str, host: u64) -> Answer {
+pub(crate) async fn upload(gateway: &Gateway, token: &str, host: u64) -> Answer {
     let bearer = format!("Bearer {token}");
     let headers = [("content-type", "application/json"), ("authorization", &*bearer)];
     let body = body(&events(host, 5)).into();
     gateway.site.client().post(&gateway.site.url(PATH), &headers, body, WAIT).await.unwrap()
 }
 
+/// A listener that gives tokens.
+pub(crate) fn entra() -> String {
+    let hash: String = digest(&SHA256, b"sesame").as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("entra = {{ enabled = true, clients = [{{ id = \"plant\", secrets = [{{ sha256 = \"{hash}\" }}] }}] }}\n")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_token_is_worthless_at_once_after_what_the_page_says() {
+    let engine = Engine::start(&[]).await;
+    let collector = collector().await;
+    let mut gateways = Vec::new();
+    for name in ["one", "two"] {
+        gateways.push(gateway_with(name, &entra(), &collector, engine.port).await);
+    }
+    let stolen = token(&gateways[0]).await;
+    let is_good = async || upload(&gateways[1], &stolen, 1).await.status == 204;
+    until(&gateways[1].site, "it is good at the other gateway", is_good).await;
+    for gateway in &mut gateways {
+        assert!(gateway.running.take().unwrap().stop().success());
+        std::fs::remove_dir_all(gateway.site.state().join("entra")).unwrap();
+    }
+    for key in ["gatepost:1:revisions", "gatepost:1:documents"] {
+        assert_eq!(engine.cli(&["HDEL", key, "token-keys"]).trim(), "1", "{key}");
+    }
+    for gateway in &mut gateways {
+        gateway.start().await;
+    }
+    for gateway in &gateways {
+        assert_eq!(upload(gateway, &stolen, 2).await.status, 401);
+        let fresh = token(gateway).await;
+        assert_eq!(upload(gateway, &fresh, 3).await.status, 204, "{}", gateway.site.log());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_of_one_gateway_is_good_at_all_and_the_keys_are_sealed_in_the_engine() {
     let mut engine = Engine::start(&[]).await;
     let collector = collector().await;
-    let hash: String = digest(&SHA256, b"sesame").as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    let listener = format!(
-        "entra = {{ enabled = true, clients = [{{ id = \"plant\", secrets = [{{ sha256 = \"{hash}\" }}] }}] }}\n"
-    );
+    let listener = entra();
     let one = gateway_with("one", &listener, &collector, engine.port).await;
     let mut two = gateway_with("two", &listener, &collector, engine.port).await;
     until(&one.site, "both have the keys of both", async || {

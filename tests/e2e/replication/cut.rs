@@ -4,6 +4,7 @@ use gatepost::lab::collector::{Behaviour, Fault};
 
 use super::scene::{assert_all_arrived, events, identities, three};
 use super::servers::Servers;
+use super::way::Carries;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_is_cut_off_sends_nothing_that_another_one_has_taken_over() {
@@ -15,7 +16,7 @@ async fn a_gateway_that_is_cut_off_sends_nothing_that_another_one_has_taken_over
     for part in sent.chunks(20) {
         assert!(cut_off.upload(&client, part).await);
     }
-    cut_off.way.set_cut(true);
+    cut_off.servers_are_reached_by(Carries::Nothing);
     let refused = events(2, 20);
     assert!(!cut_off.upload(&client, &refused).await, "no quorum has it");
     let may_not_send = async || cut_off.replication().await["may_send"] == false;
@@ -33,7 +34,7 @@ async fn a_gateway_that_is_cut_off_sends_nothing_that_another_one_has_taken_over
         "they are forwarded while it is cut off"
     );
 
-    cut_off.way.set_cut(false);
+    cut_off.servers_are_reached_by(Carries::Everything);
     cut_off.site.until_ready().await;
     assert!(cut_off.upload(&client, &refused).await, "sent again");
     assert_all_arrived(&collector, &identities(sent.iter().chain(&refused)), &gateways).await;

@@ -8,6 +8,12 @@
 mod away;
 mod burnt;
 mod cut;
+mod full;
 mod kills;
+mod reached;
+mod rolling;
 mod scene;
+mod seen;
 mod servers;
+mod shared_state;
+mod way;

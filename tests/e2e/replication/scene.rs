@@ -12,71 +12,63 @@ use gatepost::replication::jetstream::JetStream;
 use gatepost::replication::servers::{Chain, LogName, Servers as _};
 use gatepost::replication::state::State;
 use gatepost::replication::{Config, Kind};
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
 use super::servers::Servers;
+use super::way::{Carries, Way};
+use crate::cluster::scene::SECRET;
 use crate::support::{Running, Site, workspace};
 
 pub(super) const AMBIGUOUS: &str = "gatepost_events_ambiguous_total{output=\"workspace\"}";
+const POSSIBLE: &str = "gatepost_dedup_possible_duplicates_total";
 
-/// A gateway, and its way to the servers.
+/// A gateway, and its ways to the servers.
 pub(super) struct Gateway {
     pub(super) site: Site,
     pub(super) running: Option<Running>,
-    pub(super) way: Way,
-    /// What processes that are gone had counted as ambiguous.
+    /// One to each server.
+    ways: Vec<Way>,
+    /// What processes that are gone had counted as ambiguous, or as possible duplicates.
     counted: f64,
-}
-
-/// Carries connections to the servers until it is cut.
-pub(super) struct Way {
-    ports: Vec<u16>,
-    cut: watch::Sender<bool>,
-}
-
-impl Way {
-    async fn to(servers: &Servers) -> Self {
-        let cut = watch::Sender::new(false);
-        let mut ports = Vec::new();
-        for server in servers.ports {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            ports.push(listener.local_addr().unwrap().port());
-            let cut = cut.subscribe();
-            tokio::spawn(async move {
-                while let Ok((client, _)) = listener.accept().await {
-                    tokio::spawn(carry(client, server, cut.clone()));
-                }
-            });
-        }
-        Self { ports, cut }
-    }
-
-    pub(super) fn set_cut(&self, is_cut: bool) {
-        self.cut.send_replace(is_cut);
-    }
-}
-
-async fn carry(mut client: TcpStream, port: u16, mut cut: watch::Receiver<bool>) {
-    let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
-    tokio::select! {
-        _ = copy_bidirectional(&mut client, &mut server) => {}
-        _ = cut.wait_for(|cut| *cut) => {}
-    }
 }
 
 impl Gateway {
     pub(super) async fn new(name: &str, servers: &Servers, collector: &Collector) -> Self {
-        let way = Way::to(servers).await;
-        let addresses: Vec<String> = way.ports.iter().map(|port| format!("\"127.0.0.1:{port}\"")).collect();
+        Self::with_room(name, servers, collector, "256 MiB").await
+    }
+
+    /// One of an installation whose servers keep so much.
+    pub(super) async fn with_room(name: &str, servers: &Servers, collector: &Collector, max_size: &str) -> Self {
+        Self::with(name, servers, &workspace("workspace", &[collector]), max_size).await
+    }
+
+    /// One with this TOML for its listener and its outputs.
+    pub(super) async fn with(name: &str, servers: &Servers, outputs: &str, max_size: &str) -> Self {
+        Self::of(name, servers, outputs, max_size, "").await
+    }
+
+    /// One that remembers events together with the others, at the servers.
+    pub(super) async fn remembering(name: &str, servers: &Servers, collector: &Collector) -> Self {
+        let dedup = format!("[dedup]\nkind = \"jetstream\"\nsecret = \"{SECRET}\"\n");
+        Self::of(name, servers, &workspace("workspace", &[collector]), "256 MiB", &dedup).await
+    }
+
+    async fn of(name: &str, servers: &Servers, outputs: &str, max_size: &str, more: &str) -> Self {
+        let mut ways = Vec::new();
+        for port in servers.ports {
+            ways.push(Way::to(port).await);
+        }
+        let addresses: Vec<String> = ways.iter().map(|way| format!("\"127.0.0.1:{}\"", way.port)).collect();
         let rest = format!(
             "[spool]\nsegment_size = \"64 KiB\"\nmax_size = \"64 MiB\"\n[replication]\nkind = \"jetstream\"\nname = \"{name}\"\n\
-             servers = [{}]\nmax_size = \"256 MiB\"\ntakeover_after = \"10 s\"\nwait_max = \"20 s\"\ntimeout = \"3 s\"\n",
+             servers = [{}]\nmax_size = \"{max_size}\"\ntakeover_after = \"10 s\"\nwait_max = \"20 s\"\ntimeout = \"3 s\"\n{more}",
             addresses.join(", ")
         );
-        let site = Site::new(&workspace("workspace", &[collector]), &rest);
-        Self { site, running: None, way, counted: 0.0 }
+        Self { site: Site::new(outputs, &rest), running: None, ways, counted: 0.0 }
+    }
+
+    /// How its ways to all servers are.
+    pub(super) fn servers_are_reached_by(&self, carries: Carries) {
+        self.ways.iter().for_each(|way| way.set(carries));
     }
 
     pub(super) async fn start(&mut self) {
@@ -85,7 +77,7 @@ impl Gateway {
 
     /// kill -9.
     pub(super) async fn kill(&mut self) {
-        self.counted += self.site.metric(AMBIGUOUS).await;
+        self.counted += self.counting().await;
         self.running.take().unwrap().kill();
     }
 
@@ -93,10 +85,14 @@ impl Gateway {
         self.site.upload(client, body(events)).await.is_ok_and(|answer| answer.status == 204)
     }
 
-    /// What it and its former processes have counted as ambiguous.
+    async fn counting(&self) -> f64 {
+        self.site.metric(AMBIGUOUS).await + self.site.metric(POSSIBLE).await
+    }
+
+    /// What it and its former processes have counted as what may have gone twice.
     pub(super) async fn ambiguous(&self) -> f64 {
         match self.running {
-            Some(_) => self.counted + self.site.metric(AMBIGUOUS).await,
+            Some(_) => self.counted + self.counting().await,
             None => self.counted,
         }
     }

@@ -1,4 +1,4 @@
-//! Three real servers of NATS with JetStream, on ports of their own.
+//! Three real servers of NATS with JetStream, on ports of their own, and the ways between them.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::way::{Carries, Way};
 use crate::support::{PATIENCE, free_port};
 
-fn program() -> PathBuf {
+pub(super) fn program() -> PathBuf {
     let home = std::env::var_os("HOME").map_or_else(PathBuf::new, PathBuf::from);
     let path = home.join(".cache/gatepost/nats/bin/nats-server");
     assert!(path.is_file(), "{} is missing; run scripts/tools.sh nats", path.display());
@@ -21,6 +22,8 @@ pub(super) struct Servers {
     dir: tempfile::TempDir,
     pub(super) ports: [u16; 3],
     running: [Option<Child>; 3],
+    /// From which server to which.
+    ways: Vec<([usize; 2], Way)>,
 }
 
 impl Servers {
@@ -28,18 +31,26 @@ impl Servers {
         let dir = tempfile::tempdir().unwrap();
         let ports: [u16; 3] = std::array::from_fn(|_| free_port());
         let routes: [u16; 3] = std::array::from_fn(|_| free_port());
-        let all = routes.map(|port| format!("nats://127.0.0.1:{port}")).join(", ");
+        let mut ways = Vec::new();
+        for (from, to) in (0..3).flat_map(|from| (0..3).map(move |to| (from, to))).filter(|(from, to)| from != to) {
+            ways.push(([from, to], Way::to(routes[to]).await));
+        }
+        // Servers tell each other where the others are; whoever believes that meets nobody, and has its own ways only.
+        let nowhere = free_port();
         for (n, (port, route)) in ports.iter().zip(routes).enumerate() {
+            let others = ways.iter().filter(|([from, _], _)| *from == n).map(|(_, way)| way.port);
+            let others: Vec<String> = others.map(|port| format!("nats://127.0.0.1:{port}")).collect();
             let store = dir.path().join(format!("store-{n}"));
             let config = format!(
                 "server_name: n{n}\nlisten: 127.0.0.1:{port}\n\
                  jetstream {{ store_dir: \"{}\", sync_interval: always, max_file_store: 1GB }}\n\
-                 cluster {{ name: gatepost, listen: 127.0.0.1:{route}, routes: [{all}] }}\n",
-                store.display()
+                 cluster {{ name: gatepost, listen: 127.0.0.1:{route}, advertise: \"127.0.0.1:{nowhere}\", routes: [{}] }}\n",
+                store.display(),
+                others.join(", ")
             );
             std::fs::write(dir.path().join(format!("n{n}.conf")), config).unwrap();
         }
-        let mut servers = Self { dir, ports, running: [None, None, None] };
+        let mut servers = Self { dir, ports, running: [None, None, None], ways };
         for n in 0..3 {
             servers.begin(n);
         }
@@ -71,6 +82,21 @@ impl Servers {
             assert!(Instant::now() < until, "{log}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// How the ways between this one and the other two are; clients reach it as before.
+    pub(super) fn others_are_reached_by(&self, n: usize, carries: Carries) {
+        self.ways.iter().filter(|(between, _)| between.contains(&n)).for_each(|(_, way)| way.set(carries));
+    }
+
+    /// Asks it to end, as an upgrade does, and starts it again.
+    pub(super) async fn restart(&mut self, n: usize) {
+        let mut child = self.running[n].take().unwrap();
+        let asked = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+        assert!(asked.success(), "SIGTERM could not be sent");
+        tokio::task::block_in_place(|| child.wait()).unwrap();
+        self.begin(n);
+        self.until_listening(n).await;
     }
 
     /// kill -9.

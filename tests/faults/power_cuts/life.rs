@@ -101,6 +101,7 @@ impl Life {
             syntax: Syntax::JsonArray,
             body: format!("[{}]", rows.join(",")).into(),
             damaged: Vec::new(),
+            known: None,
             presence: Presence::default(),
         });
         async move { (events, answer.await.is_ok()) }
@@ -201,5 +202,6 @@ fn forwarder(output: &str, line: Line, spool: Spool, cursor: Cursor, dead_letter
         room: u64::MAX,
         decided: None,
         permit: None,
+        alike: None,
     })
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use gatepost::fs::volatile::VolatileFs;
-use gatepost::outputs::output::{BatchLimits, EndpointSpec, Outcome, OutgoingEvent, Output, Request, RetryReason, Row};
+use gatepost::outputs::output::{
+    BatchLimits, Body, EndpointSpec, Outcome, OutgoingEvent, Output, Request, RetryReason, Row,
+};
 
 /// What the sink holds, over all lives of the gateway.
 pub(crate) struct World {
@@ -133,9 +135,9 @@ impl Output for Line {
         Ok(Row::timeless(event.raw.clone()))
     }
 
-    fn encode(&self, batch_id: String, rows: &[Row]) -> Request {
+    fn body(&self, rows: &[Row]) -> Body {
         let body = rows.iter().map(|row| &row.bytes[..]).collect::<Vec<_>>().join(&b'\n');
-        Request { batch_id, events: rows.len(), plain_bytes: body.len(), body: body.into() }
+        Body { events: rows.len(), plain_bytes: body.len(), bytes: body.into() }
     }
 
     fn send<'a>(&'a self, _: usize, request: &'a Request) -> BoxFuture<'a, Outcome> {
