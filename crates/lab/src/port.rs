@@ -5,43 +5,50 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::{Response, StatusCode, header};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Listens while it is not `down`, and serves each connection in a task of its own; while it is down, the port is closed and what
-/// was open is cut.
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// Listens while it is not `down`, and serves each connection in a task of its own; while it is down, connections are refused and
+/// what was open is cut. The port stays its own all the time: another process would else be given it, and be sent what is not its.
 pub(crate) async fn listen<S, F>(listener: TcpListener, address: SocketAddr, mut down: watch::Receiver<bool>, serve: S)
 where
     S: Fn(TcpStream) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    let mut listener = Some(listener);
+    let mut listener = listener;
     loop {
-        let up = match listener.take() {
-            Some(listener) => listener,
-            // Somebody may hold the port for a moment.
-            None => match TcpListener::bind(address).await {
-                Ok(listener) => listener,
-                Err(_) => {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                    continue;
-                }
-            },
-        };
         let connections = CancellationToken::new();
         let cut = connections.clone().drop_guard();
         loop {
             tokio::select! {
-                accepted = up.accept() => if let Ok((stream, _)) = accepted {
+                accepted = listener.accept() => if let Ok((stream, _)) = accepted {
                     tokio::spawn(connections.clone().run_until_cancelled_owned(serve(stream)));
                 },
                 _ = down.wait_for(|down| *down) => break,
             }
         }
-        drop((up, cut));
+        drop((listener, cut));
+        let kept = keep(address).await;
         if down.wait_for(|down| !*down).await.is_err() {
             return;
+        }
+        let Ok(again) = kept.listen(BACKLOG) else { return };
+        listener = again;
+    }
+}
+
+/// Takes a port that was listened on until now, without listening.
+async fn keep(address: SocketAddr) -> TcpSocket {
+    loop {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+        // What was cut may hold the port for a moment.
+        match socket.and_then(|socket| socket.set_reuseaddr(true).and(socket.bind(address)).map(|()| socket)) {
+            Ok(socket) => return socket,
+            Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
         }
     }
 }

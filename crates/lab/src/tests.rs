@@ -169,6 +169,9 @@ async fn a_collector_that_is_down_refuses_connections_and_comes_back() {
     collector.set(Behaviour { fault: Some(Fault::Down), ..Behaviour::default() });
     // The listener closes in its own time; a request that slips through is not held.
     while !matches!(post(&collector, "1", ONE).await, Err(SendError::Connect(_))) {}
+    // Nobody else is given its port meanwhile, and with it what is sent to it.
+    let other = tokio::net::TcpSocket::new_v4().expect("a socket");
+    assert_eq!(other.bind(collector.address()).expect_err("it is taken").kind(), std::io::ErrorKind::AddrInUse);
     collector.set(Behaviour::default());
     while post(&collector, "1", ONE).await.ok() != Some(204) {}
     assert_eq!(collector.held().records(), 1);
