@@ -103,7 +103,11 @@ pub(super) fn sort(
     identity::check(input, client, &decoded.events)?;
     let mut keys = keys.for_scope(&client.scope, stream);
     if let Some(mark) = &client.upload_mark {
-        keys = if client.exact_by_content { keys.within_upload_unless_exact(mark) } else { keys.within_upload(mark) };
+        let records = decoded.events.len();
+        keys = match client.exact_by_content {
+            true => keys.within_upload_unless_exact(mark, records),
+            false => keys.within_upload(mark, records),
+        };
     }
     let mut session = rules.session(client, stream, Timestamp::of(now));
     let mut dropped = BTreeMap::new();

@@ -4,7 +4,8 @@
 //! channel, event id, record id and time make the identity. The time counts in whole seconds, because some agents cut it
 //! there; the record id tells apart what happens within one. Of an event id the lower 16 bits count, which are the id: the
 //! upper ones are qualifiers, and not every agent sends them. Everything else is known by its content, or, where
-//! an upload has a mark, by that and its place in the upload.
+//! an upload has a mark, by that and its place in the upload. Places follow each other as record ids do: those of an upload of
+//! many records are kept as a run, at a byte for some of them instead of 16 bytes each.
 //!
 //! Hashes are keyed with a secret of the installation: without it nobody can construct two events that collide.
 
@@ -23,18 +24,21 @@ mod mark;
 pub use codec::{KeyError, decode_keys, encode_keys};
 pub use mark::UploadMark;
 
+/// An upload of fewer records keeps their places as hashes: a run of its own would take more than those.
+const RUN_MIN: usize = 8;
+
 /// What makes an event the same event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EventKey {
-    /// A Windows event with a record id.
+    /// A Windows event with a record id; or a record of an upload with a mark, by its place there.
     Record {
-        /// Keyed hash of the scope, the computer and the channel.
+        /// Keyed hash of the scope, the computer and the channel; or of the upload's mark.
         stream: u128,
-        /// `EventRecordID`.
+        /// `EventRecordID`, or the place.
         record_id: u64,
-        /// `TimeCreated`, cut to whole Unix seconds.
+        /// `TimeCreated`, cut to whole Unix seconds; 0 of a place.
         second: i64,
-        /// `EventID` without qualifiers; `None` when the event has none.
+        /// `EventID` without qualifiers; `None` when the event has none, and of a place.
         event_id: Option<u16>,
     },
     /// A record as older versions kept it, without its event id: it stands for every id. Read, but never made.
@@ -46,8 +50,8 @@ pub enum EventKey {
         /// `TimeCreated`, cut to whole Unix seconds.
         second: i64,
     },
-    /// Anything else: keyed hash of the scope, the upload stream and the canonical record; or, instead of that, of the upload's
-    /// mark and the record's place.
+    /// Anything else: keyed hash of the scope, the upload stream and the canonical record; or, instead of that, of the mark of an
+    /// upload of a few records and the place there.
     Content(u128),
 }
 
@@ -86,7 +90,16 @@ impl KeyMaker {
         write(&mut contents, scope.as_bytes());
         write(&mut contents, stream.as_bytes());
         let maker = std::marker::PhantomData;
-        ScopedKeys { maker, streams, contents, marked: contents, last: None, place: None, exact_by_content: false }
+        ScopedKeys {
+            maker,
+            streams,
+            contents,
+            marked: contents,
+            run: None,
+            last: None,
+            place: None,
+            exact_by_content: false,
+        }
     }
 }
 
@@ -99,6 +112,8 @@ pub struct ScopedKeys<'a> {
     contents: SipHasher13,
     /// The same with the mark of the upload, where it has one.
     marked: SipHasher13,
+    /// The stream of its places, where it has many records.
+    run: Option<u128>,
     last: Option<LastStream>,
     /// The place in its upload of the record whose key is made next, where those count instead of contents.
     place: Option<u64>,
@@ -115,16 +130,17 @@ struct LastStream {
 
 impl ScopedKeys<'_> {
     /// Records without an identity of their own are known by this upload and their place in it, not by their content: two that
-    /// are equal are two.
-    pub fn within_upload(mut self, mark: &[u8; 32]) -> Self {
+    /// are equal are two. So many records were understood in it.
+    pub fn within_upload(mut self, mark: &[u8; 32], records: usize) -> Self {
         write(&mut self.marked, mark);
-        Self { place: Some(0), ..self }
+        let run = (records >= RUN_MIN).then(|| hashed(self.marked, b's', &[]));
+        Self { place: Some(0), run, ..self }
     }
 
     /// The same, but for records that tell their time to a fraction of a second: they are known by their content, in whatever
     /// upload they come.
-    pub fn within_upload_unless_exact(self, mark: &[u8; 32]) -> Self {
-        Self { exact_by_content: true, ..self.within_upload(mark) }
+    pub fn within_upload_unless_exact(self, mark: &[u8; 32], records: usize) -> Self {
+        Self { exact_by_content: true, ..self.within_upload(mark, records) }
     }
 
     /// Whether an event is known by its upload and its place there, and by nothing else.
@@ -170,7 +186,10 @@ impl ScopedKeys<'_> {
 
     fn content_key(&self, event: &Event<'_>) -> EventKey {
         if let Some(place) = self.place.filter(|_| !self.is_exact(event)) {
-            return hash(self.marked, b'p', &place.to_le_bytes());
+            return match self.run {
+                Some(stream) => EventKey::Record { stream, record_id: place, second: 0, event_id: None },
+                None => hash(self.marked, b'p', &place.to_le_bytes()),
+            };
         }
         quoted::within(event, |event| self.content_of(event))
     }
@@ -198,10 +217,14 @@ impl ScopedKeys<'_> {
     }
 }
 
-fn hash(mut hasher: SipHasher13, kind: u8, content: &[u8]) -> EventKey {
+fn hash(hasher: SipHasher13, kind: u8, content: &[u8]) -> EventKey {
+    EventKey::Content(hashed(hasher, kind, content))
+}
+
+fn hashed(mut hasher: SipHasher13, kind: u8, content: &[u8]) -> u128 {
     hasher.write(&[kind]);
     hasher.write(content);
-    EventKey::Content(hasher.finish128().as_u128())
+    hasher.finish128().as_u128()
 }
 
 /// Writes a part with its length, so that no two lists of parts hash the same bytes.

@@ -326,22 +326,42 @@ fn real_events_have_one_key_in_every_form_and_no_two_share_one() {
 
 #[test]
 fn within_an_upload_equal_records_are_two_and_only_the_same_upload_repeats_them() {
-    let decoded = decode(Syntax::Lines, b"{\"a\":1}\n{\"a\":1}\nx").expect("decodes");
-    let keys = |mark: u8| {
-        let maker = maker();
-        let mut keys = maker.for_scope("scope", "stream").within_upload(&[mark; 32]);
-        let mut all: Vec<EventKey> =
-            decoded.events.iter().enumerate().map(|(at, event)| keys.at(at).key(event)).collect();
-        all.push(keys.at(0).unreadable_key(b"x"));
-        all
-    };
-    let first = keys(1);
-    assert_eq!(first, keys(1));
-    let different: HashSet<EventKey> = first.into_iter().chain(keys(2)).collect();
-    assert_eq!(different.len(), 6);
+    for records in [2, RUN_MIN] {
+        let body = "{\"a\":1}\n".repeat(records) + "x";
+        let decoded = decode(Syntax::Lines, body.as_bytes()).expect("decodes");
+        let keys = |mark: u8| {
+            let maker = maker();
+            let mut keys = maker.for_scope("scope", "stream").within_upload(&[mark; 32], records);
+            let mut all: Vec<EventKey> =
+                decoded.events.iter().enumerate().map(|(at, event)| keys.at(at).key(event)).collect();
+            all.push(keys.at(0).unreadable_key(b"x"));
+            all
+        };
+        let first = keys(1);
+        assert_eq!(first, keys(1));
+        let different: HashSet<EventKey> = first.into_iter().chain(keys(2)).collect();
+        assert_eq!(different.len(), 2 * (records + 1));
+    }
     let event = decode(Syntax::Lines, XML.as_bytes()).expect("decodes");
-    let known = maker().for_scope("scope", "stream").within_upload(&[1; 32]).at(7).key(&event.events[0]);
+    let known = maker().for_scope("scope", "stream").within_upload(&[1; 32], 1).at(7).key(&event.events[0]);
     assert_eq!(known, key_of(XML), "an event with an identity of its own has it in any upload");
+}
+
+#[test]
+fn many_places_of_an_upload_take_two_bytes_each_and_a_few_are_hashes() {
+    let body = "{\"a\":1}\n".repeat(500);
+    let decoded = decode(Syntax::Lines, body.as_bytes()).expect("decodes");
+    let bytes = |records: usize| {
+        let maker = maker();
+        let mut keys = maker.for_scope("scope", "stream").within_upload(&[1; 32], records);
+        let keys: Vec<EventKey> =
+            decoded.events.iter().take(records).enumerate().map(|(at, event)| keys.at(at).key(event)).collect();
+        let is_run = keys.iter().all(|key| matches!(key, EventKey::Record { .. }));
+        assert_eq!(is_run, records >= RUN_MIN);
+        encode_keys(&keys).len()
+    };
+    assert!(bytes(500) < 500 * 2 + 32, "{}", bytes(500));
+    assert!(bytes(RUN_MIN - 1) > (RUN_MIN - 1) * 16);
 }
 
 #[test]
@@ -352,7 +372,7 @@ fn records_with_an_exact_time_are_known_in_whatever_upload_they_come_and_others_
     let decoded = decode(Syntax::Lines, body).expect("decodes");
     let keys = |mark: u8| -> Vec<(EventKey, bool)> {
         let maker = maker();
-        let mut keys = maker.for_scope("scope", "stream").within_upload_unless_exact(&[mark; 32]);
+        let mut keys = maker.for_scope("scope", "stream").within_upload_unless_exact(&[mark; 32], 3);
         let places = decoded.events.iter().enumerate();
         places.map(|(at, event)| (keys.at(at).key(event), keys.is_known_by_place(event))).collect()
     };
@@ -363,6 +383,6 @@ fn records_with_an_exact_time_are_known_in_whatever_upload_they_come_and_others_
     assert_eq!(first.iter().map(|(_, by_place)| *by_place).collect::<Vec<_>>(), [false, true, true]);
     let event = decode(Syntax::Lines, XML.as_bytes()).expect("decodes");
     let maker = maker();
-    let keys = maker.for_scope("scope", "stream").within_upload_unless_exact(&[1; 32]);
+    let keys = maker.for_scope("scope", "stream").within_upload_unless_exact(&[1; 32], 1);
     assert!(!keys.is_known_by_place(&event.events[0]));
 }

@@ -59,6 +59,28 @@ fn where_an_event_set_keeps_little_of_a_log_a_key_takes_two_to_four_bytes() {
     }
 }
 
+/// What a hundred thousand records take, in bytes a key, that are known by their places in uploads of so many.
+fn bytes_a_place_of(records: u64) -> f64 {
+    let (store, _) = store();
+    let mut rng = fastrand::Rng::with_seed(7);
+    for _ in 0..100_000 / records {
+        let stream = rng.u128(..);
+        let place = |record_id| EventKey::Record { stream, record_id, second: 0, event_id: None };
+        confirmed(&store, &(0..records).map(place).collect::<Vec<_>>());
+    }
+    let remembered = store.remembered();
+    remembered.bytes as f64 / remembered.keys as f64
+}
+
+#[test]
+fn places_in_an_upload_take_less_than_hashes_and_next_to_nothing_where_there_are_hundreds() {
+    for (records, most) in [(8, 18.0), (50, 3.0), (500, 0.35), (5_000, 0.2)] {
+        let bytes = bytes_a_place_of(records);
+        println!("places in uploads of {records}: {bytes:.2} bytes a key");
+        assert!(bytes < most, "uploads of {records}: {bytes}");
+    }
+}
+
 #[test]
 fn a_log_that_comes_in_two_parts_with_neighbours_in_each_takes_little_and_is_told_apart() {
     let (store, _) = store();
