@@ -344,8 +344,9 @@ fn accept(head: &http::request::Parts, body: &Bytes, shared: &Shared) -> Respons
     {
         return refusal(StatusCode::BAD_REQUEST, "InvalidPayload", "the body holds what this collector refuses");
     }
-    let id = text("x-ms-client-request-id").filter(|_| state.behaviour.recognise_repeats);
-    if id.is_some_and(|id| known.contains(id)) {
+    // Remembered always: one that was taken before the behaviour changed is recognised afterwards.
+    let id = text("x-ms-client-request-id");
+    if state.behaviour.recognise_repeats && id.is_some_and(|id| known.contains(id)) {
         state.tally.repeats += 1;
         return acceptance(head, 0);
     }

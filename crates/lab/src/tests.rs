@@ -194,6 +194,12 @@ async fn an_unambiguous_collector_takes_a_request_id_once() {
     assert_eq!((beside.held().records(), beside.tally().repeats), (0, 1));
     assert_eq!(post(&collector, "two", ONE).await.ok(), Some(204));
     assert_eq!(collector.held().repeated(), 1);
+    // What it takes while it recognises nothing it knows later.
+    collector.set(Behaviour::default());
+    assert_eq!(post(&collector, "three", ONE).await.ok(), Some(204));
+    collector.set(Behaviour { recognise_repeats: true, ..Behaviour::default() });
+    assert_eq!(post(&collector, "three", ONE).await.ok(), Some(204));
+    assert_eq!(collector.tally().repeats, 2);
 }
 
 #[tokio::test]
