@@ -21,6 +21,7 @@ use super::kept::{Kept, keep, stand_in};
 use super::leave::Leaving;
 use super::objections::{self, STARTING};
 use super::outputs::{Common, Outputs};
+use super::replicas::Replicas;
 use super::replicating::Replicating;
 use super::rule_store::{LiveRules, RuleStore, SharedRules};
 use super::rules;
@@ -71,6 +72,8 @@ pub(super) struct Parts {
     pub(super) state_sharing: Option<StateSharing>,
     /// The log a second time, if it is replicated.
     pub(super) replicating: Option<Replicating>,
+    /// The servers that keep it, if it is replicated.
+    pub(super) replicas: Option<Replicas>,
     dead_letters: SharedLetters,
     pub(super) books: Bookkeeper,
     pub(super) rules: Arc<ArcSwap<Rules>>,
@@ -207,6 +210,7 @@ fn open(
         sharing,
         state_sharing,
         replicating,
+        replicas: Replicas::open(&config),
         dead_letters,
         books,
         rules,

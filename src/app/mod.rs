@@ -41,6 +41,7 @@ pub mod opening;
 mod outputs;
 mod positions;
 pub mod reload;
+pub mod replicas;
 mod replicating;
 mod rule_store;
 pub mod rules;
@@ -153,6 +154,9 @@ impl Gateway {
         // What stands in for a state that cannot be used is nobody's log, and no heir: no output runs that could send.
         if let Some(replicating) = parts.replicating.as_ref().filter(|_| !parts.is_standing_in()) {
             replicating.begin(parts, tasks, stop);
+        }
+        if let Some(replicas) = &parts.replicas {
+            replicas.begin(tasks, stop);
         }
         // Before the first upload: a repetition of what is lost would else be taken for a duplicate.
         housekeeping::checkpoint(parts).await;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::build::Parts;
+use super::replicas::Replicas;
 use super::state_sharing::StateSharing;
 use crate::admin::{Reason, Standing};
 use crate::ingest::Trouble;
@@ -33,6 +34,7 @@ reasons! {
     ENGINE_AWAY "dedup_engine_away" "the shared deduplication engine is unreachable";
     CONFIGURATIONS_DIFFER "gateways_differ" "another gateway of the installation has another dedup.window or filter: see sharing.gateways on /status";
     REPLICA_AWAY "replication_away" "the log is not replicated: its servers do not answer, have no room, or have given it to another gateway";
+    REPLICA_BEHIND "replica_behind" "not all servers of replication have all of a stream, or one is not as it must be: see replicas on /status";
     STATE_AWAY "shared_state_away" "what gateways share at the servers of replication cannot be reached";
     ENGINE_EVICTS "dedup_engine_evicts" "the shared deduplication engine forgets events before their time; set maxmemory-policy to noeviction, or raise dedup.jetstream.max_size";
 }
@@ -77,6 +79,7 @@ fn facts(parts: &Parts) -> Standing {
     if let Some(replicating) = &parts.replicating {
         standing.objections.extend(replicating.objections().objections);
     }
+    standing.warnings.extend(parts.replicas.as_ref().and_then(Replicas::warning));
     standing.warnings.extend(parts.state_sharing.as_ref().and_then(StateSharing::warning));
     standing
 }

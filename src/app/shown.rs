@@ -8,7 +8,7 @@ use super::build::Parts;
 use super::gauges::Gauge;
 use super::growth::{Growth, Left};
 use super::objections::STARTING;
-use super::{EVERY, replicating, sharing};
+use super::{EVERY, replicas, replicating, sharing};
 use crate::clock::Standing;
 use crate::dedup::store::Store as _;
 use crate::forward::Forwarder;
@@ -28,6 +28,7 @@ pub(super) struct Seen {
     running: Gauge,
     sharing: sharing::Seen,
     replicating: replicating::Seen,
+    replicas: replicas::Seen,
     /// Why what is shared at the servers cannot be reached.
     state_sharing: Option<String>,
 }
@@ -46,6 +47,7 @@ impl Seen {
             running: Gauge::new(&metrics::OUTPUT_RUNNING),
             sharing: sharing::Seen::default(),
             replicating: replicating::Seen::default(),
+            replicas: replicas::Seen::default(),
             state_sharing: None,
         }
     }
@@ -77,6 +79,9 @@ pub(super) fn show(parts: &Parts, seen: &mut Seen) {
     }
     if let Some(replicating) = &parts.replicating {
         replicating.show(&parts.spool, &mut seen.replicating);
+    }
+    if let Some(replicas) = &parts.replicas {
+        replicas.show(&mut seen.replicas);
     }
     if let Some(sharing) = &parts.state_sharing {
         sharing.show(&mut seen.state_sharing);

@@ -14,6 +14,7 @@ use super::sharing::sealed;
 use crate::admin;
 use crate::config::Config;
 use crate::faults::Fault;
+use crate::metrics;
 use crate::replication::shared::{SharedState, Standing, Work};
 use crate::shared::Store as Documents;
 use crate::shared::entries::Entries;
@@ -84,6 +85,8 @@ impl StateSharing {
     /// Tells what is news.
     pub(super) fn show(&self, told: &mut Option<String>) {
         let away = self.away();
+        let is_there = *self.state.standing().borrow() == Standing::There;
+        metrics::STATE_SHARING_UP.set(&[], f64::from(u8::from(is_there)));
         match (&away, &*told) {
             (Some(reason), None) => tracing::error!(reason, "what gateways share at the servers cannot be reached"),
             (None, Some(_)) => tracing::info!("what gateways share at the servers can be reached again"),

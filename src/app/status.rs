@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::build::Parts;
 use super::left_behind::Why;
+use super::replicas::Replicas;
 use super::sharing::Sharing;
 use super::state_sharing::StateSharing;
 use super::{needs, warnings};
@@ -108,6 +109,7 @@ pub(super) fn status(parts: &Parts) -> Value {
         "sharing": parts.sharing.as_ref().map(Sharing::status),
         "state_sharing": parts.state_sharing.as_ref().map(StateSharing::status),
         "replication": parts.replicating.as_ref().map(|replicating| replicating.status(&parts.spool)),
+        "replicas": parts.replicas.as_ref().map(Replicas::status),
         "saved": saved(parts),
         "dead_letters": letters(parts),
         "expiry": parts.expiry.list(parts),

@@ -10,8 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::dedup::redis::WhenUnavailable;
-use crate::dedup::several::SharedStore;
+use crate::dedup::several::{SharedStore, WhenUnavailable};
 use crate::event::{EventKey, key};
 use crate::metrics;
 use crate::spool::decided::{Decided, Decision};

@@ -2,6 +2,8 @@
 //!
 //! Tools come from scripts/tools.sh; a test whose tool is missing fails and names its package.
 
+#[path = "../support/authority.rs"]
+mod authority;
 #[path = "../support/haproxy.rs"]
 mod balancer;
 #[path = "../support/browser.rs"]

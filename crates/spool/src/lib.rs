@@ -10,4 +10,7 @@ pub mod shared;
 
 pub mod fs;
 
+#[cfg(test)]
+mod interleavings;
+
 pub(crate) use gatepost_core::{event, faults, memory, metrics, values};

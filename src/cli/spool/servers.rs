@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::super::{Global, Usage, json_line, print};
-use crate::config::Config;
+use crate::app::replicas::survey;
 use crate::net::upload_client::Client;
-use crate::replication::survey::{Survey, Surveyed};
+use crate::replication::survey::Surveyed;
 
 /// Longest wait for a monitoring port.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,13 +65,6 @@ pub(super) fn run(args: &Args, makes: bool, global: &Global) -> anyhow::Result<E
 
 fn is_well(streams: &[Surveyed]) -> bool {
     streams.iter().all(|stream| stream.wrong.is_empty())
-}
-
-fn survey(config: &Config) -> Survey {
-    let dedup = &config.dedup;
-    let is_there = dedup.is_shared() && !dedup.is_in_redis();
-    let seen = is_there.then(|| (dedup.window.get().as_secs(), dedup.jetstream.max_size.as_u64()));
-    Survey::new(&config.replication, seen)
 }
 
 /// Of each server whether it syncs each message before it calls it kept, or why that is not known.

@@ -9,6 +9,7 @@ use gatepost::lab::events::SimulatedEvent;
 use super::engine::Engine;
 use super::relay::{Fault, Relay};
 use super::scene::{Gateway, SECRET, collector, events, gateway_at, identities, site_at, until};
+use crate::authority::Authority;
 use crate::support::free_port;
 use crate::tools::{run_well, tool};
 
@@ -32,23 +33,15 @@ async fn once(gateways: &[Gateway; 2], collector: &Collector, part: &[SimulatedE
 async fn the_engine_is_reached_over_tls_with_an_authority_and_a_user_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
-    let mut authority = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
-    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let key = rcgen::KeyPair::generate().unwrap();
-    std::fs::write(path("ca.pem"), authority.self_signed(&key).unwrap().pem()).unwrap();
-    let issuer = rcgen::Issuer::new(authority, key);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let server = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    std::fs::write(path("server.pem"), server.signed_by(&key, &issuer).unwrap().pem()).unwrap();
-    std::fs::write(path("server.key"), key.serialize_pem()).unwrap();
+    Authority::in_folder(folder.path()).issue("localhost");
     let port = free_port();
     let options = [
         "--tls-port",
         &port.to_string(),
         "--tls-cert-file",
-        &path("server.pem"),
+        &path("localhost.pem"),
         "--tls-key-file",
-        &path("server.key"),
+        &path("localhost.key"),
         "--tls-ca-cert-file",
         &path("ca.pem"),
         "--tls-auth-clients",

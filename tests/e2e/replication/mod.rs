@@ -16,4 +16,5 @@ mod scene;
 mod seen;
 mod servers;
 mod shared_state;
+mod watched;
 mod way;

@@ -1,23 +1,15 @@
 //! Servers as sites run them: over TLS with certificates on both sides and a user with few rights; and what `gatepost spool` says of them.
 
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
 use super::servers::{Servers, program};
 use super::shared_state::{addresses, ask};
+use crate::authority::Authority;
 use crate::cluster::scene::{Gateway, SECRET, collector, events, until};
 use crate::support::{Site, free_port, workspace};
 use crate::tools::both;
-
-/// A certificate of this authority for a name, in two files.
-fn issue(folder: &Path, name: &str, issuer: &rcgen::Issuer<'_, rcgen::KeyPair>) {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, issuer).unwrap();
-    std::fs::write(folder.join(format!("{name}.pem")), certificate.pem()).unwrap();
-    std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
-}
 
 struct Server(Child);
 
@@ -32,13 +24,9 @@ impl Drop for Server {
 async fn servers_are_reached_over_tls_with_certificates_and_a_user_of_few_rights() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
-    let mut authority = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
-    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let key = rcgen::KeyPair::generate().unwrap();
-    std::fs::write(path("ca.pem"), authority.self_signed(&key).unwrap().pem()).unwrap();
-    let issuer = rcgen::Issuer::new(authority, key);
-    issue(folder.path(), "localhost", &issuer);
-    issue(folder.path(), "gateway", &issuer);
+    let authority = Authority::in_folder(folder.path());
+    authority.issue("localhost");
+    authority.issue("gateway");
     std::fs::write(path("password"), "a-long-password\n").unwrap();
     let (port, monitor) = (free_port(), free_port());
     // The rights as docs/replication.md has them.

@@ -234,6 +234,20 @@ metrics! {
     REPLICATION_SECONDS = Gauge "gatepost_replication_ack_seconds" [];
     /// How often the servers could not be reached, or the replica could not be written.
     REPLICATION_FAILURES = Counter "gatepost_replication_failures_total" [];
+    /// Bytes that a stream takes at each of its servers, of all gateways; looked at four times a minute, as the next ones.
+    REPLICATION_STREAM_BYTES = Gauge "gatepost_replication_stream_bytes" ["stream"];
+    /// Most bytes of a stream; absent where it has no limit. What logs have no room for is refused; of what was seen the oldest goes.
+    REPLICATION_STREAM_LIMIT_BYTES = Gauge "gatepost_replication_stream_limit_bytes" ["stream"];
+    /// Messages in a stream.
+    REPLICATION_STREAM_MESSAGES = Gauge "gatepost_replication_stream_messages" ["stream"];
+    /// Servers that have all of a stream, its leader included; 0 while none leads it, or none answers.
+    REPLICATION_SERVERS_IN_SYNC = Gauge "gatepost_replication_servers_in_sync" ["stream"];
+    /// Servers that are to have all of a stream.
+    REPLICATION_SERVERS_WANTED = Gauge "gatepost_replication_servers_wanted" ["stream"];
+    /// How often another server was found to lead a stream.
+    REPLICATION_LEADER_CHANGES = Counter "gatepost_replication_leader_changes_total" ["stream"];
+    /// 1 while what gateways share at the servers of replication (`replication.share_state`) can be reached, else 0; absent without it.
+    STATE_SHARING_UP = Gauge "gatepost_state_sharing_up" [];
     /// Logs of gateways that were gone, taken over by this one.
     REPLICATION_TAKEOVERS = Counter "gatepost_replication_takeovers_total" [];
     /// Other gateways of the installation that were seen within the last ten seconds.

@@ -45,6 +45,16 @@ pub struct Found {
     pub in_sync: Vec<String>,
 }
 
+impl Found {
+    /// How many servers have all of it. Without a leader nobody can say.
+    pub fn complete(&self) -> usize {
+        match self.leader {
+            Some(_) => self.in_sync.len() + 1,
+            None => usize::from(self.replicas == 1),
+        }
+    }
+}
+
 impl Survey {
     /// Of what this configuration uses. `seen`: for how many seconds and in how many bytes gateways remember events there together, if
     /// they do.
@@ -106,11 +116,11 @@ fn found(info: &Info) -> Found {
 
 /// What keeps it from being safe now.
 fn behind(found: &Found) -> Option<String> {
-    let has = found.in_sync.len() + usize::from(found.leader.is_some());
-    if found.replicas > 1 && found.leader.is_none() {
+    let (has, wanted) = (found.complete(), found.replicas);
+    if wanted > 1 && found.leader.is_none() {
         return Some("no server leads it".to_owned());
     }
-    (found.replicas > 1 && has < found.replicas).then(|| format!("{has} of {} servers have all of it", found.replicas))
+    (has < wanted).then(|| format!("{has} of {wanted} servers have all of it"))
 }
 
 #[cfg(test)]

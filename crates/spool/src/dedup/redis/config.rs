@@ -6,19 +6,9 @@ use redis::{ClientTlsConfig, TlsCertificates};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::dedup::several::WhenUnavailable;
 use crate::faults::Fault;
 use crate::values::{FileToRead, Secret, Span};
-
-/// What happens to uploads while the engine cannot be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum WhenUnavailable {
-    /// They are taken, and deduplicated by this gateway alone.
-    #[default]
-    Available,
-    /// They are refused with 503.
-    Strict,
-}
 
 /// The Redis or Valkey that gateways share, version 6 or later.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

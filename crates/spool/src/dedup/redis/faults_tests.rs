@@ -10,10 +10,11 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::Config;
 use super::scripted::{Answer, Engine};
-use super::{Config, WhenUnavailable};
 use crate::dedup;
 use crate::dedup::memory::MemoryStore;
+use crate::dedup::several::WhenUnavailable;
 use crate::dedup::several::{Decisions, Gateway, Outcome, SharedStore, Standing, Watcher};
 use crate::dedup::store::{Store, Verdict};
 use crate::event::EventKey;

@@ -22,6 +22,6 @@ mod scripted;
 mod sentinel;
 mod session;
 
-pub use config::{Config, WhenUnavailable};
+pub use config::Config;
 pub use entries::SharedEntries;
 pub use opening::{Redis, open};

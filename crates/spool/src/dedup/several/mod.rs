@@ -20,6 +20,7 @@ pub(crate) mod grouped;
 pub(crate) mod neighbours;
 pub mod segment;
 mod store;
+mod unavailable;
 
 #[cfg(test)]
 mod model_tests;
@@ -28,3 +29,4 @@ pub use engine::{About, Counts, Standing, Watcher, Work};
 pub use neighbours::Neighbour;
 pub use segment::Gateway;
 pub use store::{Decisions, Outcome, SharedStore};
+pub use unavailable::WhenUnavailable;

@@ -4,7 +4,7 @@
 //! What is explored is a model of `docs/several-gateways.md`, not the code; `tests/e2e/cluster` has that with a real engine. The test of the test
 //! are the variants that look right and are not: each must be found. `GATEPOST_MODEL=all` (make soak) explores with more faults.
 
-use std::collections::{HashSet, VecDeque};
+use crate::interleavings::{self, Bad, Steps, at_the_end};
 
 /// A way to get it wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,14 +129,8 @@ impl State {
     }
 }
 
-/// The steps that happen by themselves, sooner or later; and those that happen only if they must.
-struct Steps {
-    fair: Vec<State>,
-    faults: Vec<State>,
-}
-
-fn steps(state: &State, wrong: Wrong) -> Steps {
-    let mut steps = Steps { fair: Vec::new(), faults: Vec::new() };
+fn steps(state: &State, wrong: Wrong) -> Steps<State> {
+    let mut steps = Steps::none();
     for me in 0..2 {
         if state.gateways[me].up {
             upload(state, me, wrong, &mut steps);
@@ -157,7 +151,7 @@ fn steps(state: &State, wrong: Wrong) -> Steps {
     steps
 }
 
-fn upload(state: &State, me: usize, wrong: Wrong, steps: &mut Steps) {
+fn upload(state: &State, me: usize, wrong: Wrong, steps: &mut Steps<State>) {
     match state.gateways[me].upload {
         Work::Idle if state.uploads > 0 => begin(state, me, wrong, steps),
         Work::Idle => {}
@@ -198,7 +192,7 @@ fn upload(state: &State, me: usize, wrong: Wrong, steps: &mut Steps) {
     }
 }
 
-fn begin(state: &State, me: usize, wrong: Wrong, steps: &mut Steps) {
+fn begin(state: &State, me: usize, wrong: Wrong, steps: &mut Steps<State>) {
     let mut next = *state;
     next.uploads -= 1;
     if state.gateways[me].record != Record::None {
@@ -222,7 +216,7 @@ fn begin(state: &State, me: usize, wrong: Wrong, steps: &mut Steps) {
 }
 
 /// A confirmation was answered, or its answer is lost.
-fn answer(mut next: State, me: usize, stood: bool, wrong: Wrong, steps: &mut Steps) {
+fn answer(mut next: State, me: usize, stood: bool, wrong: Wrong, steps: &mut Steps<State>) {
     let lost = next;
     if stood {
         next.gateways[me].record = Record::Won;
@@ -241,7 +235,7 @@ fn answer(mut next: State, me: usize, stood: bool, wrong: Wrong, steps: &mut Ste
     }
 }
 
-fn contest(state: &State, me: usize, wrong: Wrong, steps: &mut Steps) {
+fn contest(state: &State, me: usize, wrong: Wrong, steps: &mut Steps<State>) {
     let Record::Unsure { engine } = state.gateways[me].record else { return };
     if state.gateways[me].upload == Work::Stored {
         return;
@@ -272,7 +266,7 @@ fn contest(state: &State, me: usize, wrong: Wrong, steps: &mut Steps) {
     answer(next, me, stood, wrong, steps);
 }
 
-fn forward(state: &State, me: usize, wrong: Wrong, steps: &mut Steps) {
+fn forward(state: &State, me: usize, wrong: Wrong, steps: &mut Steps<State>) {
     let gateway = &state.gateways[me];
     let may = match gateway.record {
         Record::Won => true,
@@ -286,7 +280,7 @@ fn forward(state: &State, me: usize, wrong: Wrong, steps: &mut Steps) {
     }
 }
 
-fn die(state: &State, me: usize, steps: &mut Steps) {
+fn die(state: &State, me: usize, steps: &mut Steps<State>) {
     if state.faults.deaths > 0 {
         let mut next = *state;
         next.faults.deaths -= 1;
@@ -301,7 +295,7 @@ fn die(state: &State, me: usize, steps: &mut Steps) {
 }
 
 /// A lease of who is busy ends only when something hangs; an abandoned one ends for sure.
-fn end_leases(state: &State, steps: &mut Steps) {
+fn end_leases(state: &State, steps: &mut Steps<State>) {
     for (me, slot) in (0..2).flat_map(|me| [(me, SLOT_UPLOAD), (me, SLOT_CONTEST)]) {
         let Claim::Open { durable, ended: false } = state.engine.claims[me][slot] else { continue };
         let gateway = &state.gateways[me];
@@ -318,7 +312,7 @@ fn end_leases(state: &State, steps: &mut Steps) {
 }
 
 /// The engine is emptied, or a replica that lacks the last writes takes its place.
-fn forget(state: &State, steps: &mut Steps) {
+fn forget(state: &State, steps: &mut Steps<State>) {
     if state.faults.engine_losses == 0 {
         return;
     }
@@ -332,40 +326,19 @@ fn forget(state: &State, steps: &mut Steps) {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    Good { states: usize },
-    Lost,
-    Twice,
-    Stuck,
-    ClaimsOverlap,
-}
-
 /// Explores everything that can happen.
-fn explore(uploads: u8, faults: Faults, wrong: Wrong) -> Verdict {
-    let start = State::new(uploads, faults);
-    let (mut seen, mut todo) = (HashSet::from([start]), VecDeque::from([start]));
-    while let Some(state) = todo.pop_front() {
-        if state.forwarded() > 1 && faults.engine_losses == 0 {
-            return Verdict::Twice;
-        }
+fn explore(uploads: u8, faults: Faults, wrong: Wrong) -> Result<usize, Bad> {
+    let judge = |state: &State, is_end: bool| {
         let open =
             |me: usize| state.engine.claims[me].iter().any(|claim| matches!(claim, Claim::Open { ended: false, .. }));
-        if wrong == Wrong::Nothing && open(0) && open(1) && faults.engine_losses == 0 {
-            return Verdict::ClaimsOverlap;
+        match faults.engine_losses {
+            0 if state.forwarded() > 1 => Some(Bad::Twice),
+            0 if wrong == Wrong::Nothing && open(0) && open(1) => Some(Bad::ClaimsOverlap),
+            _ if is_end => at_the_end(state.acknowledged, state.forwarded()),
+            _ => None,
         }
-        let steps = steps(&state, wrong);
-        if steps.fair.is_empty() {
-            if state.acknowledged && state.forwarded() == 0 {
-                return Verdict::Lost;
-            }
-            if !state.acknowledged {
-                return Verdict::Stuck;
-            }
-        }
-        todo.extend(steps.fair.into_iter().chain(steps.faults).filter(|next| seen.insert(*next)));
-    }
-    Verdict::Good { states: seen.len() }
+    };
+    interleavings::explore(State::new(uploads, faults), |state| steps(state, wrong), judge)
 }
 
 const fn faults(deaths: u8, ends: u8, failed_appends: u8, lost_answers: u8, engine_losses: u8) -> Faults {
@@ -373,10 +346,7 @@ const fn faults(deaths: u8, ends: u8, failed_appends: u8, lost_answers: u8, engi
 }
 
 fn assert_good(uploads: u8, faults: Faults) {
-    let verdict = explore(uploads, faults, Wrong::Nothing);
-    let Verdict::Good { states } = verdict else { panic!("{uploads} uploads, {faults:?}: {verdict:?}") };
-    println!("{uploads} uploads, {faults:?}: {states} states");
-    assert!(states > 50, "something was explored");
+    interleavings::assert_good((uploads, faults), explore(uploads, faults, Wrong::Nothing));
 }
 
 #[test]
@@ -402,9 +372,9 @@ fn with_more_faults_it_is_the_same() {
 
 #[test]
 fn each_variant_that_looks_right_and_is_not_is_found() {
-    use Verdict::{Lost, Twice};
+    use Bad::{Lost, Twice};
     let usual = faults(1, 1, 1, 1, 0);
-    for (wrong, verdict) in [
+    for (wrong, bad) in [
         (Wrong::PendingIsDuplicate, Lost),
         (Wrong::ConfirmsBeforeItStores, Lost),
         (Wrong::PendingDropsTheDurable, Lost),
@@ -415,8 +385,8 @@ fn each_variant_that_looks_right_and_is_not_is_found() {
         (Wrong::ConfirmsWithoutClaim, Twice),
         (Wrong::ReleasesOthers, Twice),
     ] {
-        assert_eq!(explore(3, usual, wrong), verdict, "{wrong:?}");
+        assert_eq!(explore(3, usual, wrong), Err(bad), "{wrong:?}");
     }
     // Two engine losses and two answers that never came.
-    assert_eq!(explore(2, faults(0, 0, 0, 2, 2), Wrong::BelievesANewEngine), Lost);
+    assert_eq!(explore(2, faults(0, 0, 0, 2, 2), Wrong::BelievesANewEngine), Err(Lost));
 }

@@ -4,7 +4,7 @@
 //! What is explored is a model of [`super`], as `dedup/several/model_tests.rs` is one of the protocol with claims. The test of the test are the
 //! variants that look right and are not. `GATEPOST_MODEL=all` (make soak) explores with more faults.
 
-use std::collections::{HashSet, VecDeque};
+use crate::interleavings::{self, Bad, Steps, at_the_end};
 
 /// A way to get it wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,13 +119,8 @@ impl State {
     }
 }
 
-struct Steps {
-    fair: Vec<State>,
-    faults: Vec<State>,
-}
-
-fn steps(state: &State, wrong: Wrong) -> Steps {
-    let mut steps = Steps { fair: Vec::new(), faults: Vec::new() };
+fn steps(state: &State, wrong: Wrong) -> Steps<State> {
+    let mut steps = Steps::none();
     for me in 0..2 {
         arrive(state, me, &mut steps);
         if state.gateways[me].up {
@@ -147,7 +142,7 @@ fn steps(state: &State, wrong: Wrong) -> Steps {
     steps
 }
 
-fn arrive(state: &State, me: usize, steps: &mut Steps) {
+fn arrive(state: &State, me: usize, steps: &mut Steps<State>) {
     if state.gateways[me].under_way > 0 && usize::from(state.count) < WORDS {
         let mut next = *state;
         next.gateways[me].under_way -= 1;
@@ -157,7 +152,7 @@ fn arrive(state: &State, me: usize, steps: &mut Steps) {
     }
 }
 
-fn read(state: &State, me: usize, steps: &mut Steps) {
+fn read(state: &State, me: usize, steps: &mut Steps<State>) {
     if state.gateways[me].read[1] < state.count {
         let mut next = *state;
         next.gateways[me].read[1] += 1;
@@ -171,7 +166,7 @@ fn read(state: &State, me: usize, steps: &mut Steps) {
     }
 }
 
-fn upload(state: &State, me: usize, wrong: Wrong, steps: &mut Steps) {
+fn upload(state: &State, me: usize, wrong: Wrong, steps: &mut Steps<State>) {
     let mut next = *state;
     match state.gateways[me].upload {
         Work::Idle if state.uploads > 0 => {
@@ -235,7 +230,7 @@ fn upload(state: &State, me: usize, wrong: Wrong, steps: &mut Steps) {
     }
 }
 
-fn contest(state: &State, me: usize, wrong: Wrong, steps: &mut Steps) {
+fn contest(state: &State, me: usize, wrong: Wrong, steps: &mut Steps<State>) {
     let Record::Unsure { filling } = state.gateways[me].record else { return };
     if state.gateways[me].upload != Work::Idle || usize::from(state.count) == WORDS {
         return;
@@ -263,7 +258,7 @@ fn contest(state: &State, me: usize, wrong: Wrong, steps: &mut Steps) {
     }
 }
 
-fn forward(state: &State, me: usize, wrong: Wrong, steps: &mut Steps) {
+fn forward(state: &State, me: usize, wrong: Wrong, steps: &mut Steps<State>) {
     let gateway = &state.gateways[me];
     let may = match gateway.record {
         Record::Won => true,
@@ -278,7 +273,7 @@ fn forward(state: &State, me: usize, wrong: Wrong, steps: &mut Steps) {
 }
 
 /// What it said may arrive after its end.
-fn die(state: &State, me: usize, steps: &mut Steps) {
+fn die(state: &State, me: usize, steps: &mut Steps<State>) {
     if state.faults.deaths > 0 {
         let mut next = *state;
         next.faults.deaths -= 1;
@@ -292,7 +287,7 @@ fn die(state: &State, me: usize, steps: &mut Steps) {
     }
 }
 
-fn begin_again(state: &State, me: usize, wrong: Wrong, steps: &mut Steps) {
+fn begin_again(state: &State, me: usize, wrong: Wrong, steps: &mut Steps<State>) {
     let mut next = *state;
     let before = next.gateways[me].filling;
     next.reads_all(me);
@@ -306,34 +301,14 @@ fn begin_again(state: &State, me: usize, wrong: Wrong, steps: &mut Steps) {
     steps.fair.push(next);
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    Good { states: usize },
-    Lost,
-    Twice,
-    Stuck,
-}
-
 /// Explores everything that can happen.
-fn explore(uploads: u8, faults: Faults, wrong: Wrong) -> Verdict {
-    let start = State::new(uploads, faults);
-    let (mut seen, mut todo) = (HashSet::from([start]), VecDeque::from([start]));
-    while let Some(state) = todo.pop_front() {
-        if state.forwarded() > 1 && faults.emptied == 0 {
-            return Verdict::Twice;
-        }
-        let steps = steps(&state, wrong);
-        if steps.fair.is_empty() && usize::from(state.count) < WORDS {
-            if state.acknowledged && state.forwarded() == 0 {
-                return Verdict::Lost;
-            }
-            if !state.acknowledged {
-                return Verdict::Stuck;
-            }
-        }
-        todo.extend(steps.fair.into_iter().chain(steps.faults).filter(|next| seen.insert(*next)));
-    }
-    Verdict::Good { states: seen.len() }
+fn explore(uploads: u8, faults: Faults, wrong: Wrong) -> Result<usize, Bad> {
+    let judge = |state: &State, is_end: bool| match faults.emptied {
+        0 if state.forwarded() > 1 => Some(Bad::Twice),
+        _ if is_end && usize::from(state.count) < WORDS => at_the_end(state.acknowledged, state.forwarded()),
+        _ => None,
+    };
+    interleavings::explore(State::new(uploads, faults), |state| steps(state, wrong), judge)
 }
 
 const fn faults(deaths: u8, failed_appends: u8, lost_answers: u8, emptied: u8) -> Faults {
@@ -341,10 +316,7 @@ const fn faults(deaths: u8, failed_appends: u8, lost_answers: u8, emptied: u8) -
 }
 
 fn assert_good(uploads: u8, faults: Faults) {
-    let verdict = explore(uploads, faults, Wrong::Nothing);
-    let Verdict::Good { states } = verdict else { panic!("{uploads} uploads, {faults:?}: {verdict:?}") };
-    println!("{uploads} uploads, {faults:?}: {states} states");
-    assert!(states > 50, "something was explored");
+    interleavings::assert_good((uploads, faults), explore(uploads, faults, Wrong::Nothing));
 }
 
 #[test]
@@ -370,9 +342,9 @@ fn with_more_faults_it_is_the_same() {
 
 #[test]
 fn each_variant_that_looks_right_and_is_not_is_found() {
-    use Verdict::{Lost, Twice};
+    use Bad::{Lost, Twice};
     let usual = faults(1, 1, 1, 0);
-    for (wrong, verdict) in [
+    for (wrong, bad) in [
         (Wrong::LastWordCounts, Twice),
         (Wrong::WinsWhenSaid, Twice),
         (Wrong::SaysBeforeItStores, Lost),
@@ -381,9 +353,9 @@ fn each_variant_that_looks_right_and_is_not_is_found() {
         (Wrong::NothingAskedAtRecovery, Twice),
         (Wrong::OwnWordIsOfAnother, Lost),
     ] {
-        assert_eq!(explore(3, usual, wrong), verdict, "{wrong:?}");
+        assert_eq!(explore(3, usual, wrong), Err(bad), "{wrong:?}");
     }
     for wrong in [Wrong::DropsUnderAnotherFilling, Wrong::HasNoSignOfItsOwn] {
-        assert_eq!(explore(3, faults(1, 0, 1, 1), wrong), Lost, "{wrong:?}");
+        assert_eq!(explore(3, faults(1, 0, 1, 1), wrong), Err(Lost), "{wrong:?}");
     }
 }

@@ -12,7 +12,7 @@ use super::engine::Seen;
 use super::in_memory::InMemory;
 use crate::dedup::Config;
 use crate::dedup::memory::MemoryStore;
-use crate::dedup::redis::WhenUnavailable;
+use crate::dedup::several::WhenUnavailable;
 use crate::dedup::several::engine::Board;
 use crate::dedup::several::{Decisions, Gateway, Outcome, SharedStore, Standing, Watcher};
 use crate::dedup::store::{Claim, Store as _, Verdict};

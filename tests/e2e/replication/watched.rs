@@ -1,0 +1,40 @@
+//! Servers that lack some of a log are known at each gateway before they are needed.
+
+use gatepost::lab::collector::{Collector, Memory};
+
+use super::scene::Gateway;
+use super::servers::Servers;
+use crate::support::Site;
+
+async fn in_sync(site: &Site) -> f64 {
+    site.metric("gatepost_replication_servers_in_sync{stream=\"gatepost_logs\"}").await
+}
+
+async fn warns(site: &Site) -> bool {
+    site.admin_get("/readyz").await.body.windows(14).any(|text| text == b"replica_behind")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_gone_is_told_by_a_gateway_that_goes_on_and_so_is_its_return() {
+    let mut servers = Servers::start().await;
+    let collector = Collector::start(Memory::Identities).await.unwrap();
+    let mut gateway = Gateway::with_room("one", &servers, &collector, "256 MiB").await;
+    gateway.start().await;
+    let site = &gateway.site;
+    site.until("all servers have all of it", async || in_sync(site).await == 3.0 && !warns(site).await).await;
+    servers.kill(2);
+    site.until("one is missing", async || in_sync(site).await == 2.0 && warns(site).await).await;
+    assert_eq!(site.admin_get("/readyz").await.status, 200, "two are enough");
+    let status = site.status().await;
+    let stream = &status["replicas"]["streams"][0];
+    assert_eq!(
+        (&stream["stream"], &stream["wrong"][0]),
+        (&"gatepost_logs".into(), &"2 of 3 servers have all of it".into())
+    );
+    servers.begin(2);
+    site.until("it has caught up", async || in_sync(site).await == 3.0 && !warns(site).await).await;
+    for n in 0..3 {
+        servers.kill(n);
+    }
+    site.until("nobody can say", async || in_sync(site).await == 0.0).await;
+}
