@@ -5,13 +5,13 @@
 use std::path::Path;
 
 /// It: `ca.pem` in its folder, and of each name that it vouches for `NAME.pem` and `NAME.key`.
-pub struct Authority<'f> {
+pub(crate) struct Authority<'f> {
     folder: &'f Path,
     issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
 }
 
 impl<'f> Authority<'f> {
-    pub fn in_folder(folder: &'f Path) -> Self {
+    pub(crate) fn in_folder(folder: &'f Path) -> Self {
         let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let key = rcgen::KeyPair::generate().unwrap();
@@ -19,7 +19,7 @@ impl<'f> Authority<'f> {
         Self { folder, issuer: rcgen::Issuer::new(params, key) }
     }
 
-    pub fn issue(&self, name: &str) {
+    pub(crate) fn issue(&self, name: &str) {
         let key = rcgen::KeyPair::generate().unwrap();
         let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
