@@ -37,6 +37,7 @@ pub fn survey(config: &Config) -> Survey {
 
 /// The streams.
 pub(super) struct Replicas {
+    names: Vec<String>,
     known: Arc<Mutex<Known>>,
     /// What has to run, until it runs.
     idle: Mutex<Option<Survey>>,
@@ -82,8 +83,15 @@ impl Known {
 impl Replicas {
     /// `None` where nothing is replicated. Nothing is asked yet.
     pub(super) fn open(config: &Config) -> Option<Self> {
-        let idle = Mutex::new(Some(survey(config)));
-        config.replication.is_on().then(|| Self { known: Arc::default(), idle })
+        config.replication.is_on().then(|| {
+            let survey = survey(config);
+            Self { names: survey.names(), known: Arc::default(), idle: Mutex::new(Some(survey)) }
+        })
+    }
+
+    /// What the streams are called.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.names.clone()
     }
 
     /// Looks, again and again.
@@ -194,7 +202,7 @@ mod tests {
     #[test]
     fn who_leads_is_counted_and_streams_that_nobody_tells_of_are_complete_nowhere() {
         let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
-        let replicas = Replicas { known: Arc::default(), idle: Mutex::new(None) };
+        let replicas = Replicas { names: Vec::new(), known: Arc::default(), idle: Mutex::new(None) };
         let mut seen = Seen::default();
         let mut page = |looked: Result<Vec<Surveyed>, String>| {
             replicas.known.lock().note(looked);

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::build::Parts;
+use super::replicas::Replicas;
 use crate::metrics::{self, Metric};
 
 /// Begins the series of the configuration that has just come into force. Those that exist keep their values.
@@ -25,6 +26,7 @@ pub(super) fn begin_counters(parts: &Parts) {
         tunnels: config.tunnel.listeners.iter().map(|listener| listener.name.clone()).collect(),
         tunnel_rules: config.tunnel.allow.iter().map(|rule| rule.name.clone()).collect(),
         rules: parts.rules.load().list().into_iter().map(|rule| (rule.name, rule.outputs)).collect(),
+        streams: parts.replicas.as_ref().map(Replicas::names).unwrap_or_default(),
         identities: running.iter().filter_map(|forwarder| Some(forwarder.token()?.kind)).collect(),
         inputs: config.listeners.iter().map(|listener| listener.name.clone()).collect(),
         outputs: running
@@ -51,6 +53,8 @@ struct Names {
     tunnel_rules: Vec<String>,
     /// Rules of events, each with the outputs that it feeds, as they are shown.
     rules: Vec<(String, Vec<String>)>,
+    /// At the servers of replication.
+    streams: Vec<String>,
     /// Kinds of identities that outputs have.
     identities: BTreeSet<&'static str>,
     /// Each with its endpoints.
@@ -85,6 +89,7 @@ impl Names {
             // There may be many, with many series each, most of which never meet anything.
             "rule" if of_tunnels => texts(&self.tunnel_rules[..self.tunnel_rules.len().min(1)]),
             "rule" => self.rules.iter().map(|(name, _)| name.as_str()).collect(),
+            "stream" => texts(&self.streams),
             "kind" => self.identities.iter().copied().collect(),
             "output" if metric.name == metrics::RULE_EVENTS.name => self.fed_by(begun),
             "output" => self.outputs.iter().map(|(name, _)| name.as_str()).collect(),
@@ -130,6 +135,7 @@ mod tests {
             tunnels: vec!["proxy".to_owned()],
             tunnel_rules: vec!["arc".to_owned(), "agents".to_owned()],
             rules: vec![("logons".to_owned(), vec!["lake (Custom-A)".to_owned(), "lake (Custom-B)".to_owned()])],
+            streams: vec!["gatepost_logs".to_owned()],
             identities: BTreeSet::from(["secret"]),
         }
     }
@@ -181,6 +187,7 @@ mod tests {
             tunnels: Vec::new(),
             tunnel_rules: Vec::new(),
             rules: Vec::new(),
+            streams: Vec::new(),
             identities: BTreeSet::from(["secret"]),
         };
         let lines = |metric: &Metric| match metric.kind {

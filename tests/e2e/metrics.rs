@@ -37,8 +37,9 @@ async fn page(site: &Site) -> String {
     String::from_utf8(site.admin_get("/metrics").await.body.to_vec()).expect("UTF-8")
 }
 
-/// What only a gateway with rules, tunnels, or an output that needs a token can count.
-const OF_OTHER_USES: [&str; 9] = [
+/// What only a gateway with rules, tunnels, replication, or an output that needs a token can count.
+const OF_OTHER_USES: [&str; 10] = [
+    "gatepost_replication_leader_changes_total",
     "gatepost_rule_events_total",
     "gatepost_token_requests_total",
     "gatepost_tunnel_bytes_total",

@@ -286,11 +286,12 @@ async fn answer(
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await else { return Err(OnPurpose) };
     let body = body.to_bytes();
-    let (latency, fault) = {
+    // As it behaves when the request comes: one that is on its way when that changes is treated as before.
+    let (latency, recognises, fault) = {
         let mut state = shared.state();
         state.tally.requests += 1;
         state.tally.wire_bytes += body.len() as u64;
-        (state.behaviour.latency, state.fault(&body))
+        (state.behaviour.latency, state.behaviour.recognise_repeats, state.fault(&body))
     };
     let _place = shared.pending.keep(&body);
     tokio::time::sleep(latency).await;
@@ -301,7 +302,7 @@ async fn answer(
             port::after(refusal, retry_after)
         }
         Some(Fault::KeepAndAnswer { status }) => {
-            accept(&head, &body, &shared);
+            accept(&head, &body, recognises, &shared);
             refusal(port::status(status), "OnPurpose", "this collector keeps what it refuses")
         }
         Some(Fault::Hang) => {
@@ -310,11 +311,11 @@ async fn answer(
         }
         Some(fault @ (Fault::Reset { .. } | Fault::Down)) => {
             if fault == (Fault::Reset { keep: true }) {
-                accept(&head, &body, &shared);
+                accept(&head, &body, recognises, &shared);
             }
             return Err(socket.reset());
         }
-        None => accept(&head, &body, &shared),
+        None => accept(&head, &body, recognises, &shared),
     };
     drop(open);
     let _heard = shared.gates[1].read().await;
@@ -322,8 +323,8 @@ async fn answer(
     Ok(response)
 }
 
-/// Takes the events of a request, or refuses it whole.
-fn accept(head: &http::request::Parts, body: &Bytes, shared: &Shared) -> Response<Full<Bytes>> {
+/// Takes the events of a request, or refuses it whole. One that `recognises` takes no request twice.
+fn accept(head: &http::request::Parts, body: &Bytes, recognises: bool, shared: &Shared) -> Response<Full<Bytes>> {
     let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     let plain = match text("content-encoding") {
         None | Some("identity") => body.clone(),
@@ -346,7 +347,7 @@ fn accept(head: &http::request::Parts, body: &Bytes, shared: &Shared) -> Respons
     }
     // Remembered always: one that was taken before the behaviour changed is recognised afterwards.
     let id = text("x-ms-client-request-id");
-    if state.behaviour.recognise_repeats && id.is_some_and(|id| known.contains(id)) {
+    if recognises && id.is_some_and(|id| known.contains(id)) {
         state.tally.repeats += 1;
         return acceptance(head, 0);
     }

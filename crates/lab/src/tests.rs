@@ -200,6 +200,18 @@ async fn an_unambiguous_collector_takes_a_request_id_once() {
     collector.set(Behaviour { recognise_repeats: true, ..Behaviour::default() });
     assert_eq!(post(&collector, "three", ONE).await.ok(), Some(204));
     assert_eq!(collector.tally().repeats, 2);
+    // And one that is on its way while that changes is treated as before.
+    let (frozen, before) = (collector.freeze().await, collector.tally().requests);
+    let repeated = post(&collector, "three", ONE);
+    let changed = async {
+        while collector.tally().requests == before {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        collector.set(Behaviour::default());
+        drop(frozen);
+    };
+    assert_eq!(tokio::join!(repeated, changed).0.ok(), Some(204));
+    assert_eq!(collector.tally().repeats, 3);
 }
 
 #[tokio::test]

@@ -22,6 +22,9 @@ async fn a_server_that_is_gone_is_told_by_a_gateway_that_goes_on_and_so_is_its_r
     gateway.start().await;
     let site = &gateway.site;
     site.until("all servers have all of it", async || in_sync(site).await == 3.0 && !warns(site).await).await;
+    let leaders = "gatepost_replication_leader_changes_total{stream=\"gatepost_logs\"}";
+    let page = site.admin_get("/metrics").await.body;
+    assert!(String::from_utf8_lossy(&page).contains(leaders), "it is there before its first hit");
     servers.kill(2);
     site.until("one is missing", async || in_sync(site).await == 2.0 && warns(site).await).await;
     assert_eq!(site.admin_get("/readyz").await.status, 200, "two are enough");

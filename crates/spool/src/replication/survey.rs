@@ -67,6 +67,11 @@ impl Survey {
         Self { config: config.clone(), connection: Connection::new(config.clone(), &[]), streams }
     }
 
+    /// What the streams are called.
+    pub fn names(&self) -> Vec<String> {
+        self.streams.iter().map(|which| which.stream(&self.config)).collect()
+    }
+
     /// Makes those that are missing, and changes what may be changed, as a gateway does.
     pub async fn make(&self) -> Result<(), Away> {
         for which in &self.streams {
