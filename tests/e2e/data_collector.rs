@@ -17,7 +17,7 @@ use crate::raw;
 use crate::support::{Running, Site};
 use crate::tools::{both, of_checkout, run, tool};
 
-const WORKSPACE: &str = "01234567-89ab-cdef-0123-456789abcdef";
+pub(crate) const WORKSPACE: &str = "01234567-89ab-cdef-0123-456789abcdef";
 const TENANT: &str = "11111111-2222-4333-a444-555555555555";
 const APP: &str = "aaaaaaaa-bbbb-4ccc-addd-eeeeeeeeeeee";
 const RULE: &str = "dcr-00000000000000000000000000000000";
@@ -43,7 +43,7 @@ const SAMPLE: &str = r#"[{  "StringValue": "Grüße 1",
     "Computer": "web01"
 }]"#;
 
-fn key(first: u8) -> Vec<u8> {
+pub(crate) fn key(first: u8) -> Vec<u8> {
     (first..first + 64).collect()
 }
 
@@ -99,10 +99,7 @@ impl Scene {
     }
 
     async fn send(&self, post: &Post) -> Answer {
-        let headers: Vec<(&str, &str)> = post.headers.iter().map(|(name, value)| (*name, &**value)).collect();
-        let url = self.site.url(&post.target);
-        let sent = self.client.post(&url, &headers, post.body.clone().into(), Duration::from_secs(60)).await;
-        sent.expect("an answer")
+        post.send_to(&self.site, &self.client).await
     }
 
     async fn ends_well(self) {
@@ -117,7 +114,7 @@ impl Scene {
 
 /// A post as clients make it.
 #[derive(Clone)]
-struct Post {
+pub(crate) struct Post {
     target: String,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
@@ -125,7 +122,7 @@ struct Post {
 
 impl Post {
     /// Signed with this key so many seconds from now.
-    fn new(body: impl Into<Vec<u8>>, key: &[u8], seconds: i64) -> Self {
+    pub(crate) fn new(body: impl Into<Vec<u8>>, key: &[u8], seconds: i64) -> Self {
         let body = body.into();
         let rfc_1123 =
             format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
@@ -142,10 +139,17 @@ impl Post {
         Self { target: "/api/logs?api-version=2016-04-01".to_owned(), headers, body }
     }
 
-    fn with(mut self, name: &'static str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
         self.headers.retain(|(header, _)| !header.eq_ignore_ascii_case(name));
         self.headers.push((name, value.to_owned()));
         self
+    }
+
+    pub(crate) async fn send_to(&self, site: &Site, client: &Client) -> Answer {
+        let headers: Vec<(&str, &str)> = self.headers.iter().map(|(name, value)| (*name, &**value)).collect();
+        let sent =
+            client.post(&site.url(&self.target), &headers, self.body.clone().into(), Duration::from_secs(60)).await;
+        sent.expect("an answer")
     }
 }
 

@@ -14,14 +14,17 @@ use crate::browser::Browser;
 use crate::support::{Running, Site, workspace};
 use crate::tools::of_checkout;
 
-const DESKTOP: (u32, u32) = (1280, 1600);
+pub(crate) const DESKTOP: (u32, u32) = (1280, 1600);
 const PHONE: (u32, u32) = (390, 844);
 
 /// One browser at a time: several on a small machine measure each other.
 static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
 
 /// Steers a browser that shows the page, off the runtime.
-async fn in_browser<T: Send + 'static>(site: &Site, steer: impl FnOnce(&mut Browser, &str) -> T + Send + 'static) -> T {
+pub(crate) async fn in_browser<T: Send + 'static>(
+    site: &Site,
+    steer: impl FnOnce(&mut Browser, &str) -> T + Send + 'static,
+) -> T {
     let (folder, url) = (site.dir.join("browser"), format!("http://127.0.0.1:{}/", site.admin));
     let work = move || {
         let _alone = ALONE.lock();
@@ -44,7 +47,7 @@ fn text_of(id: &str) -> String {
     format!("document.getElementById('{id}').innerText")
 }
 
-fn says(id: &str, text: &str) -> String {
+pub(crate) fn says(id: &str, text: &str) -> String {
     format!("{}.includes({text:?})", text_of(id))
 }
 
@@ -110,6 +113,7 @@ async fn the_page_shows_what_the_status_says_and_what_needs_a_person() {
             page.until(&says(id, text));
         }
         page.until(&says("hosts-count", "38 of 38"));
+        page.until("document.getElementById('together').hidden");
         page.value("document.querySelector('#config summary').click()");
         page.until(&says("effective", "state_dir"));
         // It is mended, and nobody has to do anything more.

@@ -1,13 +1,11 @@
 //! Agents of OMS that are registered, or revoked, at one gateway are so at all.
 
-use std::time::Duration;
-
 use gatepost::lab::agents::{Kind, OwnCertificate};
 use gatepost::net::upload_client::Client;
 use tokio::time::Instant;
 
 use super::engine::Engine;
-use super::scene::{Gateway, collector, gateway_with, until};
+use super::scene::{Gateway, IN_FORCE_WITHIN, collector, gateway_with, until};
 use crate::ods::{AGENT, JSON, WORKSPACE, json, key, post, registration, signed};
 use crate::tools::both;
 
@@ -32,7 +30,7 @@ pub(crate) async fn register(gateway: &Gateway, own: &OwnCertificate) -> u16 {
 pub(crate) async fn within_two_seconds(gateway: &Gateway, own: &OwnCertificate, wanted: u16) {
     let began = Instant::now();
     until(&gateway.site, "the other gateway knows", async || uploads(gateway, own).await == wanted).await;
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < IN_FORCE_WITHIN, "{:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

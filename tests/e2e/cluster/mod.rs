@@ -14,6 +14,7 @@ mod engine;
 pub(crate) mod kills;
 mod long_away;
 pub(crate) mod once;
+mod posts;
 mod quotas;
 mod relay;
 mod rolling;

@@ -11,6 +11,9 @@ use tokio::time::Instant;
 use super::engine::Engine;
 use crate::support::{PATIENCE, Running, Site, workspace};
 
+/// What others change is in force within two seconds. A machine that runs other tests meanwhile gets four more.
+pub(crate) const IN_FORCE_WITHIN: Duration = Duration::from_secs(6);
+
 pub(crate) const SECRET: &str = "a secret that all gateways of this test share";
 
 pub(crate) struct Gateway {

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::servers::Servers;
 use crate::cluster::agents::{register, uploads, within_two_seconds};
 use crate::cluster::rules::{call, path, rule, until_version, version};
-use crate::cluster::scene::{Gateway, SECRET, collector, identities, until};
+use crate::cluster::scene::{Gateway, IN_FORCE_WITHIN, SECRET, collector, identities, until};
 use crate::cluster::tokens::{entra, keys, token, upload};
 use crate::ods::{AGENT, WORKSPACE, key};
 use crate::support::{PATIENCE, Site, workspace};
@@ -170,7 +170,7 @@ async fn rules_of_one_gateway_are_in_force_at_all_and_come_back_to_servers_that_
     assert_eq!(call(&one, "PUT", &path("a"), &rule(1)).await.0, 201);
     let put = Instant::now();
     until_version(&two, "a", Some("1")).await;
-    assert!(put.elapsed() < Duration::from_secs(2), "{:?}", put.elapsed());
+    assert!(put.elapsed() < IN_FORCE_WITHIN, "{:?}", put.elapsed());
     assert_eq!(call(&two, "PUT", &path("a"), &rule(2)).await.0, 200, "{}", two.site.log());
     until_version(&one, "a", Some("2")).await;
     // Of two changes at the same time one is refused; who asks again is heard.

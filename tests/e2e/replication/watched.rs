@@ -4,6 +4,7 @@ use gatepost::lab::collector::{Collector, Memory};
 
 use super::scene::Gateway;
 use super::servers::Servers;
+use crate::status_page::{DESKTOP, in_browser, says};
 use crate::support::Site;
 
 async fn in_sync(site: &Site) -> f64 {
@@ -18,9 +19,13 @@ async fn warns(site: &Site) -> bool {
 async fn a_server_that_is_gone_is_told_by_a_gateway_that_goes_on_and_so_is_its_return() {
     let mut servers = Servers::start().await;
     let collector = Collector::start(Memory::Identities).await.unwrap();
-    let mut gateway = Gateway::with_room("one", &servers, &collector, "256 MiB").await;
-    gateway.start().await;
-    let site = &gateway.site;
+    let mut gateways = Vec::new();
+    for name in ["one", "two"] {
+        let mut gateway = Gateway::remembering(name, &servers, &collector).await;
+        gateway.start().await;
+        gateways.push(gateway);
+    }
+    let site = &gateways[0].site;
     site.until("all servers have all of it", async || in_sync(site).await == 3.0 && !warns(site).await).await;
     let leaders = "gatepost_replication_leader_changes_total{stream=\"gatepost_logs\"}";
     let page = site.admin_get("/metrics").await.body;
@@ -34,6 +39,13 @@ async fn a_server_that_is_gone_is_told_by_a_gateway_that_goes_on_and_so_is_its_r
         (&stream["stream"], &stream["wrong"][0]),
         (&"gatepost_logs".into(), &"2 of 3 servers have all of it".into())
     );
+    in_browser(site, |page, url| {
+        page.open(url, DESKTOP, "light");
+        for (id, text) in [("streams", "2 of 3 servers have all of it"), ("gateways", "two"), ("shared", "writing")] {
+            page.until(&says(id, text));
+        }
+    })
+    .await;
     servers.begin(2);
     site.until("it has caught up", async || in_sync(site).await == 3.0 && !warns(site).await).await;
     for n in 0..3 {
