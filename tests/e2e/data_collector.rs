@@ -323,3 +323,22 @@ async fn a_repeated_post_adds_nothing_and_equal_records_sent_on_purpose_all_arri
     assert_eq!(scene.rows().await.len(), 6);
     scene.ends_well().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_of_many_records_is_known_by_their_places_after_a_kill() {
+    let mut scene = Scene::new().await;
+    // Two of each are equal; so many places are kept as a run.
+    let record = |n| format!("{{\"@timestamp\":1799000000.5,\"log\":\"{}\"}}", n / 2);
+    let body = format!("[{}]", (0..40).map(record).collect::<Vec<_>>().join(","));
+    let post = |seconds| Post::new(body.clone(), &key(0), seconds);
+    assert_eq!(scene.send(&post(-60)).await.status, 200);
+    for seconds in [-50, -40] {
+        scene.running.kill();
+        scene.running = scene.site.start().await;
+        assert_eq!(scene.send(&post(seconds)).await.status, 200);
+        let repeated = scene.site.metric("gatepost_events_duplicate_total{input=\"uploads\"}").await as u64;
+        assert_eq!((scene.spooled().await, repeated), (0, 40), "{}", scene.site.log());
+    }
+    assert_eq!(scene.rows().await.len(), 40);
+    scene.ends_well().await;
+}
