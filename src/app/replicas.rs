@@ -130,7 +130,7 @@ impl Replicas {
         seen.limits.show(limits);
         seen.messages.show(found().map(|(stream, found)| (labels(stream), found.messages as f64)));
         let complete = |stream: &Surveyed| match (&known.away, &stream.found) {
-            (None, Some(found)) => found.complete() as f64,
+            (None, Some(found)) => found.complete as f64,
             _ => 0.0,
         };
         seen.complete.show(known.streams.iter().map(|stream| (labels(&stream.stream), complete(stream))));
@@ -194,6 +194,7 @@ mod tests {
             replicas: 3,
             leader: leader.map(str::to_owned),
             in_sync: in_sync.iter().map(|name| (*name).to_owned()).collect(),
+            complete: leader.map_or(0, |_| in_sync.len() + 1),
         };
         let wrong = wrong.iter().map(|wrong| (*wrong).to_owned()).collect();
         Surveyed { stream: "g_logs".to_owned(), of: "replicated logs", found: Some(found), wrong }

@@ -52,4 +52,9 @@ async fn a_server_that_is_gone_is_told_by_a_gateway_that_goes_on_and_so_is_its_r
         servers.kill(n);
     }
     site.until("nobody can say", async || in_sync(site).await == 0.0).await;
+    in_browser(&gateways[1].site, |page, url| {
+        page.open(url, DESKTOP, "light");
+        page.until(&says("shared", "the streams below: as seen last"));
+    })
+    .await;
 }

@@ -43,16 +43,8 @@ pub struct Found {
     pub leader: Option<String>,
     /// The servers that have all of it, without the leader.
     pub in_sync: Vec<String>,
-}
-
-impl Found {
-    /// How many servers have all of it. Without a leader nobody can say.
-    pub fn complete(&self) -> usize {
-        match self.leader {
-            Some(_) => self.in_sync.len() + 1,
-            None => usize::from(self.replicas == 1),
-        }
-    }
+    /// How many servers have all of it, the leader included; none while nobody leads it, since nobody can say then.
+    pub complete: usize,
 }
 
 impl Survey {
@@ -107,21 +99,28 @@ fn found(info: &Info) -> Found {
     let cluster = info.cluster.as_ref();
     let followers = cluster.map(|cluster| cluster.replicas.as_slice()).unwrap_or_default();
     let in_sync = followers.iter().filter(|peer| peer.current && !peer.offline);
+    let in_sync: Vec<String> = in_sync.map(|peer| peer.name.clone()).collect();
     // A server without others tells of no leader, and leads.
     let leader = cluster.and_then(|cluster| cluster.leader.clone()).filter(|leader| !leader.is_empty());
+    let replicas = info.config.num_replicas;
     Found {
+        complete: complete(leader.as_deref(), in_sync.len(), replicas),
         messages: info.state.messages,
         bytes: info.state.bytes,
         max_bytes: u64::try_from(info.config.max_bytes).ok().filter(|bytes| *bytes > 0),
-        replicas: info.config.num_replicas,
+        replicas,
         leader,
-        in_sync: in_sync.map(|peer| peer.name.clone()).collect(),
+        in_sync,
     }
+}
+
+fn complete(leader: Option<&str>, followers: usize, replicas: usize) -> usize {
+    leader.map_or(usize::from(replicas == 1), |_| followers + 1)
 }
 
 /// What keeps it from being safe now.
 fn behind(found: &Found) -> Option<String> {
-    let (has, wanted) = (found.complete(), found.replicas);
+    let (has, wanted) = (found.complete, found.replicas);
     if wanted > 1 && found.leader.is_none() {
         return Some("no server leads it".to_owned());
     }
@@ -141,10 +140,11 @@ mod tests {
             replicas: 3,
             leader: leader.map(str::to_owned),
             in_sync: in_sync.iter().map(|name| (*name).to_owned()).collect(),
+            complete: complete(leader, in_sync.len(), 3),
         };
         assert_eq!(behind(&found(Some("a"), &["b", "c"])), None);
         assert_eq!(behind(&found(Some("a"), &["b"])).as_deref(), Some("2 of 3 servers have all of it"));
         assert_eq!(behind(&found(None, &["b", "c"])).as_deref(), Some("no server leads it"));
-        assert_eq!(behind(&Found { replicas: 1, ..found(None, &[]) }), None);
+        assert_eq!(behind(&Found { replicas: 1, complete: complete(None, 0, 1), ..found(None, &[]) }), None);
     }
 }
