@@ -88,6 +88,8 @@ pub(super) fn status(parts: &Parts) -> Value {
             "damaged": parts.spool.damage().total(),
             "uncounted": ledger.uncounted,
             "began": ledger.began,
+            // Every event before this one is in it: it follows the log, and `spool.end` may be a second ahead.
+            "end": ledger.position,
         },
         "spool": {
             "first": spool.first,

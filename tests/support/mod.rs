@@ -210,7 +210,8 @@ impl Site {
             let status = self.status().await;
             let mut outputs = status["outputs"].as_array().cloned().unwrap_or_default();
             outputs.retain(|output| output["state"] != "cannot start");
-            if !outputs.is_empty() && outputs.iter().all(|output| output["pending"] == 0) {
+            let is_counted = status["account"]["end"].as_u64() >= status["spool"]["end"].as_u64();
+            if is_counted && !outputs.is_empty() && outputs.iter().all(|output| output["pending"] == 0) {
                 return;
             }
             assert!(Instant::now() < until, "the outputs do not drain: {status:#}\n{}", self.log());
