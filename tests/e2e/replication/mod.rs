@@ -7,6 +7,7 @@
 
 mod away;
 mod burnt;
+mod credentials;
 mod cut;
 mod full;
 mod kills;

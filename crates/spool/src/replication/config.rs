@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::credentials::Credentials;
 use crate::faults::Fault;
-use crate::values::{ByteSize, FileToRead, Secret, Span};
+use crate::values::{ByteSize, FileToRead, PlaceToKeep, Secret, Span};
 
 /// Where the log is replicated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -68,6 +69,10 @@ pub struct Config {
     pub password: Option<Secret>,
     /// A token instead of a user and a password. Default: none.
     pub token: Option<Secret>,
+    /// A file with the credentials of a user instead of the above, as `nsc generate creds` writes it (a token and the seed of its
+    /// key), or the seed of an nkey alone. It is read anew with each connection. Default: none.
+    #[schemars(with = "Option<PlaceToKeep>")]
+    pub credentials_file: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -90,6 +95,7 @@ impl Default for Config {
             user: None,
             password: None,
             token: None,
+            credentials_file: None,
         }
     }
 }
@@ -143,6 +149,14 @@ impl Config {
         if self.user.is_some() && self.token.is_some() {
             wrong("token", "is instead of user and password: name one of them".to_owned());
         }
+        if let Some(path) = &self.credentials_file {
+            if self.user.is_some() || self.token.is_some() {
+                wrong("credentials_file", "is instead of user, password and token: name it, or those".to_owned());
+            }
+            if let Err(error) = Credentials::read(path) {
+                wrong("credentials_file", format!("{}: {error}", path.display()));
+            }
+        }
         if !self.tls && (self.ca_file.is_some() || self.client_certificate_file.is_some()) {
             wrong("tls", "is false, and certificates are named: set it to true, or leave them out".to_owned());
         }
@@ -191,6 +205,18 @@ mod tests {
         );
         let good = Config { kind: Kind::Jetstream, servers: vec!["nats:4222".to_owned()], ..Config::default() };
         assert!(good.faults().is_empty());
+    }
+
+    #[test]
+    fn credentials_are_read_before_anybody_connects_and_stand_alone() {
+        let said = |token: Option<Secret>| {
+            let (servers, credentials_file) = (vec!["nats:4222".to_owned()], Some("/nowhere/gatepost.creds".into()));
+            let faults =
+                Config { kind: Kind::Jetstream, servers, token, credentials_file, ..Config::default() }.faults();
+            faults.into_iter().map(|fault| fault.message).collect::<Vec<_>>()
+        };
+        assert!(matches!(&said(None)[..], [away] if away.contains("/nowhere/gatepost.creds: No such file")));
+        assert!(matches!(&said(Some(Secret::new("token")))[..], [two, _] if two.contains("instead of")));
     }
 
     #[test]

@@ -25,6 +25,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::config::Config;
+use super::credentials;
 use super::servers::{Away, Refused, Stored};
 use super::streams::{Which, objection};
 
@@ -150,7 +151,14 @@ impl Connection {
 
     async fn connect(&self) -> Result<Client, Away> {
         let config = &self.config;
-        let mut options = ConnectOptions::new()
+        let mut options = match config.credentials_file.clone() {
+            Some(file) => ConnectOptions::with_auth_callback(move |nonce| {
+                let file = file.clone();
+                async move { credentials::answer(&file, nonce).await }
+            }),
+            None => ConnectOptions::new(),
+        };
+        options = options
             .name(format!("gatepost {}", config.shown_name()))
             .connection_timeout(self.timeout())
             .request_timeout(Some(self.timeout()))

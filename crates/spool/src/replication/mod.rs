@@ -22,6 +22,7 @@
 
 mod config;
 mod connection;
+mod credentials;
 #[cfg(any(test, feature = "faulty"))]
 pub mod in_memory;
 pub mod jetstream;
