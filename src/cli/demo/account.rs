@@ -170,7 +170,6 @@ impl Account {
         killed: Vec<String>,
     ) -> Self {
         let wanted = written.values().filter(|wanted| **wanted).count() as u64;
-        let missing = written.iter().filter(|(event, wanted)| **wanted && !held.events.contains_key(event)).count();
         let strange = held.events.keys().filter(|event| written.get(event) != Some(&true)).count();
         let mut account = Self {
             written: written.len() as u64,
@@ -181,7 +180,7 @@ impl Account {
             gateways,
             killed,
             collectors: Vec::new(),
-            missing: missing as u64,
+            missing: missing(written, held),
             repeated: held.repeated(),
             unwanted: strange as u64 + held.strangers,
             problems: Vec::new(),
@@ -330,6 +329,11 @@ impl Account {
         }
         table
     }
+}
+
+/// How many of the events that were wanted are not held.
+pub fn missing(written: &Written, held: &Held) -> u64 {
+    written.iter().filter(|(event, wanted)| **wanted && !held.events.contains_key(event)).count() as u64
 }
 
 fn empty(header: &[&str]) -> Table {

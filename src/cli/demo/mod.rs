@@ -212,6 +212,11 @@ impl Cast {
         all
     }
 
+    /// Whether each event that was wanted has come. How many have is not enough: some may have come twice.
+    fn has_all(&self, written: &Written) -> bool {
+        account::missing(written, &self.held()) == 0
+    }
+
     fn parts(&self) -> Vec<CollectorPart> {
         self.all().map(|(name, behaviour, collector)| CollectorPart::new(name, behaviour, &collector.tally())).into()
     }
@@ -263,7 +268,7 @@ async fn settle(client: &Client, admin: &str, cast: &Cast, written: &Written) ->
     loop {
         let page = client.get(&format!("{admin}/metrics"), Duration::from_secs(5)).await?;
         let books = Books::read(&String::from_utf8_lossy(&page.body));
-        let settled = cast.events() >= wanted && books.forwarded >= wanted && books.pending == 0;
+        let settled = cast.has_all(written) && books.forwarded >= wanted && books.pending == 0;
         if settled || Instant::now() > deadline {
             return Ok(books);
         }

@@ -18,7 +18,7 @@ use anyhow::{Context as _, bail};
 use tokio::time::{Instant, sleep};
 
 use super::account::{Account, Books, GatewayPart};
-use super::hosts::{Fleet, Progress};
+use super::hosts::{Fleet, Progress, Written};
 use super::{Args, BATCH, Cast, DRAIN, LOST_REPLIES, Spool, StateDir, say, watch};
 use crate::app::audit::Report;
 use crate::lab::lossy_relay::LossyRelay;
@@ -119,7 +119,7 @@ pub(super) async fn perform(args: &Args) -> anyhow::Result<Account> {
         tokio::join!(cast.play(span), watch(agents, &fleet, &progress, &cast), stage.play(span));
     watched?;
     let killed = killed?;
-    stage.settle(&cast, written.values().filter(|wanted| **wanted).count() as u64).await?;
+    stage.settle(&cast, &written).await?;
     let counted = stage.counted + stage.sum(&metrics::DEDUP_POSSIBLE_DUPLICATES).await?;
     let reports = stage.stop().await?;
 
@@ -220,14 +220,14 @@ impl Stage {
         Ok(sum)
     }
 
-    /// Waits until the collectors have so many events and nothing is undecided or unsent, or for as long as is fair. Gauges of a busy
-    /// machine may be a second old, so they alone do not tell.
-    async fn settle(&self, cast: &Cast, wanted: u64) -> anyhow::Result<()> {
+    /// Waits until the collectors have all that was wanted and nothing is undecided or unsent, or for as long as is fair. Gauges of a
+    /// busy machine may be a second old, so they alone do not tell.
+    async fn settle(&self, cast: &Cast, written: &Written) -> anyhow::Result<()> {
         let deadline = Instant::now() + DRAIN;
         for gateway in &self.gateways {
             gateway.until_ready().await?;
         }
-        while !(cast.events() >= wanted && self.is_settled().await?) && Instant::now() < deadline {
+        while !(cast.has_all(written) && self.is_settled().await?) && Instant::now() < deadline {
             sleep(Duration::from_millis(200)).await;
         }
         Ok(())
