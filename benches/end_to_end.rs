@@ -240,7 +240,7 @@ endpoints = [{endpoints}]
 
 fn sha256(text: &str) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(digest)
 }
 
 fn percentile(sorted: &[f64], share: f64) -> f64 {

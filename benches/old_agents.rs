@@ -248,7 +248,7 @@ fn free_port() -> Result<u16> {
 fn configuration(dir: &Path, port: u16, admin: u16, nobody: u16) -> String {
     let (state, key) = (dir.join("state"), BASE64_STANDARD.encode(key()));
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"bench");
-    let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash: String = hex::encode(hash);
     format!(
         r#"state_dir = "{}"
 [admin]

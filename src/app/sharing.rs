@@ -259,7 +259,7 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
 fn agreed(config: &Config) -> String {
     let parts = (config.dedup.window, &config.filter);
     let told = digest::digest(&digest::SHA256, serde_json::to_string(&parts).unwrap_or_default().as_bytes());
-    told.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&told.as_ref()[..8])
 }
 
 /// The key of event keys that all gateways of an installation have.

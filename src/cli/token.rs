@@ -68,7 +68,7 @@ fn fresh() -> anyhow::Result<String> {
 
 /// Lower-case hexadecimal SHA-256, as the configuration keeps tokens.
 fn sha256(token: &str) -> String {
-    digest(&SHA256, token.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(digest(&SHA256, token.as_bytes()))
 }
 
 #[cfg(test)]

@@ -112,7 +112,7 @@ async fn a_new_filter_is_in_force_on_an_open_connection_after_sighup() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_token_is_in_force_on_an_open_connection_when_the_file_changes() {
     let mut scene = Scene::new().await;
-    let hash: String = digest(&SHA256, b"s3cret").as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash: String = hex::encode(digest(&SHA256, b"s3cret"));
     let auth = format!("{PLAIN}auth = {{ tokens = [{{ name = \"plant\", sha256 = \"{hash}\" }}] }}\n");
     let config = scene.config_with(PLAIN, &auth);
     scene.change(&config, "applied", false).await;

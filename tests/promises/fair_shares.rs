@@ -34,7 +34,7 @@ fn bomb(bytes: usize) -> Bytes {
 fn site(limits: &str, ingest: &str, collector: &Collector) -> Site {
     let hash = |name: &str| {
         let hash = digest::digest(&digest::SHA256, name.as_bytes());
-        hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        hex::encode(hash)
     };
     let token = |name: &str| format!("{{ name = \"{name}\", sha256 = \"{}\" }}", hash(name));
     let tokens: Vec<String> = BOMBERS.iter().chain([&GOOD]).map(|name| token(name)).collect();

@@ -28,7 +28,7 @@ fn mixed(events: &[SimulatedEvent], unreadable: std::ops::Range<u32>) -> Vec<u8>
 
 fn token(name: &str) -> String {
     let hash = digest(&SHA256, name.as_bytes());
-    let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash: String = hex::encode(hash);
     format!("{{ name = \"{name}\", sha256 = \"{hash}\" }}")
 }
 

@@ -175,7 +175,7 @@ async fn an_event_twice_in_one_upload_and_in_uploads_at_the_same_time_arrives_on
 async fn agents_of_one_group_meet_and_strangers_cannot_make_an_event_look_like_a_duplicate() {
     let hash = |token: &str| {
         let hash = digest(&SHA256, token.as_bytes());
-        hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        hex::encode(hash)
     };
     let token = |name: &str, group: &str| format!("{{ name = \"{name}\", sha256 = \"{}\"{group} }}", hash(name));
     let group = ", group = \"host-agents\"";

@@ -69,7 +69,7 @@ pub(super) fn stamp(resource: &mut Value, before: Option<&Entry>, now: Timestamp
 
 /// SHA-256 in hexadecimal digits.
 pub(super) fn hash(bytes: &[u8]) -> String {
-    digest::digest(&digest::SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(digest::digest(&digest::SHA256, bytes))
 }
 
 /// What a request presumes about the resource (RFC 9110, section 13).

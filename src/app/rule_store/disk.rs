@@ -277,7 +277,7 @@ fn content(entry: &Entry) -> io::Result<Vec<u8>> {
 /// The name of the file of the resource with this key.
 pub(super) fn file_name(key: &str) -> String {
     let hash = digest::digest(&digest::SHA256, key.as_bytes());
-    let name: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let name: String = hex::encode(hash);
     format!("{name}.{KEPT}")
 }
 

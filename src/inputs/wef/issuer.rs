@@ -55,9 +55,8 @@ impl Authority {
             _ => None,
         });
         let thumbprint = digest(&SHA1_FOR_LEGACY_USE_ONLY, der);
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let (name, subject) = (certificate.subject().to_string(), certificate.subject().as_raw().to_vec());
-        Some(Self { name, subject, key, thumbprint: hex(thumbprint.as_ref()) })
+        Some(Self { name, subject, key, thumbprint: hex::encode(thumbprint) })
     }
 }
 
@@ -91,7 +90,7 @@ mod tests {
     }
 
     fn sha1(der: &[u8]) -> String {
-        digest(&SHA1_FOR_LEGACY_USE_ONLY, der).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, der))
     }
 
     #[test]

@@ -102,7 +102,7 @@ async fn spooled(world: &World) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forwarders_are_understood_or_refused_in_words_and_nothing_is_kept_of_what_is_refused() {
-    let hash: String = digest(&SHA256, OPEN.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash: String = hex::encode(digest(&SHA256, OPEN.as_bytes()));
     let world = World::new(&format!("auth = {{ tokens = [{{ name = \"open\", sha256 = \"{hash}\" }}] }}")).await;
     let answer = say(&world, &request(&world, "fluent-bit-token.http", "")).await;
     assert_eq!(answer.status, 200, "{answer:?}");

@@ -35,8 +35,7 @@ impl World {
         authority(folder.path());
         let collector = Collector::start(Memory::Identities).await.expect("a collector");
         let at = folder.path().display();
-        let hash: String =
-            digest(&SHA256, SECRET.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash: String = hex::encode(digest(&SHA256, SECRET.as_bytes()));
         let outputs = format!(
             r#"tls = {{ certificate = "{at}/server.pem", key = "{at}/server.key" }}
 {listener}

@@ -37,7 +37,7 @@ pub(crate) async fn upload(gateway: &Gateway, token: &str, host: u64) -> Answer 
 
 /// A listener that gives tokens.
 pub(crate) fn entra() -> String {
-    let hash: String = digest(&SHA256, b"sesame").as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash: String = hex::encode(digest(&SHA256, b"sesame"));
     format!("entra = {{ enabled = true, clients = [{{ id = \"plant\", secrets = [{{ sha256 = \"{hash}\" }}] }}] }}\n")
 }
 

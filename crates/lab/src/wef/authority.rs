@@ -76,7 +76,7 @@ impl Authority {
     pub fn thumbprint(&self) -> anyhow::Result<String> {
         let der = CertificateDer::from_pem_slice(self.pem.as_bytes()).context("the authority's certificate")?;
         let sum = digest(&SHA1_FOR_LEGACY_USE_ONLY, &der);
-        Ok(sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex::encode(sum))
     }
 
     /// One of this name whose certificate this one has signed.

@@ -126,7 +126,7 @@ impl Config {
     pub(crate) fn check_value(&self) -> String {
         let secret = self.secret.as_ref().map(|secret| secret.reveal().trim()).unwrap_or_default();
         let told = digest::digest(&digest::SHA256, format!("gatepost dedup check\n{secret}").as_bytes());
-        told.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(told)
     }
 
     /// What is wrong with the secret of the installation, where this setting needs one.

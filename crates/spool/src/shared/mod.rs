@@ -81,5 +81,5 @@ impl Document {
 
 fn hash(content: &[u8]) -> String {
     let hash = digest::digest(&digest::SHA256, content);
-    hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&hash.as_ref()[..8])
 }

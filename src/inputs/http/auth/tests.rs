@@ -2,7 +2,7 @@ use super::*;
 use crate::values::Network;
 
 fn sha256_hex(text: &str) -> String {
-    digest::digest(&digest::SHA256, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(digest::digest(&digest::SHA256, text.as_bytes()))
 }
 
 fn peer(address: &str, certificate: &[&str]) -> Peer {

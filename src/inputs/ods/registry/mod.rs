@@ -29,11 +29,7 @@ pub type Thumbprint = Arc<str>;
 
 /// The thumbprint of an encoded certificate.
 pub fn thumbprint(der: &[u8]) -> Thumbprint {
-    hex(digest::digest(&digest::SHA256, der).as_ref()).into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(digest::digest(&digest::SHA256, der)).into()
 }
 
 /// A registered certificate, and whose it is.
@@ -84,7 +80,7 @@ impl Agent {
             computer: computer.into(),
             system: system.map(Arc::from),
             certificate: thumbprint(der),
-            windows_thumbprint: hex(sha1.as_ref()).to_ascii_uppercase().into(),
+            windows_thumbprint: hex::encode_upper(sha1).into(),
             valid_s: [validity.not_before.timestamp(), validity.not_after.timestamp()],
             registered_s: now_s,
             seen_s: now_s,

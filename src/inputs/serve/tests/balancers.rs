@@ -130,7 +130,7 @@ async fn wrong_secrets_lock_out_their_own_host_and_not_the_balancer() {
     let state = tempfile::tempdir().expect("a directory");
     let mut config = behind_a_balancer();
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"sesame");
-    let sha256 = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = hex::encode(hash);
     config.entra.enabled = true;
     config.entra.clients = vec![entra::ClientEntry {
         id: "plant".to_owned(),

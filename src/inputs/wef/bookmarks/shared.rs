@@ -256,5 +256,5 @@ fn place(owner: &Owner) -> Place {
 
 fn hash(text: &str) -> String {
     let hash = digest::digest(&digest::SHA256, text.as_bytes());
-    hash.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&hash.as_ref()[..16])
 }

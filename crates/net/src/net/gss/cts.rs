@@ -117,10 +117,6 @@ fn common_divisor(a: usize, b: usize) -> usize {
 mod tests {
     use super::*;
 
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
     /// The vectors of RFC 3961, A.1.
     #[test]
     fn constants_are_stretched_as_published() {
@@ -134,7 +130,7 @@ mod tests {
         ] {
             let mut sum = vec![0; length];
             fold(text.as_bytes(), &mut sum);
-            assert_eq!(hex(&sum), expected, "{text}");
+            assert_eq!(hex::encode(&sum), expected, "{text}");
         }
     }
 
@@ -150,7 +146,7 @@ mod tests {
         ] {
             let mut buffer = text[..length].to_vec();
             aes.encrypt(&mut buffer);
-            assert_eq!(hex(&buffer), expected, "{length}");
+            assert_eq!(hex::encode(&buffer), expected, "{length}");
         }
         for length in BLOCK..=text.len() {
             let mut buffer = text[..length].to_vec();

@@ -47,7 +47,7 @@ impl Gateway {
 
     /// In hexadecimal digits, as in the names of claims.
     pub fn name(self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(self.0)
     }
 }
 

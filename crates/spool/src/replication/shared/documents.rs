@@ -186,7 +186,7 @@ impl Head {
 
 fn hash(content: &[u8]) -> String {
     let hash = digest::digest(&digest::SHA256, content);
-    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(hash)
 }
 
 impl Store for Documents {
