@@ -101,6 +101,12 @@ impl Site {
         identifier(&answer.body)
     }
 
+    /// What the gateway keeps when nobody has said anything for a while, in MiB.
+    async fn rests(&self) -> Result<f64> {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        self.gateway.rss()
+    }
+
     fn held(&self) -> u64 {
         held(&self.collectors)
     }
@@ -342,7 +348,8 @@ async fn idle(args: &Args) -> Result<()> {
     for some in hosts.chunks(100) {
         futures_util::future::join_all(some.iter().map(|host| host.post(host.heartbeat(), false))).await;
     }
-    let (connected, cpu, took) = (site.gateway.rss()?, site.gateway.cpu()? - cpu, began.elapsed().as_secs_f64());
+    let (cpu, took) = (site.gateway.cpu()? - cpu, began.elapsed().as_secs_f64());
+    let (connected, resting) = (site.gateway.rss()?, site.rests().await?);
     // As on an ordinary day: everybody has delivered something before.
     let first = hosts.first().context("there are no hosts")?.body(7);
     for (n, some) in hosts.chunks(50).enumerate() {
@@ -351,13 +358,14 @@ async fn idle(args: &Args) -> Result<()> {
         futures_util::future::join_all(posts).await;
     }
     println!(
-        "wef-idle: {alive} of {} hosts connected, RSS {before:.0} MiB before and {:.0} MiB with them, {:.2} ms of CPU a heartbeat \
-         ({:.0} heartbeats/s); {:.0} MiB when each has delivered an envelope",
+        "wef-idle: {alive} of {} hosts connected, RSS {before:.0} MiB before, {connected:.0} MiB right after the last has spoken, {resting:.0} \
+         MiB when all are silent, {:.2} ms of CPU a heartbeat ({:.0} heartbeats/s); {:.0} MiB right after each has delivered an \
+         envelope, {:.0} MiB when all are silent",
         args.idle_hosts,
-        connected,
         1e3 * cpu / hosts.len() as f64,
         hosts.len() as f64 / took,
         site.gateway.rss()?,
+        site.rests().await?,
     );
     Ok(())
 }

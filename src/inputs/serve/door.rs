@@ -11,8 +11,8 @@ use axum::Router;
 use axum::body::Body;
 use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -25,6 +25,7 @@ use super::Stages;
 use super::admit::Places;
 use super::conversation::{Conversation, Shown};
 use super::turned_away::{Met, TurnedAway};
+use super::versions::{self, Served, Versions};
 use crate::inputs::Peer;
 use crate::inputs::access_log::{Record, Requests};
 use crate::inputs::http::limits;
@@ -36,7 +37,7 @@ use crate::net::client_trust;
 use crate::net::gss;
 use crate::net::handed::{self, Handed};
 use crate::net::hang_up::{self, Watch};
-use crate::net::http1_guard::{Guard, HEAD_MAX, Refusal, Timeouts};
+use crate::net::http1_guard::{Guard, HEAD_MAX, Next, Refusal, Timeouts};
 use crate::net::listen::{AddressPlace, Admission, one_subscriber};
 use crate::net::places;
 use crate::net::proxy_protocol::{self, HeaderError};
@@ -45,21 +46,13 @@ use crate::net::tls_server::{Asked, ServerTls, good_until};
 use crate::telemetry::Repeats;
 use crate::values::Network;
 
-const HEADER_LIST_MAX: u32 = 16 << 10;
 /// The longest head where hosts show tickets: those have up to 48,000 bytes, and a third more in base64.
 const TICKET_HEAD_MAX: usize = 80 << 10;
-/// How much more than a head hyper may hold: it takes a head that fills its buffer for one without an end.
-const HEAD_SPARE: usize = 1 << 10;
-/// Streams that a client opened and reset before we answered; above it the connection ends (rapid reset).
-const RESETS_PENDING_MAX: usize = 20;
-/// Streams that we had to reset for a client's errors; above it the connection ends.
-const RESETS_LOCAL_MAX: usize = 64;
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
-const PING_EVERY: Duration = Duration::from_secs(30);
-const PING_TIMEOUT: Duration = Duration::from_secs(15);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const LINGER: Duration = Duration::from_secs(2);
+/// After so long without a request a connection rests: soon, because most hosts say nothing for minutes, and not at once, because the
+/// next upload of one that has more comes within it.
+pub(super) const REST_AFTER: Duration = Duration::from_millis(500);
 /// How long a listener that ends waits for the first request of a connection: who has just connected has one on its way.
 const FIRST_REQUEST: Duration = Duration::from_secs(2);
 
@@ -71,7 +64,7 @@ pub(super) struct Door {
     pub(super) max_connections: usize,
     pub(super) admission: Admission,
     pub(super) places: Arc<places::Places>,
-    pub(super) builder: auto::Builder<TokioExecutor>,
+    pub(super) versions: Versions,
     pub(super) router: Router,
     pub(super) stages: Stages,
     /// Whether balancers are told not to send anybody here.
@@ -108,7 +101,8 @@ impl Door {
         stream.set_nodelay(true).ok();
         let mut address = peer;
         if places.of_address.is_none() {
-            let Some(behind) = conversation.unless_dismissed(self.behind(&mut stream, peer)).await else { return };
+            let behind = Box::pin(conversation.unless_dismissed(self.behind(&mut stream, peer))).await;
+            let Some(behind) = behind else { return };
             match behind {
                 Ok(Some((source, place))) => {
                     (address, places.of_address) = (source, Some(place));
@@ -260,7 +254,8 @@ impl Door {
             linger: LINGER,
         };
         let head_max = head_max(self.takes_tickets);
-        let io = TokioIo::new(Guard::new(stream, Arc::clone(&session), timeouts).with_head_max(head_max));
+        let guard = Guard::new(stream, Arc::clone(&session), timeouts);
+        let mut guard = guard.with_head_max(head_max).resting_after(REST_AFTER);
         let context = self.takes_tickets.then(gss::session::Session::new);
         let (door, of_connection) = (Arc::clone(self), (Arc::clone(&conversation), watch, peer.clone()));
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
@@ -270,23 +265,44 @@ impl Door {
             let (conversation, watch, peer) = of_connection.clone();
             Arc::clone(&door).answer(conversation, watch, peer, request)
         });
-        let mut connection = std::pin::pin!(self.builder.serve_connection(io, service));
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = conversation.hung_up() => return,
-            () = self.farewell(&conversation) => {
-                if conversation.can_go_at_once() {
-                    return;
+        let mut farewell = std::pin::pin!(self.farewell(&conversation));
+        loop {
+            let next = tokio::select! {
+                next = guard.next() => next,
+                () = farewell.as_mut() => {
+                    if conversation.can_go_at_once() {
+                        return;
+                    }
+                    Next::End
                 }
-                connection.as_mut().graceful_shutdown();
-                tokio::select! {
-                    ended = connection => ended,
-                    () = conversation.hung_up() => return,
+            };
+            let (io, farewell) = (TokioIo::new(&mut guard), farewell.as_mut());
+            // What serves it has memory of its own, and only as long as there is something to serve.
+            let served = match next {
+                Next::Http1 => {
+                    let connection = self.versions.http1.serve_connection(io, &service);
+                    Box::pin(versions::serve(connection, http1::Connection::graceful_shutdown, farewell, &conversation))
+                        .await
+                }
+                Next::Http2 => {
+                    let connection = self.versions.http2.serve_connection(io, &service);
+                    Box::pin(versions::serve(connection, http2::Connection::graceful_shutdown, farewell, &conversation))
+                        .await
+                }
+                Next::End => Served::Left(Ok(())),
+            };
+            let ended = match served {
+                Served::Done(Ok(())) if guard.is_resting() => continue,
+                Served::Done(ended) | Served::Left(ended) => ended,
+                Served::Cut => return,
+            };
+            match ended {
+                Ok(()) => guard.close().await,
+                Err(error) => {
+                    tracing::debug!(listener = &*self.name, address = %peer.address, %error, "connection ended early");
                 }
             }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(listener = &*self.name, address = %peer.address, %error, "connection ended early");
+            break;
         }
         if let Some(refusal) = session.refusal() {
             tracing::debug!(listener = &*self.name, address = %peer.address, %refusal, "request refused");
@@ -370,30 +386,6 @@ impl Door {
 /// The longest head of a listener.
 pub(super) fn head_max(takes_tickets: bool) -> usize {
     if takes_tickets { TICKET_HEAD_MAX } else { HEAD_MAX }
-}
-
-pub(super) fn builder(limits: &limits::Config, head_max: usize) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    // The guard holds the clocks of HTTP/1: hyper's would also cut connections that are merely idle. A connection keeps what it
-    // reads into, so that is no larger than a head needs.
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(None)
-        .half_close(true)
-        .max_buf_size(head_max + HEAD_SPARE);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.max_concurrent_streams)
-        .max_header_list_size(HEADER_LIST_MAX)
-        .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
-        .max_local_error_reset_streams(RESETS_LOCAL_MAX)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_TIMEOUT);
-    builder
 }
 
 /// Counts an open connection for as long as it lives.

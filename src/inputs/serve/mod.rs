@@ -34,11 +34,13 @@ mod conversation;
 mod door;
 mod stages;
 mod turned_away;
+mod versions;
 
 use conversation::Conversation;
 use door::Door;
 pub use stages::Stages;
 pub use turned_away::{ShownTurnedAway, TurnedAway};
+use versions::Versions;
 
 /// How long to wait when the system cannot accept, for example because it is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -211,7 +213,7 @@ pub async fn serve(listener: Listener, router: Router, stages: Stages, is_unread
     let door = Arc::new(Door {
         admission: Admission::default(),
         places: Arc::default(),
-        builder: door::builder(&limits, door::head_max(takes_tickets)),
+        versions: Versions::new(&limits, door::head_max(takes_tickets)),
         name,
         tls,
         max_connections: limits.max_connections(1, &Shares::here()),

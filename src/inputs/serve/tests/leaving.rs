@@ -7,10 +7,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use super::*;
 
 /// A client that keeps its connection.
-struct Kept(TcpStream);
+pub(super) struct Kept(TcpStream);
 
 impl Kept {
-    async fn to(gate: &Running) -> Self {
+    pub(super) async fn to(gate: &Running) -> Self {
         Self(TcpStream::connect(gate.address).await.expect("the listener takes connections"))
     }
 
@@ -21,7 +21,12 @@ impl Kept {
 
     /// Ends the request that was begun, and reads the head of its answer.
     async fn end(&mut self) -> String {
-        self.0.write_all(b"]").await.expect("sent");
+        self.send(b"]").await
+    }
+
+    /// Sends something, and reads the head of an answer.
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> String {
+        self.0.write_all(bytes).await.expect("sent");
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(timeout(PATIENCE, self.0.read_u8()).await.expect("in time").expect("an answer"));
@@ -29,23 +34,23 @@ impl Kept {
         String::from_utf8_lossy(&head).into_owned()
     }
 
-    async fn upload(&mut self) -> String {
+    pub(super) async fn upload(&mut self) -> String {
         self.begin().await;
         self.end().await
     }
 
-    async fn is_closed(&mut self) -> bool {
+    pub(super) async fn is_closed(&mut self) -> bool {
         matches!(timeout(Duration::from_millis(500), self.0.read(&mut [0; 1])).await, Ok(Ok(0) | Err(_)))
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-fn is_taken(answer: &str) -> bool {
+pub(super) fn is_taken(answer: &str) -> bool {
     status(answer) == "204"
 }
 
-fn says_close(answer: &str) -> bool {
+pub(super) fn says_close(answer: &str) -> bool {
     answer.contains("connection: close\r\n")
 }
 

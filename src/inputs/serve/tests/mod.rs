@@ -258,7 +258,7 @@ async fn a_refusal_makes_the_agent_keep_its_copy() {
 async fn strangers_are_denied_before_their_body_is_read() {
     let mut config = plain();
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"sesame");
-    let sha256 = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = hex::encode(hash);
     config.auth.tokens = vec![auth::Token {
         name: "plant".to_owned(),
         sha256,
@@ -334,3 +334,4 @@ mod balancers;
 mod going;
 mod http2;
 mod leaving;
+mod resting;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::{Framing, Refusal, Session};
@@ -45,12 +45,26 @@ enum Protocol {
     Http2,
 }
 
+/// What comes next on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// A request of HTTP/1, or what stands in for one that was refused.
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// Nothing: the peer has closed it, or was silent for too long.
+    End,
+}
+
 /// Wraps the decrypted stream of a connection; see the module's header.
 #[derive(Debug)]
 pub struct Guard<S> {
     io: S,
     session: Arc<Session>,
     timeouts: Timeouts,
+    rest_after: Option<Duration>,
+    /// Whether nobody reads requests until the next one comes.
+    is_resting: bool,
     protocol: Protocol,
     framing: Framing,
     held: BytesMut,
@@ -72,6 +86,8 @@ impl<S> Guard<S> {
             io,
             session,
             timeouts,
+            rest_after: None,
+            is_resting: false,
             protocol: Protocol::Unknown,
             framing: Framing::default(),
             held: BytesMut::new(),
@@ -90,6 +106,18 @@ impl<S> Guard<S> {
     #[must_use]
     pub fn with_head_max(self, head_max: usize) -> Self {
         Self { framing: Framing::with_head_max(head_max), ..self }
+    }
+
+    /// The same, and a connection rests when it had no request for so long: the stream ends for its reader, who gives it back, and
+    /// [`Guard::next`] says when there is something to read again. Its peer notices nothing.
+    #[must_use]
+    pub fn resting_after(self, rest_after: Duration) -> Self {
+        Self { rest_after: Some(rest_after), ..self }
+    }
+
+    /// Whether the stream has ended for its reader only.
+    pub fn is_resting(&self) -> bool {
+        self.is_resting
     }
 
     /// Judges what was read; afterwards `verified` holds what hyper may see.
@@ -153,14 +181,27 @@ impl<S> Guard<S> {
         }
     }
 
-    /// Nothing can be read now: waits for the clock. `Ready` when the input was ended by it.
+    /// When its reader is told that the stream has ended, though it has not.
+    fn rest_due(&self) -> Option<Instant> {
+        let after = self.rest_after.filter(|_| !self.is_resting)?;
+        let is_between = self.protocol == Protocol::Http1 && self.framing.in_head() && self.held.is_empty();
+        let quiet = self.session.quiet_since().filter(|_| is_between)?;
+        Some(quiet + after)
+    }
+
+    /// Nothing can be read now: waits for the clock. `Ready` when the input was ended by it, or the connection rests.
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let due = self.due();
-            if due <= Instant::now() {
+            let (due, rest) = (self.due(), self.rest_due());
+            let now = Instant::now();
+            if due <= now {
                 break;
             }
-            self.clock.as_mut().reset(due);
+            if rest.is_some_and(|rest| rest <= now) {
+                self.is_resting = true;
+                return Poll::Ready(());
+            }
+            self.clock.as_mut().reset(rest.map_or(due, |rest| rest.min(due)));
             ready!(self.clock.as_mut().poll(cx));
         }
         if self.held.is_empty() || self.protocol == Protocol::Http2 {
@@ -241,6 +282,28 @@ impl<S: AsyncRead + Unpin> Guard<S> {
         }
     }
 
+    /// Waits for a request, with no more memory than the connection has, and says of which protocol it is. Call it before the stream
+    /// is read for the first time, and when it rests.
+    pub async fn next(&mut self) -> Next {
+        self.is_resting = true;
+        let next = std::future::poll_fn(|cx| self.poll_next(cx)).await;
+        self.is_resting = false;
+        next
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        loop {
+            if !self.verified.is_empty() || self.broken.is_some() {
+                let is_http2 = self.protocol == Protocol::Http2;
+                return Poll::Ready(if is_http2 { Next::Http2 } else { Next::Http1 });
+            }
+            // An error is told to whoever reads or writes next, and there is nobody.
+            if self.input_ended || ready!(self.poll_held(cx)).is_err() {
+                return Poll::Ready(Next::End);
+            }
+        }
+    }
+
     /// Reads and forgets what the peer still sends: closing with unread bytes would reset the connection and could take the
     /// answer with it, or the GOAWAY that says which streams may be tried anew.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -273,7 +336,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
             if let Some(message) = &this.broken {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, message.clone())));
             }
-            if this.input_ended {
+            if this.input_ended || this.is_resting {
                 return Poll::Ready(Ok(()));
             }
             match this.unseen() {
@@ -281,6 +344,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
                 room => return this.poll_unseen(cx, buf, room),
             }
         }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
+    /// Closes the connection, unless its reader has done so. A peer that is gone needs no goodbye.
+    pub async fn close(&mut self) {
+        self.is_resting = false;
+        self.shutdown().await.ok();
     }
 }
 
@@ -318,6 +389,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.is_resting {
+            return Poll::Ready(Ok(()));
+        }
         if this.lingering.is_none() {
             let result = Pin::new(&mut this.io).poll_shutdown(cx);
             ready!(this.watch_write(cx, result))?;

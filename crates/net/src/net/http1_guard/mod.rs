@@ -13,6 +13,10 @@
 //!
 //! The guard also holds the clocks that hyper lacks or couples: a deadline for each head, another for an idle
 //! connection, a third for a peer that does not read its answers.
+//!
+//! hyper keeps its buffers for as long as it has a connection, 24 KiB and what a body made of it. Thousands of hosts are connected and
+//! say nothing nearly all the time; so a connection without a request can be taken from hyper and given to it anew
+//! ([`Guard::resting_after`]).
 
 mod framing;
 mod guard;
@@ -26,7 +30,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 pub use framing::Framing;
-pub use guard::{Guard, Timeouts};
+pub use guard::{Guard, Next, Timeouts};
 pub use head::{BodyLength, FIELDS_MAX, HEAD_MAX, check, field, is_token_byte};
 
 /// Why the guard refused a request, as an answer to its sender.

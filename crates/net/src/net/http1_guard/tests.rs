@@ -128,6 +128,61 @@ async fn an_idle_connection_ends_but_a_busy_one_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_that_rests_ends_for_its_reader_only() {
+    const REQUEST: &str = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+    let (mut client, server) = duplex(1024);
+    let session = Session::new();
+    let guard = Guard::new(server, std::sync::Arc::clone(&session), TIMEOUTS);
+    let mut guard = guard.resting_after(std::time::Duration::from_secs(2));
+    for _ in 0..2 {
+        client.write_all(REQUEST.as_bytes()).await.expect("the pipe takes it");
+        assert_eq!(guard.next().await, Next::Http1);
+        // Whatever is worked at is waited for.
+        let in_flight = session.begin().expect("sound");
+        let worked = tokio::spawn(async move {
+            tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+            drop(in_flight);
+            Instant::now()
+        });
+        let mut seen = String::new();
+        guard.read_to_string(&mut seen).await.expect("the stream ends without an error");
+        assert_eq!(seen, REQUEST);
+        let worked = worked.await.expect("it ends").elapsed().as_secs();
+        assert!(guard.is_resting() && (2..130).contains(&worked), "{worked}");
+        // Its reader closes what has ended for it.
+        guard.shutdown().await.expect("nothing happens");
+        let silent = tokio::time::timeout(std::time::Duration::from_secs(1), client.read(&mut [0; 1])).await;
+        assert!(silent.is_err(), "its peer notices nothing");
+    }
+    let quiet = Instant::now();
+    assert_eq!(guard.next().await, Next::End, "nobody is waited for without end");
+    assert!(quiet.elapsed() <= TIMEOUTS.idle);
+    guard.close().await;
+    assert_eq!(client.read(&mut [0; 1]).await.expect("the end"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_is_cut_or_late_after_a_rest_is_judged_as_before_it() {
+    let after_a_rest = async |sent: &'static [u8]| {
+        let (mut client, server) = duplex(1024);
+        let mut guard = Guard::new(server, Session::new(), TIMEOUTS).resting_after(std::time::Duration::from_secs(2));
+        client.write_all(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("the pipe takes it");
+        assert_eq!(guard.next().await, Next::Http1);
+        guard.read_to_end(&mut Vec::new()).await.expect("it rests");
+        client.write_all(sent).await.expect("the pipe takes it");
+        let _kept = Some(client).filter(|_| !sent.ends_with(b"cut"));
+        let (next, mut seen) = (guard.next().await, String::new());
+        if next == Next::Http1 {
+            guard.read_to_string(&mut seen).await.expect("the stream ends without an error");
+        }
+        (next, seen.starts_with("GET / HTTP/1.1\r\nHost: refused"), guard.is_resting())
+    };
+    assert_eq!(after_a_rest(b"GET /b HT").await, (Next::Http1, true, false), "the head is late");
+    assert_eq!(after_a_rest(b"GET /b b HTTP/1.1\r\n\r\n").await, (Next::Http1, true, false), "the head is wrong");
+    assert_eq!(after_a_rest(b"GET /b cut").await, (Next::End, false, false), "the client has gone");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_that_reads_nothing_is_given_up() {
     let (_client, server) = duplex(16);
     let mut guard = Guard::new(server, Session::new(), TIMEOUTS);
