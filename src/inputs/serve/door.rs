@@ -11,8 +11,6 @@ use axum::Router;
 use axum::body::Body;
 use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
-use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -25,7 +23,7 @@ use super::Stages;
 use super::admit::Places;
 use super::conversation::{Conversation, Shown};
 use super::turned_away::{Met, TurnedAway};
-use super::versions::{self, Served, Versions};
+use super::versions::Versions;
 use crate::inputs::Peer;
 use crate::inputs::access_log::{Record, Requests};
 use crate::inputs::http::limits;
@@ -37,7 +35,7 @@ use crate::net::client_trust;
 use crate::net::gss;
 use crate::net::handed::{self, Handed};
 use crate::net::hang_up::{self, Watch};
-use crate::net::http1_guard::{Guard, HEAD_MAX, Next, Refusal, Timeouts};
+use crate::net::http1_guard::{Guard, HEAD_MAX, Refusal, Timeouts};
 use crate::net::listen::{AddressPlace, Admission, one_subscriber};
 use crate::net::places;
 use crate::net::proxy_protocol::{self, HeaderError};
@@ -265,44 +263,9 @@ impl Door {
             let (conversation, watch, peer) = of_connection.clone();
             Arc::clone(&door).answer(conversation, watch, peer, request)
         });
-        let mut farewell = std::pin::pin!(self.farewell(&conversation));
-        loop {
-            let next = tokio::select! {
-                next = guard.next() => next,
-                () = farewell.as_mut() => {
-                    if conversation.can_go_at_once() {
-                        return;
-                    }
-                    Next::End
-                }
-            };
-            let (io, farewell) = (TokioIo::new(&mut guard), farewell.as_mut());
-            // What serves it has memory of its own, and only as long as there is something to serve.
-            let served = match next {
-                Next::Http1 => {
-                    let connection = self.versions.http1.serve_connection(io, &service);
-                    Box::pin(versions::serve(connection, http1::Connection::graceful_shutdown, farewell, &conversation))
-                        .await
-                }
-                Next::Http2 => {
-                    let connection = self.versions.http2.serve_connection(io, &service);
-                    Box::pin(versions::serve(connection, http2::Connection::graceful_shutdown, farewell, &conversation))
-                        .await
-                }
-                Next::End => Served::Left(Ok(())),
-            };
-            let ended = match served {
-                Served::Done(Ok(())) if guard.is_resting() => continue,
-                Served::Done(ended) | Served::Left(ended) => ended,
-                Served::Cut => return,
-            };
-            match ended {
-                Ok(()) => guard.close().await,
-                Err(error) => {
-                    tracing::debug!(listener = &*self.name, address = %peer.address, %error, "connection ended early");
-                }
-            }
-            break;
+        let farewell = self.farewell(&conversation);
+        if let Err(error) = self.versions.serve(&mut guard, &service, &conversation, farewell).await {
+            tracing::debug!(listener = &*self.name, address = %peer.address, %error, "connection ended early");
         }
         if let Some(refusal) = session.refusal() {
             tracing::debug!(listener = &*self.name, address = %peer.address, %refusal, "request refused");

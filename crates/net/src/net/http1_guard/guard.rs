@@ -293,7 +293,7 @@ impl<S: AsyncRead + Unpin> Guard<S> {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         loop {
-            if !self.verified.is_empty() || self.broken.is_some() {
+            if !self.verified.is_empty() {
                 let is_http2 = self.protocol == Protocol::Http2;
                 return Poll::Ready(if is_http2 { Next::Http2 } else { Next::Http1 });
             }
