@@ -1,7 +1,6 @@
 //! Servers that know their users by keys: those of an operator and accounts, and those with nothing but the key.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::SystemTime;
 
 use base64::Engine;
@@ -9,30 +8,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nkeys::KeyPair;
 use serde_json::{Value, json};
 
-use super::servers::program;
+use super::servers::Server;
 use crate::cluster::scene::{Gateway, collector, events, until};
 use crate::support::{Site, free_port, workspace};
 use crate::tools::both;
 
-/// A server with one configuration.
-struct Server(Child);
-
-impl Server {
-    fn start(dir: &Path, port: u16, users: &str) -> Self {
-        let path = |name: &str| dir.join(name).display().to_string();
-        let config = format!("listen: 127.0.0.1:{port}\njetstream {{ store_dir: \"{}\" }}\n{users}\n", path("store"));
-        std::fs::write(path("nats.conf"), config).unwrap();
-        let mut command = Command::new(program());
-        command.arg("-c").arg(path("nats.conf")).arg("-l").arg(path("nats.log"));
-        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
+fn server(dir: &Path, port: u16, users: &str) -> Server {
+    let store = dir.join("store").display().to_string();
+    Server::start(dir, &format!("listen: 127.0.0.1:{port}\njetstream {{ store_dir: \"{store}\" }}\n{users}\n"))
 }
 
 /// A token of NATS: what `issuer` says of `subject`.
@@ -112,7 +95,7 @@ fn replicated(port: u16) -> String {
 async fn servers_of_an_operator_are_reached_with_credentials_from_a_file_that_may_change_while_it_runs() {
     let (folder, port, operator, collector) =
         (tempfile::tempdir().unwrap(), free_port(), Operator::new(), collector().await);
-    let _server = Server::start(folder.path(), port, &operator.config());
+    let _server = server(folder.path(), port, &operator.config());
     let site = Site::new(&workspace("workspace", &[&collector]), &replicated(port));
     let credentials = site.dir.join("gatepost.creds");
 
@@ -153,7 +136,7 @@ async fn servers_of_an_operator_are_reached_with_credentials_from_a_file_that_ma
 async fn servers_that_know_users_by_their_key_alone_are_reached_with_its_seed() {
     let (folder, port, user) = (tempfile::tempdir().unwrap(), free_port(), KeyPair::new_user());
     let known = format!("authorization {{ users: [ {{ nkey: {} }} ] }}", user.public_key());
-    let _server = Server::start(folder.path(), port, &known);
+    let _server = server(folder.path(), port, &known);
     let site = Site::new("", &replicated(port));
     std::fs::write(site.dir.join("gatepost.creds"), user.seed().unwrap()).unwrap();
     until(&site, "the streams are made", async || site.gatepost(&["spool", "init"]).status.success()).await;

@@ -1,24 +1,13 @@
 //! Servers as sites run them: over TLS with certificates on both sides and a user with few rights; and what `gatepost spool` says of them.
 
-use std::process::{Child, Command, Stdio};
-
 use serde_json::Value;
 
-use super::servers::{Servers, program};
+use super::servers::{Server, Servers};
 use super::shared_state::{addresses, ask};
 use crate::authority::Authority;
 use crate::cluster::scene::{Gateway, SECRET, collector, events, until};
 use crate::support::{Site, free_port, workspace};
 use crate::tools::both;
-
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_are_reached_over_tls_with_certificates_and_a_user_of_few_rights() {
@@ -42,10 +31,7 @@ async fn servers_are_reached_over_tls_with_certificates_and_a_user_of_few_rights
         path("localhost.key"),
         path("ca.pem"),
     );
-    std::fs::write(path("nats.conf"), config).unwrap();
-    let mut command = Command::new(program());
-    command.arg("-c").arg(path("nats.conf")).arg("-l").arg(path("nats.log")).stdin(Stdio::null());
-    let _server = Server(command.spawn().unwrap());
+    let _server = Server::start(folder.path(), &config);
     let collector = collector().await;
     let site = |name: &str, host: &str| {
         let rest = format!(

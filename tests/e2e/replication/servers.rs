@@ -1,6 +1,6 @@
 //! Three real servers of NATS with JetStream, on ports of their own, and the ways between them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -10,11 +10,32 @@ use tokio::time::Instant;
 use super::way::{Carries, Way};
 use crate::support::{PATIENCE, free_port};
 
-pub(super) fn program() -> PathBuf {
+fn program() -> PathBuf {
     let home = std::env::var_os("HOME").map_or_else(PathBuf::new, PathBuf::from);
     let path = home.join(".cache/gatepost/nats/bin/nats-server");
     assert!(path.is_file(), "{} is missing; run scripts/tools.sh nats", path.display());
     path
+}
+
+/// A server with a configuration of its own, for as long as it lives.
+pub(super) struct Server(Child);
+
+impl Server {
+    /// In this folder, where its log is too.
+    pub(super) fn start(dir: &Path, config: &str) -> Self {
+        let path = dir.join("nats.conf");
+        std::fs::write(&path, config).unwrap();
+        let mut command = Command::new(program());
+        command.arg("-c").arg(path).arg("-l").arg(dir.join("nats.log")).stdin(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
 }
 
 /// Servers whose processes come and go; what they hold is on disk, synced with each message.

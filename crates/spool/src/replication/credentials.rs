@@ -9,6 +9,8 @@ use std::path::Path;
 use async_nats::{Auth, AuthError};
 use nkeys::{KeyPair, KeyPairType};
 
+use crate::fs::{self, RealFs};
+
 /// More than a token of any size that servers take.
 const FILE_MAX: u64 = 64 << 10;
 const TOKEN: &str = "NATS USER JWT";
@@ -20,9 +22,6 @@ pub(super) enum CredentialsError {
     /// It cannot be read.
     #[error("{0}")]
     Unreadable(#[from] io::Error),
-    /// It is too long to be one.
-    #[error("it has more than {FILE_MAX} bytes")]
-    TooLong,
     /// Nothing in it is the seed of a user.
     #[error(
         "no seed of a user is in it: name a file as `nsc generate creds` writes it, or one with a seed (SU…) alone"
@@ -45,10 +44,8 @@ pub(super) struct Credentials {
 impl Credentials {
     /// Reads a file. Blocks on the disk.
     pub(super) fn read(path: &Path) -> Result<Self, CredentialsError> {
-        if std::fs::metadata(path)?.len() > FILE_MAX {
-            return Err(CredentialsError::TooLong);
-        }
-        Self::parse(&std::fs::read_to_string(path)?)
+        let bytes = fs::read(&RealFs, path, FILE_MAX)?;
+        Self::parse(std::str::from_utf8(&bytes).map_err(|_| CredentialsError::NoSeed)?)
     }
 
     fn parse(text: &str) -> Result<Self, CredentialsError> {
@@ -139,8 +136,11 @@ mod tests {
     fn a_file_that_is_away_or_too_long_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("gatepost.creds");
-        assert!(matches!(Credentials::read(&path), Err(CredentialsError::Unreadable(_))));
+        let said = || Credentials::read(&path).err().expect("it is none").to_string();
+        assert!(said().contains("No such file"));
         std::fs::write(&path, vec![b'S'; 70_000]).unwrap();
-        assert!(matches!(Credentials::read(&path), Err(CredentialsError::TooLong)));
+        assert!(said().contains("longer than 65536 bytes"));
+        std::fs::write(&path, b"S\xff").unwrap();
+        assert!(said().contains("nsc generate creds"));
     }
 }
